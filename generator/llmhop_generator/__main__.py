@@ -1,0 +1,5 @@
+"""Lets `python -m llmhop_generator` run the command."""
+
+from llmhop_generator.cli import main
+
+main()

@@ -1,0 +1,157 @@
+"""Brings the host it runs on to the state that a configuration describes."""
+
+import grp
+import pwd
+import resource
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from llmhop_generator import files
+from llmhop_generator.contract import Config, Vllm
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.layout import (
+    ROUTER_CONFIG,
+    ROUTER_UNIT,
+    ROUTER_USER,
+    quadlet_dir,
+    user_manager,
+)
+from llmhop_generator.plan import Plan, Present, UnitChanges, make_plan
+from llmhop_generator.podman import verify_quadlets
+from llmhop_generator.preflight import preflight, require_root
+from llmhop_generator.render import Rendered, render
+from llmhop_generator.systemd import UserManager, main_pid, system
+
+Report = Callable[[str], None]
+
+
+def apply(config: Config, report: Report) -> list[str]:
+    """Put files in place, queue the starts and reload llmhop; give the services to wait for.
+
+    Raises:
+        GeneratorError: the host is not ready or a step failed. Before the first
+            step nothing is changed; after it, running this again goes on.
+    """
+    require_root("apply")
+    wanted = render(config)
+    vllm = config.vllm if isinstance(config.vllm, Vllm) else None
+    if vllm is not None:
+        preflight(vllm)
+        verify_quadlets(wanted.quadlets)
+    router_group = _router_group() if wanted.router is not None else None
+    plan = make_plan(wanted, vllm.uid if vllm else None, _present())
+    for uid, changes in plan.units.items():
+        if vllm is None or uid != vllm.uid:
+            _retire(uid, changes, report)
+    if vllm is None:
+        _set_router(wanted, plan, router_group, report)
+        return []
+    system("start", user_manager(vllm.uid))
+    _raise_open_files_limit(vllm)
+    manager = UserManager(vllm.user)
+    changes = plan.units[vllm.uid]
+    _swap(manager, quadlet_dir(vllm.uid), changes, report)
+    _set_router(wanted, plan, router_group, report)
+    _start(manager, changes, report)
+    return list(changes.start)
+
+
+def _present() -> Present:
+    users = quadlet_dir(0).parent
+    directories = [path for path in users.glob("*") if path.name.isdecimal()]
+    return Present(
+        quadlets={int(path.name): files.read_ours(path) for path in directories},
+        router=files.read(ROUTER_CONFIG),
+    )
+
+
+def _router_group() -> int:
+    try:
+        return grp.getgrnam(ROUTER_USER).gr_gid
+    except KeyError:
+        raise GeneratorError(
+            f"the group {ROUTER_USER} does not exist on this host, and nothing was changed; "
+            "run `llmhop-generator provision CONFIG`, or set services.llmhop.enable = false"
+        ) from None
+
+
+def _retire(uid: int, changes: UnitChanges, report: Report) -> None:
+    """Stop and remove the units of a user that serves no longer."""
+    try:
+        manager = UserManager(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        # The user is gone, and its manager with it.
+        for name in changes.delete:
+            files.remove(quadlet_dir(uid) / name)
+        return
+    if system("is-active", "--quiet", user_manager(uid), check=False).code == 0:
+        _swap(manager, quadlet_dir(uid), changes, report)
+        manager.reload()
+    else:
+        _replace_files(quadlet_dir(uid), changes.write, changes.delete)
+
+
+def _swap(manager: UserManager, directory: Path, changes: UnitChanges, report: Report) -> None:
+    for service in changes.stop:
+        report(f"stopping {service}")
+    # Last started, first stopped.
+    manager.stop(changes.stop[::-1])
+    _replace_files(directory, changes.write, changes.delete)
+
+
+def _replace_files(directory: Path, write: Mapping[str, str], delete: tuple[str, ...]) -> None:
+    for name in delete:
+        files.remove(directory / name)
+    for name, text in write.items():
+        files.write(directory / name, text)
+
+
+def _start(manager: UserManager, changes: UnitChanges, report: Report) -> None:
+    if not changes.start:
+        if changes.delete:
+            manager.reload()
+        return
+    states = manager.states(changes.start)
+    down = [service for service in changes.start if states[service].active != "active"]
+    # Also where no file changed: a run that was ended early may have left it out.
+    if down or changes.write or changes.delete:
+        manager.reload()
+    if not down:
+        return
+    states = manager.states(down)
+    if unknown := [service for service in down if states[service].load != "loaded"]:
+        raise GeneratorError(
+            f"the user's manager did not load {', '.join(unknown)}; "
+            "see that Podman's user generator is installed for user managers"
+        )
+    report(f"starting {', '.join(down)}")
+    manager.start(down)
+
+
+def _raise_open_files_limit(vllm: Vllm) -> None:
+    """Lift the running user manager's hard limit to what its units ask for.
+
+    systemd clamps LimitNOFILE= of a user unit to the manager's own hard limit; the
+    drop-in that raises it counts only from the manager's next start.
+    """
+    pid = main_pid(user_manager(vllm.uid))
+    if pid == 0:
+        return
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < vllm.open_files_limit:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, vllm.open_files_limit))
+
+
+def _set_router(wanted: Rendered, plan: Plan, group: int | None, report: Report) -> None:
+    if wanted.router is None:
+        if plan.router_changes:
+            report("stopping llmhop")
+            system("stop", ROUTER_UNIT, check=False)
+            files.remove(ROUTER_CONFIG)
+        return
+    if plan.router_changes:
+        report("giving llmhop its new configuration")
+        files.write(ROUTER_CONFIG, wanted.router, mode=0o640, group=group)
+        system("reload-or-restart", ROUTER_UNIT)
+    else:
+        system("start", ROUTER_UNIT)

@@ -1,0 +1,179 @@
+"""Checks that need more than one field, or know more than a type.
+
+They read the raw JSON rather than the models, so that they find what they can
+also where another part of the configuration is wrong: all problems show at once.
+What has the wrong type is passed over; the models report it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from llmhop_generator import flags
+from llmhop_generator.contract import MAX_ID
+from llmhop_generator.errors import Path, Problem, option_path
+from llmhop_generator.listen import DEFAULT_PORT, port_of
+
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
+
+
+def check(raw: Any) -> Iterator[Problem]:
+    """Give every problem that the types alone do not show."""
+    config = _object(raw)
+    vllm, llmhop = _object(config.get("vllm")), _object(config.get("llmhop"))
+    settings = _object(llmhop.get("settings"))
+    found = [*_settings(settings)]
+    if vllm.get("enable") is True:
+        found += [*_ids(vllm), *_backend(vllm), *_ports(vllm, llmhop), *_routes(vllm, settings)]
+    elif llmhop.get("enable") is True and not _object(settings.get("models")):
+        found.append((("llmhop", "settings", "models"), "is empty; name at least one model"))
+    for path, what in found:
+        yield Problem(option_path(path), what)
+
+
+Found = Iterator[tuple[Path, str]]
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _enabled(vllm: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    models = _object(vllm.get("models"))
+    return {
+        k: m for k, m in models.items() if isinstance(m, dict) and m.get("enable", True) is True
+    }
+
+
+def _ids(vllm: dict[str, Any]) -> Found:
+    uid = _number(vllm.get("uid"))
+    gid = _number(vllm.get("gid", uid))
+    starts = {"subUidStart": _number(vllm.get("subUidStart"))}
+    counts = {"subUidCount": _number(vllm.get("subUidCount", 65536))}
+    starts["subGidStart"] = _number(vllm.get("subGidStart", starts["subUidStart"]))
+    counts["subGidCount"] = _number(vllm.get("subGidCount", counts["subUidCount"]))
+    follows = {"uid": True, "gid": "gid" in vllm, "subUidStart": True}
+    follows["subGidStart"] = "subGidStart" in vllm or "subGidCount" in vllm or "gid" in vllm
+    for key, number in (("uid", uid), ("gid", gid)):
+        if number == 0 and follows[key]:
+            yield (
+                ("vllm", key),
+                "must not be 0: the containers are rootless; give a system user's id",
+            )
+    for kind, own in (("Uid", uid), ("Gid", gid)):
+        start, count = starts[f"sub{kind}Start"], counts[f"sub{kind}Count"]
+        path = ("vllm", f"sub{kind}Start")
+        if start is None or count is None or count < 1 or not follows[path[1]]:
+            continue
+        last = start + count - 1
+        shown = f"the range {start} to {last}"
+        if last > MAX_ID:
+            yield path, f"{shown} ends above {MAX_ID}, the highest id; start lower"
+        elif own is not None and start <= own <= last:
+            yield path, f"{shown} contains {kind.lower()} {own} of the user itself; start higher"
+        elif 0 <= start < 1000:
+            yield path, f"{shown} begins among the system users (below 1000); start higher"
+
+
+def _backend(vllm: dict[str, Any]) -> Found:
+    yield from _flags(("vllm", "modelSettings"), vllm.get("modelSettings"))
+    yield from _environment(("vllm", "environment"), vllm.get("environment"))
+    for index, device in enumerate(_list(vllm.get("devices"))):
+        yield from _device(("vllm", "devices", index), device)
+    for key, model in _object(vllm.get("models")).items():
+        if not isinstance(model, dict):
+            continue
+        path = ("vllm", "models", key)
+        if isinstance(model.get("tag"), str) and isinstance(model.get("digest"), str):
+            yield (*path, "tag"), "excludes `digest`; set one of the two"
+        yield from _flags((*path, "settings"), model.get("settings"))
+        yield from _environment((*path, "environment"), model.get("environment"))
+        for index, device in enumerate(_list(model.get("devices"))):
+            yield from _device((*path, "devices", index), device)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _flags(path: Path, settings: Any) -> Found:
+    for key, what in flags.problems(_object(settings)):
+        yield (*path, key), what
+
+
+def _environment(path: Path, environment: Any) -> Found:
+    for key in _object(environment):
+        if key in _SECRETS:
+            yield (
+                (*path, key),
+                "is a secret and would be seen in the unit; set it in environmentFile",
+            )
+
+
+def _device(path: Path, device: Any) -> Found:
+    if not isinstance(device, str):
+        return
+    if not device.lstrip("-").strip():
+        yield path, "is empty; name a CDI device or a path, or leave it out"
+    elif '"' in device and "'" in device:
+        yield path, "has both kinds of quotes, which AddDevice= can't hold; rename the device"
+
+
+def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
+    users = defaultdict(list)
+    if llmhop.get("enable", True) is True:
+        own = port_of(_object(llmhop.get("settings")))
+        users[DEFAULT_PORT if own is None else own].append("llmhop itself")
+    for key, model in _enabled(vllm).items():
+        port = _number(model.get("port"))
+        if port is None:
+            continue
+        path = ("vllm", "models", key, "port")
+        if port == 0:
+            yield path, "must not be 0, which stands for no port in particular; give one above 1023"
+        elif users[port]:
+            yield path, f"{port} is the port of {users[port][0]} too; give each its own"
+        users[port].append(option_path(path[:-1]))
+
+
+def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
+    enabled, elsewhere = _enabled(vllm), _object(settings.get("models"))
+    declared = _object(vllm.get("models"))
+    if not enabled and not elsewhere:
+        what = "enables no model" if declared else "names no model"
+        yield ("vllm", "models"), f"{what}; enable one, or set services.llmhop.vllm.enable = false"
+    names: dict[str, str] = {}
+    for key, model in enabled.items():
+        name = model.get("name", key)
+        if not isinstance(name, str):
+            continue
+        path = ("vllm", "models", key, "name")
+        if name in names:
+            yield path, f'"{name}" is the name of {names[name]} too; give each its own'
+        names.setdefault(name, option_path(path[:-1]))
+    off = {m.get("name", key) for key, m in declared.items() if isinstance(m, dict)} - names.keys()
+    for name, upstream in elsewhere.items():
+        path = ("llmhop", "settings", "models", name)
+        has_url = isinstance(upstream, dict) and upstream.get("url") is not None
+        if name in names and has_url:
+            yield (*path, "url"), f"is set by {names[name]}, which serves here; remove it or rename"
+        elif isinstance(upstream, dict) and not has_url and name not in names and name not in off:
+            yield (*path, "url"), "is required for a model that runs elsewhere; set it"
+
+
+def _settings(settings: dict[str, Any]) -> Found:
+    path: Path = ("llmhop", "settings")
+    listen = settings.get("listen")
+    if isinstance(listen, str):
+        if port_of({"listen": listen}) is None:
+            yield (
+                (*path, "listen"),
+                f'{listen!r} is not "host:port" or ":port"; give for example ":8080"',
+            )
+        for key in ("host", "port"):
+            if settings.get(key) is not None:
+                yield (*path, key), "is set beside `listen`; set one of the two"

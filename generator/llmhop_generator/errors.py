@@ -1,0 +1,69 @@
+"""The one way in which anything here fails: where, what is wrong, what to do."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+Path = tuple[str | int, ...]
+"""A place in the contract: keys and list indices from the top."""
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_'-]*")
+
+
+def option_path(path: Sequence[str | int]) -> str:
+    """Spell a place in the contract as the NixOS option it comes from.
+
+    `("vllm", "models", "qwen3.6", "port")` becomes
+    `services.llmhop.vllm.models."qwen3.6".port`. Keys outside of the two
+    option trees, such as `version`, stay as they are.
+    """
+    if not path:
+        return "the configuration"
+    keys = list(path)
+    if keys[0] == "vllm":
+        keys[:0] = ["services", "llmhop"]
+    elif keys[0] == "llmhop":
+        keys[:0] = ["services"]
+    text = ""
+    for key in keys:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            shown = key if _PLAIN_KEY.fullmatch(key) else '"' + key.translate(_ESCAPES) + '"'
+            text += f".{shown}" if text else shown
+    return text
+
+
+_ESCAPES = {
+    ord('"'): '\\"',
+    ord("\\"): "\\\\",
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong, and the way out of it."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class GeneratorError(Exception):
+    """Anything that ends a command; it carries every problem that was found.
+
+    `title` is the line above the problems: what could not be done.
+    """
+
+    def __init__(self, title: str, problems: Iterable[Problem] = ()) -> None:
+        self.title = title
+        self.problems = tuple(problems)
+        super().__init__(title)
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *(f"  {problem}" for problem in self.problems)])

@@ -1,0 +1,83 @@
+"""Files of ours on a host: read, replaced as a whole, removed."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.units import HEADER
+
+
+def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> None:
+    """Replace a file such that a reader sees the old text or the new, also after a crash.
+
+    `group` is the numeric id of the group it shall have; None leaves it as created.
+
+    Raises:
+        GeneratorError: the file can't be written; the old one is as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                if group is not None:
+                    os.fchown(file.fileno(), -1, group)
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise GeneratorError(f"{path} can't be written: {error.strerror}") from None
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        GeneratorError: the file can't be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise GeneratorError(f"{path} can't be removed: {error.strerror}") from None
+
+
+def read(path: Path) -> str | None:
+    """Read a file, or give None where there is none.
+
+    Raises:
+        GeneratorError: there is one that can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise GeneratorError(f"{path} can't be read: {error.strerror}") from None
+
+
+def read_ours(directory: Path) -> dict[str, str]:
+    """Read the Quadlet sources in a directory that we wrote: names and texts.
+
+    What somebody else put there has no mark of ours and is left alone.
+    """
+    ours = {}
+    for path in sorted(directory.glob("*.container")):
+        text = read(path)
+        if text is not None and text.startswith(f"# {HEADER}\n"):
+            ours[path.name] = text
+    return ours
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

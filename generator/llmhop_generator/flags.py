@@ -1,0 +1,101 @@
+"""Settings to the command line of `vllm serve`.
+
+`true` becomes `--key`; `null`, `false` and an empty list are left out; every
+other value becomes `--key=value`, so that a value may begin with a dash. Objects
+are passed as JSON. Of lists, vLLM's argument parser wants the items as words
+after the flag; the few flags that differ are named below.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmhop_generator.text import unrepresentable
+
+# vLLM declares these two ways of its own for lists: one JSON value, and one flag
+# an item (vllm/entrypoints/openai/cli_args.py, FrontendArgs._customize_cli_kwargs).
+_JSON_LISTS = {"allowed-origins", "allowed-methods", "allowed-headers"}
+_REPEATED = {"middleware"}
+
+# vLLM looks for this word alone among its arguments (FlexibleArgumentParser).
+_SEPARATE = {"config"}
+
+_TAKEN = {
+    "model": "set the option `model`",
+    "served-model-name": "clients select a model by its `name`",
+    "host": "the container's port is published on 127.0.0.1 only",
+    "port": "set the option `port`",
+    "uds": "llmhop reaches the container by its port",
+    "ssl-keyfile": "llmhop reaches the container over loopback, without TLS",
+    "ssl-certfile": "llmhop reaches the container over loopback, without TLS",
+    "api-key": "it would be seen in unit and process list; set VLLM_API_KEY in an environmentFile",
+}
+
+Flags = Mapping[str, Any]
+
+
+def canonical(key: str) -> str:
+    """Spell a flag as vLLM does: it takes `_` and `-` for the same up to the first dot."""
+    head, dot, rest = key.partition(".")
+    return head.replace("_", "-") + dot + rest
+
+
+def merge(general: Flags, own: Flags) -> dict[str, Any]:
+    """Lay a model's flags over the backend-wide ones, however either spells them."""
+    overridden = {canonical(key) for key in own}
+    return {k: v for k, v in general.items() if canonical(k) not in overridden} | dict(own)
+
+
+def arguments(flags: Flags) -> list[str]:
+    """Give the command line for flags, in the order of their names."""
+    return [word for key in sorted(flags) for word in _flag(key, flags[key])]
+
+
+def _flag(key: str, value: Any) -> Iterator[str]:
+    if value is None or value is False or value == []:
+        return
+    if value is True:
+        yield f"--{key}"
+    elif canonical(key) in _SEPARATE:
+        yield from (f"--{key}", _word(value))
+    elif not isinstance(value, list) or canonical(key) in _JSON_LISTS:
+        yield f"--{key}={_word(value)}"
+    elif canonical(key) in _REPEATED or len(value) == 1:
+        yield from (f"--{key}={_word(item)}" for item in value)
+    else:
+        yield from (f"--{key}", *map(_word, value))
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def problems(flags: Flags) -> Iterator[tuple[str, str]]:
+    """Find the flags that can't be passed on: each key and what is wrong with it."""
+    for key, value in flags.items():
+        name = canonical(key)
+        if name in _TAKEN:
+            if value is not None:
+                yield key, f"is not for settings: {_TAKEN[name]}"
+        elif name == "hf-token" and isinstance(value, str):
+            yield key, "would be seen in unit and process list; set HF_TOKEN in an environmentFile"
+        elif name in _SEPARATE and not (isinstance(value, str) and value[:1] not in ("", "-")):
+            yield key, "must be the path of a file in the container"
+        else:
+            yield from (
+                (key, what) for word in _flag(key, value) if (what := unrepresentable(word))
+            )
+            if isinstance(value, list):
+                yield from ((key, what) for what in _list_problems(name, value))
+
+
+def _list_problems(name: str, items: list[Any]) -> Iterator[str]:
+    if len(items) < 2 or name in _JSON_LISTS | _REPEATED:
+        return
+    for word in map(_word, items):
+        if word.startswith("-"):
+            yield f"has the item {word!r}, which vLLM would take for a flag; leave it out"
+        elif word in ("", ";"):
+            yield f"has the item {word!r}, which systemd can't pass on as a word; leave it out"

@@ -1,0 +1,22 @@
+"""Where things lie on a host. The NixOS module declares the same places."""
+
+from pathlib import Path
+
+STATE_DIR = Path("/var/lib/llmhop")
+ROUTER_CONFIG = STATE_DIR / "llmhop.json"
+ROUTER_USER = "llmhop"
+ROUTER_UNIT = "llmhop.service"
+
+
+def quadlet_dir(uid: int) -> Path:
+    """Where a user's manager finds the Quadlet sources that root wrote for it.
+
+    It may be a link: on NixOS, where /etc may be read-only, it leads to the state
+    directory. Source: podman-systemd.unit(5), rootless unit search path.
+    """
+    return Path("/etc/containers/systemd/users") / str(uid)
+
+
+def user_manager(uid: int) -> str:
+    """The system unit that runs a user's service manager."""
+    return f"user@{uid}.service"

@@ -1,0 +1,225 @@
+"""Reads a configuration: from bytes to a `Config`, or to every problem in it at once."""
+
+import json
+import math
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from llmhop_generator.checks import check
+from llmhop_generator.contract import Config, Llmhop, Model, Vllm
+from llmhop_generator.errors import GeneratorError, Problem, option_path
+
+MAX_BYTES = 64 * 1024 * 1024
+"""More than any real configuration; a device or a log given by mistake ends here."""
+
+_TYPES = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "string_type": "a string",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "none_required": "null",
+}
+_SHOWN = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
+
+
+def read_config(source: str) -> Config:
+    """Read and check the configuration in a file, or on standard input for `-`.
+
+    Raises:
+        GeneratorError: the file can't be read, or the configuration is not right.
+    """
+    return parse_config(_read(source), source)
+
+
+def parse_config(data: bytes, source: str) -> Config:
+    """Check a configuration; `source` is the name that messages give it.
+
+    Raises:
+        GeneratorError: with every problem of the configuration.
+    """
+    raw = _parse_json(data, source)
+    problems: set[Problem] = set()
+    config = None
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        problems.update(
+            _explain(detail)
+            for detail in error.errors()
+            if detail["type"] != "default_factory_not_called"
+        )
+    except RecursionError:
+        raise _refuse(source, "is nested too deeply to be read; flatten it") from None
+    problems.update(check(raw))
+    if config is None or problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise GeneratorError(f"{source}: {count}", sorted(problems))
+    return config
+
+
+def _refuse(source: str, what: str) -> GeneratorError:
+    return GeneratorError(f"{source}: {what}")
+
+
+def _read(source: str) -> bytes:
+    try:
+        if source == "-":
+            return sys.stdin.buffer.read(MAX_BYTES + 1)
+        with Path(source).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _refuse(source, "no such file; give the path of a JSON configuration") from None
+    except IsADirectoryError:
+        raise _refuse(source, "is a directory; give the path of a JSON file") from None
+    except PermissionError:
+        raise _refuse(source, "permission denied; run as a user that may read it") from None
+    except (OSError, ValueError) as error:
+        raise _refuse(source, f"can't be read: {getattr(error, 'strerror', error)}") from None
+
+
+def _parse_json(data: bytes, source: str) -> Any:
+    if len(data) > MAX_BYTES:
+        raise _refuse(source, f"is larger than {MAX_BYTES >> 20} MiB; this is no configuration")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _refuse(source, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    if not text.strip():
+        raise _refuse(source, 'is empty; the smallest configuration is {"version": 1}')
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_no_key_twice,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_short,
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _refuse(source, f"is not JSON: {error.msg} ({where})") from None
+    except RecursionError:
+        raise _refuse(source, "is nested too deeply to be read; flatten it") from None
+    except _UnclearError as error:
+        raise _refuse(source, str(error)) from None
+
+
+class _UnclearError(ValueError):
+    """JSON that Python would read but whose meaning is not plain."""
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _UnclearError(f"has the key {json.dumps(twice)} twice in one object; keep one")
+    return read
+
+
+def _no_constant(name: str) -> Any:
+    raise _UnclearError(f"has {name}, which is not JSON; write a number or a string")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _UnclearError(f"has the number {digits}, which is too large; write a smaller one")
+    return number
+
+
+def _short(digits: str) -> int:
+    if len(digits) > 400:
+        raise _UnclearError(f"has a number of {len(digits)} digits; shorten it")
+    return int(digits)
+
+
+def _explain(detail: ErrorDetails) -> Problem:
+    """Put one of pydantic's findings in the words of whoever wrote the configuration."""
+    path = _path(detail["loc"])
+    where, kind, value = option_path(path), detail["type"], detail["input"]
+    context = detail.get("ctx", {})
+    if kind == "missing":
+        return Problem(where, f"is required and not set; set it{_example(path)}")
+    if kind == "extra_forbidden":
+        return Problem(where, f"is not an option{_suggestion(path)}")
+    if kind in _TYPES:
+        return Problem(where, f"must be {_TYPES[kind]}, not {_kind_of(value)}")
+    if kind == "literal_error":
+        expected = "true or false" if path[-1] == "enable" else str(context["expected"])
+        return Problem(where, f"must be {expected}, not {_show(value)}")
+    if kind in ("greater_than_equal", "greater_than", "less_than_equal"):
+        bound = {
+            "greater_than_equal": "at least {ge}",
+            "greater_than": "more than {gt}",
+            "less_than_equal": "at most {le}",
+        }[kind].format(**context)
+        return Problem(where, f"must be {bound}, not {_show(value)}")
+    if kind == "string_too_long":
+        return Problem(where, f"is longer than {context['max_length']} characters; shorten it")
+    if kind == "string_unicode":
+        return Problem(where, "has half of a surrogate pair, which is no character; remove it")
+    if kind == "value_error":
+        return Problem(where, str(context["error"]))
+    return Problem(where, detail["msg"])
+
+
+def _path(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Pydantic's location without its own marks: union tags and `[key]`."""
+    path = [part for part in location if part != "[key]"]
+    if path[:1] == ["vllm"] and path[1:2] in (["enabled"], ["disabled"]):
+        del path[1]
+    return tuple(path)
+
+
+def _options_at(path: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The model whose fields stand at `path`, as far as the contract knows them."""
+    match path:
+        case ():
+            return Config
+        case ("vllm",):
+            return Vllm
+        case ("vllm", "models", _):
+            return Model
+        case ("llmhop",):
+            return Llmhop
+    return None
+
+
+def _example(path: tuple[str | int, ...]) -> str:
+    options = _options_at(path[:-1])
+    if options is None:
+        return ""
+    for field in options.model_fields.values():
+        if field.alias == path[-1] and field.examples:
+            return f", for example {json.dumps(field.examples[0])}"
+    return ""
+
+
+def _suggestion(path: tuple[str | int, ...]) -> str:
+    options = _options_at(path[:-1])
+    if options is None:
+        return "; remove it"
+    names = [str(field.alias) for field in options.model_fields.values()]
+    close = get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else "; remove it"
+
+
+def _kind_of(value: object) -> str:
+    if value is None:
+        return "null"
+    return _SHOWN.get(type(value), "an object")
+
+
+def _show(value: object) -> str:
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        shown = json.dumps(value)
+        return shown if len(shown) <= 60 else shown[:57] + "…"
+    return _kind_of(value)

@@ -1,0 +1,68 @@
+"""What is asked of Podman itself: its version, and what its generator makes of our files."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.process import run
+from llmhop_generator.units import service_of
+
+MINIMUM = (5, 0)
+"""The first version with Notify=healthy and StopTimeout= (Podman 5.0 release notes)."""
+
+_QUADLET = ("/usr/libexec/podman/quadlet", "/usr/lib/podman/quadlet")
+
+
+def require_podman() -> None:
+    """See that Podman is there and new enough.
+
+    Raises:
+        GeneratorError: it is not.
+    """
+    said = run(["podman", "--version"]).stdout
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if found is None or (int(found[1]), int(found[2])) < MINIMUM:
+        raise GeneratorError(f"Podman 5.0 or newer is needed; this host has: {said.strip()}")
+
+
+def quadlet_command() -> str:
+    """Find Podman's Quadlet program: `$LLMHOP_QUADLET`, else where distributions put it.
+
+    Raises:
+        GeneratorError: it is not found.
+    """
+    named = os.environ.get("LLMHOP_QUADLET")
+    for path in (named,) if named else _QUADLET:
+        if Path(path).is_file():
+            return path
+    looked = named or " or ".join(_QUADLET)
+    raise GeneratorError(f"Podman's Quadlet program is not at {looked}; set LLMHOP_QUADLET to it")
+
+
+def verify_quadlets(files: Mapping[str, str]) -> None:
+    """Pass Quadlet sources through Podman's own generator, without touching the host.
+
+    Podman only logs a unit that it can't read, and leaves it out.
+
+    Raises:
+        GeneratorError: a source does not become a service; with what Podman says.
+    """
+    if not files:
+        return
+    with tempfile.TemporaryDirectory(prefix="llmhop-quadlet-") as directory:
+        for name, text in files.items():
+            (Path(directory) / name).write_text(text, encoding="utf-8")
+        made = run(
+            [quadlet_command(), "-dryrun", "-user"],
+            env={"QUADLET_UNIT_DIRS": directory},
+            check=False,
+        )
+    services = set(re.findall(r"^---(.+)---$", made.stdout, re.MULTILINE))
+    missing = [name for name in files if service_of(name) not in services]
+    if missing:
+        raise GeneratorError(
+            f"Podman's generator makes no service of {', '.join(missing)}: {made.stderr.strip()}"
+        )

@@ -1,0 +1,73 @@
+"""Waits until services are up, and tells how it goes."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
+
+from llmhop_generator.systemd import UnitState, UserManager
+
+POLL_S = 1.0
+
+
+class Outcome(Enum):
+    """How far a service has come."""
+
+    WAITING = auto()
+    STARTING = auto()
+    HEALTHY = auto()
+    FAILED = auto()
+
+
+def outcome(state: UnitState) -> Outcome:
+    """Judge a unit's state. With Notify=healthy, active means healthy."""
+    match state.active:
+        case "active" | "reloading":
+            return Outcome.HEALTHY
+        case "activating":
+            return Outcome.STARTING
+        case "inactive" | "deactivating" if state.has_job:
+            return Outcome.WAITING
+    return Outcome.FAILED
+
+
+def wait_until_up(
+    manager: UserManager,
+    services: Sequence[str],
+    report: Callable[[str], None],
+    tick: Callable[[str], None],
+) -> list[str]:
+    """Wait until each service is healthy or has failed for good; give those that failed.
+
+    It ends because systemd ends every start: by TimeoutStartSec= and the start
+    limit. `report` gets a line for each step, `tick` one a second to show as the
+    last line of a terminal.
+    """
+    begun = time.monotonic()
+    seen: dict[str, Outcome] = {}
+    while True:
+        states = manager.states(services)
+        now = {service: outcome(states[service]) for service in services}
+        for service in services:
+            if seen.get(service) != now[service]:
+                report(_line(service, now[service], states, seconds=time.monotonic() - begun))
+        seen = now
+        pending = [s for s in services if now[s] in (Outcome.WAITING, Outcome.STARTING)]
+        if not pending:
+            return [service for service in services if now[service] is Outcome.FAILED]
+        starting = [s for s in pending if now[s] is Outcome.STARTING] or pending
+        tick(f"{_model(starting[0])} starting, {time.monotonic() - begun:.0f} s")
+        time.sleep(POLL_S)
+
+
+def _model(service: str) -> str:
+    return service.removeprefix("vllm-").removesuffix(".service")
+
+
+def _line(service: str, now: Outcome, states: Mapping[str, UnitState], *, seconds: float) -> str:
+    what = {
+        Outcome.WAITING: "waits for its turn",
+        Outcome.STARTING: "starting",
+        Outcome.HEALTHY: f"healthy ({seconds:.0f} s)",
+        Outcome.FAILED: f"failed: {states[service].result}",
+    }
+    return f"{_model(service)}: {what[now]}"

@@ -1,0 +1,146 @@
+"""Sets up a systemd host that is not NixOS, through the system's own tools."""
+
+import pwd
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmhop_generator import files
+from llmhop_generator.contract import Config, Vllm
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host_files import OWN_USER, host_files
+from llmhop_generator.layout import (
+    ROUTER_UNIT,
+    ROUTER_USER,
+    STATE_DIR,
+    quadlet_dir,
+    user_manager,
+)
+from llmhop_generator.preflight import has_range, require_root
+from llmhop_generator.process import run
+
+_ETC = Path("/etc")
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """A file to put in place."""
+
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        return f"write {self.path}"
+
+    def carry_out(self) -> None:
+        """Write it."""
+        files.write(self.path, self.text)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to run."""
+
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.words)
+
+    def carry_out(self) -> None:
+        """Run it."""
+        run(self.words)
+
+
+Step = WriteFile | Command
+
+
+def provision(config: Config, llmhop: str, report: Callable[[str], None], *, dry_run: bool) -> None:
+    """Carry out the steps that this host still needs, each told to `report` first.
+
+    Raises:
+        GeneratorError: not run as root, or a step failed; running it again goes on.
+    """
+    if not dry_run:
+        require_root("provision")
+    if Path("/etc/NIXOS").exists():
+        raise GeneratorError("this is NixOS: import the module, which declares all of this")
+    if config.llmhop.enable and shutil.which(llmhop) is None:
+        raise GeneratorError(f"the command {llmhop!r} is not found; give its path with --llmhop")
+    count = 0
+    # One after the other: what a later step needs may come from an earlier one.
+    for step in _steps(config, llmhop):
+        report(str(step))
+        if not dry_run:
+            step.carry_out()
+        count += 1
+    if count == 0:
+        report("nothing to do")
+
+
+def _steps(config: Config, llmhop: str) -> Iterator[Step]:
+    written = [
+        WriteFile(_ETC / path, text)
+        for path, text in host_files(config, llmhop).items()
+        if files.read(_ETC / path) != text
+    ]
+    yield from written
+    changed = {step.path for step in written}
+    users = _ETC / "sysusers.d/llmhop.conf"
+    if users in changed or not _users_exist(config):
+        yield Command(("systemd-sysusers", str(users)))
+    directories = _ETC / "tmpfiles.d/llmhop.conf"
+    if directories in changed or not _directories_exist(config):
+        yield Command(("systemd-tmpfiles", "--create", str(directories)))
+    if any(_ETC / "systemd" in path.parents for path in changed):
+        yield Command(("systemctl", "daemon-reload"))
+    if isinstance(config.vllm, Vllm):
+        yield from _user_steps(config.vllm)
+    if config.llmhop.enable and not _enabled(ROUTER_UNIT):
+        yield Command(("systemctl", "enable", ROUTER_UNIT))
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _users_exist(config: Config) -> bool:
+    users = [ROUTER_USER] if config.llmhop.enable else []
+    if isinstance(config.vllm, Vllm) and config.vllm.user == OWN_USER:
+        users.append(OWN_USER)
+    return all(map(_exists, users))
+
+
+def _directories_exist(config: Config) -> bool:
+    paths = [STATE_DIR]
+    if isinstance(config.vllm, Vllm):
+        vllm = config.vllm
+        paths += [quadlet_dir(vllm.uid), Path(vllm.data_dir), Path(vllm.cache_dir)]
+    return all(path.is_dir() for path in paths)
+
+
+def _user_steps(vllm: Vllm) -> Iterator[Step]:
+    if vllm.user != OWN_USER and not _exists(vllm.user):
+        raise GeneratorError(
+            f"services.llmhop.vllm.user: {vllm.user} does not exist, and only {OWN_USER} is "
+            "made here; make it yourself"
+        )
+    for kind, start, count in (
+        ("uid", vllm.sub_uid_start, vllm.sub_uid_count),
+        ("gid", vllm.sub_gid_start, vllm.sub_gid_count),
+    ):
+        if not has_range(_ETC / f"sub{kind}", vllm.user, vllm.uid, start, count):
+            ids = f"{start}-{start + count - 1}"
+            yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))
+    if not (Path("/var/lib/systemd/linger") / vllm.user).exists():
+        yield Command(("loginctl", "enable-linger", vllm.user))
+    if run(["systemctl", "is-active", "--quiet", user_manager(vllm.uid)], check=False).code != 0:
+        yield Command(("systemctl", "start", user_manager(vllm.uid)))
+
+
+def _enabled(unit: str) -> bool:
+    return run(["systemctl", "is-enabled", "--quiet", unit], check=False).code == 0

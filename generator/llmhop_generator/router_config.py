@@ -1,0 +1,33 @@
+"""The configuration of llmhop: what the user set, and a route to each enabled model."""
+
+import json
+from typing import Any
+
+from llmhop_generator.contract import Config, Vllm
+from llmhop_generator.listen import listen_address
+
+
+def router_config(config: Config) -> str | None:
+    """Render llmhop's configuration, or None where llmhop is not enabled."""
+    if not config.llmhop.enable:
+        return None
+    asked = config.llmhop.settings
+    settings = asked.model_dump(by_alias=True, exclude_unset=True, exclude={"host", "port"})
+    settings["listen"] = listen_address(asked.listen, asked.host, asked.port)
+    settings["models"] = _models(config, settings.get("models", {}))
+    set_keys = {key: value for key, value in settings.items() if value is not None}
+    return json.dumps(set_keys, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _models(config: Config, elsewhere: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    here = {}
+    if isinstance(config.vllm, Vllm):
+        here = {
+            model.name: {"url": f"http://127.0.0.1:{model.port}"}
+            for model in config.vllm.enabled_models
+        }
+    # An entry without url adds headers to a model that is served here; while that
+    # model is disabled it has nothing to add to.
+    routed = {name: upstream for name, upstream in elsewhere.items() if upstream.get("url")}
+    extra = {name: {**elsewhere[name], **here[name]} for name in elsewhere if name in here}
+    return {**here, **routed, **extra}

@@ -1,0 +1,81 @@
+"""The verbs of systemd that are needed here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from llmhop_generator.process import Finished, run
+
+_PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,Job,NRestarts"
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """What a manager says of a unit, in systemd's words."""
+
+    load: str
+    active: str
+    sub: str
+    result: str
+    has_job: bool
+    restarts: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the block that `systemctl show` prints for one unit."""
+        read = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        return cls(
+            load=read.get("LoadState", ""),
+            active=read.get("ActiveState", ""),
+            sub=read.get("SubState", ""),
+            result=read.get("Result", ""),
+            has_job=read.get("Job", "") not in ("", "0"),
+            restarts=int(read.get("NRestarts") or 0),
+        )
+
+
+def system(*arguments: str, check: bool = True) -> Finished:
+    """Call systemctl for the system's manager."""
+    return run(["systemctl", *arguments], check=check)
+
+
+def main_pid(unit: str) -> int:
+    """The main process of a system unit, or 0 where it has none."""
+    return int(system("show", "--value", "-p", "MainPID", unit).stdout.strip() or 0)
+
+
+@dataclass(frozen=True)
+class UserManager:
+    """The service manager of a lingering user, called by root.
+
+    It is addressed by name: by number, systemctl fails to connect.
+    """
+
+    user: str
+
+    def call(self, *arguments: str, check: bool = True) -> Finished:
+        """Call systemctl for this manager."""
+        return run(["systemctl", "--user", "-M", f"{self.user}@.host", *arguments], check=check)
+
+    def reload(self) -> None:
+        """Run the generators again and load what they wrote."""
+        self.call("daemon-reload")
+
+    def stop(self, units: Sequence[str]) -> None:
+        """Stop units and wait for it; those that are not loaded are passed over."""
+        states = self.states(units)
+        loaded = [unit for unit in units if states[unit].load == "loaded"]
+        if loaded:
+            self.call("stop", *loaded)
+
+    def start(self, units: Sequence[str]) -> None:
+        """Queue the start of units, past start limits that they hit before."""
+        self.call("reset-failed", *units, check=False)
+        self.call("start", "--no-block", *units)
+
+    def states(self, units: Sequence[str]) -> dict[str, UnitState]:
+        """Ask for the states of units, in one call."""
+        if not units:
+            return {}
+        blocks = self.call("show", "-p", _PROPERTIES, "--", *units).stdout.strip().split("\n\n")
+        return {unit: UnitState.parse(block) for unit, block in zip(units, blocks, strict=True)}

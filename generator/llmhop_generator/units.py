@@ -1,0 +1,153 @@
+"""One enabled model as one Quadlet source."""
+
+import json
+
+from llmhop_generator import flags
+from llmhop_generator.contract import Model, Vllm
+from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
+
+HEADER = "Written by llmhop-generator, which replaces it; change the option it comes from."
+"""First line of every file of ours: what bears it may be replaced and removed."""
+
+CONTAINER_PORT = 8000
+CACHE_HOME = "/root/.cache"
+
+# A start may have to pull an image of 10 GB and a model of 100; both resume.
+START_TIMEOUT_S = 3600
+RESTART_DELAY_S = 10
+START_LIMIT_BURST = 3
+# Wide enough for that many starts to fall into it, or the limit could never trip.
+START_LIMIT_INTERVAL_S = (START_TIMEOUT_S + RESTART_DELAY_S) * START_LIMIT_BURST
+STOP_TIMEOUT_S = 30
+
+# Every vLLM image has Python; not every one has curl. http.client, unlike urllib,
+# is not diverted by a proxy in the environment.
+_HEALTH_PROBE = (
+    "import http.client as h; "
+    f"c = h.HTTPConnection('127.0.0.1', {CONTAINER_PORT}, timeout=20); "
+    "c.request('GET', '/health'); "
+    "raise SystemExit(c.getresponse().status != 200)"
+)
+
+
+def file_name(model: Model) -> str:
+    """The name of a model's Quadlet source."""
+    return f"vllm-{model.name}.container"
+
+
+def service_of(file_name: str) -> str:
+    """The name of the service that Podman makes of a Quadlet source."""
+    return file_name.removesuffix(".container") + ".service"
+
+
+def quadlet_files(vllm: Vllm) -> dict[str, str]:
+    """Render the Quadlet source of each enabled model: file names and their text."""
+    files = {}
+    before: list[str] = []
+    for model in vllm.enabled_models:
+        files[file_name(model)] = _container_file(vllm, model, before)
+        if vllm.startup_ordering:
+            before.append(service_of(file_name(model)))
+    return files
+
+
+def image(vllm: Vllm, model: Model) -> str:
+    """The image of a model: by its digest, else by its tag or the backend-wide one."""
+    if model.digest is not None:
+        return f"{vllm.image}@{model.digest}"
+    return f"{vllm.image}:{model.tag or vllm.tag}"
+
+
+def command_line(vllm: Vllm, model: Model) -> list[str]:
+    """The words after the image's name, for `vllm` as the entrypoint."""
+    settings = flags.merge(vllm.model_settings, model.settings)
+    return [
+        "serve",
+        model.model,
+        "--host=0.0.0.0",
+        f"--port={CONTAINER_PORT}",
+        f"--served-model-name={model.name}",
+        *flags.arguments(settings),
+    ]
+
+
+def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
+    unit = [unit_line("Description", f"vLLM model {model.name}")]
+    if before:
+        # All of them, not only the last: where that one has nothing to start, the
+        # order among the others would be lost.
+        unit.append(unit_line("After", " ".join(before)))
+    unit += [
+        ("StartLimitIntervalSec", str(START_LIMIT_INTERVAL_S)),
+        ("StartLimitBurst", str(START_LIMIT_BURST)),
+    ]
+    service = [
+        # vLLM exits with 0 when its engine dies.
+        ("Restart", "always"),
+        # Models that wait for this one go on waiting while it is tried again:
+        # two that start at once on one GPU mis-size their caches.
+        ("RestartMode", "direct"),
+        ("RestartSec", str(RESTART_DELAY_S)),
+        ("TimeoutStartSec", str(START_TIMEOUT_S)),
+        ("TimeoutStopSec", str(2 * STOP_TIMEOUT_S)),
+        ("LimitNOFILE", str(vllm.open_files_limit)),
+    ]
+    return unit_file(
+        HEADER,
+        [
+            ("Unit", unit),
+            ("Container", [*_image(vllm, model), *_sandbox(vllm, model), *_input(vllm, model)]),
+            ("Service", service),
+            ("Install", [("WantedBy", "default.target")]),
+        ],
+    )
+
+
+def _image(vllm: Vllm, model: Model) -> list[Line]:
+    return [
+        container_line("Image", image(vllm, model)),
+        # A tag may have moved on; a digest can't.
+        ("Pull", "missing" if model.digest is not None else "newer"),
+        container_line("ContainerName", f"vllm-{model.name}"),
+        # Images up to v0.11 start the API server's module, later ones `vllm serve`.
+        container_line("Entrypoint", "vllm"),
+        container_line("Exec", *command_line(vllm, model)),
+    ]
+
+
+def _sandbox(vllm: Vllm, model: Model) -> list[Line]:
+    return [
+        container_line("PublishPort", f"127.0.0.1:{model.port}:{CONTAINER_PORT}"),
+        ("NoNewPrivileges", "true"),
+        ("DropCapability", "all"),
+        # Podman's default has noexec, and what is compiled at run time is loaded from here.
+        ("Tmpfs", "/tmp:rw,exec,nosuid,nodev,mode=1777"),  # noqa: S108 - a mount point
+        container_line("ShmSize", model.shm_size),
+        # The limit of the service, not Podman's own default.
+        ("Ulimit", "host"),
+        # What vLLM and its libraries compile, kept across restarts.
+        container_line("Volume", f"vllm-{model.name}-cache:{CACHE_HOME}"),
+        container_line("Volume", f"{vllm.cache_dir}:{CACHE_HOME}/huggingface"),
+        *(container_line("AddDevice", device) for device in model.devices),
+        ("Notify", "healthy"),
+        container_line("HealthCmd", json.dumps(["python3", "-c", _HEALTH_PROBE])),
+        ("HealthInterval", "10s"),
+        ("HealthTimeout", "30s"),
+        ("HealthRetries", "5"),
+        # Failures while it starts don't count; TimeoutStartSec= bounds the start.
+        ("HealthStartPeriod", f"{START_TIMEOUT_S - 60}s"),
+        ("HealthOnFailure", "kill"),
+        ("StopTimeout", str(STOP_TIMEOUT_S)),
+    ]
+
+
+def _input(vllm: Vllm, model: Model) -> list[Line]:
+    environment = {**vllm.environment, **model.environment}
+    return [
+        *(container_line("Environment", f"{k}={v}") for k, v in sorted(environment.items())),
+        *(
+            container_line("EnvironmentFile", path)
+            for path in (vllm.environment_file, model.environment_file)
+            if path is not None
+        ),
+    ]
