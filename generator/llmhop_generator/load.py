@@ -162,7 +162,7 @@ def _explain(detail: ErrorDetails) -> Problem:
             "less_than_equal": "at most {le}",
         }[kind].format(**context)
         return Problem(where, f"must be {bound}, not {_show(value)}")
-    if kind == "string_too_long":
+    if kind in ("string_too_long", "too_long"):
         return Problem(where, f"is longer than {context['max_length']} characters; shorten it")
     if kind == "string_unicode":
         return Problem(where, "has half of a surrogate pair, which is no character; remove it")

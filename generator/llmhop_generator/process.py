@@ -31,7 +31,7 @@ def run(
     """
     _log.info("%s", shlex.join(command))
     try:
-        done = subprocess.run(  # noqa: S603 - lists of words, never a shell
+        done = subprocess.run(
             command,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,161 @@
+"""What a configuration becomes: units, the router's configuration, a host's files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmhop.config import parse as parse_router_config
+from llmhop_generator.quadlet import container_line
+from llmhop_generator.render import render_tree
+from llmhop_generator.text import unrepresentable
+from llmhop_generator.units import HEADER
+
+from tests.generator.conftest import Command
+from tests.generator.test_contract import EXAMPLES, parse
+
+ConfigFile = Callable[[Any], Path]
+
+
+def tree_of(config: Any) -> dict[str, str]:
+    return render_tree(parse(config), "/usr/bin/llmhop")
+
+
+def lines_of(config: Any, model: str = "qwen2-5-7b") -> list[str]:
+    return tree_of(config)[f"quadlet/vllm-{model}.container"].splitlines()
+
+
+def test_each_enabled_model_has_one_file(minimal: dict[str, Any]) -> None:
+    minimal["vllm"]["models"]["off"] = {"model": "m", "port": 1, "enable": False}
+    minimal["vllm"]["models"]["b.c"] = {"model": "m", "port": 2000}
+    quadlets = [path for path in tree_of(minimal) if path.startswith("quadlet/")]
+    assert quadlets == ["quadlet/vllm-b.c.container", "quadlet/vllm-qwen2-5-7b.container"]
+
+
+def test_rendering_is_the_same_every_time(
+    generator: Command, config_file: ConfigFile, minimal: dict[str, Any], tmp_path: Path
+) -> None:
+    config = config_file(minimal)
+    for name in ("one", "two"):
+        assert generator("render", config, "-o", tmp_path / name).returncode == 0
+    one, two = (
+        {p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*.*")}
+        for n in ("one", "two")
+    )
+    assert one
+    assert one == two
+
+
+def test_rendering_again_removes_our_stale_units_and_nothing_else(
+    generator: Command, config_file: ConfigFile, minimal: dict[str, Any], tmp_path: Path
+) -> None:
+    quadlets = tmp_path / "quadlet"
+    quadlets.mkdir()
+    (quadlets / "vllm-old.container").write_text(f"# {HEADER}\n")
+    (quadlets / "mine.container").write_text("[Container]\n")
+    assert generator("render", config_file(minimal), "-o", tmp_path).returncode == 0
+    assert {p.name for p in quadlets.iterdir()} == {
+        "mine.container",
+        "vllm-qwen2-5-7b.container",
+    }
+
+
+def test_a_tag_may_move_on_and_a_digest_not(minimal: dict[str, Any]) -> None:
+    lines = lines_of(minimal)
+    assert "Image=docker.io/vllm/vllm-openai:v0.11.0" in lines
+    assert "Pull=newer" in lines
+    digest = "sha256:" + "a" * 64
+    minimal["vllm"]["models"]["qwen2-5-7b"]["digest"] = digest
+    lines = lines_of(minimal)
+    assert f"Image=docker.io/vllm/vllm-openai@{digest}" in lines
+    assert "Pull=missing" in lines
+
+
+def test_a_model_starts_after_every_one_with_a_lower_port(minimal: dict[str, Any]) -> None:
+    minimal["vllm"]["models"] |= {
+        "b": {"model": "m", "port": 18002},
+        "c": {"model": "m", "port": 18003},
+    }
+    assert "After=vllm-qwen2-5-7b.service vllm-b.service" in lines_of(minimal, "c")
+    minimal["vllm"]["startupOrdering"] = False
+    assert not any(line.startswith("After=") for line in lines_of(minimal, "c"))
+
+
+def test_the_start_limit_can_trip(minimal: dict[str, Any]) -> None:
+    keys = dict(line.split("=", 1) for line in lines_of(minimal) if "=" in line)
+    start = int(keys["TimeoutStartSec"]) + int(keys["RestartSec"])
+    assert start * int(keys["StartLimitBurst"]) <= int(keys["StartLimitIntervalSec"])
+    assert int(keys["HealthStartPeriod"].removesuffix("s")) < int(keys["TimeoutStartSec"])
+    assert int(keys["StopTimeout"]) < int(keys["TimeoutStopSec"])
+
+
+def test_a_models_environment_wins_and_its_file_comes_last(minimal: dict[str, Any]) -> None:
+    minimal["vllm"] |= {"environment": {"A": "1", "B": "1"}, "environmentFile": "/etc/all.env"}
+    minimal["vllm"]["models"]["qwen2-5-7b"] |= {
+        "environment": {"B": "2"},
+        "environmentFile": "/etc/one.env",
+    }
+    lines = lines_of(minimal)
+    assert [line for line in lines if line.startswith("Environment")] == [
+        "Environment=A=1",
+        "Environment=B=2",
+        "EnvironmentFile=/etc/all.env",
+        "EnvironmentFile=/etc/one.env",
+    ]
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\0b", "\ud800", "\ufdd0", "\U0001ffff", "\x80"])
+def test_what_no_unit_file_can_hold_is_never_written(text: str) -> None:
+    assert unrepresentable(text)
+    with pytest.raises(ValueError, match="Environment"):
+        container_line("Environment", f"A={text}")
+
+
+@pytest.mark.parametrize(("key", "value"), [("Volume", "/a\\"), ("Image", ' "x"'), ("Exec", ";")])
+def test_what_podman_would_alter_is_never_written(key: str, value: str) -> None:
+    with pytest.raises(ValueError, match="not representable"):
+        container_line(key, value)
+
+
+def test_the_router_gets_a_route_to_each_enabled_model(minimal: dict[str, Any]) -> None:
+    minimal["llmhop"] = {
+        "settings": {
+            "port": 9000,
+            "authTokens": ["${file:token}"],
+            "models": {
+                "gpt": {"url": "https://api.example.com", "headers": {"A": "${env:KEY}"}},
+                "qwen2-5-7b": {"headers": {"X": "1"}},
+            },
+            "futureKey": [1, {"a": None}],
+        }
+    }
+    assert json.loads(tree_of(minimal)["llmhop.json"]) == {
+        "listen": "127.0.0.1:9000",
+        "authTokens": ["${file:token}"],
+        "futureKey": [1, {"a": None}],
+        "models": {
+            "gpt": {"url": "https://api.example.com", "headers": {"A": "${env:KEY}"}},
+            "qwen2-5-7b": {"url": "http://127.0.0.1:18001", "headers": {"X": "1"}},
+        },
+    }
+
+
+def test_headers_for_a_disabled_model_wait_for_it(minimal: dict[str, Any]) -> None:
+    minimal["vllm"]["models"]["off"] = {"model": "m", "port": 1, "enable": False}
+    minimal["llmhop"] = {"settings": {"models": {"off": {"headers": {"X": "1"}}}}}
+    assert list(json.loads(tree_of(minimal)["llmhop.json"])["models"]) == ["qwen2-5-7b"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_llmhop_accepts_what_is_rendered_for_it(path: Path) -> None:
+    rendered = tree_of(json.loads(path.read_text(encoding="utf-8")))["llmhop.json"]
+    parse_router_config(json.loads(rendered), lambda reference: "secret")
+
+
+def test_a_deployers_own_user_is_not_declared(minimal: dict[str, Any]) -> None:
+    minimal["vllm"]["user"] = "serving"
+    tree = tree_of(minimal)
+    assert "host/subuid" not in tree
+    assert "serving" not in tree["host/sysusers.d/llmhop.conf"]
+    assert "0700 serving serving" in tree["host/tmpfiles.d/llmhop.conf"]
