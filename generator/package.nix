@@ -10,7 +10,6 @@ python3Packages.buildPythonApplication {
 
   dependencies = [
     python3Packages.click
-    python3Packages.jsonschema
     python3Packages.pydantic
   ];
 

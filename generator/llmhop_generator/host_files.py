@@ -30,13 +30,17 @@ _ROUTER_HARDENING = (
     ("ProtectProc", "invisible"),
     ("ProtectSystem", "strict"),
     ("RemoveIPC", "true"),
-    ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX"),
+    ("RestrictAddressFamilies", "AF_INET"),
+    ("RestrictAddressFamilies", "AF_INET6"),
+    ("RestrictAddressFamilies", "AF_UNIX"),
     ("RestrictNamespaces", "true"),
     ("RestrictRealtime", "true"),
     ("RestrictSUIDSGID", "true"),
     ("SystemCallArchitectures", "native"),
+    ("SystemCallErrorNumber", "EPERM"),
     ("SystemCallFilter", "@system-service"),
-    ("SystemCallFilter", "~@privileged @resources"),
+    ("SystemCallFilter", "~@privileged"),
+    ("SystemCallFilter", "~@resources"),
     ("UMask", "0077"),
 )
 
@@ -101,7 +105,7 @@ def _tmpfiles(config: Config) -> list[str]:
         lines += [
             f"d {quadlet_dir(vllm.uid)} 0755 root root -",
             f"d {_quoted(vllm.data_dir)} 0700 {owner} -",
-            f"d {_quoted(vllm.cache_dir)} 0755 {owner} -",
+            f"d {_quoted(vllm.cache_dir)} 0750 {owner} -",
         ]
     return lines
 
@@ -120,7 +124,7 @@ def _user_manager(vllm: Vllm) -> str:
 
 def _router_service(llmhop: str) -> str:
     command = unit_line("ExecStart", f"{_exec_word(llmhop)} --config {ROUTER_CONFIG}")
-    check = unit_line("ExecReload", f"{_exec_word(llmhop)} --config {ROUTER_CONFIG} --check")
+    check = unit_line("ExecReload", f"{_exec_word(llmhop)} --check --config {ROUTER_CONFIG}")
     return unit_file(
         HEADER,
         [
@@ -131,8 +135,9 @@ def _router_service(llmhop: str) -> str:
                     ("Wants", "network-online.target"),
                     ("After", "network-online.target"),
                     ("ConditionPathExists", str(ROUTER_CONFIG)),
-                    ("StartLimitIntervalSec", "60"),
-                    ("StartLimitBurst", "10"),
+                    # Five starts that time out take 5 * (15 + 2) s, so the limit trips.
+                    ("StartLimitIntervalSec", "120"),
+                    ("StartLimitBurst", "5"),
                 ],
             ),
             (
@@ -144,9 +149,12 @@ def _router_service(llmhop: str) -> str:
                     ("User", ROUTER_USER),
                     ("Group", ROUTER_USER),
                     ("Restart", "always"),
-                    ("RestartSec", "1"),
+                    ("RestartSec", "2"),
+                    ("TimeoutStartSec", "15"),
+                    # Requests under way have 30 s to end.
                     ("TimeoutStopSec", "45"),
-                    ("LimitNOFILE", "65536"),
+                    # Two sockets for each request under way.
+                    ("LimitNOFILE", "524288"),
                     *_ROUTER_HARDENING,
                 ],
             ),

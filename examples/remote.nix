@@ -1,0 +1,32 @@
+# A local model beside one that runs elsewhere. Clients need a token; it and
+# the key of the remote API are credentials of the service, so that neither
+# reaches the Nix store.
+{
+  services.llmhop = {
+    settings = {
+      listen = ":8080";
+      authTokens = [ "\${file:api-token}" ];
+      maxBodyBytes = 20971520;
+      models."gpt-4o" = {
+        url = "https://api.openai.com";
+        headers.Authorization = "Bearer \${file:openai-key}";
+      };
+    };
+
+    vllm = {
+      enable = true;
+      uid = 503;
+      subUidStart = 300000;
+      tag = "v0.11.0";
+      models."qwen2-5-7b" = {
+        model = "Qwen/Qwen2.5-7B-Instruct";
+        port = 18001;
+      };
+    };
+  };
+
+  systemd.services.llmhop.serviceConfig.LoadCredential = [
+    "api-token:/etc/llmhop/api-token"
+    "openai-key:/etc/llmhop/openai-key"
+  ];
+}

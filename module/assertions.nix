@@ -1,0 +1,113 @@
+# What the types cannot say about models, their names and ports. Each message
+# names the option, its value and the way out. Ids and secrets are checked in
+# files of their own.
+{ config, lib, ... }:
+let
+  cfg = config.services.llmhop;
+  inherit (cfg.vllm) models;
+  enabled = lib.filter (key: models.${key}.enable) (lib.attrNames models);
+
+  # Keys such as qwen3.6-35b-a3b are quoted in an option path.
+  option =
+    key: leaf:
+    lib.showOption [
+      "services"
+      "llmhop"
+      "vllm"
+      "models"
+      key
+      leaf
+    ];
+
+  # A failure for each value of `leaf` that several enabled models share.
+  shared =
+    leaf:
+    let
+      keysOf = lib.groupBy (key: toString models.${key}.${leaf}) enabled;
+      clashes = lib.filterAttrs (_: keys: lib.length keys > 1) keysOf;
+      options = keys: lib.concatMapStringsSep " and " (key: option key leaf) keys;
+    in
+    lib.mapAttrsToList (
+      value: keys:
+      failed "${options keys} are all `${value}`. Give each enabled model a ${leaf} of its own."
+    ) clashes;
+
+  # The port on which llmhop listens, as the router reads its config. null
+  # where there is none to read, which the router reports.
+  ownPort =
+    let
+      listen = cfg.settings.listen or null;
+      digits = if lib.isString listen then builtins.match ".*:([0-9]{1,5})" listen else null;
+    in
+    if listen == null then
+      cfg.settings.port or 8080
+    else if digits == null then
+      null
+    else
+      lib.toIntBase10 (lib.head digits);
+  ownOption = "services.llmhop.settings.${if cfg.settings ? listen then "listen" else "port"}";
+
+  remote = cfg.settings.models or { };
+  # Headers for a model that is served here are fine; another URL is not.
+  servedTwice = lib.filter (key: (remote.${models.${key}.name} or { }) ? url) enabled;
+
+  failed = message: {
+    assertion = false;
+    inherit message;
+  };
+in
+{
+  config = lib.mkMerge [
+    (lib.mkIf cfg.vllm.enable {
+      assertions =
+        shared "port"
+        ++ shared "name"
+        ++ lib.concatMap (key: [
+          {
+            assertion = models.${key}.port != 0;
+            message = ''
+              ${option key "port"} is 0, which stands for any free port, so that
+              llmhop could not find the model. Set a port from 1 to 65535.
+            '';
+          }
+          {
+            assertion = !cfg.enable || models.${key}.port != ownPort;
+            message = ''
+              ${option key "port"} is ${toString ownPort}, the port on which
+              llmhop listens (${ownOption}). Change one of the two.
+            '';
+          }
+        ]) enabled
+        ++ map (
+          key:
+          failed ''
+            ${option key "name"} is `${models.${key}.name}`, and a model of that
+            name has a url in services.llmhop.settings.models. Rename one of the
+            two, or remove the url.
+          ''
+        ) servedTwice
+        ++ lib.mapAttrsToList (key: model: {
+          assertion = model.tag == null || model.digest == null;
+          message = ''
+            ${option key "tag"} is `${toString model.tag}` and ${option key "digest"}
+            is `${toString model.digest}`. Set one of the two: a digest pins the
+            image, a tag follows it.
+          '';
+        }) models;
+    })
+
+    (lib.mkIf (cfg.enable || cfg.vllm.enable) {
+      assertions = [
+        {
+          assertion = (cfg.vllm.enable && enabled != [ ]) || (cfg.enable && remote != { });
+          message = ''
+            services.llmhop.vllm.models has no enabled model, and
+            services.llmhop.settings.models gives llmhop none, so there is nothing
+            to serve. Add or enable a model, or turn services.llmhop.vllm.enable
+            and services.llmhop.enable off.
+          '';
+        }
+      ];
+    })
+  ];
+}

@@ -1,0 +1,16 @@
+# NixOS module: vLLM models in rootless Podman containers, llmhop in front.
+# The options become one JSON file, the contract; llmhop-generator turns it
+# into Quadlet units and the router's config on the running host.
+{
+  imports = [
+    ./options.nix
+    ./vllm-options.nix
+    ./identity-options.nix
+    ./assertions.nix
+    ./id-assertions.nix
+    ./own-user-assertions.nix
+    ./secret-assertions.nix
+    ./host.nix
+    ./services.nix
+  ];
+}

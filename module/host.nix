@@ -1,0 +1,117 @@
+# What only NixOS can declare for rootless Podman: the user and its ids,
+# directories, Podman, and what the user's service manager needs.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.llmhop;
+  inherit (cfg) vllm;
+  uid = toString vllm.uid;
+  gid = toString vllm.gid;
+  quadletDir = "/var/lib/llmhop/quadlet";
+
+  # By number: with systemd-sysusers or userborn names may resolve later.
+  ownedByUser = mode: {
+    inherit mode;
+    user = uid;
+    group = gid;
+  };
+  ownedByRoot = {
+    mode = "0755";
+    user = "root";
+    group = "root";
+  };
+in
+{
+  config = lib.mkMerge [
+    (lib.mkIf (cfg.enable || vllm.enable) {
+      systemd.tmpfiles.settings."10-llmhop"."/var/lib/llmhop".d = ownedByRoot;
+    })
+
+    (lib.mkIf vllm.enable {
+      # The module of Podman also links its user generator (through
+      # systemd.packages, NixOS 24.11 and later) and puts newuidmap on the path
+      # of the podman command. Declaring systemd.user.generators here as well
+      # would make two links of one name and fail the build.
+      virtualisation.podman.enable = true;
+
+      systemd.tmpfiles.settings."10-llmhop" = {
+        ${toString vllm.dataDir}.d = ownedByUser "0700";
+        ${toString vllm.cacheDir}.d = ownedByUser "0750";
+        ${quadletDir}.d = ownedByRoot;
+      };
+
+      # Where rootless Podman looks for units that are not the user's own. /etc
+      # may be read-only, so the units live elsewhere. The source is a string,
+      # not a path: it stays a link to the host's directory.
+      environment.etc."containers/systemd/users/${uid}".source = quadletDir;
+
+      systemd.services."user@${uid}" = {
+        overrideStrategy = "asDropin";
+        # A restart of the user manager would stop every model.
+        restartIfChanged = false;
+        # Rootless Podman starts newuidmap (setuid, so only in the wrappers)
+        # and, for health checks, systemd-run.
+        path = [
+          "/run/wrappers"
+          config.virtualisation.podman.package
+          config.systemd.package
+          pkgs.coreutils
+        ];
+        # systemd clamps a unit's limits to the hard limits of its manager,
+        # 524288 by default.
+        serviceConfig.LimitNOFILE = vllm.openFilesLimit;
+      };
+
+      # Quadlet makes every rootless unit wait for this one, which polls
+      # `systemctl is-active network-online.target`. It comes without a path in
+      # which NixOS would find systemctl, and would wait until it times out.
+      systemd.user.services.podman-user-wait-network-online = {
+        overrideStrategy = "asDropin";
+        path = [
+          config.systemd.package
+          pkgs.coreutils
+        ];
+      };
+    })
+
+    # Under another name the user is the deployer's.
+    (lib.mkIf (vllm.enable && vllm.user == "vllm") {
+      users.users.vllm = {
+        description = "vLLM model server";
+        isSystemUser = true;
+        inherit (vllm) group uid;
+        home = toString vllm.dataDir;
+        # Its units run without a login, from boot on.
+        linger = true;
+        autoSubUidGidRange = false;
+        subUidRanges = [
+          {
+            startUid = vllm.subUidStart;
+            count = vllm.subUidCount;
+          }
+        ];
+        subGidRanges = [
+          {
+            startGid = vllm.subGidStart;
+            count = vllm.subGidCount;
+          }
+        ];
+      };
+      users.groups.${vllm.group}.gid = vllm.gid;
+    })
+
+    (lib.mkIf cfg.enable {
+      # A static user: the generator gives the router's config to its group.
+      users.users.llmhop = {
+        description = "llmhop router";
+        isSystemUser = true;
+        group = "llmhop";
+      };
+      users.groups.llmhop = { };
+    })
+  ];
+}

@@ -1,0 +1,50 @@
+# UIDs and GIDs are checked alike; this is what differs between the two.
+{ config, lib }:
+let
+  cfg = config.services.llmhop.vllm;
+  inherit (config.users) users groups;
+  show = first: count: "${toString first}-${toString (first + count - 1)}";
+
+  kind =
+    names:
+    names
+    // {
+      id = cfg.${names.idOption};
+      start = cfg.${names.startOption};
+      count = cfg.${names.countOption};
+      # How a message about the range begins.
+      range =
+        let
+          range = show cfg.${names.startOption} cfg.${names.countOption};
+        in
+        "services.llmhop.vllm.${names.startOption} gives the range ${range}";
+      # The declared ranges of a user, as { start, count, shown }.
+      rangesOf =
+        name:
+        map (r: {
+          start = r.${names.rangeStart};
+          inherit (r) count;
+          shown = show r.${names.rangeStart} r.count;
+        }) users.${name}.${names.rangesOption};
+    };
+in
+[
+  (kind {
+    idOption = "uid";
+    startOption = "subUidStart";
+    countOption = "subUidCount";
+    rangesOption = "subUidRanges";
+    rangeStart = "startUid";
+    ownersOption = "users.users";
+    owners = removeAttrs users [ cfg.user ];
+  })
+  (kind {
+    idOption = "gid";
+    startOption = "subGidStart";
+    countOption = "subGidCount";
+    rangesOption = "subGidRanges";
+    rangeStart = "startGid";
+    ownersOption = "users.groups";
+    owners = removeAttrs groups [ cfg.group ];
+  })
+]

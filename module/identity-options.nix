@@ -1,0 +1,95 @@
+# services.llmhop.vllm: the user whose rootless Podman runs the containers.
+{
+  config,
+  lib,
+  ...
+}:
+let
+  inherit (lib) literalExpression mkOption types;
+  cfg = config.services.llmhop.vllm;
+in
+{
+  options.services.llmhop.vllm = {
+    user = mkOption {
+      type = types.str;
+      default = "vllm";
+      description = ''
+        System user that runs the containers, owns the cache directory and is
+        root inside the containers.
+
+        Under the default name the module declares the user, its group, its
+        subordinate ranges and its linger. Any other user is declared by the
+        deployer, as `users.users.<name>` and `users.groups.<name>`: with
+        {option}`services.llmhop.vllm.uid` and
+        {option}`services.llmhop.vllm.gid` as ids,
+        {option}`services.llmhop.vllm.dataDir` as `home`, `linger = true`, and
+        `subUidRanges` and `subGidRanges` that contain the ranges set here.
+      '';
+    };
+
+    group = mkOption {
+      type = types.str;
+      default = cfg.user;
+      defaultText = literalExpression "config.services.llmhop.vllm.user";
+      description = "Primary group of {option}`services.llmhop.vllm.user`.";
+    };
+
+    uid = mkOption {
+      type = types.ints.unsigned;
+      example = 503;
+      description = ''
+        UID of {option}`services.llmhop.vllm.user`. It has to be fixed, since
+        the containers' id mappings and the directory of the Quadlet units
+        contain it, and free: no other user may have it.
+      '';
+    };
+
+    gid = mkOption {
+      type = types.ints.unsigned;
+      default = cfg.uid;
+      defaultText = literalExpression "config.services.llmhop.vllm.uid";
+      description = "GID of {option}`services.llmhop.vllm.group`.";
+    };
+
+    subUidStart = mkOption {
+      type = types.ints.unsigned;
+      example = 300000;
+      description = ''
+        First UID of the user's subordinate range. UID 1 of every container
+        and those that follow are mapped to the UIDs from here on. The range
+        must not contain the UID of any user and not overlap the range of any
+        other.
+      '';
+    };
+
+    subUidCount = mkOption {
+      type = types.ints.positive;
+      default = 65536;
+      description = "Number of UIDs in the subordinate range.";
+    };
+
+    subGidStart = mkOption {
+      type = types.ints.unsigned;
+      default = cfg.subUidStart;
+      defaultText = literalExpression "config.services.llmhop.vllm.subUidStart";
+      description = "First GID of the group's subordinate range.";
+    };
+
+    subGidCount = mkOption {
+      type = types.ints.positive;
+      default = cfg.subUidCount;
+      defaultText = literalExpression "config.services.llmhop.vllm.subUidCount";
+      description = "Number of GIDs in the subordinate range.";
+    };
+
+    dataDir = mkOption {
+      type = types.path;
+      default = "/var/lib/vllm";
+      description = ''
+        Home of {option}`services.llmhop.vllm.user`. Rootless Podman keeps its
+        images and containers below it, so the filesystem has to support
+        overlayfs.
+      '';
+    };
+  };
+}

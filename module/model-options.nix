@@ -1,0 +1,107 @@
+# services.llmhop.vllm.models.<name>: one model, one container. `cfg` is
+# services.llmhop.vllm, for defaults that follow it.
+{ cfg }:
+{ lib, name, ... }:
+let
+  inherit (lib) literalExpression mkOption types;
+in
+{
+  options = {
+    enable = lib.mkEnableOption "this model" // {
+      default = true;
+    };
+
+    name = mkOption {
+      type = types.strMatching "[[:alnum:]][[:alnum:].-]*";
+      default = name;
+      description = ''
+        Name of the model: clients send it as `model`, and the unit is called
+        `vllm-<name>.service`. It follows the attribute name, which therefore
+        has to match the pattern too unless this option is set.
+      '';
+    };
+
+    model = mkOption {
+      type = types.str;
+      example = "Qwen/Qwen2.5-7B-Instruct";
+      description = "Hugging Face repository, or a path inside the container, that vLLM loads.";
+    };
+
+    port = mkOption {
+      type = types.port;
+      description = ''
+        Loopback port of the host on which the container's API is published.
+        Every model needs a port of its own.
+      '';
+    };
+
+    settings = mkOption {
+      type = types.attrsOf types.anything;
+      default = { };
+      description = ''
+        Command line flags of this model's server. They win over
+        {option}`services.llmhop.vllm.modelSettings`, where their form is
+        described.
+      '';
+    };
+
+    environment = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      description = ''
+        Further environment variables of this container. They win over
+        {option}`services.llmhop.vllm.environment`.
+      '';
+    };
+
+    environmentFile = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      description = ''
+        File of `KEY=VALUE` lines for this container, read after
+        {option}`services.llmhop.vllm.environmentFile`, so that its entries
+        win. {option}`services.llmhop.vllm.user` has to be able to read it.
+      '';
+    };
+
+    devices = mkOption {
+      type = types.listOf types.str;
+      default = cfg.devices;
+      defaultText = literalExpression "config.services.llmhop.vllm.devices";
+      example = [ "nvidia.com/gpu=0" ];
+      description = ''
+        Devices of this container, in place of
+        {option}`services.llmhop.vllm.devices`. This pins a model to a GPU.
+      '';
+    };
+
+    shmSize = mkOption {
+      type = types.str;
+      default = "32g";
+      example = "64g";
+      description = ''
+        Size of the container's `/dev/shm`, which NCCL uses between the
+        processes of one model (tensor parallelism).
+      '';
+    };
+
+    tag = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      description = ''
+        Tag of the image for this model, in place of
+        {option}`services.llmhop.vllm.tag`. Not together with `digest`.
+      '';
+    };
+
+    digest = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "sha256:a73fb0b9046fee099f7c1829d2548e6cc1740f4c2776a6855fa659ae5d0deb49";
+      description = ''
+        Digest of the image for this model. It pins the image for good. Not
+        together with `tag`.
+      '';
+    };
+  };
+}

@@ -1,0 +1,50 @@
+# services.llmhop: the router.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) literalExpression mkOption types;
+in
+{
+  options.services.llmhop = {
+    enable = lib.mkEnableOption "llmhop, the router in front of the models" // {
+      default = config.services.llmhop.vllm.enable;
+      defaultText = literalExpression "config.services.llmhop.vllm.enable";
+    };
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.callPackage ../router/package.nix { };
+      defaultText = literalExpression "pkgs.callPackage ../router/package.nix { }";
+      description = "The package that provides the `llmhop` command.";
+    };
+
+    settings = mkOption {
+      type = types.submodule { freeformType = (pkgs.formats.json { }).type; };
+      default = { };
+      example = literalExpression ''
+        {
+          listen = "127.0.0.1:8080";
+          authTokens = [ "''${file:api-token}" ];
+          models."gpt-4o" = {
+            url = "https://api.openai.com";
+            headers.Authorization = "Bearer ''${file:openai-key}";
+          };
+        }'';
+      description = ''
+        Configuration of the router: `listen` (or `host` and `port`),
+        `authTokens`, `maxBodyBytes` and, under `models`, models that run
+        elsewhere. The models of {option}`services.llmhop.vllm.models` are
+        added by the generator.
+
+        These values reach the world-readable Nix store. Write secrets as
+        `''${file:name}`, with `name` being a credential that
+        `systemd.services.llmhop.serviceConfig.LoadCredential` loads, or as
+        `''${env:NAME}`.
+      '';
+    };
+  };
+}

@@ -1,0 +1,74 @@
+# Secrets must not reach the Nix store, which every user of the host and of a
+# binary cache can read. Messages name options, never values.
+{ config, lib, ... }:
+let
+  cfg = config.services.llmhop;
+
+  # The backend-wide options and those of each model, with their paths.
+  scopes =
+    leaf:
+    [
+      {
+        path = "services.llmhop.vllm.${leaf}";
+        value = cfg.vllm.${leaf};
+      }
+    ]
+    ++ lib.mapAttrsToList (name: model: {
+      path = lib.showOption [
+        "services"
+        "llmhop"
+        "vllm"
+        "models"
+        name
+        leaf
+      ];
+      value = model.${leaf};
+    }) cfg.vllm.models;
+
+  inStore = file: file != null && lib.hasPrefix "${builtins.storeDir}/" (toString file);
+
+  # Variables that hold nothing but secrets.
+  secretNames = [
+    "HF_TOKEN"
+    "HUGGING_FACE_HUB_TOKEN"
+    "VLLM_API_KEY"
+  ];
+  secretsOf = environment: lib.intersectLists secretNames (lib.attrNames environment);
+
+  literalTokens = lib.filter (token: lib.isString token && !lib.hasInfix "$" token) (
+    lib.toList (cfg.settings.authTokens or [ ])
+  );
+in
+{
+  config = lib.mkMerge [
+    (lib.mkIf cfg.vllm.enable {
+      assertions =
+        map (scope: {
+          assertion = !inStore scope.value;
+          message = ''
+            ${scope.path} is ${toString scope.value}, in the Nix store, where
+            everybody can read it. Put the file elsewhere and write its path as a
+            string, such as "/etc/vllm/vllm.env".
+          '';
+        }) (scopes "environmentFile")
+        ++ map (scope: {
+          assertion = secretsOf scope.value == [ ];
+          message = ''
+            ${scope.path} sets ${lib.concatStringsSep " and " (secretsOf scope.value)},
+            a secret that everybody could read in the Nix store. Set it in the
+            file that environmentFile names.
+          '';
+        }) (scopes "environment");
+    })
+
+    (lib.mkIf cfg.enable {
+      # llmhop allows it, so it is no error here.
+      warnings = lib.optional (literalTokens != [ ]) ''
+        services.llmhop.settings.authTokens holds ${toString (lib.length literalTokens)} token(s)
+        in plain text, which everybody can read in the Nix store. Write
+        "''${file:name}" with a credential of systemd.services.llmhop, or
+        "''${env:NAME}".
+      '';
+    })
+  ];
+}

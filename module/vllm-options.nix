@@ -1,0 +1,132 @@
+# services.llmhop.vllm: what is served and how.
+{
+  config,
+  lib,
+  ...
+}:
+let
+  inherit (lib) literalExpression mkOption types;
+  cfg = config.services.llmhop.vllm;
+in
+{
+  options.services.llmhop.vllm = {
+    enable = lib.mkEnableOption "vLLM in rootless Podman containers, with llmhop in front";
+
+    cacheDir = mkOption {
+      type = types.path;
+      default = "/var/cache/vllm";
+      description = ''
+        Directory of the host that every container sees as its Hugging Face
+        cache. Models are downloaded once and shared.
+      '';
+    };
+
+    devices = mkOption {
+      type = types.listOf types.str;
+      default =
+        if config.hardware.nvidia-container-toolkit.enable or false then
+          [ "nvidia.com/gpu=all" ]
+        else
+          [ ];
+      defaultText = literalExpression ''
+        if config.hardware.nvidia-container-toolkit.enable then
+          [ "nvidia.com/gpu=all" ]
+        else
+          [ ]'';
+      example = [ "amd.com/gpu=all" ];
+      description = ''
+        Devices of every container: CDI names such as `nvidia.com/gpu=all`, or
+        paths such as `/dev/dri/renderD128`. Each becomes one `AddDevice=`
+        line as it stands. Without devices vLLM runs on the CPU. The `devices`
+        of a model replace this list.
+      '';
+    };
+
+    environment = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      description = ''
+        Environment variables of every container. The variables of a model win
+        over these. Values reach the world-readable Nix store; secrets belong
+        in {option}`services.llmhop.vllm.environmentFile`.
+      '';
+    };
+
+    environmentFile = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      example = "/etc/vllm/.env";
+      description = ''
+        File of `KEY=VALUE` lines given to every container, for secrets such
+        as `HF_TOKEN`. Podman reads it as {option}`services.llmhop.vllm.user`
+        when a container starts, before the model's own file, whose entries
+        win. It must not lie in the Nix store, which everybody can read.
+      '';
+    };
+
+    image = mkOption {
+      type = types.str;
+      default = "docker.io/vllm/vllm-openai";
+      description = "Container image of every model, without tag or digest.";
+    };
+
+    tag = mkOption {
+      type = types.str;
+      example = "v0.11.0";
+      description = "Tag of the image for models that set neither `tag` nor `digest`.";
+    };
+
+    modelSettings = mkOption {
+      type = types.attrsOf types.anything;
+      default = { };
+      description = ''
+        Command line flags of the model server, for every model: `true`
+        becomes `--<key>`, `null` and `false` are left out, and anything else
+        is the value of `--<key>`. Write `"no-<key>" = true` for the negated
+        form. The `settings` of a model win over these.
+      '';
+    };
+
+    models = mkOption {
+      type = types.attrsOf (types.submodule (import ./model-options.nix { inherit cfg; }));
+      default = { };
+      example = literalExpression ''
+        {
+          "qwen2-5-7b" = {
+            model = "Qwen/Qwen2.5-7B-Instruct";
+            port = 18001;
+          };
+          "llama-3-8b" = {
+            model = "meta-llama/Meta-Llama-3-8B-Instruct";
+            port = 18002;
+            settings.max-model-len = 8192;
+          };
+        }'';
+      description = ''
+        The models to serve, each in a container of its own. The attribute
+        name is what clients send as `model`. Enabled models are ordered by
+        ascending port.
+      '';
+    };
+
+    openFilesLimit = mkOption {
+      type = types.ints.positive;
+      default = 1048576;
+      description = ''
+        `LimitNOFILE` of every model's unit, and of the user manager, which
+        cannot give its units more than it has. A running user manager takes a
+        raised limit when it is started the next time.
+      '';
+    };
+
+    startupOrdering = mkOption {
+      type = types.bool;
+      default = true;
+      description = ''
+        Start the enabled models one after the other, by ascending port, so
+        that no two of them measure the free memory of one GPU at the same
+        time. Turn it off only where every model has a device of its own.
+      '';
+    };
+  };
+}

@@ -1,0 +1,65 @@
+# Evaluates configurations with the module, the real module system of nixpkgs
+# and declarations of the NixOS options it touches.
+{
+  lib ? import <nixpkgs/lib>,
+  modules ? [ ],
+  containerToolkit ? true,
+}:
+let
+  evaluated = lib.evalModules {
+    modules = [
+      ../../module
+      (import ./nixos.nix { inherit containerToolkit; })
+    ]
+    ++ modules;
+  };
+  inherit (evaluated) config;
+  oneLine = message: lib.replaceStrings [ "\n" ] [ " " ] (lib.trim message);
+in
+rec {
+  inherit config lib;
+
+  # What NixOS would print in place of building the system, or before it.
+  failures = map (a: oneLine a.message) (lib.filter (a: !a.assertion) config.assertions);
+  warnings = map oneLine config.warnings;
+
+  # The text that is really written, not the attribute set it is made from.
+  contractText = config.environment.etc."llmhop/contract.json".source.text;
+
+  contract =
+    if failures == [ ] then
+      builtins.fromJSON contractText
+    else
+      throw (lib.concatStringsSep "\n" ([ "failed assertions:" ] ++ failures));
+
+  # The options of the module as NixOS' manual would show them.
+  options =
+    let
+      documented = lib.optionAttrSetToDocList evaluated.options.services;
+    in
+    map (o: {
+      inherit (o) name type;
+      required = !(o ? default);
+      default = o.default.text or null;
+      example = o.example.text or null;
+      description = o.description.text or o.description or null;
+    }) (lib.filter (o: o.visible && !o.internal) documented);
+
+  # The parts of the host that tests look at; packages become store paths.
+  host = {
+    inherit (config) users virtualisation;
+    etc = lib.mapAttrs (_: e: "${e.source}") config.environment.etc;
+    tmpfiles = config.systemd.tmpfiles.settings;
+    services = lib.mapAttrs (_: service) config.systemd.services;
+    userServices = lib.mapAttrs (_: service) config.systemd.user.services;
+  };
+  service =
+    s:
+    removeAttrs s [
+      "startLimitBurst"
+      "startLimitIntervalSec"
+    ]
+    // {
+      path = map (p: "${p}") s.path;
+    };
+}

@@ -1,0 +1,267 @@
+"""Configurations that cannot work are refused before anything is built."""
+
+from typing import NamedTuple
+
+import pytest
+
+from tests.module.nix import EXAMPLES, evaluate, needs_nix, vllm
+
+pytestmark = needs_nix
+
+V = "services.llmhop.vllm"
+STORE = '"${builtins.storeDir}/00000000000000000000000000000000-vllm.env"'
+OTHER_USER = "users.users.other"
+
+
+def model(key: str, port: int, more: str = "") -> str:
+    return f'"{key}" = {{ model = "org/x"; port = {port}; {more} }};'
+
+
+def settings(text: str) -> str:
+    return f"{{ services.llmhop.settings = {{ {text} }}; }}"
+
+
+class Refused(NamedTuple):
+    """A configuration and what its one message must name."""
+
+    modules: list[str]
+    names: list[str]
+
+
+REFUSED = {
+    "two models on one port": Refused(
+        [vllm(models=model("a", 18001) + model("qwen3.6", 18001))],
+        [f"{V}.models.a.port", f'{V}.models."qwen3.6".port', "18001"],
+    ),
+    "three models on one port": Refused(
+        [vllm(models=model("a", 18001) + model("b", 18001) + model("c", 18001))],
+        [f"{V}.models.a.port", f"{V}.models.b.port", f"{V}.models.c.port"],
+    ),
+    "two models of one name": Refused(
+        [vllm(models=model("a", 18001) + model("b", 18002, 'name = "a";'))],
+        [f"{V}.models.a.name", f"{V}.models.b.name", "`a`"],
+    ),
+    "port 0": Refused([vllm(models=model("a", 0))], [f"{V}.models.a.port is 0", "1 to 65535"]),
+    "llmhop's default port": Refused(
+        [vllm(models=model("a", 8080))],
+        [f"{V}.models.a.port", "8080", "services.llmhop.settings.port"],
+    ),
+    "llmhop's port of settings.port": Refused(
+        [vllm(models=model("a", 9000)), settings("port = 9000;")],
+        [f"{V}.models.a.port", "9000", "services.llmhop.settings.port"],
+    ),
+    "llmhop's port of host and port in listen": Refused(
+        [vllm(models=model("a", 9000)), settings('listen = "127.0.0.1:9000";')],
+        [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
+    ),
+    "llmhop's port of a bare port in listen": Refused(
+        [vllm(models=model("a", 9000)), settings('listen = ":09000";')],
+        [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
+    ),
+    "llmhop's port of an IPv6 address in listen": Refused(
+        [vllm(models=model("a", 9000)), settings('listen = "[::1]:9000";')],
+        [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
+    ),
+    "a model's tag and digest": Refused(
+        [vllm(models=model("a", 18001, 'tag = "v1"; digest = "sha256:ab";'))],
+        [f"{V}.models.a.tag", f"{V}.models.a.digest", "v1", "sha256:ab"],
+    ),
+    "a model served here and elsewhere": Refused(
+        [vllm(), settings('models.a.url = "https://example.org";')],
+        [f"{V}.models.a.name", "services.llmhop.settings.models"],
+    ),
+    "no model": Refused([vllm(models="")], [f"{V}.models", "services.llmhop.settings.models"]),
+    "no enabled model": Refused(
+        [vllm(models=model("a", 18001, "enable = false;"))], [f"{V}.models has no enabled model"]
+    ),
+    "a router without models": Refused(
+        ["{ services.llmhop.enable = true; }"], ["services.llmhop.settings.models"]
+    ),
+    "remote models and no router": Refused(
+        [
+            vllm(models=""),
+            settings('models.b.url = "https://example.org";'),
+            "{ services.llmhop.enable = false; }",
+        ],
+        [f"{V}.models has no enabled model"],
+    ),
+    "root's uid": Refused([vllm("gid = 503;").replace("uid = 503", "uid = 0")], [f"{V}.uid is 0"]),
+    "root's gid": Refused([vllm("gid = 0;")], [f"{V}.gid is 0"]),
+    "the uid in its own range": Refused(
+        [vllm("gid = 400; subGidStart = 500000;").replace("uid = 503", "uid = 300000")],
+        [f"{V}.subUidStart", "300000-365535", f"{V}.uid = 300000"],
+    ),
+    "the gid in its own range": Refused(
+        [vllm("gid = 365535;")], [f"{V}.subGidStart", "300000-365535", f"{V}.gid = 365535"]
+    ),
+    "a range among system users": Refused(
+        [vllm("subGidStart = 999;")], [f"{V}.subGidStart", "999-66534", "below 1000"]
+    ),
+    "a range above the highest id": Refused(
+        [vllm("subGidStart = 4294967295; subGidCount = 1;")], [f"{V}.subGidStart", "4294967294"]
+    ),
+    "another user in the range": Refused(
+        [vllm(), f"{{ {OTHER_USER}.uid = 300500; }}"], [f"{V}.subUidStart", f"{OTHER_USER}.uid"]
+    ),
+    "another group in the range": Refused(
+        [vllm(), "{ users.groups.other.gid = 300500; }"],
+        [f"{V}.subGidStart", "users.groups.other.gid = 300500"],
+    ),
+    "another user's range that ends in ours": Refused(
+        [vllm(), f"{{ {OTHER_USER}.subUidRanges = [ {{ startUid = 299999; count = 2; }} ]; }}"],
+        [f"{V}.subUidStart", "300000-365535", "299999-300000", f"{OTHER_USER}.subUidRanges"],
+    ),
+    "another user's range that begins in ours": Refused(
+        [vllm(), f"{{ {OTHER_USER}.subGidRanges = [ {{ startGid = 365535; count = 9; }} ]; }}"],
+        [f"{V}.subGidStart", "365535-365543", f"{OTHER_USER}.subGidRanges"],
+    ),
+    "a user that nobody declares": Refused(
+        [vllm('user = "ai";')], [f"{V}.user is `ai`", "users.users.ai", "users.groups.ai"]
+    ),
+    "an environment file in the store": Refused(
+        [vllm(f"environmentFile = {STORE};")], [f"{V}.environmentFile", "Nix store"]
+    ),
+    "a model's environment file in the store": Refused(
+        [vllm(models=model("a.b", 18001, f"environmentFile = {STORE};"))],
+        [f'{V}.models."a.b".environmentFile', "Nix store"],
+    ),
+    "a secret in the environment": Refused(
+        [vllm('environment.HF_TOKEN = "x";')], [f"{V}.environment", "HF_TOKEN", "environmentFile"]
+    ),
+    "a secret in a model's environment": Refused(
+        [vllm(models=model("a", 18001, 'environment.VLLM_API_KEY = "x";'))],
+        [f"{V}.models.a.environment", "VLLM_API_KEY"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
+def test_a_configuration_that_cannot_work_gives_one_message_that_names_the_option(
+    case: Refused,
+) -> None:
+    failures = evaluate("failures", *case.modules)
+
+    assert len(failures) == 1, failures
+    assert [name for name in case.names if name not in failures[0]] == []
+
+
+ALLOWED = {
+    "a disabled model on a taken port": [
+        vllm(models=model("a", 18001) + model("b", 18001, "enable = false;"))
+    ],
+    "a disabled model of a taken name": [
+        vllm(models=model("a", 18001) + model("b", 18002, 'name = "a"; enable = false;'))
+    ],
+    "port 8080 where llmhop listens elsewhere": [
+        vllm(models=model("a", 8080)),
+        settings('listen = "127.0.0.1:9000";'),
+    ],
+    "port 8080 without llmhop": [
+        vllm(models=model("a", 8080)),
+        "{ services.llmhop.enable = false; }",
+    ],
+    "a listen address that the router will refuse": [vllm(), settings('listen = "nonsense";')],
+    "a tag on one model and a digest on another": [
+        vllm(models=model("a", 18001, 'tag = "v1";') + model("b", 18002, 'digest = "sha256:ab";'))
+    ],
+    "headers for a model that is served here": [vllm(), settings('models.a.headers.X = "y";')],
+    "only remote models": [vllm(models=""), settings('models.b.url = "https://example.org";')],
+    "ranges side by side": [
+        vllm(),
+        f"""{{ {OTHER_USER}.subUidRanges = [
+          {{ startUid = 234464; count = 65536; }}
+          {{ startUid = 365536; count = 65536; }}
+        ]; }}""",
+    ],
+    "a uid next to the range": [vllm(), f"{{ {OTHER_USER}.uid = 365536; }}"],
+    "ids that are not set": [vllm(), f"{{ {OTHER_USER} = {{ }}; users.groups.other = {{ }}; }}"],
+    "the highest range": [vllm("subGidStart = 4294967294; subGidCount = 1;")],
+    "an environment file outside the store": [vllm('environmentFile = "/etc/vllm/.env";')],
+    "nothing enabled": ["{ }"],
+}
+
+
+@pytest.mark.parametrize("modules", ALLOWED.values(), ids=ALLOWED.keys())
+def test_a_configuration_that_can_work_is_not_refused(modules: list[str]) -> None:
+    assert evaluate("failures", *modules) == []
+    assert evaluate("warnings", *modules) == []
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    module = vllm(
+        "gid = 0; subGidStart = 10;",
+        model("a", 8080, 'tag = "v1"; digest = "sha256:ab";') + model("b", 8080),
+    )
+
+    assert len(evaluate("failures", module)) == 6
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(EXAMPLES.glob("*.nix"))])
+def test_the_examples_are_accepted_without_a_warning(name: str) -> None:
+    assert evaluate("failures", EXAMPLES / name) == []
+    assert evaluate("warnings", EXAMPLES / name) == []
+
+
+AI = """{
+  users.groups.ai.gid = 503;
+  users.users.ai = {
+    uid = %(uid)d;
+    group = "ai";
+    linger = %(linger)s;
+    subUidRanges = [ { startUid = 300000; count = %(count)d; } ];
+    subGidRanges = [ { startGid = 200000; count = 200000; } ];
+  };
+}"""
+
+
+def test_a_deployers_user_that_fits_is_accepted() -> None:
+    user = AI % {"uid": 503, "linger": "true", "count": 65536}
+
+    assert evaluate("failures", vllm('user = "ai";'), user) == []
+    assert evaluate("warnings", vllm('user = "ai";'), user) == []
+
+
+def test_a_deployers_user_with_another_uid_is_refused() -> None:
+    user = AI % {"uid": 600, "linger": "true", "count": 65536}
+
+    (failure,) = evaluate("failures", vllm('user = "ai";'), user)
+
+    assert f"{V}.uid is 503" in failure
+    assert "users.users.ai.uid is 600" in failure
+
+
+def test_a_deployers_user_without_the_range_is_refused() -> None:
+    user = AI % {"uid": 503, "linger": "true", "count": 1000}
+
+    (failure,) = evaluate("failures", vllm('user = "ai";'), user)
+
+    assert f"{V}.subUidStart" in failure
+    assert "users.users.ai.subUidRanges" in failure
+
+
+def test_a_deployers_user_that_does_not_linger_is_warned_of() -> None:
+    user = AI % {"uid": 503, "linger": "null", "count": 65536}
+
+    (warning,) = evaluate("warnings", vllm('user = "ai";'), user)
+
+    assert "users.users.ai.linger" in warning
+
+
+def test_a_token_in_plain_text_is_warned_of_without_being_shown() -> None:
+    tokens = settings('authTokens = [ "hunter2" "\\${file:token}" ];')
+
+    (warning,) = evaluate("warnings", vllm(), tokens)
+
+    assert "services.llmhop.settings.authTokens" in warning
+    assert "1 token(s)" in warning
+    assert "hunter2" not in warning
+
+
+def test_automatic_ranges_that_can_reach_ours_are_warned_of() -> None:
+    users = "{ users.users = { %s }; }"
+    three = users % " ".join(f"u{n}.autoSubUidGidRange = true;" for n in range(3))
+    four = users % " ".join(f"u{n}.autoSubUidGidRange = true;" for n in range(4))
+
+    assert evaluate("warnings", vllm(), three) == []
+    warnings = evaluate("warnings", vllm(), four)
+    assert [f"{V}.subUidStart" in w or f"{V}.subGidStart" in w for w in warnings] == [True, True]

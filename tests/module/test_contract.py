@@ -1,0 +1,160 @@
+"""The contract carries what the user wrote, under the documented names."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.module.nix import EXAMPLES, ROOT, canonical, evaluate, needs_nix, nix_instantiate, vllm
+
+pytestmark = needs_nix
+
+NAMES = [path.stem for path in sorted(EXAMPLES.glob("*.nix"))]
+
+
+def contract(*modules: str | Path, **arguments: str) -> Any:
+    return evaluate("contract", *modules, **arguments)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_contract_of_an_example_is_what_nix_gives(name: str) -> None:
+    committed = (EXAMPLES / f"{name}.json").read_text(encoding="utf-8")
+
+    fresh = canonical(contract(EXAMPLES / f"{name}.nix"))
+
+    assert committed == fresh, "run python3 -m tests.module.update_examples and review the change"
+
+
+def test_every_committed_contract_belongs_to_an_example() -> None:
+    assert sorted(path.stem for path in EXAMPLES.glob("*.json")) == NAMES
+
+
+def test_contract_nix_prints_the_contract_of_one_module() -> None:
+    printed = nix_instantiate(
+        "--eval",
+        "--strict",
+        "--json",
+        ROOT / "tests" / "module" / "contract.nix",
+        "--arg",
+        "module",
+        EXAMPLES / "minimal.nix",
+    )
+
+    assert canonical(json.loads(printed)) == (EXAMPLES / "minimal.json").read_text("utf-8")
+
+
+def test_the_contract_has_every_documented_option_and_nothing_else() -> None:
+    documented = json.loads((ROOT / "tests" / "module" / "options.json").read_text("utf-8"))
+    prefix = "services.llmhop.vllm."
+    options = [option["name"].removeprefix(prefix) for option in documented]
+    of_model = {name.removeprefix("models.<name>.") for name in options if "<name>" in name}
+    of_vllm = {name for name in options if "<name>" not in name}
+
+    written = contract(vllm())
+
+    assert written.keys() == {"version", "llmhop", "vllm"}
+    assert written["version"] == 1
+    assert written["vllm"].keys() == of_vllm
+    assert written["vllm"]["models"]["a"].keys() == of_model
+
+
+@pytest.mark.parametrize("number", ["0.9", "0.95", "0.1", "1.5", "2", "100000"])
+def test_a_number_stays_as_the_user_wrote_it(number: str) -> None:
+    text = evaluate("contractText", vllm(f"modelSettings.n = {number};"))
+
+    assert f'"modelSettings":{{"n":{number}}}' in text
+
+
+def test_sets_lists_null_and_strings_in_settings_survive() -> None:
+    written = contract(
+        vllm("""
+          modelSettings = {
+            nested = { list = [ 1 "two" [ 3.5 ] { four = null; } ]; };
+            json = builtins.toJSON { a = [ 1 2 ]; };
+            size = "128K";
+            off = null;
+          };
+        """)
+    )
+
+    assert written["vllm"]["modelSettings"] == {
+        "nested": {"list": [1, "two", [3.5], {"four": None}]},
+        "json": '{"a":[1,2]}',
+        "size": "128K",
+        "off": None,
+    }
+
+
+def test_router_settings_carry_just_what_the_user_wrote() -> None:
+    settings = """{ services.llmhop.settings = {
+      listen = "[::1]:9000";
+      models.remote = { url = "https://example.org/v1"; headers.X = "\\${env:KEY}"; };
+      future = { list = [ { a = 1; } ]; };
+    }; }"""
+
+    assert contract(vllm())["llmhop"] == {"enable": True, "settings": {}}
+    assert contract(vllm(), settings)["llmhop"]["settings"] == {
+        "listen": "[::1]:9000",
+        "models": {"remote": {"url": "https://example.org/v1", "headers": {"X": "${env:KEY}"}}},
+        "future": {"list": [{"a": 1}]},
+    }
+
+
+def test_a_disabled_backend_needs_no_option_and_says_only_that_it_is_off() -> None:
+    remote = """{ services.llmhop = {
+      enable = true;
+      settings.models.remote.url = "https://example.org";
+    }; }"""
+
+    assert contract(remote)["vllm"] == {"enable": False}
+
+
+def test_disabled_models_stay_in_the_contract_as_disabled() -> None:
+    fleet = contract(EXAMPLES / "fleet.nix")["vllm"]["models"]
+
+    assert len(fleet) == 10
+    assert sorted(name for name, model in fleet.items() if model["enable"]) == [
+        "bge-m3",
+        "qwen3.6-35b-a3b",
+    ]
+
+
+def test_models_defined_in_two_modules_are_merged() -> None:
+    other = '{ services.llmhop.vllm.models.b = { model = "org/b"; port = 18002; }; }'
+
+    assert contract(vllm(), other)["vllm"]["models"].keys() == {"a", "b"}
+
+
+def test_a_file_given_as_a_nix_path_is_named_and_not_copied(tmp_path: Path) -> None:
+    secret = tmp_path / "vllm.env"
+    secret.write_text("HF_TOKEN=hf_secret\n", encoding="utf-8")
+    directory = tmp_path / "cache"
+    directory.mkdir()
+    module = vllm(
+        f"environmentFile = {secret}; cacheDir = {directory}; dataDir = {directory}/home;",
+        f'a = {{ model = "org/a"; port = 18001; environmentFile = {secret}; }};',
+    )
+
+    written = contract(module)["vllm"]
+
+    assert written["environmentFile"] == str(secret)
+    assert written["models"]["a"]["environmentFile"] == str(secret)
+    assert written["cacheDir"] == str(directory)
+    assert written["dataDir"] == f"{directory}/home"
+
+
+def test_text_with_store_paths_keeps_its_context_so_that_nix_keeps_the_files() -> None:
+    setting = 'modelSettings.chat-template = "${builtins.toFile "chat.jinja" "{{ x }}"}";'
+
+    context = nix_instantiate(
+        "--eval",
+        "--strict",
+        "--json",
+        "--expr",
+        f"""builtins.attrNames (builtins.getContext (import {ROOT}/tests/module/eval.nix {{
+          modules = [ ({vllm(setting)}) ];
+        }}).contractText)""",
+    )
+
+    assert [path.endswith("chat.jinja") for path in json.loads(context)] == [True]

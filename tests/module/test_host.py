@@ -1,0 +1,182 @@
+"""What the module declares on the host, beside the contract."""
+
+from typing import Any
+
+import pytest
+
+from tests.module.nix import EXAMPLES, ROOT, evaluate, needs_nix, vllm
+
+pytestmark = needs_nix
+
+REMOTE = """{ services.llmhop = {
+  enable = true;
+  settings.models.remote.url = "https://example.org";
+}; }"""
+
+
+@pytest.fixture(scope="module")
+def host() -> Any:
+    """Give what minimal.nix makes of a host."""
+    return evaluate("host", EXAMPLES / "minimal.nix")
+
+
+def test_the_user_has_fixed_ids_linger_and_its_own_subordinate_ranges() -> None:
+    users = evaluate("host", vllm("gid = 504; subGidStart = 400000; subGidCount = 9;"))["users"]
+
+    user = users["users"]["vllm"]
+    assert (user["uid"], user["group"], user["home"]) == (503, "vllm", "/var/lib/vllm")
+    assert user["isSystemUser"] is True
+    assert user["linger"] is True
+    assert user["autoSubUidGidRange"] is False
+    assert user["subUidRanges"] == [{"startUid": 300000, "count": 65536}]
+    assert user["subGidRanges"] == [{"startGid": 400000, "count": 9}]
+    assert users["groups"]["vllm"]["gid"] == 504
+
+
+def test_a_user_of_the_deployers_is_not_declared_but_owns_the_directories() -> None:
+    deployers = "{ users.users.ai.uid = 503; users.groups.staff = { }; }"
+    host = evaluate("host", vllm('user = "ai"; group = "staff"; gid = 50;'), deployers)
+
+    assert host["users"]["users"].keys() == {"ai", "llmhop"}
+    assert host["users"]["users"]["ai"]["linger"] is None
+    assert host["users"]["users"]["ai"]["subUidRanges"] == []
+    assert host["users"]["groups"]["staff"]["gid"] is None
+    rules = host["tmpfiles"]["10-llmhop"]
+    assert (rules["/var/lib/vllm"]["d"]["user"], rules["/var/lib/vllm"]["d"]["group"]) == (
+        "503",
+        "50",
+    )
+
+
+def test_directories_are_closed_to_others_and_owned_by_number(host: Any) -> None:
+    rules = {
+        path: (rule["d"]["mode"], rule["d"]["user"], rule["d"]["group"])
+        for path, rule in host["tmpfiles"]["10-llmhop"].items()
+    }
+
+    assert rules == {
+        "/var/lib/vllm": ("0700", "503", "503"),
+        "/var/cache/vllm": ("0750", "503", "503"),
+        "/var/lib/llmhop": ("0755", "root", "root"),
+        "/var/lib/llmhop/quadlet": ("0755", "root", "root"),
+    }
+
+
+def test_the_directory_of_quadlet_units_is_a_link_to_a_writable_place(host: Any) -> None:
+    assert host["etc"]["containers/systemd/users/503"] == "/var/lib/llmhop/quadlet"
+    assert host["virtualisation"]["podman"]["enable"] is True
+
+
+def test_the_user_manager_allows_the_open_files_limit_and_is_never_restarted() -> None:
+    manager = evaluate("host", vllm("openFilesLimit = 2000000;"))["services"]["user@503"]
+
+    assert manager["serviceConfig"] == {"LimitNOFILE": 2000000}
+    assert manager["restartIfChanged"] is False
+    assert manager["overrideStrategy"] == "asDropin"
+    assert manager["path"][0] == "/run/wrappers"
+
+
+def test_something_starts_the_target_for_which_rootless_units_wait(host: Any) -> None:
+    wait = host["userServices"]["podman-user-wait-network-online"]
+
+    assert wait["overrideStrategy"] == "asDropin"
+    assert [path.rsplit("-")[-1] for path in wait["path"]] == ["systemd", "coreutils"]
+    for name in ("llmhop", "llmhop-generator"):
+        assert "network-online.target" in host["services"][name]["wants"]
+        assert "network-online.target" in host["services"][name]["after"]
+
+
+def test_the_generator_applies_the_contract_once_the_users_manager_runs(host: Any) -> None:
+    service = host["services"]["llmhop-generator"]
+    command = service["serviceConfig"]["ExecStart"].split()
+
+    assert command[0].endswith("/bin/llmhop-generator")
+    assert command[1:] == ["apply", host["etc"]["llmhop/contract.json"]]
+    assert service["serviceConfig"]["Type"] == "oneshot"
+    assert service["serviceConfig"]["RemainAfterExit"] is True
+    assert service["serviceConfig"]["TimeoutStartSec"] == "infinity"
+    assert service["wantedBy"] == ["multi-user.target"]
+    for unit in ("systemd-logind.service", "linger-users.service", "user@503.service"):
+        assert unit in service["after"]
+        assert unit in service["wants"]
+    assert service["environment"]["LLMHOP_QUADLET"].endswith("-podman/libexec/podman/quadlet")
+
+
+def test_llmhop_does_not_wait_for_the_generator_which_waits_for_the_models(host: Any) -> None:
+    service = host["services"]["llmhop"]
+
+    assert "llmhop-generator.service" not in service["after"] + service["wants"]
+    assert service["unitConfig"]["ConditionPathExists"] == "/var/lib/llmhop/llmhop.json"
+
+
+def test_llmhop_runs_as_its_own_user_and_reloads_by_notification(host: Any) -> None:
+    service = host["services"]["llmhop"]["serviceConfig"]
+    config = "--config /var/lib/llmhop/llmhop.json"
+
+    assert service["ExecStart"].endswith(f"-llmhop/bin/llmhop {config}")
+    assert service["ExecReload"].endswith(f"-llmhop/bin/llmhop --check {config}")
+    assert service["Type"] == "notify-reload"
+    assert (service["User"], service["Group"]) == ("llmhop", "llmhop")
+    assert host["users"]["users"]["llmhop"]["isSystemUser"] is True
+    assert "AF_UNIX" in service["RestrictAddressFamilies"]
+
+
+def test_the_start_limit_of_llmhop_can_trip() -> None:
+    service = "config.systemd.services.llmhop"
+    limits = evaluate(service, EXAMPLES / "minimal.nix")
+    times = limits["serviceConfig"]
+    longest = times["TimeoutStartSec"] + times["RestartSec"]
+
+    assert times["Restart"] == "always"
+    assert longest * limits["startLimitBurst"] <= limits["startLimitIntervalSec"]
+
+
+def test_credentials_can_be_added_to_llmhop() -> None:
+    service = evaluate("host", EXAMPLES / "remote.nix")["services"]["llmhop"]
+
+    assert service["serviceConfig"]["LoadCredential"] == [
+        "api-token:/etc/llmhop/api-token",
+        "openai-key:/etc/llmhop/openai-key",
+    ]
+
+
+def test_no_configured_value_reaches_a_unit_so_that_units_stay_the_generators_job() -> None:
+    marked = vllm('image = "MARK"; environment.A = "MARK"; modelSettings.b = "MARK";')
+    host = evaluate("host", marked, '{ services.llmhop.settings.authTokens = [ "$MARK" ]; }')
+
+    assert "MARK" not in str(host)
+    assert evaluate("contractText", marked).count("MARK") == 3
+
+
+def test_without_vllm_only_the_router_is_declared() -> None:
+    host = evaluate("host", REMOTE)
+
+    assert host["services"].keys() == {"llmhop", "llmhop-generator"}
+    assert host["services"]["llmhop-generator"]["after"] == ["network-online.target"]
+    assert host["users"]["users"].keys() == {"llmhop"}
+    assert host["tmpfiles"]["10-llmhop"].keys() == {"/var/lib/llmhop"}
+    assert host["etc"].keys() == {"llmhop/contract.json"}
+    assert host["userServices"] == {}
+    assert host["virtualisation"]["podman"]["enable"] is False
+
+
+def test_without_llmhop_only_the_models_are_declared() -> None:
+    host = evaluate("host", vllm(), "{ services.llmhop.enable = false; }")
+
+    assert host["services"].keys() == {"llmhop-generator", "user@503"}
+    assert host["users"]["users"].keys() == {"vllm"}
+
+
+def test_the_module_declares_nothing_where_it_is_only_imported() -> None:
+    host = evaluate("host")
+
+    assert host["services"] == host["userServices"] == host["etc"] == host["tmpfiles"] == {}
+    assert host["users"] == {"users": {}, "groups": {}}
+    assert host["virtualisation"]["podman"]["enable"] is False
+
+
+def test_the_module_can_be_imported_twice() -> None:
+    minimal = EXAMPLES / "minimal.nix"
+    again = f"{{ imports = [ {ROOT}/module {ROOT}/module/default.nix ]; }}"
+
+    assert evaluate("contract", minimal, again) == evaluate("contract", minimal)

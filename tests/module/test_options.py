@@ -1,0 +1,125 @@
+"""The options that the module declares are the documented ones."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.module.nix import NixError, evaluate, needs_nix, vllm
+
+pytestmark = needs_nix
+
+DOCUMENTED: list[dict[str, Any]] = json.loads(
+    Path(__file__).with_name("options.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture(scope="module")
+def declared() -> dict[str, dict[str, Any]]:
+    """Give the options as the manual of NixOS would show them."""
+    return {option["name"]: option for option in evaluate("options")}
+
+
+def test_the_module_declares_the_documented_options_and_three_of_the_router(
+    declared: dict[str, dict[str, Any]],
+) -> None:
+    router = {f"services.llmhop.{name}" for name in ("enable", "package", "settings")}
+    documented = {option["name"] for option in DOCUMENTED}
+
+    assert len(documented) == 31
+    assert declared.keys() == documented | router
+
+
+@pytest.mark.parametrize("expected", DOCUMENTED, ids=lambda option: option["name"])
+def test_an_option_has_its_documented_type_default_and_example(
+    expected: dict[str, Any], declared: dict[str, dict[str, Any]]
+) -> None:
+    option = declared[expected["name"]]
+
+    assert {key: option[key] for key in expected} == expected
+
+
+def test_every_option_is_described_in_a_sentence(declared: dict[str, dict[str, Any]]) -> None:
+    without = [
+        name
+        for name, option in declared.items()
+        if not (option["description"] or "").strip().endswith(".")
+    ]
+
+    assert without == []
+
+
+def test_llmhop_is_on_where_vllm_is_on_and_can_be_turned_off() -> None:
+    off = "{ services.llmhop.enable = false; }"
+
+    assert evaluate("config.services.llmhop.enable", vllm()) is True
+    assert evaluate("config.services.llmhop.enable", vllm(), off) is False
+    assert evaluate("config.services.llmhop.enable") is False
+
+
+def test_identity_options_follow_one_another() -> None:
+    moved = vllm('user = "ai"; subUidCount = 1000;')
+    moved = moved.replace("uid = 503", "uid = 600").replace("300000", "700000")
+    identity = evaluate("config.services.llmhop.vllm", moved)
+
+    assert identity["group"] == "ai"
+    assert identity["gid"] == 600
+    assert identity["subGidStart"] == 700000
+    assert identity["subGidCount"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("toolkit", "module", "expected"),
+    [
+        ("true", "{ hardware.nvidia-container-toolkit.enable = true; }", ["nvidia.com/gpu=all"]),
+        ("true", "{ hardware.nvidia-container-toolkit.enable = false; }", []),
+        ("false", "{ }", []),
+    ],
+    ids=["enabled", "disabled", "undeclared"],
+)
+def test_devices_follow_the_nvidia_container_toolkit_where_it_is_declared(
+    toolkit: str, module: str, expected: list[str]
+) -> None:
+    devices = evaluate(
+        "config.services.llmhop.vllm.devices", vllm(), module, containerToolkit=toolkit
+    )
+
+    assert devices == expected
+
+
+@pytest.mark.parametrize("option", ["uid", "subUidStart", "tag"])
+def test_a_required_option_without_a_value_is_an_error_that_names_it(option: str) -> None:
+    without = re.sub(rf"\b{option} = [^;]+;", "", vllm(), count=1)
+
+    # Where the configuration is read first decides between two messages of nixpkgs.
+    unset = f"option .services.llmhop.vllm.{option}' (is used but not|was accessed but)"
+    with pytest.raises(NixError, match=unset):
+        evaluate("contract", without)
+
+
+@pytest.mark.parametrize(
+    ("definition", "option"),
+    [
+        ("uid = -1", "uid"),
+        ('cacheDir = "relative"', "cacheDir"),
+        ("openFilesLimit = 0", "openFilesLimit"),
+        ("subUidCount = 0", "subUidCount"),
+        ("environment.A = 1", "environment.A"),
+        ('devices = "nvidia.com/gpu=all"', "devices"),
+        ("environmentFile = 1", "environmentFile"),
+        ("unknown = 1", "unknown"),
+        ("models.a.port = 65536", "models.a.port"),
+        ('models.a.name = "-a"', "models.a.name"),
+        ('models._a = { port = 1; model = "a"; }', "models._a.name"),
+        ("models.a.settings = [ ]", "models.a.settings"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_an_error_that_names_the_option(
+    definition: str, option: str
+) -> None:
+    wrong = f"{{ services.llmhop.vllm.{definition}; }}"
+
+    with pytest.raises(NixError, match=re.escape(f"services.llmhop.vllm.{option}'")):
+        evaluate("contract", vllm(), wrong)

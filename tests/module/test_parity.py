@@ -1,0 +1,93 @@
+"""NixOS and a plain host get the same: module and generator are compared."""
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from llmhop_generator.contract import Config
+from llmhop_generator.host_files import host_files
+from llmhop_generator.load import parse_config
+from llmhop_generator.schema import contract_schema
+
+from tests.module.nix import EXAMPLES, evaluate, needs_nix, vllm
+
+pytestmark = needs_nix
+
+SHORTEST = {
+    "version": 1,
+    "vllm": {
+        "enable": True,
+        "uid": 503,
+        "subUidStart": 300000,
+        "tag": "v0.11.0",
+        "models": {"a": {"model": "org/a", "port": 18001}},
+    },
+}
+
+
+def parse(contract: Any) -> Config:
+    return parse_config(json.dumps(contract).encode(), "contract")
+
+
+def section(text: str, name: str) -> dict[str, list[str]]:
+    """One section of a unit file, with every value of each key."""
+    found: dict[str, list[str]] = defaultdict(list)
+    body = text.split(f"[{name}]\n")[1].split("\n\n")[0]
+    for line in body.splitlines():
+        key, value = line.split("=", 1)
+        found[key].append(value)
+    return dict(found)
+
+
+def as_lines(value: Any) -> list[str]:
+    """A service option of NixOS as the values that it becomes in the unit."""
+    if isinstance(value, list):
+        return [line for item in value for line in as_lines(item)]
+    return ["true" if value is True else str(value)]
+
+
+def test_the_shortest_json_means_what_the_shortest_module_means() -> None:
+    assert parse(SHORTEST) == parse(evaluate("contract", vllm()))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.nix")), ids=lambda path: path.stem)
+def test_what_the_module_emits_satisfies_the_published_schema(path: Any) -> None:
+    Draft202012Validator(contract_schema()).validate(evaluate("contract", path))
+
+
+def test_a_disabled_module_satisfies_the_published_schema() -> None:
+    contract = evaluate(
+        'config.environment.etc."llmhop/contract.json".source.text',
+        '{ services.llmhop.settings.models.a.url = "http://h"; services.llmhop.enable = true; }',
+    )
+    assert contract
+    Draft202012Validator(contract_schema()).validate(json.loads(contract))
+
+
+def test_llmhop_runs_alike_on_nixos_and_elsewhere() -> None:
+    rendered = host_files(parse(SHORTEST), "llmhop")["systemd/system/llmhop.service"]
+    ours = section(rendered, "Service")
+    service = evaluate("host.services.llmhop", vllm())
+    theirs = {key: as_lines(value) for key, value in service["serviceConfig"].items()}
+    for command in ("ExecStart", "ExecReload"):
+        assert ours.pop(command)[0].split()[1:] == theirs.pop(command)[0].split()[1:]
+    assert ours == theirs
+    unit = section(rendered, "Unit")
+    assert unit["StartLimitBurst"] == [str(service["startLimitBurst"])]
+    assert unit["StartLimitIntervalSec"] == [str(service["startLimitIntervalSec"])]
+
+
+def test_directories_are_alike_on_nixos_and_elsewhere() -> None:
+    rendered = host_files(parse(SHORTEST), "llmhop")["tmpfiles.d/llmhop.conf"]
+    ours = {
+        line.split()[1].strip('"'): line.split()[2]
+        for line in rendered.splitlines()
+        if line.startswith("d ")
+    }
+    declared = evaluate("host.tmpfiles", vllm())["10-llmhop"]
+    theirs = {path: rules["d"]["mode"] for path, rules in declared.items()}
+    # Elsewhere the units lie in the directory itself, on NixOS behind a link to this one.
+    theirs["/etc/containers/systemd/users/503"] = theirs.pop("/var/lib/llmhop/quadlet")
+    assert ours == theirs
