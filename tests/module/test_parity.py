@@ -75,8 +75,9 @@ def test_llmhop_runs_alike_on_nixos_and_elsewhere() -> None:
         assert ours.pop(command)[0].split()[1:] == theirs.pop(command)[0].split()[1:]
     assert ours == theirs
     unit = section(rendered, "Unit")
-    assert unit["StartLimitBurst"] == [str(service["startLimitBurst"])]
-    assert unit["StartLimitIntervalSec"] == [str(service["startLimitIntervalSec"])]
+    declared = "config.systemd.services.llmhop.startLimit"
+    assert unit["StartLimitBurst"] == [str(evaluate(f"{declared}Burst", vllm()))]
+    assert unit["StartLimitIntervalSec"] == [str(evaluate(f"{declared}IntervalSec", vllm()))]
 
 
 def test_directories_are_alike_on_nixos_and_elsewhere() -> None:
