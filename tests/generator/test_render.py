@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop.config import parse as parse_router_config
+from llmhop.config_parser import parse as parse_router_config
 from llmhop_generator.quadlet import container_line
 from llmhop_generator.render import render_tree
 from llmhop_generator.text import unrepresentable

@@ -1,0 +1,100 @@
+"""The chunked transfer coding (RFC 9112 section 7.1), found in bytes that come in any pieces.
+
+One strict reader serves both directions: sizes are plain hex digits, lines end with CRLF.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n")
+_MAX_LINE_BYTES = 4096
+_MAX_TRAILER_BYTES = 16 * 1024
+_CRLF = b"\r\n"
+
+
+class ChunkError(ValueError):
+    """The bytes are not a chunked body."""
+
+
+class _State(Enum):
+    SIZE = auto()
+    DATA = auto()
+    DATA_END = auto()
+    TRAILER = auto()
+    DONE = auto()
+
+
+class ChunkedReader:
+    """Finds the chunks and the end of one chunked body. After ChunkError it is of no more use."""
+
+    __slots__ = ("_left", "_line", "_state", "_trailer_bytes")
+
+    def __init__(self) -> None:
+        self._state = _State.SIZE
+        self._line = b""
+        self._left = 0
+        self._trailer_bytes = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole body, trailers included, was seen."""
+        return self._state is _State.DONE
+
+    def feed(self, data: bytes, payload: bytearray | None = None) -> int:
+        """Take the next bytes; return how many of them belong to the body.
+
+        What the chunks hold is added to `payload` if one is given. Raises ChunkError.
+        """
+        position, end = 0, len(data)
+        while position < end and self._state is not _State.DONE:
+            if self._state is _State.DATA:
+                taken = min(self._left, end - position)
+                if payload is not None:
+                    payload += data[position : position + taken]
+                position += taken
+                self._left -= taken
+                if self._left == 0:
+                    self._state = _State.DATA_END
+            elif self._state is _State.DATA_END:
+                position = self._take_data_end(data, position)
+            else:
+                newline = data.find(b"\n", position)
+                stop = end if newline < 0 else newline + 1
+                self._line += data[position:stop]
+                position = stop
+                if len(self._line) > _MAX_LINE_BYTES:
+                    raise ChunkError("a chunk's size line or a trailer is too long")
+                if newline >= 0:
+                    line, self._line = self._line, b""
+                    self._take_line(line)
+        return position
+
+    def _take_data_end(self, data: bytes, position: int) -> int:
+        expected = _CRLF[len(self._line) :]
+        piece = data[position : position + len(expected)]
+        if not expected.startswith(piece):
+            raise ChunkError("a chunk does not end where its size says")
+        self._line += piece
+        if self._line == _CRLF:
+            self._line = b""
+            self._state = _State.SIZE
+        return position + len(piece)
+
+    def _take_line(self, line: bytes) -> None:
+        if self._state is _State.SIZE:
+            match = _SIZE_LINE.fullmatch(line)
+            if match is None:
+                raise ChunkError("a chunk's size is not a hex number")
+            self._left = int(match[1], 16)
+            self._state = _State.DATA if self._left else _State.TRAILER
+            return
+        self._trailer_bytes += len(line)
+        if line == _CRLF:
+            self._state = _State.DONE
+        elif not _TRAILER_LINE.fullmatch(line):
+            raise ChunkError("a trailer is not a header field")
+        elif self._trailer_bytes > _MAX_TRAILER_BYTES:
+            raise ChunkError("the trailers are too long")

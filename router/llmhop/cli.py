@@ -1,0 +1,47 @@
+"""The command: ``llmhop --config FILE``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from llmhop import __version__
+from llmhop.config_file import load
+from llmhop.errors import ConfigError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "path",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),  # config_file says what is wrong
+    help="The JSON config: listen, models, authTokens, maxBodyBytes.",
+)
+@click.option("--check", is_flag=True, help="Check the config, secrets included, and exit.")
+@click.version_option(__version__, package_name="llmhop", message="%(prog)s %(version)s")
+def main(path: Path, check: bool) -> None:
+    """Route OpenAI-compatible requests to backends by their model.
+
+    SIGHUP reads the config again. SIGTERM stops after the requests in flight.
+
+    Exit codes: 0 after a stop or a good check, 1 for a config that can't be used, 2 for wrong
+    usage.
+    """
+    try:
+        config = load(path)
+        if check:
+            count = len(config.models)
+            plural = "" if count == 1 else "s"
+            click.echo(f"ok: {count} model{plural}, listening on {config.listen}")
+            return
+        # Imported late: a check needs no event loop.
+        from llmhop.server import run
+
+        run(path, config)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)

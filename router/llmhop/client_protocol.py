@@ -1,0 +1,272 @@
+"""The client's side of the router: one connection, as an asyncio Protocol.
+
+Invariants: requests are answered one at a time, in order; what a client sends ahead waits, unread
+beyond a bound; while an exchange runs, reading goes on, so that a client that leaves is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Protocol, cast
+
+from llmhop import limits, rewrite
+from llmhop.errors import ApiError, BadRequestError
+from llmhop.exchange import Exchange, UpstreamRequest
+from llmhop.http_head import RequestHead
+from llmhop.local_response import CONTINUE, render, render_error
+from llmhop.pool import Pools
+from llmhop.request_reader import Body, RequestReader
+from llmhop.routing import Route, Table
+
+
+class Router(Protocol):
+    """What the connections share. `now` is loop time, as of the last sweep."""
+
+    table: Table
+    pools: Pools
+    draining: bool
+    now: float
+
+    def client_came(self, client: ClientProtocol) -> None:
+        """A client connected."""
+
+    def client_went(self, client: ClientProtocol) -> None:
+        """A client's connection is closed."""
+
+
+class ClientProtocol(asyncio.Protocol):
+    """A client's connection. Implements exchange.Downstream."""
+
+    __slots__ = (
+        "_address",
+        "_deadline",
+        "_exchange",
+        "_head",
+        "_lingering",
+        "_paused",
+        "_reader",
+        "_router",
+        "_table",
+        "_transport",
+        "_write_paused",
+    )
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._table = router.table
+        self._reader = RequestReader()
+        self._head: RequestHead | None = None
+        self._exchange: Exchange | None = None
+        self._address = b""
+        self._deadline = math.inf
+        self._lingering = False
+        self._paused = False
+        self._write_paused = False
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport; only after the connection was made."""
+        assert self._transport is not None  # noqa: S101 - an invariant, not a check of input
+        return self._transport
+
+    def check_deadline(self, now: float) -> None:
+        """Close the connection if it was waited for too long; called by the sweep."""
+        if now < self._deadline:
+            return
+        ending = self._lingering or self.transport.is_closing()
+        if (self._head is not None or self._reader.buffered) and not ending:
+            self._refuse(BadRequestError("The request did not arrive in time.", 408, "timeout"))
+        else:
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """Close now if idle, else after the response in flight."""
+        if self._exchange is None and self._head is None and not self._reader.buffered:
+            self.transport.close()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with the time that a first request may take."""
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
+        self._router.client_came(self)
+        self._deadline = self._router.now + limits.CLIENT_IDLE_S
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the backend's work for a client that went."""
+        self._router.client_went(self)
+        if self._exchange is not None:
+            self._exchange.cancel()
+            self._exchange = None
+
+    def eof_received(self) -> None:
+        """Take a client that closes its half while it waits as gone, as nginx and Go do."""
+        if self._exchange is not None:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the backend writes."""
+        self._write_paused = True
+        if self._exchange is not None:
+            self._exchange.pause()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._write_paused = False
+        if self._exchange is not None:
+            self._exchange.resume()
+        else:
+            self._advance()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of requests; stop reading where a client sends too far ahead."""
+        if self._lingering:
+            return
+        fresh = self._head is None and self._exchange is None and not self._reader.buffered
+        self._reader.feed(data)
+        if fresh:
+            self._deadline = self._router.now + limits.CLIENT_HEAD_S
+        if self._exchange is None and not self._write_paused:
+            self._advance()
+        elif self._reader.buffered > limits.MAX_PIPELINED_BYTES and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    # What the exchange calls.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        self.transport.write(data)
+
+    def wants_close(self) -> bool:
+        """Whether the connection is to end after the response to the current request."""
+        return self._head is None or self._head.close or self._router.draining
+
+    def exchange_done(self, close: bool) -> None:
+        """Go on with the next request, or close."""
+        self._exchange = None
+        self._finish(close or self._router.draining)
+        self._advance_soon()
+
+    def exchange_refused(self, error: ApiError) -> None:
+        """Answer with an error."""
+        self._exchange = None
+        self._answer_error(error)
+        self._advance_soon()
+
+    def exchange_broken(self) -> None:
+        """Close after what was relayed, without the end that a whole response has."""
+        self._exchange = None
+        self._finish(close=True)
+
+    # Requests.
+
+    def _advance(self) -> None:
+        """Read and answer requests until bytes are missing or an exchange runs."""
+        try:
+            while self._exchange is None and not self._write_paused:
+                if self._lingering or self.transport.is_closing():
+                    return
+                if self._head is None:
+                    self._head = self._reader.read_head()
+                    if self._head is None:
+                        break
+                    if not self._accept(self._head):
+                        continue
+                body = self._reader.read_body()
+                if body is None:
+                    self._deadline = self._router.now + limits.CLIENT_BODY_S
+                    break
+                self._deadline = math.inf
+                self._dispatch(self._head, body)
+            else:
+                return
+        except ApiError as error:
+            self._refuse(error)
+            return
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def _advance_soon(self) -> None:
+        # Through the event loop, so that a long pipeline does not keep others from their turn.
+        if self._reader.buffered or self._paused:
+            asyncio.get_running_loop().call_soon(self._advance)
+
+    def _accept(self, head: RequestHead) -> bool:
+        """Decide by its head whether a request's body is wanted; answer it if not.
+
+        Raises ApiError where the body would still come.
+        """
+        self._table = self._router.table
+        try:
+            self._table.authorize(head)
+        except ApiError as error:
+            if head.has_body:
+                raise
+            self._answer_error(error)
+            return False
+        self._reader.start_body(head, self._table.max_body_bytes)
+        if head.expect_continue and head.has_body and not self._reader.buffered:
+            self.transport.write(CONTINUE)
+        return True
+
+    def _dispatch(self, head: RequestHead, body: Body) -> None:
+        try:
+            decision = self._table.decide(head, body)
+        except ApiError as error:
+            self._answer_error(error)
+            return
+        if isinstance(decision, Route):
+            self._forward(decision, head, body)
+            return
+        close = self.wants_close()
+        head_only = head.method == b"HEAD"
+        self.transport.write(render(200, decision.body, head_only=head_only, close=close))
+        self._finish(close)
+
+    def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
+        upstream_head = rewrite.request_head(
+            head, route, len(body), self._address, self._table.has_auth
+        )
+        request = UpstreamRequest(
+            route.model, upstream_head, body, head.method == b"HEAD", head.http10
+        )
+        self._exchange = Exchange(self, self._router.pools.get(route.url.origin), request)
+        self._exchange.start()
+
+    def _answer_error(self, error: ApiError) -> None:
+        """Answer a request that was read to its end."""
+        close = self.wants_close()
+        self.transport.write(render_error(error, head_only=self._is_head(), close=close))
+        self._finish(close)
+
+    def _is_head(self) -> bool:
+        return self._head is not None and self._head.method == b"HEAD"
+
+    def _finish(self, close: bool) -> None:
+        """End the current request, and with `close` the connection."""
+        self._head = None
+        if close:
+            # What was written is still sent, to a client that takes it.
+            self._deadline = self._router.now + limits.CLOSE_S
+            self.transport.close()
+            return
+        wait = limits.CLIENT_HEAD_S if self._reader.buffered else limits.CLIENT_IDLE_S
+        self._deadline = self._router.now + wait
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer and close, though bytes of the request may still come.
+
+        Closing at once would reset the connection under the answer, so what comes is thrown away
+        until the client closes or some seconds have passed (RFC 9112 section 9.6).
+        """
+        self.transport.write(render_error(error, head_only=self._is_head(), close=True))
+        self._lingering = True
+        self._deadline = self._router.now + limits.LINGER_S
+        self.transport.resume_reading()
+        self.transport.write_eof()

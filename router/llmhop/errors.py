@@ -1,0 +1,114 @@
+"""Errors: what a client is told (as OpenAI words it) and what is wrong with a config.
+
+The shape of an error body is that of the OpenAI API:
+``{"error": {"message": …, "type": …, "param": …, "code": …}}``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+
+
+class ApiError(Exception):
+    """A request that is answered with an error body."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = INVALID_REQUEST,
+        param: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.kind = kind
+        self.param = param
+        self.code = code
+
+    def body(self) -> bytes:
+        """The JSON body that the client gets."""
+        error = {
+            "message": self.message,
+            "type": self.kind,
+            "param": self.param,
+            "code": self.code,
+        }
+        return msgspec.json.encode({"error": error})
+
+
+class BadRequestError(ApiError):
+    """Bytes that are not an HTTP request we accept; the connection can't go on after it."""
+
+    def __init__(self, message: str, status: int = 400, code: str = "bad_request") -> None:
+        super().__init__(status, message, code=code)
+
+
+def body_too_large(limit: int) -> ApiError:
+    """413, for a body beyond `limit` bytes."""
+    return ApiError(
+        413,
+        f"The request body is larger than the limit of {limit} bytes.",
+        code="request_too_large",
+    )
+
+
+def unauthorized() -> ApiError:
+    """401, the same for a missing and a wrong token."""
+    return ApiError(
+        401,
+        "No valid API key was given. Send it as 'Authorization: Bearer KEY'.",
+        code="invalid_api_key",
+    )
+
+
+def model_not_found(model: str) -> ApiError:
+    """404, for a model that is not in the config."""
+    shown = model if len(model) <= 200 else model[:200] + "…"
+    return ApiError(
+        404,
+        f"The model '{shown}' does not exist. GET /v1/models lists those that do.",
+        param="model",
+        code="model_not_found",
+    )
+
+
+def backend_unavailable(model: str) -> ApiError:
+    """502, for a backend that gave no usable response; the reason goes to the log."""
+    return ApiError(
+        502,
+        f"The backend of the model '{model}' did not answer. Try again later.",
+        kind=SERVER_ERROR,
+        code="backend_unavailable",
+    )
+
+
+class BackendError(Exception):
+    """A backend broke off or broke the rules of HTTP. The message is for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a config: where, what, and what to do about it."""
+
+    where: str
+    what: str
+    todo: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.todo}"
+
+
+class ConfigError(Exception):
+    """A config that can't be used, with every problem found in it."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems

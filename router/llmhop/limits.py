@@ -1,0 +1,41 @@
+"""The limits and timeouts of the router, in bytes and seconds."""
+
+from typing import Final
+
+DEFAULT_MAX_BODY_BYTES: Final = 100 * 1024 * 1024
+"""Largest request body when the config has no maxBodyBytes (upstream's default)."""
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Largest head of a request or a response, start line included."""
+
+MAX_PIPELINED_BYTES: Final = 64 * 1024
+"""What a client may send ahead while its request is answered; more waits in the kernel."""
+
+SWEEP_S: Final = 1.0
+"""Period of the timer sweep. Every timeout below is late by up to this much."""
+
+CONNECT_TIMEOUT_S: Final = 10.0
+"""For the TCP and TLS handshakes with a backend."""
+
+UPSTREAM_IDLE_S: Final = 4.0
+"""How long an idle connection to a backend is kept. uvicorn, and so vLLM, closes idle
+connections after 5 s; going first means a request never meets a connection that is
+being closed."""
+
+CLIENT_IDLE_S: Final = 75.0
+"""How long a client may keep a connection open without a request."""
+
+CLIENT_HEAD_S: Final = 10.0
+"""From the first byte of a request to the end of its head (slowloris)."""
+
+CLIENT_BODY_S: Final = 60.0
+"""Longest pause between two pieces of a request body."""
+
+LINGER_S: Final = 5.0
+"""How long input is discarded after an early refusal, so that the client can read it."""
+
+CLOSE_S: Final = 60.0
+"""How long a client may take to read the end of the last response on its connection."""
+
+DRAIN_S: Final = 30.0
+"""How long SIGTERM waits for the requests in flight."""

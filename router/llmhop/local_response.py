@@ -1,0 +1,43 @@
+"""Responses of llmhop's own: errors, the list of models, health."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from http import HTTPStatus
+
+from llmhop.errors import ApiError
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@lru_cache(maxsize=1)
+def http_date(seconds: int) -> bytes:
+    """Write a Unix time as RFC 9110 section 5.6.7 does, whatever the locale."""
+    t = time.gmtime(seconds)
+    clock = f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
+    day, month = _DAYS[t.tm_wday], _MONTHS[t.tm_mon - 1]
+    return f"{day}, {t.tm_mday:02} {month} {t.tm_year} {clock} GMT".encode()
+
+
+def render(status: int, body: bytes, *, head_only: bool, close: bool) -> bytes:
+    """Return a whole response with a JSON body; `head_only` answers a HEAD request."""
+    lines = [
+        b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
+        b"Date: " + http_date(int(time.time())),
+        b"Content-Type: application/json",
+        b"Content-Length: %d" % len(body),
+    ]
+    if status == HTTPStatus.UNAUTHORIZED:
+        lines.append(b"WWW-Authenticate: Bearer")
+    if close:
+        lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+
+
+def render_error(error: ApiError, *, head_only: bool = False, close: bool) -> bytes:
+    """Return the whole response for an error."""
+    return render(error.status, error.body(), head_only=head_only, close=close)

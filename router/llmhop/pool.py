@@ -1,0 +1,116 @@
+"""Idle connections to backends, newest first, and the making of new ones."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from functools import cache
+
+from llmhop import limits
+from llmhop.upstream import UpstreamConnection
+from llmhop.urls import Origin
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the context for https backends: the system's authorities, HTTP/1.1."""
+    # Reading the system's certificates takes 20 ms and 10 MB: only for who has an https backend.
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Pool:
+    """The connections to one origin.
+
+    Last in, first out: the busy part of a pool stays warm and the rest grows old and is closed.
+    """
+
+    __slots__ = ("_idle", "_loop", "_retired", "origin")
+
+    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
+        self.origin = origin
+        self._loop = loop
+        self._idle: dict[UpstreamConnection, float] = {}
+        self._retired = False
+
+    def acquire(self) -> UpstreamConnection | None:
+        """Return an idle connection that is still open, or None."""
+        oldest = self._loop.time() - limits.UPSTREAM_IDLE_S
+        while self._idle:
+            connection, since = self._idle.popitem()
+            if since >= oldest and connection.is_fresh():
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self) -> UpstreamConnection:
+        """Open a new connection. Raises OSError, which TimeoutError is."""
+        tls = self.origin.tls
+        async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
+            _, connection = await self._loop.create_connection(
+                lambda: UpstreamConnection(self._keep, self._forget),
+                self.origin.host,
+                self.origin.port,
+                ssl=tls_context() if tls else None,
+            )
+        return connection
+
+    def close_idle(self, now: float) -> None:
+        """Close the connections that were idle for too long at `now` (loop time)."""
+        oldest = now - limits.UPSTREAM_IDLE_S
+        for connection, since in list(self._idle.items()):
+            if since >= oldest:
+                break
+            del self._idle[connection]
+            connection.abort()
+
+    def retire(self) -> None:
+        """Close every idle connection, and from now on each that becomes idle."""
+        self._retired = True
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            connection.abort()
+
+    def _keep(self, connection: UpstreamConnection) -> None:
+        if self._retired:
+            connection.abort()
+        else:
+            self._idle[connection] = self._loop.time()
+
+    def _forget(self, connection: UpstreamConnection) -> None:
+        self._idle.pop(connection, None)
+
+
+class Pools:
+    """A pool for every origin in the config; models on one origin share it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pools: dict[Origin, Pool] = {}
+
+    def get(self, origin: Origin) -> Pool:
+        """Return the pool of an origin.
+
+        A request that a reload overtook may ask for one that is no longer served; it gets a pool
+        that keeps nothing.
+        """
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = Pool(origin, self._loop)
+            pool.retire()
+        return pool
+
+    def serve(self, origins: Iterable[Origin]) -> None:
+        """Have a pool for each of `origins`, and retire the others."""
+        wanted = set(origins)
+        for origin in self._pools.keys() - wanted:
+            self._pools.pop(origin).retire()
+        for origin in wanted - self._pools.keys():
+            self._pools[origin] = Pool(origin, self._loop)
+
+    def close_idle(self, now: float) -> None:
+        """Close what was idle for too long, in every pool."""
+        for pool in self._pools.values():
+            pool.close_idle(now)

@@ -1,0 +1,120 @@
+"""Finds heads, body and end of one response in the bytes of a backend. Does no I/O."""
+
+from __future__ import annotations
+
+from llmhop.chunked import ChunkedReader, ChunkError
+from llmhop.errors import BackendError
+from llmhop.http_head import ResponseHead, parse_response_head
+from llmhop.limits import MAX_HEAD_BYTES
+
+_HEAD_END = b"\r\n\r\n"
+_MAX_INTERIM = 16
+
+
+class ResponseReader:
+    """Reads one response: `read_head` until a final head is there, then `read_body`.
+
+    `complete` says that the whole response was read, `reusable` that the connection may carry
+    another one after it. After BackendError it is of no more use.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_decode",
+        "_interim",
+        "_left",
+        "_no_body",
+        "_until_close",
+        "complete",
+        "reusable",
+    )
+
+    def __init__(self, *, to_head_request: bool, decode: bool) -> None:
+        """Chunks are relayed as they come, or taken off with `decode`."""
+        self._no_body = to_head_request
+        self._decode = decode
+        self._buffer = b""
+        self._interim = 0
+        self._chunks: ChunkedReader | None = None
+        self._left = 0
+        self._until_close = False
+        self.complete = False
+        self.reusable = False
+
+    def feed_head(self, data: bytes) -> None:
+        """Take bytes while `read_head` has given no final head."""
+        self._buffer = self._buffer + data if self._buffer else data
+
+    def read_head(self) -> ResponseHead | None:
+        """Return the next head, interim (1xx) or final, or None. Raises BackendError."""
+        end = self._buffer.find(_HEAD_END)
+        if end > MAX_HEAD_BYTES or (end < 0 and len(self._buffer) > MAX_HEAD_BYTES):
+            raise BackendError(f"sent a head of more than {MAX_HEAD_BYTES} bytes")
+        if end < 0:
+            return None
+        head = parse_response_head(self._buffer[: end + 4])
+        self._buffer = self._buffer[end + 4 :]
+        if head.status < 200:
+            self._interim += 1
+            if self._interim > _MAX_INTERIM:
+                raise BackendError(f"sent more than {_MAX_INTERIM} interim responses")
+            return head
+        self._start_body(head)
+        return head
+
+    def _start_body(self, head: ResponseHead) -> None:
+        self.reusable = not head.close
+        if self._no_body or head.status in (204, 304):
+            self._left = 0
+        elif head.chunked:
+            self._chunks = ChunkedReader()
+        elif head.content_length is not None:
+            self._left = head.content_length
+        else:
+            self._until_close = True
+            self.reusable = False
+
+    def first_body(self) -> bytes:
+        """Return the part of the body that came with the final head. Raises BackendError."""
+        data, self._buffer = self._buffer, b""
+        return self.read_body(data)
+
+    def read_body(self, data: bytes) -> bytes:
+        """Return what to relay of the next bytes. Raises BackendError.
+
+        Bytes after the end of the response are cut off and forbid reuse of the connection.
+        """
+        if self._chunks is not None:
+            return self._read_chunks(self._chunks, data)
+        if self._until_close:
+            return data
+        self._left -= len(data)
+        if self._left > 0:
+            return data
+        self.complete = True
+        if self._left < 0:
+            self.reusable = False
+            return data[: self._left]
+        return data
+
+    def _read_chunks(self, chunks: ChunkedReader, data: bytes) -> bytes:
+        payload = bytearray() if self._decode else None
+        try:
+            taken = chunks.feed(data, payload)
+        except ChunkError as error:
+            raise BackendError(f"sent a broken chunked body: {error}") from None
+        if chunks.done:
+            self.complete = True
+            if taken < len(data):
+                self.reusable = False
+        if payload is not None:
+            return bytes(payload)
+        return data if taken == len(data) else data[:taken]
+
+    def end_of_stream(self) -> None:
+        """Take note that the backend closed. Raises BackendError unless that ends the body."""
+        if self._until_close:
+            self.complete = True
+            return
+        raise BackendError("closed the connection before the end of its response")

@@ -1,0 +1,161 @@
+"""Decides what becomes of a request: answered here, or sent to the backend of its model.
+
+All of it is pure: a table made from the config, a head and a body in, a decision out.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import msgspec
+
+from llmhop.config import Config
+from llmhop.errors import ApiError, model_not_found, unauthorized
+from llmhop.http_head import RequestHead
+from llmhop.request_reader import Body
+from llmhop.urls import BackendUrl
+
+_MODELS_PATH = b"/v1/models"
+_HEALTH_PATH = b"/health"
+_HEALTHY = b'{"status":"ok"}'
+_READING = (b"GET", b"HEAD")
+
+
+class _Body(msgspec.Struct):
+    """The one thing that is read from a request body."""
+
+    model: str
+
+
+class _AnyObject(msgspec.Struct):
+    """Any JSON object, to tell a bad `model` from bad JSON."""
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_OBJECT = msgspec.json.Decoder(_AnyObject)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A model's backend, prepared for writing request heads. Holds secrets: no repr of those."""
+
+    model: str
+    url: BackendUrl
+    host: bytes
+    overridden: frozenset[bytes]
+    header_lines: bytes
+
+    def __repr__(self) -> str:
+        return f"Route({self.model!r}, {self.url.origin})"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response of llmhop's own, always 200 and JSON."""
+
+    body: bytes
+
+
+class Table:
+    """What a config means for requests. Replaced as a whole on reload."""
+
+    def __init__(self, config: Config, created: int) -> None:
+        """`created` is the Unix time that /v1/models gives for every model."""
+        self.max_body_bytes = config.max_body_bytes
+        self.routes: Mapping[str, Route] = {
+            name: _route(name, model.url, model.headers) for name, model in config.models.items()
+        }
+        self._tokens = [token.encode() for token in config.auth_tokens]
+        entries = {name: _model_entry(name, created) for name in config.models}
+        self._models = {name: msgspec.json.encode(entry) for name, entry in entries.items()}
+        self._list = msgspec.json.encode({"object": "list", "data": list(entries.values())})
+
+    @property
+    def has_auth(self) -> bool:
+        """Whether clients must show a token."""
+        return bool(self._tokens)
+
+    def authorize(self, head: RequestHead) -> None:
+        """Raise ApiError (401) unless the request may pass."""
+        if not self._tokens or _is_health(head):
+            return
+        scheme, _, token = (head.authorization or b"").partition(b" ")
+        token = token.strip(b" ")
+        # Every token is compared, so that the time says nothing about which one was near.
+        matches = [hmac.compare_digest(token, known) for known in self._tokens]
+        if scheme.lower() != b"bearer" or not any(matches):
+            raise unauthorized()
+
+    def decide(self, head: RequestHead, body: Body) -> Answer | Route:
+        """Return what becomes of an authorized request. Raises ApiError (400, 404)."""
+        if head.method in _READING:
+            if _is_health(head):
+                return Answer(_HEALTHY)
+            if head.path == _MODELS_PATH:
+                return Answer(self._list)
+            if head.path.startswith(_MODELS_PATH + b"/"):
+                return self._describe(head.path[len(_MODELS_PATH) + 1 :])
+        model = find_model(body)
+        route = self.routes.get(model)
+        if route is None:
+            raise model_not_found(model)
+        return route
+
+    def _describe(self, quoted: bytes) -> Answer:
+        # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
+        name = unquote(quoted.decode("latin-1"), errors="replace")
+        body = self._models.get(name)
+        if body is None:
+            raise model_not_found(name)
+        return Answer(body)
+
+
+def find_model(body: Body) -> str:
+    """Return the `model` of a JSON body. Raises ApiError (400).
+
+    Where a body has the key twice, the last one counts, as for Python's json in vLLM.
+    """
+    try:
+        return _BODY.decode(body).model
+    except msgspec.ValidationError:
+        pass
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _not_json(body, error) from None
+    try:
+        _OBJECT.decode(body)
+    except msgspec.ValidationError:
+        raise ApiError(400, "The request body is not a JSON object.") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _not_json(body, error) from None
+    raise ApiError(400, "The request body needs a 'model', which must be a string.", param="model")
+
+
+def _not_json(body: Body, error: Exception) -> ApiError:
+    if not body:
+        return ApiError(
+            400, "The request has no body; it must be JSON with a 'model'.", param="model"
+        )
+    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return ApiError(400, f"The request body is not JSON that can be read: {reason}.")
+
+
+def _is_health(head: RequestHead) -> bool:
+    return head.path == _HEALTH_PATH and head.method in _READING
+
+
+def _route(name: str, url: BackendUrl, headers: tuple[tuple[str, str], ...]) -> Route:
+    lines = [f"{header}: {value}\r\n".encode() for header, value in headers]
+    return Route(
+        model=name,
+        url=url,
+        host=url.authority.encode(),
+        overridden=frozenset(header.lower().encode() for header, _ in headers),
+        header_lines=b"".join(lines) + b"\r\n",
+    )
+
+
+def _model_entry(name: str, created: int) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "llmhop"}

@@ -1,0 +1,54 @@
+"""Fixtures of the router's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.router.support import Backend, LoopThread, Respond, RunningRouter, respond_json
+
+StartBackend = Callable[..., Backend]
+StartRouter = Callable[..., RunningRouter]
+
+
+@pytest.fixture
+def loop_thread() -> Iterator[LoopThread]:
+    """An event loop for backends."""
+    thread = LoopThread()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture
+def start_backend(loop_thread: LoopThread) -> Iterator[StartBackend]:
+    """Starts backends; stops them at the end."""
+    backends: list[Backend] = []
+
+    def start(respond: Respond = respond_json, *, tls: Any = None) -> Backend:
+        backend = Backend(loop_thread, respond, tls=tls).start()
+        backends.append(backend)
+        return backend
+
+    yield start
+    for backend in backends:
+        backend.stop()
+
+
+@pytest.fixture
+def start_router() -> Iterator[StartRouter]:
+    """Starts routers, each in a thread of its own, by model name and backend."""
+    routers: list[RunningRouter] = []
+
+    def start(backends: dict[str, Backend | str], **config: Any) -> RunningRouter:
+        urls = {n: b if isinstance(b, str) else b.url for n, b in backends.items()}
+        models = {name: {"url": url} for name, url in urls.items()}
+        router = RunningRouter(LoopThread(), {"models": models, **config})
+        routers.append(router)
+        return router
+
+    yield start
+    for router in routers:
+        router.stop()
+        router.thread.stop()

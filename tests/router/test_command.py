@@ -1,0 +1,294 @@
+"""The command as a user or systemd runs it: a process of its own, its output and exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmhop import __version__
+
+from tests.router.conftest import StartBackend
+from tests.router.support import TIMEOUT, Received, Wire, chat, post
+
+Run = Callable[..., "Process"]
+
+
+class Process:
+    """A running llmhop whose config can be rewritten, with a socket in systemd's place."""
+
+    def __init__(self, directory: Path, config: object, environment: dict[str, str]) -> None:
+        self.path = directory / "llmhop.json"
+        self.write(config)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.settimeout(TIMEOUT)
+        self._notify.bind("\0llmhop-test-" + directory.name + str(os.getpid()))
+        name = "@" + self._notify.getsockname()[1:].decode()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "llmhop", "--config", str(self.path)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "NOTIFY_SOCKET": name, **environment},
+        )
+        assert self.notified() == {"READY": "1"}
+        assert self.process.stderr is not None
+        self.started = self.process.stderr.readline()
+        self.port = int(self.started.strip().rpartition(":")[2])
+
+    def write(self, config: object) -> None:
+        self.path.write_text(config if isinstance(config, str) else json.dumps(config))
+
+    def notified(self) -> dict[str, str]:
+        """The next message to systemd."""
+        lines = self._notify.recv(4096).decode().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def reload(self) -> None:
+        """Reload, and wait until it is done, as systemd does for Type=notify-reload."""
+        self.process.send_signal(signal.SIGHUP)
+        reloading = self.notified()
+        assert reloading.keys() == {"RELOADING", "MONOTONIC_USEC"}
+        assert int(reloading["MONOTONIC_USEC"]) > 0
+        assert self.notified() == {"READY": "1"}
+
+    def end(self) -> str:
+        """Close what is open and return the rest of the log."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self._notify.close()
+        return self.process.communicate(timeout=TIMEOUT)[1]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Starts llmhop on a config; ends it at the end."""
+    processes: list[Process] = []
+
+    def start(config: dict[str, Any], **environment: str) -> Process:
+        process = Process(tmp_path, {"listen": "127.0.0.1:0", **config}, environment)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.end()
+
+
+def llmhop(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "llmhop", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_it_starts_serves_and_stops(run: Run, start_backend: StartBackend) -> None:
+    backend = start_backend()
+    process = run({"models": {"m": {"url": backend.url}}})
+    assert process.started.startswith(f"llmhop: {__version__} serves 1 model on http://127.0.0.1:")
+    with Wire(process.port) as wire:
+        wire.send(post(chat()))
+        assert wire.response().body == chat()
+        process.process.send_signal(signal.SIGTERM)
+        assert process.notified() == {"STOPPING": "1"}
+        assert wire.at_end()
+    assert process.process.wait(TIMEOUT) == 0
+    assert "Traceback" not in process.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_waits_for_the_stream_that_runs(
+    number: signal.Signals, run: Run, start_backend: StartBackend
+) -> None:
+    go_on = threading.Event()
+
+    async def stream(request: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await writer.drain()
+        await asyncio.to_thread(go_on.wait)
+        writer.write(b"1\r\nb\r\n0\r\n\r\n")
+
+    backend = start_backend(stream)
+    process = run({"models": {"m": {"url": backend.url}}})
+    with Wire(process.port) as wire:
+        wire.send(post(chat()))
+        assert wire.head()[0] == 200
+        assert wire.chunk() == b"a"
+        process.process.send_signal(number)
+        assert process.notified() == {"STOPPING": "1"}
+        with pytest.raises(ConnectionRefusedError):
+            # Asked until the listener is closed, which follows the notification.
+            while True:
+                with suppress(ConnectionResetError):  # queued when the listener was closed
+                    Wire(process.port).close()
+        go_on.set()
+        assert wire.chunk() == b"b"
+        assert wire.chunk() == b""
+        assert wire.at_end()
+    assert process.process.wait(TIMEOUT) == 0
+
+
+def test_a_reload_takes_the_new_config_and_refuses_a_bad_one(
+    run: Run, start_backend: StartBackend
+) -> None:
+    first, second = start_backend(), start_backend()
+    process = run({"models": {"a": {"url": first.url}}})
+    with Wire(process.port) as wire:
+        wire.send(post(chat("a")))
+        assert wire.response().status == 200
+        process.write({"listen": "127.0.0.1:0", "models": {"b": {"url": second.url}}})
+        process.reload()
+        wire.send(post(chat("a")) + post(chat("b")))
+        assert wire.response().status == 404
+        assert wire.response().status == 200
+        process.write('{"models": {"c": {"url": "nonsense"}}}')
+        process.reload()
+        process.write("{")
+        process.reload()
+        wire.send(post(chat("c")) + post(chat("b")))
+        assert wire.response().status == 404
+        assert wire.response().status == 200
+        process.write({"listen": "127.0.0.1:1", "models": {"b": {"url": second.url}}})
+        process.reload()
+    log = process.end()
+    assert log.count("reloaded, serves 1 model") == 2
+    assert log.count("reload refused, the old config stays") == 2
+    assert "models.c.url: does not start with http:// or https://; write e.g. http://" in log
+    assert "is not JSON (line 1, column 2" in log
+    assert "listen changed to 127.0.0.1:1: this takes effect after a restart" in log
+    assert "Traceback" not in log
+
+
+def test_secrets_reach_the_backend_and_no_log(
+    run: Run, start_backend: StartBackend, tmp_path: Path
+) -> None:
+    backend = start_backend()
+    (tmp_path / "client").write_text("hunter2\n")
+    process = run(
+        {
+            "authTokens": ["${file:client}"],
+            "models": {
+                "m": {"url": backend.url, "headers": {"Authorization": "Bearer ${env:KEY}"}},
+                "down": {"url": "http://127.0.0.1:1", "headers": {"X": "$KEY"}},
+            },
+        },
+        CREDENTIALS_DIRECTORY=str(tmp_path),
+        KEY="hunter3",
+    )
+    with Wire(process.port) as wire:
+        for model, status in (("m", 200), ("down", 502)):
+            wire.send(post(chat(model), "/v1/x", "Authorization: Bearer hunter2"))
+            response = wire.response()
+            assert response.status == status
+            assert b"hunter" not in response.body
+    assert backend.requests[0].values("authorization") == ["Bearer hunter3"]
+    command = Path(f"/proc/{process.process.pid}/cmdline").read_text()
+    assert "hunter" not in process.started + process.end() + command
+
+
+def test_check_says_what_would_be_served_and_binds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        models = {"a": {"url": "http://h"}, "b": {"url": "https://h"}}
+        path.write_text(json.dumps({"listen": address, "models": models}))
+        done = llmhop("--config", str(path), "--check")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"ok: 2 models, listening on {address}\n"
+        done = llmhop("--config", str(path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"listen: can't bind {address} (")
+        assert "Traceback" not in done.stderr
+
+
+BAD_FILES = {
+    "empty": (b"", "is not JSON (line 1, column 1: Expecting value)"),
+    "not JSON": (b'{\n  "models": {,\n}', "is not JSON (line 2, column 14"),
+    "trailing comma": (b'{"models": {},}', "is not JSON (line 1, column"),
+    "not UTF-8": (b'{"listen": "\xff"}', "is not UTF-8 (byte 12)"),
+    "byte order mark": (b"\xef\xbb\xbf{}", "is not JSON (line 1, column 1"),
+    "key twice": (b'{"listen": ":1", "listen": ":2"}', "has the key 'listen' twice"),
+    "NaN": (b'{"maxBodyBytes": NaN}', "has NaN, which JSON does not know"),
+    "endless number": (b'{"port": ' + b"1" * 5000 + b"}", "has a number that is too long"),
+    "deep nesting": (b"[" * 100_000, "is nested too deeply"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_a_file_that_is_no_config_is_refused_with_its_name(
+    content: bytes, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_bytes(content)
+    done = llmhop("--config", str(path), "--check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{path}: {words}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_path_that_can_not_be_read_is_refused_with_its_name(tmp_path: Path) -> None:
+    for path, words in (
+        (tmp_path, "is a directory"),
+        (tmp_path / "none", "does not exist"),
+        (tmp_path / "file" / "below", "can't be read (Not a directory)"),
+    ):
+        (tmp_path / "file").touch()
+        done = llmhop("--config", str(path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"{path}: {words}")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_text("{}")
+    path.chmod(0)
+    # Root reads everything, so the command runs without that right where we are root.
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*drop, sys.executable, "-m", "llmhop", "--config", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{path}: can't be read (permission denied); let the user of llmhop read it\n"
+    )
+
+
+def test_every_problem_of_a_config_is_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_text('{"port": "x", "modelz": {}, "models": {"m": {"url": "h"}}}')
+    done = llmhop("--config", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    starts = [line.partition(": ")[0] for line in done.stderr.splitlines()]
+    assert starts == ["modelz", "port", "models.m.url"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--config"], ["--nonsense"], ["--config", "a", "b"]])
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    done = llmhop(*arguments)
+    assert done.returncode == 2
+    assert "Error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version_and_the_help_are_told() -> None:
+    assert llmhop("--version").stdout == f"llmhop {__version__}\n"
+    assert "--check" in llmhop("--help").stdout

@@ -1,0 +1,277 @@
+"""The check of a config: what it accepts, and every way of being wrong it explains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from llmhop.config_parser import key_path, parse
+from llmhop.errors import ConfigError
+from llmhop.secrets import expand
+from llmhop.urls import Listen, Origin
+
+URL = "http://127.0.0.1:8000"
+MODELS = {"m": {"url": URL}}
+
+
+def problems(data: object, environment: dict[str, str] | None = None) -> list[str]:
+    """The lines that a bad config is refused with."""
+    with pytest.raises(ConfigError) as caught:
+        parse(data, lambda text: expand(text, environment or {}))
+    return [str(problem) for problem in caught.value.problems]
+
+
+BAD: dict[str, tuple[object, str]] = {
+    "a list": ([], "config: is not an object"),
+    "null": (None, "config: is not an object"),
+    "nothing": ({}, "models: has no model"),
+    "no models": ({"models": {}}, "models: has no model"),
+    "null models": ({"models": None}, "models: has no model"),
+    "models in a list": ({"models": [MODELS]}, "models: is not an object"),
+    "unknown key": ({"models": MODELS, "modles": 1}, "modles: is not a known key; write models"),
+    "key in other case": (
+        {"models": MODELS, "authtokens": []},
+        "authtokens: is not a known key; write authTokens",
+    ),
+    "unknown key like no other": (
+        {"models": MODELS, "zzz": 1},
+        "zzz: is not a known key; use one of listen, host, port, models, authTokens, maxBodyBytes",
+    ),
+    "model is a string": ({"models": {"m": URL}}, "models.m: is not an object"),
+    "model without url": ({"models": {"m": {}}}, "models.m.url: is missing"),
+    "null url": ({"models": {"m": {"url": None}}}, "models.m.url: is missing"),
+    "unknown model key": (
+        {"models": {"m": {"url": URL, "header": {}}}},
+        "models.m.header: is not a known key; write headers",
+    ),
+    "dotted model name": ({"models": {"qwen3.6": {}}}, 'models."qwen3.6".url: is missing'),
+    "empty model name": ({"models": {"": {"url": URL}}}, 'models."": has an empty or broken name'),
+    "surrogate in a model name": (
+        {"models": {"\ud800": {"url": URL}}},
+        'models."\\ud800": has an empty or broken name',
+    ),
+    "newline in a model name": ({"models": {"a\nb": {}}}, 'models."a\\x0ab".url: is missing'),
+    "url is a number": ({"models": {"m": {"url": 1}}}, "models.m.url: is not a string"),
+    "listen is a number": ({"models": MODELS, "listen": 8080}, "listen: is not a string"),
+    "listen and port": (
+        {"models": MODELS, "listen": ":1", "port": 1},
+        "listen: is given together with host or port; keep one of the two",
+    ),
+    "host is a number": ({"models": MODELS, "host": 1}, "host: is not a string"),
+    "host is no host": ({"models": MODELS, "host": "a b"}, "host: has a host that is neither"),
+    "host with a port": (
+        {"models": MODELS, "host": "h:80"},
+        "host: has a host that is not an IPv6",
+    ),
+    "port is a string": ({"models": MODELS, "port": "80"}, "port: is not a whole number"),
+    "port is true": ({"models": MODELS, "port": True}, "port: is not a whole number"),
+    "port is a float": ({"models": MODELS, "port": 80.5}, "port: is not a whole number"),
+    "port out of range": ({"models": MODELS, "port": 65536}, "port: has a port that is not a"),
+    "negative port": ({"models": MODELS, "port": -1}, "port: has a port that is not a number"),
+    "limit is a string": ({"models": MODELS, "maxBodyBytes": "1M"}, "maxBodyBytes: is not a whole"),
+    "negative limit": ({"models": MODELS, "maxBodyBytes": -1}, "maxBodyBytes: is out of range"),
+    "huge limit": ({"models": MODELS, "maxBodyBytes": 2**63}, "maxBodyBytes: is out of range"),
+    "tokens in a string": ({"models": MODELS, "authTokens": "x"}, "authTokens: is not a list"),
+    "token is a number": ({"models": MODELS, "authTokens": [1]}, "authTokens[0]: is not a string"),
+    "empty token": ({"models": MODELS, "authTokens": ["a", ""]}, "authTokens[1]: is empty"),
+    "token with a space": (
+        {"models": MODELS, "authTokens": [" a"]},
+        "authTokens[0]: starts or ends",
+    ),
+    "token with a newline": (
+        {"models": MODELS, "authTokens": ["a\nb"]},
+        "authTokens[0]: holds a control character",
+    ),
+    "unset variable": (
+        {"models": MODELS, "authTokens": ["${env:NOPE}"]},
+        "authTokens[0]: ${env:NOPE} refers to an environment variable that is not set; set NOPE",
+    ),
+    "unset plain variable": (
+        {"models": MODELS, "authTokens": ["$NOPE"]},
+        "authTokens[0]: $NOPE refers to an environment variable that is not set",
+    ),
+    "missing file": (
+        {"models": MODELS, "authTokens": ["${file:/no/such}"]},
+        "authTokens[0]: ${file:/no/such} can't be read (No such file or directory: /no/such)",
+    ),
+    "directory as a secret": (
+        {"models": MODELS, "authTokens": ["${file:/}"]},
+        "authTokens[0]: ${file:/} can't be read (Is a directory: /)",
+    ),
+    "unknown reference": (
+        {"models": MODELS, "authTokens": ["${vault:x}"]},
+        "authTokens[0]: a '${…}' reference is of no known kind",
+    ),
+    "open reference": (
+        {"models": MODELS, "authTokens": ["${env:X"]},
+        "authTokens[0]: a '${' has no closing '}'",
+    ),
+    "headers in a list": (
+        {"models": {"m": {"url": URL, "headers": []}}},
+        "models.m.headers: is not an object",
+    ),
+    "header is a number": (
+        {"models": {"m": {"url": URL, "headers": {"X": 1}}}},
+        "models.m.headers.X: is not a string",
+    ),
+    "header name with a space": (
+        {"models": {"m": {"url": URL, "headers": {"X Y": "1"}}}},
+        'models.m.headers."X Y": is not a header name',
+    ),
+    "header with a newline": (
+        {"models": {"m": {"url": URL, "headers": {"X": "a\r\nY: b"}}}},
+        "models.m.headers.X: holds a control character",
+    ),
+    "header of the framing": (
+        {"models": {"m": {"url": URL, "headers": {"Content-length": "1"}}}},
+        "models.m.headers.Content-length: is set by llmhop itself; remove it",
+    ),
+    "header twice": (
+        {"models": {"m": {"url": URL, "headers": {"X": "1", "x": "2"}}}},
+        "models.m.headers.x: is given twice in different case",
+    ),
+    "unset variable in a header": (
+        {"models": {"m": {"url": URL, "headers": {"X": "a ${env:NOPE}"}}}},
+        "models.m.headers.X: ${env:NOPE} refers to",
+    ),
+}
+BAD |= {
+    f"url {url!r}": ({"models": {"m": {"url": url}}}, f"models.m.url: {what}")
+    for url, what in {
+        "": "does not start with http",
+        "localhost:8000": "does not start with http",
+        "ftp://h": "does not start with http",
+        "http://": "has no host",
+        "http:///v1": "has no host",
+        "http://h:0": "has port 0",
+        "http://h:99999": "has a host or port that is not valid",
+        "http://h:x": "has a host or port that is not valid",
+        "http://[::1": "has a host or port that is not valid",
+        "http://a b": "has a space, a control character",
+        "http://h\n": "has a space, a control character",
+        "http://é": "has a space, a control character or one that is not ASCII",
+        "http://h#f": "has a fragment",
+        "http://u:secret@h": "holds a user name or password, which are not sent; put credentials",
+        "http://-_*": "has a host that is neither",
+    }.items()
+}
+BAD |= {
+    f"listen {listen!r}": ({"models": MODELS, "listen": listen}, f"listen: {what}")
+    for listen, what in {
+        "": "has no port",
+        "8080": "has no port",
+        "h:": "has a port that is not a number",
+        "h:http": "has a port that is not a number",
+        "h:65536": "has a port that is not a number",
+        "h:+80": "has a port that is not a number",
+        "::1:80": "has an IPv6 address without brackets",
+        "[h]:80": "has brackets around something that is not an IPv6 address",
+        "[::g]:80": "has a host that is not an IPv6 address",
+        "a/b:80": "has a host that is neither",
+    }.items()
+}
+
+
+@pytest.mark.parametrize(("data", "line"), BAD.values(), ids=BAD.keys())
+def test_a_bad_config_is_refused_with_one_line_that_says_what_to_do(
+    data: object, line: str
+) -> None:
+    found = problems(data)
+    assert len(found) == 1
+    assert found[0].startswith(line)
+    where, what, todo = found[0].partition(": ")[0], found[0], found[0].rpartition("; ")[2]
+    assert where
+    assert todo
+    assert "\n" not in what
+    assert "secret" not in what
+
+
+def test_every_problem_is_found_at_once() -> None:
+    found = problems(
+        {
+            "lsiten": ":1",
+            "port": "x",
+            "authTokens": ["$NOPE", 1],
+            "models": {"a": {}, "b": {"url": "x", "headers": {"": "1", "Te": "1"}}, "c": 1},
+        }
+    )
+    assert [line.partition(": ")[0] for line in found] == [
+        "lsiten",
+        "port",
+        "models.a.url",
+        'models.b.headers.""',
+        "models.b.headers.Te",
+        "models.b.url",
+        "models.c",
+        "authTokens[0]",
+        "authTokens[1]",
+    ]
+
+
+def test_what_is_resolved_never_shows_in_a_message_or_repr() -> None:
+    environment = {"A": "hunter2\n", "B": "hunter2"}
+    found = problems({"models": MODELS, "authTokens": ["$A", "x${env:A}"]}, environment)
+    assert found
+    assert "hunter2" not in "".join(found)
+    data = {"models": {"m": {"url": URL, "headers": {"X": "$B"}}}, "authTokens": ["$B"]}
+    config = parse(data, lambda text: expand(text, environment))
+    assert config.auth_tokens == ("hunter2",)
+    assert config.models["m"].headers == (("X", "hunter2"),)
+    assert "hunter2" not in repr(config)
+
+
+def test_a_secret_with_a_dollar_sign_is_not_printed_as_a_variable() -> None:
+    (line,) = problems({"models": MODELS, "authTokens": ["pa$sw0rd"]})
+    assert "sw0rd" not in line
+    assert "${file:PATH}" in line
+
+
+@pytest.mark.parametrize(
+    ("data", "listen"),
+    [
+        ({}, Listen("127.0.0.1", 8080)),
+        ({"listen": None, "host": None}, Listen("127.0.0.1", 8080)),
+        ({"listen": ":8080"}, Listen(None, 8080)),
+        ({"listen": "0.0.0.0:1"}, Listen("0.0.0.0", 1)),  # noqa: S104 - only parsed
+        ({"listen": "[::1]:8080"}, Listen("::1", 8080)),
+        ({"listen": "localhost:0"}, Listen("localhost", 0)),
+        ({"host": "::"}, Listen("::", 8080)),
+        ({"host": "h.example", "port": 1}, Listen("h.example", 1)),
+        ({"host": "", "port": 1}, Listen(None, 1)),
+        ({"port": 1}, Listen("127.0.0.1", 1)),
+    ],
+)
+def test_the_address_to_listen_on(data: dict[str, Any], listen: Listen) -> None:
+    assert parse({"models": MODELS, **data}, str).listen == listen
+
+
+def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
+    environment = {"OPENAI_KEY": "sk-1"}
+    config = parse(
+        {
+            "listen": ":8080",
+            "maxBodyBytes": 0,
+            "authTokens": ["${env:OPENAI_KEY}", "plain"],
+            "models": {
+                "qwen3.6-35b-a3b": {"url": "http://localhost:30000"},
+                "gpt": {
+                    "url": "https://api.openai.com/v1?x=1",
+                    "headers": {"Authorization": "Bearer $OPENAI_KEY"},
+                },
+            },
+        },
+        lambda text: expand(text, environment),
+    )
+    assert config.max_body_bytes == 100 * 1024 * 1024
+    assert config.auth_tokens == ("sk-1", "plain")
+    assert config.models["qwen3.6-35b-a3b"].url.origin == Origin(False, "localhost", 30000)
+    gpt = config.models["gpt"]
+    assert gpt.url.origin == Origin(True, "api.openai.com", 443)
+    assert (gpt.url.path, gpt.url.query) == ("/v1", "x=1")
+    assert gpt.headers == (("Authorization", "Bearer sk-1"),)
+
+
+def test_a_key_path_is_written_as_in_nix() -> None:
+    assert key_path("models", "a-b", "url") == "models.a-b.url"
+    assert key_path("models", 'a"\\.b', "url") == 'models."a\\"\\\\.b".url'
+    assert key_path("authTokens", 3) == "authTokens[3]"

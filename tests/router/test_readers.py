@@ -1,0 +1,148 @@
+"""The readers of requests and responses: whatever pieces bytes come in, the outcome is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from llmhop.chunked import ChunkedReader, ChunkError
+from llmhop.errors import ApiError, BackendError
+from llmhop.request_reader import RequestReader
+from llmhop.response_reader import ResponseReader
+
+from tests.router.test_hostile_clients import ACCEPTED, REFUSED
+
+NEXT = b"GET /next HTTP/1.1\r\nHost: r\r\n\r\n"
+
+
+def splits(raw: bytes) -> Iterator[list[bytes]]:
+    """All in one, byte by byte, and in two pieces at each place that may matter."""
+    yield [raw]
+    if len(raw) < 5_000:
+        yield [bytes([byte]) for byte in raw]
+        for at in range(1, len(raw)):
+            yield [raw[:at], raw[at:]]
+
+
+def read_requests(pieces: list[bytes], limit: int = 10_000) -> list[object]:
+    """What a connection makes of the pieces: requests, and perhaps the refusal that ends it."""
+    reader = RequestReader()
+    outcome: list[object] = []
+    head = None
+    for piece in pieces:
+        reader.feed(piece)
+        try:
+            while True:
+                if head is None:
+                    head = reader.read_head()
+                    if head is None:
+                        break
+                    reader.start_body(head, limit)
+                body = reader.read_body()
+                if body is None:
+                    break
+                outcome.append((head.method, head.target, bytes(body)))
+                head = None
+        except ApiError as error:
+            return [*outcome, (error.status, error.message)]
+    return outcome
+
+
+@pytest.mark.parametrize("raw", [*ACCEPTED.values(), *REFUSED.values()])
+def test_requests_are_the_same_in_any_pieces(raw: bytes) -> None:
+    outcomes = [read_requests(pieces) for pieces in splits(raw + NEXT)]
+    for outcome in outcomes[1:]:
+        assert outcome == outcomes[0]
+    assert outcomes[0]
+
+
+def test_a_limit_counts_what_chunks_hold() -> None:
+    raw = b"POST / HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 10
+    assert read_requests([raw + b"0\r\n\r\n"], 10) == [(b"POST", b"/", b"a" * 10)]
+    (refusal,) = read_requests([raw], 9)
+    assert refusal == (413, "The request body is larger than the limit of 9 bytes.")
+
+
+CHUNKED_RESPONSE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+RESPONSES = {
+    "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", True),
+    "no length": (b"HTTP/1.1 200 OK\r\n\r\nhello", b"hello", False),
+    "empty": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
+    "no content": (b"HTTP/1.1 204 No\r\n\r\n", b"", True),
+    "chunks": (
+        CHUNKED_RESPONSE + b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n",
+        b"hello",
+        True,
+    ),
+    "interim": (b"HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", b"x", True),
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", b"x", False),
+    "extra bytes": (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1", b"x", False),
+    "extra bytes after chunks": (CHUNKED_RESPONSE + b"1\r\nx\r\n0\r\n\r\n\r\n", b"x", False),
+    "extra bytes after no content": (b"HTTP/1.1 204 No\r\n\r\nx", b"", False),
+}
+
+
+def read_response(pieces: list[bytes], *, decode: bool) -> tuple[bytes, bool, list[bytes]]:
+    """Body, whether the connection may be reused, and the pieces left at the end."""
+    reader = ResponseReader(to_head_request=False, decode=decode)
+    body, in_body = b"", False
+    for index, piece in enumerate(pieces):
+        if in_body:
+            body += reader.read_body(piece)
+        else:
+            reader.feed_head(piece)
+            while (head := reader.read_head()) is not None:
+                if head.status >= 200:
+                    in_body = True
+                    body += reader.first_body()
+                    break
+        if reader.complete:
+            return body, reader.reusable, pieces[index + 1 :]
+    reader.end_of_stream()
+    return body, reader.reusable, []
+
+
+@pytest.mark.parametrize(("raw", "body", "reusable"), RESPONSES.values(), ids=RESPONSES.keys())
+def test_responses_are_the_same_in_any_pieces(raw: bytes, body: bytes, reusable: bool) -> None:
+    for pieces in splits(raw):
+        got, may_reuse, left = read_response(pieces, decode=True)
+        assert got == body
+        # What comes in a later piece is not seen yet; it closes the idle connection.
+        assert (may_reuse and not left) == reusable
+
+
+def test_chunks_are_relayed_as_they_came_and_nothing_after_them() -> None:
+    body = b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n"
+    for pieces in splits(CHUNKED_RESPONSE + body + b"extra"):
+        assert read_response(pieces, decode=False)[0] == body
+
+
+@pytest.mark.parametrize("raw", [RESPONSES["length"][0], RESPONSES["chunks"][0]])
+def test_a_response_that_ends_early_is_an_error_wherever_it_ends(raw: bytes) -> None:
+    for end in range(len(raw)):
+        with pytest.raises(BackendError):
+            read_response([raw[:end]], decode=True)
+
+
+def test_a_response_to_head_has_no_body() -> None:
+    reader = ResponseReader(to_head_request=True, decode=False)
+    reader.feed_head(CHUNKED_RESPONSE)
+    assert reader.read_head() is not None
+    assert reader.first_body() == b""
+    assert (reader.complete, reader.reusable) == (True, True)
+
+
+def test_the_end_of_chunks_is_found_to_the_byte() -> None:
+    payload = bytearray()
+    reader = ChunkedReader()
+    body = b"a\r\n0123456789\r\n0\r\n\r\n"
+    assert reader.feed(body + b"GET /", payload) == len(body)
+    assert (reader.done, bytes(payload)) == (True, b"0123456789")
+    assert reader.feed(b"GET /") == 0
+
+
+def test_a_broken_chunk_is_found_before_what_follows_it() -> None:
+    reader = ChunkedReader()
+    reader.feed(b"1\r\na")
+    with pytest.raises(ChunkError):
+        reader.feed(b"b")
