@@ -19,8 +19,12 @@ from llmhop_generator.layout import (
 from llmhop_generator.plan import Plan, Present, UnitChanges, make_plan
 from llmhop_generator.podman import verify_quadlets
 from llmhop_generator.preflight import preflight, require_root
+from llmhop_generator.process import Account
 from llmhop_generator.render import Rendered, render
-from llmhop_generator.systemd import UserManager, main_pid, system
+from llmhop_generator.systemd import UserManager, hard_open_files_limit, main_pid, system
+
+# What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
+_SOFT_OPEN_FILES = 1024
 
 Report = Callable[[str], None]
 
@@ -47,8 +51,8 @@ def apply(config: Config, report: Report) -> list[str]:
         _set_router(wanted, plan, router_group, report)
         return []
     system("start", user_manager(vllm.uid))
-    _raise_open_files_limit(vllm)
-    manager = UserManager(vllm.user)
+    _raise_open_files_limit(vllm, report)
+    manager = UserManager(Account(vllm.uid, vllm.gid))
     changes = plan.units[vllm.uid]
     _swap(manager, quadlet_dir(vllm.uid), changes, report)
     _set_router(wanted, plan, router_group, report)
@@ -77,14 +81,8 @@ def _router_group() -> int:
 
 def _retire(uid: int, changes: UnitChanges, report: Report) -> None:
     """Stop and remove the units of a user that serves no longer."""
-    try:
-        manager = UserManager(pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        # The user is gone, and its manager with it.
-        for name in changes.delete:
-            files.remove(quadlet_dir(uid) / name)
-        return
     if system("is-active", "--quiet", user_manager(uid), check=False).code == 0:
+        manager = UserManager(Account(uid, pwd.getpwuid(uid).pw_gid))
         _swap(manager, quadlet_dir(uid), changes, report)
         manager.reload()
     else:
@@ -128,18 +126,24 @@ def _start(manager: UserManager, changes: UnitChanges, report: Report) -> None:
     manager.start(down)
 
 
-def _raise_open_files_limit(vllm: Vllm) -> None:
+def _raise_open_files_limit(vllm: Vllm, report: Report) -> None:
     """Lift the running user manager's hard limit to what its units ask for.
 
     systemd clamps LimitNOFILE= of a user unit to the manager's own hard limit; the
     drop-in that raises it counts only from the manager's next start.
     """
-    pid = main_pid(user_manager(vllm.uid))
-    if pid == 0:
+    unit = user_manager(vllm.uid)
+    pid = main_pid(unit)
+    if hard_open_files_limit(pid) >= vllm.open_files_limit:
         return
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < vllm.open_files_limit:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, vllm.open_files_limit))
+    limits = (min(_SOFT_OPEN_FILES, vllm.open_files_limit), vllm.open_files_limit)
+    try:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    except OSError as error:
+        report(
+            f"warning: services.llmhop.vllm.openFilesLimit: the models get less than "
+            f"{vllm.open_files_limit}: the limit of {unit} can't be raised ({error.strerror})"
+        )
 
 
 def _set_router(wanted: Rendered, plan: Plan, group: int | None, report: Report) -> None:

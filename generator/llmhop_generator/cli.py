@@ -15,6 +15,7 @@ from llmhop_generator.apply import apply as bring_host
 from llmhop_generator.contract import Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.load import read_config
+from llmhop_generator.process import Account
 from llmhop_generator.progress import wait_until_up
 from llmhop_generator.provision import provision as set_up_host
 from llmhop_generator.render import render_tree
@@ -137,7 +138,8 @@ def apply(config: str, wait: bool) -> None:
     services = bring_host(read, click.echo)
     if not wait or not isinstance(read.vllm, Vllm):
         return
-    failed = _wait(UserManager(read.vllm.user), services)
+    account = Account(read.vllm.uid, read.vllm.gid)
+    failed = _wait(UserManager(account), services)
     if failed:
         units = " ".join(f"_SYSTEMD_USER_UNIT={service}" for service in failed)
         _fail(

@@ -21,10 +21,22 @@ class Finished:
     stderr: str
 
 
+@dataclass(frozen=True)
+class Account:
+    """A user to run commands as, by number."""
+
+    uid: int
+    gid: int
+
+
 def run(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, check: bool = True
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    account: Account | None = None,
+    check: bool = True,
 ) -> Finished:
-    """Run a command to its end; `env` is added to the environment.
+    """Run a command to its end, as `account` where one is given; `env` is added to the environment.
 
     Raises:
         GeneratorError: the command is missing or, with `check`, exits with another code than 0.
@@ -34,6 +46,10 @@ def run(
         done = subprocess.run(
             command,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -1,7 +1,7 @@
 """Waits until services are up, and tells how it goes."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from llmhop_generator.systemd import UnitState, UserManager
@@ -43,14 +43,15 @@ def wait_until_up(
     last line of a terminal.
     """
     begun = time.monotonic()
-    seen: dict[str, Outcome] = {}
+    seen: dict[str, tuple[Outcome, int]] = {}
     while True:
         states = manager.states(services)
         now = {service: outcome(states[service]) for service in services}
         for service in services:
-            if seen.get(service) != now[service]:
-                report(_line(service, now[service], states, seconds=time.monotonic() - begun))
-        seen = now
+            step = (now[service], states[service].restarts)
+            if seen.get(service) != step:
+                report(_line(service, now[service], states[service], time.monotonic() - begun))
+            seen[service] = step
         pending = [s for s in services if now[s] in (Outcome.WAITING, Outcome.STARTING)]
         if not pending:
             return [service for service in services if now[service] is Outcome.FAILED]
@@ -63,11 +64,12 @@ def _model(service: str) -> str:
     return service.removeprefix("vllm-").removesuffix(".service")
 
 
-def _line(service: str, now: Outcome, states: Mapping[str, UnitState], *, seconds: float) -> str:
+def _line(service: str, now: Outcome, state: UnitState, seconds: float) -> str:
+    again = f", restart {state.restarts}" if state.restarts else ""
     what = {
         Outcome.WAITING: "waits for its turn",
-        Outcome.STARTING: "starting",
+        Outcome.STARTING: f"starting{again}",
         Outcome.HEALTHY: f"healthy ({seconds:.0f} s)",
-        Outcome.FAILED: f"failed: {states[service].result}",
+        Outcome.FAILED: f"failed: {state.result}",
     }
     return f"{_model(service)}: {what[now]}"

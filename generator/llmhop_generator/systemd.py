@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
+from pathlib import Path
 from typing import Self
 
-from llmhop_generator.process import Finished, run
+from llmhop_generator.process import Account, Finished, run
 
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,Job,NRestarts"
 
@@ -44,18 +46,37 @@ def main_pid(unit: str) -> int:
     return int(system("show", "--value", "-p", "MainPID", unit).stdout.strip() or 0)
 
 
+def hard_open_files_limit(pid: int) -> float:
+    """The hard limit of a process on open files, from /proc/PID/limits (proc_pid_limits(5))."""
+    for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
+        if line.startswith("Max open files"):
+            hard = line.split()[4]
+            return inf if hard == "unlimited" else int(hard)
+    return inf
+
+
 @dataclass(frozen=True)
 class UserManager:
-    """The service manager of a lingering user, called by root.
+    """The service manager of a lingering user, called by root as that user.
 
-    It is addressed by name: by number, systemctl fails to connect.
+    `systemctl --user -M user@.host` would do the same in ten times the time, and
+    opens a login session at every call, each with its line in the journal.
     """
 
-    user: str
+    account: Account
 
     def call(self, *arguments: str, check: bool = True) -> Finished:
         """Call systemctl for this manager."""
-        return run(["systemctl", "--user", "-M", f"{self.user}@.host", *arguments], check=check)
+        runtime = f"/run/user/{self.account.uid}"
+        return run(
+            ["systemctl", "--user", *arguments],
+            env={
+                "XDG_RUNTIME_DIR": runtime,
+                "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
+            },
+            account=self.account,
+            check=check,
+        )
 
     def reload(self) -> None:
         """Run the generators again and load what they wrote."""

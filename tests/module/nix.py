@@ -11,6 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EVAL = ROOT / "tests" / "module" / "eval.nix"
 EXAMPLES = ROOT / "examples"
+SCENARIOS = ROOT / "tests" / "scenarios"
+CONFIGURATIONS = sorted([*EXAMPLES.glob("*.nix"), *SCENARIOS.glob("*.nix")])
+"""The NixOS modules whose contract is committed beside them, as <name>.json."""
 
 
 class NixError(Exception):

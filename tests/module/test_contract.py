@@ -6,28 +6,36 @@ from typing import Any
 
 import pytest
 
-from tests.module.nix import EXAMPLES, ROOT, canonical, evaluate, needs_nix, nix_instantiate, vllm
+from tests.module.nix import (
+    CONFIGURATIONS,
+    EXAMPLES,
+    ROOT,
+    canonical,
+    evaluate,
+    needs_nix,
+    nix_instantiate,
+    vllm,
+)
 
 pytestmark = needs_nix
-
-NAMES = [path.stem for path in sorted(EXAMPLES.glob("*.nix"))]
 
 
 def contract(*modules: str | Path, **arguments: str) -> Any:
     return evaluate("contract", *modules, **arguments)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_committed_contract_of_an_example_is_what_nix_gives(name: str) -> None:
-    committed = (EXAMPLES / f"{name}.json").read_text(encoding="utf-8")
+@pytest.mark.parametrize("module", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_the_committed_contract_is_what_nix_gives(module: Path) -> None:
+    committed = module.with_suffix(".json").read_text(encoding="utf-8")
 
-    fresh = canonical(contract(EXAMPLES / f"{name}.nix"))
+    fresh = canonical(contract(module))
 
-    assert committed == fresh, "run python3 -m tests.module.update_examples and review the change"
+    assert committed == fresh, "run python3 -m tests.module.update_contracts and review the change"
 
 
 def test_every_committed_contract_belongs_to_an_example() -> None:
-    assert sorted(path.stem for path in EXAMPLES.glob("*.json")) == NAMES
+    modules = [path for path in CONFIGURATIONS if path.parent == EXAMPLES]
+    assert sorted(EXAMPLES.glob("*.json")) == [path.with_suffix(".json") for path in modules]
 
 
 def test_contract_nix_prints_the_contract_of_one_module() -> None:

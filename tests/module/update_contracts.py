@@ -1,17 +1,17 @@
-"""Writes the contract of every example beside it: examples/<name>.json.
+"""Writes the contract of each example and scenario beside it, as <name>.json.
 
-Run from the repository root: python3 -m tests.module.update_examples
+Run from the repository root: python3 -m tests.module.update_contracts
 """
 
-from tests.module.nix import EXAMPLES, canonical, evaluate
+from tests.module.nix import CONFIGURATIONS, ROOT, canonical, evaluate
 
 
 def main() -> None:
-    """Evaluate each example and write its contract."""
-    for module in sorted(EXAMPLES.glob("*.nix")):
+    """Evaluate each configuration and write its contract."""
+    for module in CONFIGURATIONS:
         target = module.with_suffix(".json")
         target.write_text(canonical(evaluate("contract", module)), encoding="utf-8")
-        print(target.relative_to(EXAMPLES.parent))
+        print(target.relative_to(ROOT))
 
 
 if __name__ == "__main__":

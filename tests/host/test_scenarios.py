@@ -1,0 +1,80 @@
+"""Runs each script of tests/scenarios on a booted Debian host."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.host.cache import Cache
+from tests.host.driver import Driver
+from tests.host.project import wheels
+from tests.host.setup import (
+    SCENARIOS,
+    Image,
+    Setup,
+    configs,
+    environment_file,
+    standin_image,
+    vllm_image,
+)
+from tests.module.nix import REASON as NO_NIX
+from tests.module.nix import canonical, evaluate
+
+RunScenario = Callable[[str, Setup], None]
+
+
+@pytest.fixture(scope="session")
+def standin(cache: Cache) -> Image:
+    """The stand-in engine's image."""
+    return standin_image(cache)
+
+
+@pytest.fixture
+def run_scenario(cache: Cache, root: Path, scratch: Path, tmp_path: Path) -> RunScenario:
+    """Set a fresh Debian host up, and run a script of tests/scenarios on it."""
+
+    def run(name: str, setup: Setup) -> None:
+        prepare = setup.prepare(wheels(cache))
+        with Driver(["machine"], root, scratch, out_dir=tmp_path, prepare=prepare) as driver:
+            driver.run(SCENARIOS / f"{name}.py")
+
+    return run
+
+
+def test_every_option_reaches_the_container(run_scenario: RunScenario, standin: Image) -> None:
+    files = {
+        "/etc/vllm/backend.env": "FROM_BACKEND=backend file\nFROM_BOTH=backend file\n"
+        "HF_TOKEN=hf_5ecret\n",
+        "/etc/vllm/model.env": "FROM_BOTH=model file\n",
+        # As if the option were above every default, also where this machine's limit is low.
+        "/etc/systemd/system.conf.d/limits.conf": "[Manager]\nDefaultLimitNOFILE=1024:4096\n",
+    }
+    run_scenario("inside", Setup("inside", configs("inside"), standin, files))
+
+
+def test_hostile_strings_arrive_unchanged(run_scenario: RunScenario, standin: Image) -> None:
+    texts = configs("hostile")
+    files = {environment_file(texts["hostile"]): "FROM_FILE=read\n"}
+    run_scenario("hostile", Setup("hostile", texts, standin, files))
+
+
+def test_a_change_touches_what_changed(run_scenario: RunScenario, standin: Image) -> None:
+    texts = configs("changes", "changes-more", "changes-fewer", "changes-off")
+    run_scenario("changes", Setup("changes", texts, standin))
+
+
+def test_a_failing_model_does_not_hold_up_the_others(
+    run_scenario: RunScenario, standin: Image
+) -> None:
+    run_scenario("failing", Setup("failing", configs("failing"), standin, applied=False))
+
+
+def test_nixos_options_become_answers_of_a_real_vllm(
+    run_scenario: RunScenario, cache: Cache
+) -> None:
+    name = "two-models"
+    # Without Nix the committed contract serves, which is compared with Nix's elsewhere.
+    texts = configs(name)
+    if NO_NIX is None:
+        texts = {name: canonical(evaluate("contract", SCENARIOS / f"{name}.nix"))}
+    run_scenario(name, Setup(name, texts, vllm_image(cache)))

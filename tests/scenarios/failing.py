@@ -1,0 +1,34 @@
+# A model that can't start trips its start limit, is told of, and does not hold up the others.
+
+import json
+
+machine.start()
+
+with subtest("the switch ends with a code and a message that name the model"):
+    code, output = machine.execute("switch-to failing 2>&1")
+    assert code == 3, (code, output)
+    assert "not up: vllm-bad.service" in output, output
+    assert "good: healthy" in output, output
+
+with subtest("the start limit tripped"):
+    assert machine.get_unit_property("vllm-bad.service", "ActiveState", user="vllm") == "failed"
+    assert int(machine.get_unit_property("vllm-bad.service", "NRestarts", user="vllm")) >= 2
+
+with subtest("the model after it waited for the last try"):
+    tried = machine.get_unit_property(
+        "vllm-bad.service", "InactiveEnterTimestampMonotonic", user="vllm"
+    )
+    started = machine.get_unit_property(
+        "vllm-good.service", "InactiveExitTimestampMonotonic", user="vllm"
+    )
+    assert 0 < int(tried) <= int(started), (tried, started)
+
+with subtest("the other model serves, and the failed one is a clear error"):
+    assert json.loads(machine.succeed("chat good hello"))["model"] == "good"
+    refused = machine.execute(
+        "curl -sS -H 'Content-Type: application/json' -d '{\"model\": \"bad\"}' "
+        "-w '\\n%{http_code}' http://127.0.0.1:8080/v1/chat/completions"
+    )[1]
+    body, status = refused.rsplit("\n", 1)
+    assert status == "502", refused
+    assert json.loads(body)["error"]["message"], refused
