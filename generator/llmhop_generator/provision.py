@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmhop_generator import files
 from llmhop_generator.contract import Config, Vllm
-from llmhop_generator.errors import GeneratorError
+from llmhop_generator.errors import GeneratorError, option_path
 from llmhop_generator.host_files import OWN_USER, host_files
 from llmhop_generator.layout import (
     ROUTER_UNIT,
@@ -67,6 +67,13 @@ def provision(config: Config, llmhop: str, report: Callable[[str], None], *, dry
         raise GeneratorError("this is NixOS: import the module, which declares all of this")
     if config.llmhop.enable and shutil.which(llmhop) is None:
         raise GeneratorError(f"the command {llmhop!r} is not found; give its path with --llmhop")
+    if isinstance(config.vllm, Vllm) and config.vllm.user != OWN_USER:
+        user = config.vllm.user
+        if not _exists(user):
+            where = option_path(("vllm", "user"))
+            raise GeneratorError(
+                f"{where}: {user} does not exist; only {OWN_USER} is made here, make {user} yourself"
+            )
     count = 0
     # One after the other: what a later step needs may come from an earlier one.
     for step in _steps(config, llmhop):
@@ -124,11 +131,6 @@ def _directories_exist(config: Config) -> bool:
 
 
 def _user_steps(vllm: Vllm) -> Iterator[Step]:
-    if vllm.user != OWN_USER and not _exists(vllm.user):
-        raise GeneratorError(
-            f"services.llmhop.vllm.user: {vllm.user} does not exist, and only {OWN_USER} is "
-            "made here; make it yourself"
-        )
     for kind, start, count in (
         ("uid", vllm.sub_uid_start, vllm.sub_uid_count),
         ("gid", vllm.sub_gid_start, vllm.sub_gid_count),

@@ -1,0 +1,128 @@
+"""A plain Debian host: provisioned step by step, and refused with reasons before it is ready."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.cache import Cache
+from tests.host.machine import Machine
+from tests.host.project import install, wheels
+from tests.host.root import VENV
+from tests.host.setup import write
+
+CONFIG = "/root/config.json"
+LISTING = "find /etc /var/lib /run/systemd/system -xdev | sort | sha256sum"
+
+
+def config(**changes: Any) -> str:
+    vllm = {
+        "enable": True,
+        "uid": 503,
+        "subUidStart": 300000,
+        "tag": "v0.11.0",
+        "models": {"a": {"model": "m", "port": 18001}},
+    }
+    return json.dumps({"version": 1, "vllm": vllm | changes})
+
+
+@pytest.fixture
+def host(new_machine: Callable[[str], Machine], cache: Cache) -> Machine:
+    """A host that has the commands and nothing else."""
+    machine = new_machine("plain")
+    machine.start()
+    install(machine, wheels(cache))
+    write(machine, CONFIG, config())
+    return machine
+
+
+def refused(machine: Machine, command: str) -> str:
+    """Run a command that must end with code 1 and an error; give what it says."""
+    code, output = machine.execute(f"{command} 2>&1")
+    assert code == 1, output
+    assert output.startswith("error: "), output
+    assert "Traceback" not in output
+    return output
+
+
+def test_provision_shows_its_steps_takes_them_and_then_has_nothing_to_do(host: Machine) -> None:
+    before = host.succeed(LISTING)
+    shown = host.succeed(f"llmhop-generator provision {CONFIG} --dry-run").splitlines()
+    assert host.succeed(LISTING) == before
+    taken = host.succeed(f"llmhop-generator provision {CONFIG}").splitlines()
+    assert taken == shown
+    assert "loginctl enable-linger vllm" in taken
+    assert host.succeed(f"llmhop-generator provision {CONFIG}") == "nothing to do\n"
+
+    assert host.succeed("id -u vllm; id -g vllm") == "503\n503\n"
+    for name in ("subuid", "subgid"):
+        assert host.succeed(f"grep vllm /etc/{name}") == "vllm:300000:65536\n"
+    assert host.succeed("stat -c '%a %U' /var/lib/vllm /var/cache/vllm") == "700 vllm\n750 vllm\n"
+    host.wait_for_unit("user@503.service")
+    host.succeed("systemctl is-enabled llmhop.service", "systemctl is-active network-online.target")
+
+
+def test_provision_mends_what_is_missing(host: Machine) -> None:
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    host.succeed("loginctl disable-linger vllm", "rmdir /var/cache/vllm", "echo > /etc/subgid")
+    assert host.succeed(f"llmhop-generator provision {CONFIG}").splitlines()[:3] == [
+        "systemd-tmpfiles --create /etc/tmpfiles.d/llmhop.conf",
+        "usermod --add-subgids 300000-365535 vllm",
+        "loginctl enable-linger vllm",
+    ]
+
+
+def test_provision_leaves_a_deployers_own_user_to_the_deployer(host: Machine) -> None:
+    write(host, CONFIG, config(user="serving"))
+    assert "make serving yourself" in refused(host, f"llmhop-generator provision {CONFIG}")
+
+
+def test_apply_names_everything_that_the_host_lacks_and_changes_nothing(host: Machine) -> None:
+    before = host.succeed(LISTING)
+    output = refused(host, f"llmhop-generator apply {CONFIG}")
+    assert "services.llmhop.vllm.user: vllm does not exist" in output
+    assert "services.llmhop.vllm.dataDir: /var/lib/vllm is not a directory" in output
+    assert "provision" in output
+    assert host.succeed(LISTING) == before
+
+
+def test_apply_names_files_and_ids_that_do_not_agree(host: Machine) -> None:
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    changed = {"gid": 504, "subUidStart": 400000, "environmentFile": "/etc/nowhere.env"}
+    write(host, CONFIG, config(**changed))
+    output = refused(host, f"llmhop-generator apply {CONFIG}")
+    assert "services.llmhop.vllm.gid: is 504, but vllm has 503" in output
+    assert "services.llmhop.vllm.subUidStart: /etc/subuid does not give vllm 65536" in output
+    assert "services.llmhop.vllm.environmentFile: /etc/nowhere.env does not exist" in output
+    host.fail("ls /etc/containers/systemd/users/503/*")
+
+
+def test_apply_refuses_to_run_as_another_user_and_without_podman(host: Machine) -> None:
+    host.succeed(f"install -m 644 {CONFIG} /config.json")
+    output = refused(host, "runuser -u nobody -- llmhop-generator apply /config.json")
+    assert "run it as root" in output
+    host.succeed("mv /usr/bin/podman /usr/bin/not-podman")
+    assert "podman can't be run" in refused(host, f"llmhop-generator apply {CONFIG}")
+    write(host, "/usr/bin/podman", "#!/bin/sh\necho podman version 4.9.3\n")
+    host.succeed("chmod +x /usr/bin/podman")
+    assert "Podman 5.0 or newer" in refused(host, f"llmhop-generator apply {CONFIG}")
+
+
+def test_a_unit_that_podman_drops_is_an_error(host: Machine, tmp_path: Path) -> None:
+    script = tmp_path / "verify.py"
+    script.write_text(
+        "from llmhop_generator.errors import GeneratorError\n"
+        "from llmhop_generator.podman import verify_quadlets\n"
+        "good = '[Container]\\nImage=localhost/a:b\\n'\n"
+        "verify_quadlets({'vllm-good.container': good})\n"
+        "try:\n"
+        "    verify_quadlets({'vllm-good.container': good, 'vllm-bad.container': good + 'No=1'})\n"
+        "except GeneratorError as error:\n"
+        "    print(error)\n"
+    )
+    host.copy_from_host(str(script), "/root/verify.py")
+    output = host.succeed(f"{VENV}/bin/python /root/verify.py")
+    assert "makes no service of vllm-bad.container" in output
+    assert "unsupported key 'No'" in output
