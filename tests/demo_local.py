@@ -44,7 +44,7 @@ def main() -> None:
         for name, model in models.items():
             command = [sys.executable, ENGINE, "serve", model["model"]]
             command += [f"--served-model-name={name}", f"--port={model['port']}"]
-            start(stack, command, f"http://127.0.0.1:{model['port']}/health")
+            start(stack, command, f"http://127.0.0.1:{model['port']}/health", quiet=True)
         print("\n$ llmhop --config DIR/llmhop.json")
         base = f"http://127.0.0.1:{listen}"
         start(stack, [BIN / "llmhop", "--config", directory / "out/llmhop.json"], f"{base}/health")
@@ -68,9 +68,10 @@ def chat(client: OpenAI, model: str) -> None:
     print()
 
 
-def start(stack: ExitStack, command: list[str | Path], health: str) -> None:
+def start(stack: ExitStack, command: list[str | Path], health: str, *, quiet: bool = False) -> None:
     """Start a server, see it healthy, and leave its end to the stack."""
-    process = subprocess.Popen(command)
+    output = subprocess.DEVNULL if quiet else None
+    process = subprocess.Popen(command, stdout=output, stderr=output)
     stack.callback(process.wait)
     stack.callback(process.terminate)
     deadline = monotonic() + PATIENCE_S

@@ -16,12 +16,18 @@ from llmhop_generator.layout import (
     quadlet_dir,
     user_manager,
 )
-from llmhop_generator.plan import Plan, Present, UnitChanges, make_plan
+from llmhop_generator.plan import UnitChanges, plan_units
 from llmhop_generator.podman import verify_quadlets
 from llmhop_generator.preflight import preflight, require_root
 from llmhop_generator.process import Account
-from llmhop_generator.render import Rendered, render
-from llmhop_generator.systemd import UserManager, hard_open_files_limit, main_pid, system
+from llmhop_generator.render import render
+from llmhop_generator.systemd import (
+    UserManager,
+    hard_open_files_limit,
+    last_messages,
+    main_pid,
+    system,
+)
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
 _SOFT_OPEN_FILES = 1024
@@ -43,30 +49,27 @@ def apply(config: Config, report: Report) -> list[str]:
         preflight(vllm)
         verify_quadlets(wanted.quadlets)
     router_group = _router_group() if wanted.router is not None else None
-    plan = make_plan(wanted, vllm.uid if vllm else None, _present())
-    for uid, changes in plan.units.items():
+    plan = plan_units(wanted.quadlets, vllm.uid if vllm else None, _present_quadlets())
+    # First, because it can be refused; and a route leaves before its model stops.
+    _set_router(wanted.router, files.read(ROUTER_CONFIG), router_group, report)
+    for uid, changes in plan.items():
         if vllm is None or uid != vllm.uid:
             _retire(uid, changes, report)
     if vllm is None:
-        _set_router(wanted, plan, router_group, report)
         return []
     system("start", user_manager(vllm.uid))
     _raise_open_files_limit(vllm, report)
     manager = UserManager(Account(vllm.uid, vllm.gid))
-    changes = plan.units[vllm.uid]
+    changes = plan[vllm.uid]
     _swap(manager, quadlet_dir(vllm.uid), changes, report)
-    _set_router(wanted, plan, router_group, report)
     _start(manager, changes, report)
     return list(changes.start)
 
 
-def _present() -> Present:
+def _present_quadlets() -> dict[int, dict[str, str]]:
     users = quadlet_dir(0).parent
     directories = [path for path in users.glob("*") if path.name.isdecimal()]
-    return Present(
-        quadlets={int(path.name): files.read_ours(path) for path in directories},
-        router=files.read(ROUTER_CONFIG),
-    )
+    return {int(path.name): files.read_ours(path) for path in directories}
 
 
 def _router_group() -> int:
@@ -94,6 +97,9 @@ def _swap(manager: UserManager, directory: Path, changes: UnitChanges, report: R
         report(f"stopping {service}")
     # Last started, first stopped.
     manager.stop(changes.stop[::-1])
+    if changes.stop:
+        # Or a failed unit would be listed on, also when its source is gone.
+        manager.call("reset-failed", *changes.stop, check=False)
     _replace_files(directory, changes.write, changes.delete)
 
 
@@ -146,16 +152,29 @@ def _raise_open_files_limit(vllm: Vllm, report: Report) -> None:
         )
 
 
-def _set_router(wanted: Rendered, plan: Plan, group: int | None, report: Report) -> None:
-    if wanted.router is None:
-        if plan.router_changes:
+def _set_router(wanted: str | None, present: str | None, group: int | None, report: Report) -> None:
+    """Give llmhop its configuration, and have it reloaded or started.
+
+    Raises:
+        GeneratorError: llmhop refuses the configuration; it serves by the old one on.
+    """
+    if wanted is None:
+        if present is not None:
             report("stopping llmhop")
             system("stop", ROUTER_UNIT, check=False)
             files.remove(ROUTER_CONFIG)
         return
-    if plan.router_changes:
-        report("giving llmhop its new configuration")
-        files.write(ROUTER_CONFIG, wanted.router, mode=0o640, group=group)
-        system("reload-or-restart", ROUTER_UNIT)
-    else:
+    if wanted == present:
         system("start", ROUTER_UNIT)
+        return
+    report("giving llmhop its new configuration")
+    files.write(ROUTER_CONFIG, wanted, mode=0o640, group=group)
+    done = system("reload-or-restart", ROUTER_UNIT, check=False)
+    if done.code == 0:
+        return
+    if present is not None:
+        files.write(ROUTER_CONFIG, present, mode=0o640, group=group)
+    raise GeneratorError(
+        "llmhop does not take its new configuration (services.llmhop.settings), "
+        f"and no model was touched; it says:\n{last_messages(ROUTER_UNIT)}"
+    )

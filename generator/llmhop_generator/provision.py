@@ -22,6 +22,9 @@ from llmhop_generator.process import run
 
 _ETC = Path("/etc")
 
+# What ProtectHome= takes from llmhop.service (systemd.exec(5)).
+_HIDDEN = ("/home", "/root", "/run/user")
+
 
 @dataclass(frozen=True)
 class WriteFile:
@@ -63,17 +66,7 @@ def provision(config: Config, llmhop: str, report: Callable[[str], None], *, dry
     """
     if not dry_run:
         require_root("provision")
-    if Path("/etc/NIXOS").exists():
-        raise GeneratorError("this is NixOS: import the module, which declares all of this")
-    if config.llmhop.enable and shutil.which(llmhop) is None:
-        raise GeneratorError(f"the command {llmhop!r} is not found; give its path with --llmhop")
-    if isinstance(config.vllm, Vllm) and config.vllm.user != OWN_USER:
-        user = config.vllm.user
-        if not _exists(user):
-            where = option_path(("vllm", "user"))
-            raise GeneratorError(
-                f"{where}: {user} does not exist; only {OWN_USER} is made here, make {user} yourself"
-            )
+    _require_possible(config, llmhop)
     count = 0
     # One after the other: what a later step needs may come from an earlier one.
     for step in _steps(config, llmhop):
@@ -83,6 +76,29 @@ def provision(config: Config, llmhop: str, report: Callable[[str], None], *, dry
         count += 1
     if count == 0:
         report("nothing to do")
+
+
+def _require_possible(config: Config, llmhop: str) -> None:
+    if Path("/etc/NIXOS").exists():
+        raise GeneratorError("this is NixOS: import the module, which declares all of this")
+    if config.llmhop.enable:
+        found = shutil.which(llmhop)
+        if found is None:
+            raise GeneratorError(
+                f"the command {llmhop!r} is not found; give its path with --llmhop"
+            )
+        if any(Path(found).resolve().is_relative_to(home) for home in _HIDDEN):
+            raise GeneratorError(
+                f"{found} lies in a home directory, which llmhop.service can't see; "
+                "install it elsewhere, for example below /opt"
+            )
+    if isinstance(config.vllm, Vllm):
+        user = config.vllm.user
+        if user != OWN_USER and not _exists(user):
+            raise GeneratorError(
+                f"{option_path(('vllm', 'user'))}: {user} does not exist; "
+                f"only {OWN_USER} is made here, make {user} yourself"
+            )
 
 
 def _steps(config: Config, llmhop: str) -> Iterator[Step]:

@@ -46,6 +46,13 @@ def main_pid(unit: str) -> int:
     return int(system("show", "--value", "-p", "MainPID", unit).stdout.strip() or 0)
 
 
+def last_messages(unit: str) -> str:
+    """The last lines that a system unit wrote to the journal in this boot."""
+    return run(
+        ["journalctl", "-b", "-u", unit, "-n", "10", "-o", "cat"], check=False
+    ).stdout.strip()
+
+
 def hard_open_files_limit(pid: int) -> float:
     """The hard limit of a process on open files, from /proc/PID/limits (proc_pid_limits(5))."""
     for line in Path(f"/proc/{pid}/limits").read_text().splitlines():

@@ -15,7 +15,7 @@ CACHE_HOME = "/root/.cache"
 # A start may have to pull an image of 10 GB and a model of 100; both resume.
 START_TIMEOUT_S = 3600
 RESTART_DELAY_S = 10
-START_LIMIT_BURST = 3
+START_LIMIT_BURST = 5
 # Wide enough for that many starts to fall into it, or the limit could never trip.
 START_LIMIT_INTERVAL_S = (START_TIMEOUT_S + RESTART_DELAY_S) * START_LIMIT_BURST
 STOP_TIMEOUT_S = 30

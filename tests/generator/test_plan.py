@@ -1,16 +1,14 @@
 """The plan: what is stopped, replaced and started for a change."""
 
-from llmhop_generator.plan import Present, UnitChanges, make_plan
+from llmhop_generator.plan import UnitChanges, plan_units
 from llmhop_generator.progress import Outcome, outcome
-from llmhop_generator.render import Rendered
 from llmhop_generator.systemd import UnitState
 
 A, B = "vllm-a.container", "vllm-b.container"
 
 
 def changes(wanted: dict[str, str], present: dict[str, str]) -> UnitChanges:
-    rendered = Rendered(quadlets=wanted, router=None)
-    return make_plan(rendered, 503, Present(quadlets={503: present}, router=None)).units[503]
+    return plan_units(wanted, 503, {503: present})[503]
 
 
 def test_a_new_model_is_written_and_started() -> None:
@@ -35,18 +33,16 @@ def test_nothing_changes_where_all_is_as_wanted() -> None:
 
 
 def test_the_units_of_a_user_that_serves_no_longer_go() -> None:
-    present = Present(quadlets={502: {A: "1"}, 504: {}}, router=None)
-    plan = make_plan(Rendered(quadlets={A: "1"}, router=None), 503, present)
-    assert plan.units == {
+    assert plan_units({A: "1"}, 503, {502: {A: "1"}, 504: {}}) == {
         502: UnitChanges(stop=("vllm-a.service",), delete=(A,)),
         503: UnitChanges(write={A: "1"}, start=("vllm-a.service",)),
     }
 
 
 def test_without_a_backend_every_unit_goes() -> None:
-    plan = make_plan(Rendered({}, None), None, Present({503: {A: "1"}}, "{}"))
-    assert plan.units == {503: UnitChanges(stop=("vllm-a.service",), delete=(A,))}
-    assert plan.router_changes
+    assert plan_units({}, None, {503: {A: "1"}}) == {
+        503: UnitChanges(stop=("vllm-a.service",), delete=(A,))
+    }
 
 
 def state(active: str, *, job: bool = False) -> UnitState:

@@ -39,8 +39,8 @@ def host(new_machine: Callable[[str], Machine], cache: Cache) -> Machine:
 
 
 def refused(machine: Machine, command: str) -> str:
-    """Run a command that must end with code 1 and an error; give what it says."""
-    code, output = machine.execute(f"{command} 2>&1")
+    """Run a command that must end with code 1 and an error; give the error."""
+    code, output = machine.execute(f"{command} 2>&1 >/dev/null")
     assert code == 1, output
     assert output.startswith("error: "), output
     assert "Traceback" not in output
@@ -77,6 +77,14 @@ def test_provision_mends_what_is_missing(host: Machine) -> None:
 def test_provision_leaves_a_deployers_own_user_to_the_deployer(host: Machine) -> None:
     write(host, CONFIG, config(user="serving"))
     assert "make serving yourself" in refused(host, f"llmhop-generator provision {CONFIG}")
+
+
+def test_provision_refuses_a_router_that_its_service_could_not_run(host: Machine) -> None:
+    output = refused(host, f"llmhop-generator provision {CONFIG} --llmhop /opt/nowhere")
+    assert "is not found" in output
+    host.succeed("install -m 755 /bin/true /root/llmhop")
+    output = refused(host, f"llmhop-generator provision {CONFIG} --llmhop /root/llmhop")
+    assert "lies in a home directory" in output
 
 
 def test_apply_names_everything_that_the_host_lacks_and_changes_nothing(host: Machine) -> None:
@@ -126,3 +134,27 @@ def test_a_unit_that_podman_drops_is_an_error(host: Machine, tmp_path: Path) -> 
     output = host.succeed(f"{VENV}/bin/python /root/verify.py")
     assert "makes no service of vllm-bad.container" in output
     assert "unsupported key 'No'" in output
+
+
+def test_llmhop_keeps_its_configuration_where_the_new_one_is_refused(host: Machine) -> None:
+    remote = {"models": {"elsewhere": {"url": "http://127.0.0.1:9"}}, "authTokens": ["t0ken"]}
+    write(host, CONFIG, json.dumps({"version": 1, "llmhop": {"enable": True, "settings": remote}}))
+    host.succeed(f"llmhop-generator provision {CONFIG}", f"llmhop-generator apply {CONFIG}")
+    host.wait_for_unit("llmhop.service")
+    served = "curl -fsS -H 'Authorization: Bearer t0ken' http://127.0.0.1:8080/v1/models"
+    assert "elsewhere" in host.succeed(served)
+    shown = host.succeed("stat -c '%a %U %G' /var/lib/llmhop/llmhop.json")
+    assert shown == "640 root llmhop\n"
+
+    settings = remote | {"maxBodyByte": 1, "models": {"new": {"url": "http://127.0.0.1:9"}}}
+    write(
+        host,
+        "/root/bad.json",
+        json.dumps({"version": 1, "llmhop": {"enable": True, "settings": settings}}),
+    )
+    output = refused(host, "llmhop-generator apply /root/bad.json")
+    assert "maxBodyByte" in output
+    assert "maxBodyBytes" in output
+    assert "t0ken" not in output
+    assert "elsewhere" in host.succeed(served)
+    assert "elsewhere" in host.succeed("cat /var/lib/llmhop/llmhop.json")
