@@ -78,6 +78,7 @@ ENCODERS: dict[str, Encoder] = {
     "EnvironmentFile": _escaped,
     "Exec": _escaped,
     "HealthCmd": _raw,
+    "HealthStartupCmd": _raw,
     "Image": _raw,
     "PublishPort": _raw,
     "ShmSize": _raw,

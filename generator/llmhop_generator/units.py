@@ -130,14 +130,28 @@ def _sandbox(vllm: Vllm, model: Model) -> list[Line]:
         container_line("Volume", f"{vllm.cache_dir}:{CACHE_HOME}/huggingface"),
         *(container_line("AddDevice", device) for device in model.devices),
         ("Notify", "healthy"),
-        container_line("HealthCmd", json.dumps(["python3", "-c", _HEALTH_PROBE])),
+        *_health_check(),
+        ("StopTimeout", str(STOP_TIMEOUT_S)),
+    ]
+
+
+def _health_check() -> list[Line]:
+    """A check that waits for the first answer, then one that kills what hangs.
+
+    A start period would do for the wait, but for its whole length it would also
+    pass over an engine that hangs after it was healthy.
+    """
+    command = json.dumps(["python3", "-c", _HEALTH_PROBE])
+    return [
+        # TimeoutStartSec= bounds it.
+        container_line("HealthStartupCmd", command),
+        ("HealthStartupInterval", "5s"),
+        ("HealthStartupTimeout", "30s"),
+        container_line("HealthCmd", command),
         ("HealthInterval", "10s"),
         ("HealthTimeout", "30s"),
         ("HealthRetries", "5"),
-        # Failures while it starts don't count; TimeoutStartSec= bounds the start.
-        ("HealthStartPeriod", f"{START_TIMEOUT_S - 60}s"),
         ("HealthOnFailure", "kill"),
-        ("StopTimeout", str(STOP_TIMEOUT_S)),
     ]
 
 

@@ -32,3 +32,11 @@ with subtest("the other model serves, and the failed one is a clear error"):
     body, status = refused.rsplit("\n", 1)
     assert status == "502", refused
     assert json.loads(body)["error"]["message"], refused
+
+with subtest("an engine that hangs after it was healthy is killed and started again"):
+    machine.wait_until_succeeds(
+        "test $(systemctl --user -M vllm@.host show --value -p NRestarts vllm-hangs.service) -ge 1",
+        timeout=180,
+    )
+    machine.wait_for_unit("vllm-hangs.service", user="vllm")
+    assert json.loads(machine.succeed("chat hangs hello"))["model"] == "hangs"
