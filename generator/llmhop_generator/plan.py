@@ -31,6 +31,7 @@ def plan_units(
     `uid` is the user to serve as, or None where no models are wanted. A changed
     unit is stopped before its source is replaced, so that whenever this ends
     early, what runs is what the sources say, and the next run goes on from there.
+    One that only moved in the start order runs on.
     """
     changes = {
         other: UnitChanges(stop=tuple(map(service_of, files)), delete=tuple(files))
@@ -41,7 +42,7 @@ def plan_units(
         there = present.get(uid, {})
         stale = [name for name in there if name not in wanted]
         write = {name: text for name, text in wanted.items() if there.get(name) != text}
-        changed = [name for name in write if name in there]
+        changed = [n for n in write if n in there and _unordered(there[n]) != _unordered(write[n])]
         changes[uid] = UnitChanges(
             stop=tuple(map(service_of, [*stale, *changed])),
             delete=tuple(stale),
@@ -49,3 +50,8 @@ def plan_units(
             start=tuple(map(service_of, wanted)),
         )
     return changes
+
+
+def _unordered(source: str) -> list[str]:
+    """A source without its place in the start order, which is nothing to a running service."""
+    return [line for line in source.splitlines() if not line.startswith("After=")]

@@ -23,6 +23,13 @@ def test_a_changed_model_is_stopped_before_its_source_is_replaced() -> None:
     )
 
 
+def test_a_model_that_only_moved_in_the_start_order_runs_on() -> None:
+    moved = "After=b.service\n1"
+    assert changes({A: moved}, {A: "After=c.service\n1"}) == UnitChanges(
+        write={A: moved}, start=("vllm-a.service",)
+    )
+
+
 def test_a_removed_model_is_stopped_and_its_source_deleted() -> None:
     assert changes({}, {A: "1"}) == UnitChanges(stop=("vllm-a.service",), delete=(A,))
 
