@@ -26,7 +26,8 @@ _HEALTH_PROBE = (
     "import http.client as h; "
     f"c = h.HTTPConnection('127.0.0.1', {CONTAINER_PORT}, timeout=20); "
     "c.request('GET', '/health'); "
-    "raise SystemExit(c.getresponse().status != 200)"
+    "r = c.getresponse(); r.read(); "
+    "raise SystemExit(r.status != 200)"
 )
 
 
