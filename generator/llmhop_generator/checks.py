@@ -148,14 +148,14 @@ def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
         yield ("vllm", "models"), f"{what}; enable one, or set services.llmhop.vllm.enable = false"
     names: dict[str, str] = {}
     for key, model in enabled.items():
-        name = model.get("name", key)
-        if not isinstance(name, str):
+        name = _name(key, model)
+        if name is None:
             continue
         path = ("vllm", "models", key, "name")
         if name in names:
             yield path, f'"{name}" is the name of {names[name]} too; give each its own'
         names.setdefault(name, option_path(path[:-1]))
-    off = {m.get("name", key) for key, m in declared.items() if isinstance(m, dict)} - names.keys()
+    off = {_name(key, m) for key, m in declared.items() if isinstance(m, dict)} - names.keys()
     for name, upstream in elsewhere.items():
         path = ("llmhop", "settings", "models", name)
         has_url = isinstance(upstream, dict) and upstream.get("url") is not None
@@ -163,6 +163,11 @@ def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
             yield (*path, "url"), f"is set by {names[name]}, which serves here; remove it or rename"
         elif isinstance(upstream, dict) and not has_url and name not in names and name not in off:
             yield (*path, "url"), "is required for a model that runs elsewhere; set it"
+
+
+def _name(key: str, model: dict[str, Any]) -> str | None:
+    name = model.get("name", key)
+    return name if isinstance(name, str) else None
 
 
 def _settings(settings: dict[str, Any]) -> Found:

@@ -72,6 +72,8 @@ Flags = dict[FlagName, JsonValue]
 def _check_model(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty; name a Hugging Face repository or a path in the container")
+    if text == ";":
+        raise ValueError("is a lone semicolon, which ends a command in systemd; name a model")
     if text.startswith("-"):
         raise ValueError(
             "begins with a dash, and vLLM would take it for a flag; write ./-… for a path"

@@ -81,7 +81,7 @@ def problems(flags: Flags) -> Iterator[tuple[str, str]]:
                 yield key, f"is not for settings: {_TAKEN[name]}"
         elif name == "hf-token" and isinstance(value, str):
             yield key, "would be seen in unit and process list; set HF_TOKEN in an environmentFile"
-        elif name in _SEPARATE and not (isinstance(value, str) and value[:1] not in ("", "-")):
+        elif name in _SEPARATE and not (isinstance(value, str) and value.strip("-;")):
             yield key, "must be the path of a file in the container"
         else:
             yield from (

@@ -173,7 +173,9 @@ def _explain(detail: ErrorDetails) -> Problem:
 
 def _path(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """Pydantic's location without its own marks: union tags and `[key]`."""
-    path = [part for part in location if part != "[key]"]
+    path = list(location)
+    if len(path) > 1 and path[-1] == "[key]":
+        path.pop()
     if path[:1] == ["vllm"] and path[1:2] in (["enabled"], ["disabled"]):
         del path[1]
     return tuple(path)
