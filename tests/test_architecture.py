@@ -43,8 +43,8 @@ GENERATOR = Package(
     ROOT / "generator/llmhop_generator",
     tuple(
         """
-        __main__ cli provision apply progress plan render host_files router_config preflight
-        podman files units quadlet load checks flags schema contract listen text layout
+        __main__ cli provision apply status progress plan render host_files router_config preflight
+        podman inventory files units quadlet load checks flags schema contract listen text layout
         systemd process errors
         """.split()
     ),

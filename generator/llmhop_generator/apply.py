@@ -9,6 +9,7 @@ from pathlib import Path
 from llmhop_generator import files
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.errors import GeneratorError
+from llmhop_generator.inventory import sources
 from llmhop_generator.layout import (
     ROUTER_CONFIG,
     ROUTER_UNIT,
@@ -49,7 +50,7 @@ def apply(config: Config, report: Report) -> list[str]:
         preflight(vllm)
         verify_quadlets(wanted.quadlets)
     router_group = _router_group() if wanted.router is not None else None
-    plan = plan_units(wanted.quadlets, vllm.uid if vllm else None, _present_quadlets())
+    plan = plan_units(wanted.quadlets, vllm.uid if vllm else None, sources())
     # First, because it can be refused; and a route leaves before its model stops.
     _set_router(wanted.router, files.read(ROUTER_CONFIG), router_group, report)
     for uid, changes in plan.items():
@@ -64,12 +65,6 @@ def apply(config: Config, report: Report) -> list[str]:
     _swap(manager, quadlet_dir(vllm.uid), changes, report)
     _start(manager, changes, report)
     return list(changes.start)
-
-
-def _present_quadlets() -> dict[int, dict[str, str]]:
-    users = quadlet_dir(0).parent
-    directories = [path for path in users.glob("*") if path.name.isdecimal()]
-    return {int(path.name): files.read_ours(path) for path in directories}
 
 
 def _router_group() -> int:

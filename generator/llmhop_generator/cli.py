@@ -3,6 +3,7 @@
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -15,15 +16,19 @@ from llmhop_generator.apply import apply as bring_host
 from llmhop_generator.contract import Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.load import read_config
-from llmhop_generator.process import Account
+from llmhop_generator.preflight import require_root
+from llmhop_generator.process import Account, become
 from llmhop_generator.progress import wait_until_up
 from llmhop_generator.provision import provision as set_up_host
 from llmhop_generator.render import render_tree
 from llmhop_generator.schema import contract_schema_text
+from llmhop_generator.status import as_json, as_table, journal_of
+from llmhop_generator.status import status as host_status
 from llmhop_generator.systemd import UserManager
 
 EXIT_ERROR = 1
 EXIT_NOT_UP = 3
+WATCH_S = 2
 
 _config = click.argument("config", metavar="CONFIG")
 
@@ -141,11 +146,41 @@ def apply(config: str, wait: bool) -> None:
     account = Account(read.vllm.uid, read.vllm.gid)
     failed = _wait(UserManager(account), services)
     if failed:
-        units = " ".join(f"_SYSTEMD_USER_UNIT={service}" for service in failed)
+        names = [service.removeprefix("vllm-").removesuffix(".service") for service in failed]
         _fail(
-            f"not up: {', '.join(failed)}. The other models serve. See why: journalctl {units}",
+            f"not up: {', '.join(failed)}. The other models serve. "
+            f"See why: llmhop-generator logs {names[0]}",
             EXIT_NOT_UP,
         )
+
+
+@main.command()
+@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+@click.option("--watch", is_flag=True, help="Print it again every two seconds.")
+@_command
+def status(for_programs: bool, watch: bool) -> None:
+    """Show how the models on this host are."""
+    require_root("status")
+    show = as_json if for_programs else as_table
+    while True:
+        text = show(host_status())
+        if watch:
+            click.clear()
+        click.echo(text)
+        if not watch:
+            return
+        time.sleep(WATCH_S)
+
+
+@main.command()
+@click.argument("model", metavar="MODEL")
+@click.option("-n", "--lines", default=100, show_default=True, help="How many lines to begin with.")
+@click.option("--follow/--no-follow", default=True, help="Wait for more lines.")
+@_command
+def logs(model: str, lines: int, follow: bool) -> None:
+    """Show the journal of MODEL."""
+    require_root("logs")
+    become(journal_of(model, lines=lines, follow=follow))
 
 
 def _wait(manager: UserManager, services: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ def require_root(verb: str) -> None:
         GeneratorError: it is not root.
     """
     if os.geteuid() != 0:
-        raise GeneratorError(f"{verb} changes the system; run it as root")
+        raise GeneratorError(f"{verb} needs the system's managers; run it as root")
 
 
 def preflight(vllm: Vllm) -> None:

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from llmhop_generator.errors import GeneratorError
 
@@ -27,6 +28,19 @@ class Account:
 
     uid: int
     gid: int
+
+
+def become(command: Sequence[str]) -> NoReturn:
+    """Replace this process by a command, which has the terminal then.
+
+    Raises:
+        GeneratorError: the command is missing.
+    """
+    _log.info("%s", shlex.join(command))
+    try:
+        os.execvp(command[0], list(command))  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        raise GeneratorError(f"{command[0]} can't be run: {error.strerror}; install it") from None
 
 
 def run(

@@ -1,6 +1,6 @@
 """The verbs of systemd that are needed here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -8,19 +8,22 @@ from typing import Self
 
 from llmhop_generator.process import Account, Finished, run
 
-_PROPERTIES = "Id,LoadState,ActiveState,SubState,Result,Job,NRestarts"
+_PROPERTIES = "LoadState,ActiveState,Result,Job,NRestarts,ActiveEnterTimestampMonotonic"
 
 
 @dataclass(frozen=True)
 class UnitState:
-    """What a manager says of a unit, in systemd's words."""
+    """What a manager says of a unit, in systemd's words.
+
+    `active_since_s` is in seconds of the monotonic clock, 0 where it never was active.
+    """
 
     load: str
     active: str
-    sub: str
     result: str
     has_job: bool
     restarts: int
+    active_since_s: float
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -29,16 +32,28 @@ class UnitState:
         return cls(
             load=read.get("LoadState", ""),
             active=read.get("ActiveState", ""),
-            sub=read.get("SubState", ""),
             result=read.get("Result", ""),
             has_job=read.get("Job", "") not in ("", "0"),
             restarts=int(read.get("NRestarts") or 0),
+            active_since_s=int(read.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
         )
 
 
 def system(*arguments: str, check: bool = True) -> Finished:
     """Call systemctl for the system's manager."""
     return run(["systemctl", *arguments], check=check)
+
+
+def system_states(units: Sequence[str]) -> dict[str, UnitState]:
+    """Ask the system's manager for the states of units."""
+    return _states(system, units)
+
+
+def _states(call: Callable[..., Finished], units: Sequence[str]) -> dict[str, UnitState]:
+    if not units:
+        return {}
+    blocks = call("show", "-p", _PROPERTIES, "--", *units).stdout.strip().split("\n\n")
+    return {unit: UnitState.parse(block) for unit, block in zip(units, blocks, strict=True)}
 
 
 def main_pid(unit: str) -> int:
@@ -103,7 +118,4 @@ class UserManager:
 
     def states(self, units: Sequence[str]) -> dict[str, UnitState]:
         """Ask for the states of units, in one call."""
-        if not units:
-            return {}
-        blocks = self.call("show", "-p", _PROPERTIES, "--", *units).stdout.strip().split("\n\n")
-        return {unit: UnitState.parse(block) for unit, block in zip(units, blocks, strict=True)}
+        return _states(self.call, units)

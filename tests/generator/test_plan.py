@@ -53,7 +53,7 @@ def test_without_a_backend_every_unit_goes() -> None:
 
 
 def state(active: str, *, job: bool = False) -> UnitState:
-    return UnitState("loaded", active, "", "success", has_job=job, restarts=0)
+    return UnitState("loaded", active, "success", has_job=job, restarts=0, active_since_s=0)
 
 
 def test_a_unit_is_judged_by_its_state_and_its_job() -> None:

@@ -9,10 +9,30 @@ with subtest("the switch ends with a code and a message that name the model"):
     assert code == 3, (code, output)
     assert "not up: vllm-bad.service" in output, output
     assert "good: healthy" in output, output
+    assert "llmhop-generator logs bad" in output, output
 
 with subtest("the start limit tripped"):
     assert machine.get_unit_property("vllm-bad.service", "ActiveState", user="vllm") == "failed"
     assert int(machine.get_unit_property("vllm-bad.service", "NRestarts", user="vllm")) >= 2
+
+with subtest("the status says how each model is"):
+    status = json.loads(machine.succeed("llmhop-generator status --json"))
+    states = {model["model"]: model["state"] for model in status["models"]}
+    assert states == {"bad": "failed", "good": "healthy", "hangs": "healthy"}, states
+    assert status["llmhop"] == "active"
+    good = next(model for model in status["models"] if model["model"] == "good")
+    assert good["port"] == 18002
+    assert good["image"] == "localhost/standin:v0.12.0"
+    assert len(good["image_id"]) == 12
+    table = machine.succeed("llmhop-generator status").splitlines()
+    assert table[0].split()[:3] == ["MODEL", "STATE", "UP"]
+    assert len(table) >= 5, table
+
+with subtest("the logs of a model are those of its container"):
+    shown = machine.succeed("llmhop-generator logs good --no-follow -n 1000")
+    assert "standin: serving m/b" in shown, shown
+    code, refused = machine.execute("llmhop-generator logs goot --no-follow 2>&1")
+    assert (code, "there is good" in refused) == (1, True), refused
 
 with subtest("the model after it waited for the last try"):
     tried = machine.get_unit_property(
