@@ -24,7 +24,8 @@ in
 {
   config = lib.mkMerge [
     (lib.mkIf (cfg.enable || cfg.vllm.enable) {
-      # For administrators: the input of `llmhop-generator validate`.
+      # For administrators: `llmhop-generator status`, and what `validate` reads.
+      environment.systemPackages = [ generator ];
       environment.etc."llmhop/contract.json".source = contract;
 
       systemd.services.llmhop-generator = {

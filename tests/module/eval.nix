@@ -48,6 +48,7 @@ rec {
   # The parts of the host that tests look at; packages become store paths.
   host = {
     inherit (config) users virtualisation;
+    packages = map (p: "${p}") config.environment.systemPackages;
     etc = lib.mapAttrs (_: e: "${e.source}") config.environment.etc;
     tmpfiles = config.systemd.tmpfiles.settings;
     services = lib.mapAttrs (_: service) config.systemd.services;

@@ -76,6 +76,7 @@ in
   options = {
     assertions = option (types.listOf (submodule assertion)) [ ];
     warnings = option (types.listOf types.str) [ ];
+    environment.systemPackages = option (types.listOf types.package) [ ];
     environment.etc = attrsOf (submodule file);
     users.users = attrsOf (submodule user);
     users.groups = attrsOf (submodule group);

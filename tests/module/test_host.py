@@ -180,3 +180,9 @@ def test_the_module_can_be_imported_twice() -> None:
     again = f"{{ imports = [ {ROOT}/module {ROOT}/module/default.nix ]; }}"
 
     assert evaluate("contract", minimal, again) == evaluate("contract", minimal)
+
+
+def test_an_administrator_has_the_generators_command() -> None:
+    (package,) = evaluate("host", vllm())["packages"]
+
+    assert "llmhop-generator" in package

@@ -15,24 +15,29 @@ from tests.router.support import Wire, chat, post
 
 
 @pytest.fixture
-def server_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
-    """A server's certificate for localhost, from an authority that the system here trusts."""
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[trustme.CA]:
+    """An authority that the system here trusts."""
     authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     # What OpenSSL reads for the system's authorities.
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     pool.tls_context.cache_clear()
-    yield context
+    yield authority
     pool.tls_context.cache_clear()
 
 
+def certified(authority: trustme.CA, host: str) -> ssl.SSLContext:
+    """A server's settings, with a certificate for `host`."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(host).configure_cert(context)
+    return context
+
+
 def test_a_backend_with_a_trusted_certificate_is_used_and_its_connection_kept(
-    server_context: ssl.SSLContext, start_backend: StartBackend, start_router: StartRouter
+    authority: trustme.CA, start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    backend = start_backend(tls=server_context)
-    router = start_router({"m": f"https://localhost:{backend.port}/prefix"})
+    backend = start_backend(tls=certified(authority, "127.0.0.1"))
+    router = start_router({"m": f"https://127.0.0.1:{backend.port}/prefix"})
     large = b'{"model":"m","x":"' + b"y" * 500_000 + b'"}'
     with Wire(router.port) as wire:
         for body in (chat(), large, chat()):
@@ -40,16 +45,16 @@ def test_a_backend_with_a_trusted_certificate_is_used_and_its_connection_kept(
             assert wire.response().body == body
     assert backend.connections == 1
     assert backend.requests[0].line == "POST /prefix/v1/chat/completions HTTP/1.1"
-    assert backend.requests[0].values("host") == [f"localhost:{backend.port}"]
+    assert backend.requests[0].values("host") == [f"127.0.0.1:{backend.port}"]
 
 
 def test_a_backend_whose_certificate_names_another_host_gets_nothing(
-    server_context: ssl.SSLContext,
+    authority: trustme.CA,
     start_backend: StartBackend,
     start_router: StartRouter,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    backend = start_backend(tls=server_context)
+    backend = start_backend(tls=certified(authority, "localhost"))
     router = start_router({"m": f"https://127.0.0.1:{backend.port}"})
     with Wire(router.port) as wire:
         wire.send(post(chat()))
