@@ -61,14 +61,14 @@ ROUTER = Package(
     tuple(
         """
         __main__ cli server client_protocol local_response exchange pool upstream rewrite routing
-        response_reader request_reader chunked http_head config_file config_parser config secrets
-        urls limits errors notify log
+        response_reader request_reader chunked http_head head_cache fields config_file
+        config_parser config secrets urls limits errors notify log
         """.split()
     ),
     frozenset(
         """
-        rewrite routing response_reader request_reader chunked http_head config_parser config
-        urls limits errors
+        rewrite routing response_reader request_reader chunked http_head head_cache fields
+        config_parser config urls limits errors
         """.split()
     ),
 )

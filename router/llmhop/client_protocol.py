@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 from llmhop import limits, rewrite
 from llmhop.errors import ApiError, BadRequestError
-from llmhop.exchange import Exchange, UpstreamRequest
+from llmhop.exchange import Exchange
 from llmhop.http_head import RequestHead
 from llmhop.local_response import CONTINUE, render, render_error
 from llmhop.pool import Pools
@@ -48,9 +48,12 @@ class ClientProtocol(asyncio.Protocol):
         "_reader",
         "_router",
         "_table",
-        "_transport",
         "_write_paused",
+        "transport",
     )
+
+    transport: asyncio.Transport
+    """Only after the connection was made."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -63,13 +66,6 @@ class ClientProtocol(asyncio.Protocol):
         self._lingering = False
         self._paused = False
         self._write_paused = False
-        self._transport: asyncio.Transport | None = None
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The transport; only after the connection was made."""
-        assert self._transport is not None  # noqa: S101 - an invariant, not a check of input
-        return self._transport
 
     def check_deadline(self, now: float) -> None:
         """Close the connection if it was waited for too long; called by the sweep."""
@@ -90,7 +86,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the time that a first request may take."""
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._address = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
         self._router.client_came(self)
@@ -206,12 +202,12 @@ class ClientProtocol(asyncio.Protocol):
         try:
             self._table.authorize(head)
         except ApiError as error:
-            if head.has_body:
+            if self._reader.has_body:
                 raise
             self._answer_error(error)
             return False
         self._reader.start_body(head, self._table.max_body_bytes)
-        if head.expect_continue and head.has_body and not self._reader.buffered:
+        if head.expect_continue and self._reader.has_body and not self._reader.buffered:
             self.transport.write(CONTINUE)
         return True
 
@@ -233,11 +229,11 @@ class ClientProtocol(asyncio.Protocol):
         upstream_head = rewrite.request_head(
             head, route, len(body), self._address, self._table.has_auth
         )
-        request = UpstreamRequest(
-            route.model, upstream_head, body, head.method == b"HEAD", head.http10
+        pool = self._router.pools.get(route.url.origin)
+        self._exchange = exchange = Exchange(
+            self, pool, route.model, head_only=head.method == b"HEAD", http10=head.http10
         )
-        self._exchange = Exchange(self, self._router.pools.get(route.url.origin), request)
-        self._exchange.start()
+        exchange.start(upstream_head, body)
 
     def _answer_error(self, error: ApiError) -> None:
         """Answer a request that was read to its end."""

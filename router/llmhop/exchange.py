@@ -8,7 +8,6 @@ whole. A request is sent once: after the first byte went out, nothing repeats it
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Protocol
 
 from llmhop import rewrite
@@ -39,17 +38,6 @@ class Downstream(Protocol):
         """The response broke off after its head was written."""
 
 
-@dataclass(slots=True)
-class UpstreamRequest:
-    """A request as the backend gets it, with what its response depends on."""
-
-    model: str
-    head: bytes
-    body: Body
-    head_only: bool
-    http10: bool
-
-
 class Exchange:
     """Sends a request and relays its response. Implements upstream.ResponseSink."""
 
@@ -58,29 +46,37 @@ class Exchange:
         "_connecting",
         "_connection",
         "_downstream",
+        "_head_only",
         "_head_sent",
+        "_http10",
+        "_model",
         "_paused",
         "_pool",
-        "_request",
     )
 
-    def __init__(self, downstream: Downstream, pool: Pool, request: UpstreamRequest) -> None:
+    def __init__(
+        self, downstream: Downstream, pool: Pool, model: str, *, head_only: bool, http10: bool
+    ) -> None:
+        """`model` is for messages; the others tell how the response is written."""
         self._downstream = downstream
         self._pool = pool
-        self._request = request
+        self._model = model
+        self._head_only = head_only
+        self._http10 = http10
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._head_sent = False
         self._close = False
         self._paused = False
 
-    def start(self) -> None:
+    def start(self, head: bytes, body: Body) -> None:
         """Send the request, on an idle connection or on a new one."""
         connection = self._pool.acquire()
         if connection is not None:
-            self._send(connection)
+            self._send(connection, head, body)
         else:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            work = self._connect(head, body)
+            self._connecting = asyncio.get_running_loop().create_task(work)
 
     def cancel(self) -> None:
         """The client went: stop the backend's work at once."""
@@ -102,7 +98,7 @@ class Exchange:
         if self._connection is not None:
             self._connection.transport.resume_reading()
 
-    async def _connect(self) -> None:
+    async def _connect(self, head: bytes, body: Body) -> None:
         try:
             connection = await self._pool.connect()
         except (OSError, UnicodeError) as error:
@@ -114,19 +110,11 @@ class Exchange:
         if connection.transport.is_closing():
             self.response_failed("closed the connection at once")
         else:
-            self._send(connection)
+            self._send(connection, head, body)
 
-    def _send(self, connection: UpstreamConnection) -> None:
+    def _send(self, connection: UpstreamConnection, head: bytes, body: Body) -> None:
         self._connection = connection
-        request = self._request
-        connection.send(
-            request.head,
-            request.body,
-            self,
-            head_only=request.head_only,
-            decode=request.http10,
-        )
-        request.body = b""
+        connection.send(head, body, self, head_only=self._head_only, decode=self._http10)
         if self._paused:
             connection.transport.pause_reading()
 
@@ -134,16 +122,18 @@ class Exchange:
 
     def interim_head(self, head: ResponseHead) -> None:
         """Relay a 1xx response; 100 answers an Expect that llmhop took on itself."""
-        if head.status != 100 and not self._request.http10:
-            self._downstream.write(rewrite.response_head(head, decoded=False, close=False))
+        if head.status != 100 and not self._http10:
+            self._downstream.write(rewrite.response_head(head, None, decoded=False, close=False))
 
-    def response_head(self, head: ResponseHead, body: bytes, complete: bool) -> None:
+    def response_head(
+        self, head: ResponseHead, length: int | None, body: bytes, complete: bool
+    ) -> None:
         """Relay the final head and the first part of the body."""
-        decoded = self._request.http10
-        ends_with_connection = not complete and not head.chunked and head.content_length is None
+        decoded = self._http10
+        ends_with_connection = not complete and not head.framed
         self._close = self._downstream.wants_close() or decoded or ends_with_connection
         self._head_sent = True
-        relayed = rewrite.response_head(head, decoded=decoded, close=self._close)
+        relayed = rewrite.response_head(head, length, decoded=decoded, close=self._close)
         self._downstream.write(relayed + body)
         if complete:
             self._done()
@@ -158,11 +148,11 @@ class Exchange:
     def response_failed(self, reason: str) -> None:
         """Tell the client as well as can be; log the reason."""
         self._connection = None
-        log(f"backend of model {self._request.model!r} at {self._pool.origin} {reason}")
+        log(f"backend of model {self._model!r} at {self._pool.origin} {reason}")
         if self._head_sent:
             self._downstream.exchange_broken()
         else:
-            self._downstream.exchange_refused(backend_unavailable(self._request.model))
+            self._downstream.exchange_refused(backend_unavailable(self._model))
 
     def _done(self) -> None:
         self._connection = None

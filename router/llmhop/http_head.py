@@ -13,54 +13,62 @@ from dataclasses import dataclass
 import httptools
 
 from llmhop.errors import BackendError, BadRequestError
-
-Field = tuple[bytes, bytes, bytes]
-"""A header field: name in lower case, name as sent, value without white space around it."""
-
-_EXAMINED = frozenset(
-    (b"authorization", b"connection", b"content-length", b"expect", b"host", b"transfer-encoding")
+from llmhop.fields import (
+    REQUEST_DROPPED,
+    RESPONSE_DROPPED,
+    ErrorClass,
+    Field,
+    Names,
+    examine,
+    field_lines,
+    kept_lines,
 )
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+
 _CONTROL = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
 _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(?P<rest>[/?].*)?", re.IGNORECASE | re.DOTALL)
 # A dot segment would let a client leave the path prefix of a backend's URL.
 _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z)", re.IGNORECASE)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RequestHead:
-    """A request's head. `target` is in origin form; `path` is `target` without its query."""
+    """A request's head, all but the value of its Content-Length (see head_cache).
+
+    `target` is in origin form; `path` is `target` without its query. `bearer` is the token that
+    Authorization shows. `framed` says that a body is announced, by its length or as chunks.
+    `kept` and `authorization` are the lines that go on; `names` are those of all other fields.
+    """
 
     method: bytes
     target: bytes
     path: bytes
-    fields: list[Field]
-    nominated: frozenset[bytes]
+    fields: tuple[Field, ...]
+    names: Names
+    nominated: Names
     host: bytes
-    authorization: bytes | None
-    content_length: int | None
+    bearer: bytes | None
+    framed: bool
     chunked: bool
     http10: bool
     close: bool
     expect_continue: bool
-
-    @property
-    def has_body(self) -> bool:
-        """Whether body bytes follow this head."""
-        return self.chunked or bool(self.content_length)
+    kept: bytes
+    authorization: bytes
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """A response's head. With neither length nor chunks, its body ends with the connection."""
+    """A response's head, all but the value of its Content-Length.
+
+    Where it is not `framed`, by a length or as chunks, the end of the connection ends the body.
+    `start` is the status line and the fields that the client gets.
+    """
 
     status: int
-    reason: bytes
-    fields: list[Field]
-    nominated: frozenset[bytes]
-    content_length: int | None
+    framed: bool
     chunked: bool
     close: bool
+    start: bytes
 
 
 class _Sink:
@@ -83,8 +91,11 @@ class _Sink:
         self.fields.append((name.lower(), name, value.rstrip(b" \t")))
 
 
-def parse_request_head(raw: bytes) -> RequestHead:
-    """Parse a request head, its empty line included. Raises BadRequestError."""
+def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
+    """Parse a request head, its empty line included, to it and its Content-Length.
+
+    Raises BadRequestError.
+    """
     sink = _Sink()
     parser = httptools.HttpRequestParser(sink)
     try:
@@ -109,24 +120,33 @@ def parse_request_head(raw: bytes) -> RequestHead:
         raise BadRequestError("This Expect header is not supported.", 417)
     method = parser.get_method()
     target = _origin_form(method, sink.url)
-    return RequestHead(
+    nominated = examined.nominated
+    authorization = [field for field in sink.fields if field[0] == b"authorization"]
+    head = RequestHead(
         method=method,
         target=target,
         path=target.partition(b"?")[0],
-        fields=sink.fields,
-        nominated=examined.nominated,
+        fields=tuple(sink.fields),
+        names=frozenset([key for key, _, _ in sink.fields]) - {b"authorization"},
+        nominated=nominated,
         host=examined.hosts[0] if examined.hosts else b"",
-        authorization=examined.authorization,
-        content_length=examined.content_length,
+        bearer=_bearer(examined.authorization),
+        framed=examined.chunked or examined.content_length is not None,
         chunked=examined.chunked,
         http10=http10,
-        close=http10 or b"close" in examined.nominated,
+        close=http10 or b"close" in nominated,
         expect_continue=examined.expect is not None and not http10,
+        kept=kept_lines(sink.fields, REQUEST_DROPPED | nominated if nominated else REQUEST_DROPPED),
+        authorization=field_lines(authorization, nominated) if authorization else b"",
     )
+    return head, examined.content_length
 
 
-def parse_response_head(raw: bytes) -> ResponseHead:
-    """Parse a response head, its empty line included. Raises BackendError."""
+def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
+    """Parse a response head, its empty line included, to it and its Content-Length.
+
+    Raises BackendError.
+    """
     sink = _Sink()
     parser = httptools.HttpResponseParser(sink)
     try:
@@ -141,21 +161,27 @@ def parse_response_head(raw: bytes) -> ResponseHead:
     if version not in ("1.1", "1.0") or not 100 <= status <= 599 or status == 101:
         raise BackendError(f"sent HTTP/{version} with status {status}")
     examined = examine(sink.fields, BackendError)
-    return ResponseHead(
+    nominated = examined.nominated
+    dropped = RESPONSE_DROPPED | nominated if nominated else RESPONSE_DROPPED
+    head = ResponseHead(
         status=status,
-        reason=sink.reason,
-        fields=sink.fields,
-        nominated=examined.nominated,
-        content_length=examined.content_length,
+        framed=examined.chunked or examined.content_length is not None,
         chunked=examined.chunked,
-        close=version == "1.0" or b"close" in examined.nominated,
+        close=version == "1.0" or b"close" in nominated,
+        start=b"HTTP/1.1 %d %b\r\n" % (status, sink.reason) + field_lines(sink.fields, dropped),
     )
+    return head, examined.content_length
 
 
-_Error = type[BadRequestError] | type[BackendError]
+def _bearer(authorization: bytes | None) -> bytes | None:
+    """Return the token of the scheme Bearer (RFC 6750), or None."""
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(b" ")
+    return token.strip(b" ") if scheme.lower() == b"bearer" else None
 
 
-def _check_lines(raw: bytes, sink: _Sink, error: _Error) -> None:
+def _check_lines(raw: bytes, sink: _Sink, error: ErrorClass) -> None:
     # Independent of how lenient the installed llhttp is: lines end with CRLF, are not folded, and
     # hold no control characters.
     lines = raw.count(b"\r\n")
@@ -165,61 +191,6 @@ def _check_lines(raw: bytes, sink: _Sink, error: _Error) -> None:
         raise error("A line of the head is not a header field.")
     if len(raw.translate(None, _CONTROL)) != len(raw):
         raise error("The head holds a control character.")
-
-
-class Examined:
-    """What fields say about their message: where it ends, and what goes no further."""
-
-    __slots__ = (
-        "authorization",
-        "chunked",
-        "content_length",
-        "expect",
-        "hosts",
-        "nominated",
-    )
-
-    def __init__(self, fields: list[Field], error: _Error) -> None:
-        self.authorization: bytes | None = None
-        self.chunked = False
-        self.content_length: int | None = None
-        self.expect: bytes | None = None
-        self.hosts: list[bytes] = []
-        self.nominated: frozenset[bytes] = frozenset()
-        for name, _, value in fields:
-            if name not in _EXAMINED:
-                continue
-            if name == b"host":
-                self.hosts.append(value)
-            elif name == b"content-length":
-                self._length(value, error)
-            elif name == b"transfer-encoding":
-                if self.chunked or value.lower() != b"chunked":
-                    raise error("The Transfer-Encoding is not plain 'chunked'.")
-                self.chunked = True
-            elif name == b"connection":
-                tokens = [token.strip(b" \t").lower() for token in value.split(b",")]
-                self.nominated = self.nominated.union(tokens)
-            elif name == b"expect":
-                self.expect = value.lower() if self.expect is None else b"twice"
-            else:
-                # Two Authorization fields are no valid one.
-                self.authorization = value if self.authorization is None else b""
-        if self.chunked and self.content_length is not None:
-            raise error("There are both Content-Length and Transfer-Encoding.")
-
-    def _length(self, value: bytes, error: _Error) -> None:
-        if self.content_length is not None or not _LENGTH.fullmatch(value):
-            raise error("The Content-Length is not one number.")
-        self.content_length = int(value)
-
-
-def examine(fields: list[Field], error: _Error) -> Examined:
-    """Read the fields that decide about a message.
-
-    Raises `error` where they leave doubt about its length, even if llhttp had let them pass.
-    """
-    return Examined(fields, error)
 
 
 def _origin_form(method: bytes, target: bytes) -> bytes:

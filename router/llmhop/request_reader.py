@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from llmhop.chunked import ChunkedReader, ChunkError
 from llmhop.errors import BadRequestError, body_too_large
+from llmhop.head_cache import HeadCache
 from llmhop.http_head import RequestHead, parse_request_head
 from llmhop.limits import MAX_HEAD_BYTES
 
 Body = bytes | bytearray
 
 _HEAD_END = b"\r\n\r\n"
+_HEADS = HeadCache(parse_request_head)
 
 
 class RequestReader:
-    """Reads requests from bytes. After an exception it is of no more use."""
+    """Reads requests from bytes. After an exception it is of no more use.
 
-    __slots__ = ("_buffer", "_chunks", "_left", "_limit", "_parts", "_scanned")
+    `has_body` says whether body bytes follow the head that was read last.
+    """
+
+    __slots__ = ("_buffer", "_chunks", "_left", "_limit", "_parts", "_scanned", "has_body")
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -28,6 +33,7 @@ class RequestReader:
         self._left = 0
         self._limit = 0
         self._chunks: ChunkedReader | None = None
+        self.has_body = False
 
     @property
     def buffered(self) -> int:
@@ -40,34 +46,35 @@ class RequestReader:
 
     def read_head(self) -> RequestHead | None:
         """Return the next request's head, or None. Raises BadRequestError."""
-        if self._scanned == 0 and self._buffer.startswith(b"\r\n"):
+        buffer = self._buffer
+        if self._scanned == 0 and buffer.startswith(b"\r\n"):
             # One empty line before a request is ignored (RFC 9112 section 2.2).
             self._scanned = 2
-        end = self._buffer.find(_HEAD_END, self._scanned)
-        size = len(self._buffer) if end < 0 else end
+        end = buffer.find(_HEAD_END, self._scanned)
+        size = len(buffer) if end < 0 else end
         if size > MAX_HEAD_BYTES:
             raise BadRequestError(
                 f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.", 431
             )
         if end < 0:
             # Go on where the end may have begun, so that slow bytes cost no rescans.
-            first = 2 if self._buffer.startswith(b"\r\n") else 0
+            first = 2 if buffer.startswith(b"\r\n") else 0
             self._scanned = max(first, size - 3)
             return None
-        raw = self._buffer[: end + 4]
-        self._buffer = self._buffer[end + 4 :]
+        self._buffer = buffer[end + 4 :]
         self._scanned = 0
-        return parse_request_head(raw)
+        head, length = _HEADS.read(buffer[: end + 4])
+        self._left = length or 0
+        self.has_body = head.chunked or self._left > 0
+        return head
 
     def start_body(self, head: RequestHead, limit: int) -> None:
         """Make ready for the body of `head`, of at most `limit` bytes.
 
-        Raises ApiError (413) where the head announces more.
+        Raises ApiError (413) where the head announced more.
         """
-        length = head.content_length or 0
-        if length > limit:
+        if self._left > limit:
             raise body_too_large(limit)
-        self._left = length
         self._limit = limit
         self._chunks = ChunkedReader() if head.chunked else None
 
@@ -79,12 +86,16 @@ class RequestReader:
         data = self._buffer
         if self._chunks is not None:
             return self._read_chunks(self._chunks, data)
-        if len(data) < self._left:
+        missing = self._left - len(data)
+        if missing > 0:
             self._parts += data
-            self._left -= len(data)
+            self._left = missing
             self._buffer = b""
             return None
-        end, self._buffer = data[: self._left], data[self._left :]
+        if missing == 0:
+            self._buffer = b""
+            return self._joined(data) if self._parts else data
+        end, self._buffer = data[:missing], data[missing:]
         return self._joined(end) if self._parts else end
 
     def _read_chunks(self, chunks: ChunkedReader, data: bytes) -> Body | None:

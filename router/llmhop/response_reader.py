@@ -1,21 +1,24 @@
-"""Finds heads, body and end of one response in the bytes of a backend. Does no I/O."""
+"""Finds heads, body and end of one response after another in a backend's bytes. Does no I/O."""
 
 from __future__ import annotations
 
 from llmhop.chunked import ChunkedReader, ChunkError
 from llmhop.errors import BackendError
+from llmhop.head_cache import HeadCache
 from llmhop.http_head import ResponseHead, parse_response_head
 from llmhop.limits import MAX_HEAD_BYTES
 
 _HEAD_END = b"\r\n\r\n"
 _MAX_INTERIM = 16
+_HEADS = HeadCache(parse_response_head)
 
 
 class ResponseReader:
-    """Reads one response: `read_head` until a final head is there, then `read_body`.
+    """Reads a response: `start`, `read_head` until a final head is there, then `read_body`.
 
-    `complete` says that the whole response was read, `reusable` that the connection may carry
-    another one after it. After BackendError it is of no more use.
+    `length` is the Content-Length of the head read last. `complete` says that the whole response
+    was read, `reusable` that the connection may carry another one after it; only then may
+    `start` be called again. After BackendError a reader is of no more use.
     """
 
     __slots__ = (
@@ -27,11 +30,15 @@ class ResponseReader:
         "_no_body",
         "_until_close",
         "complete",
+        "length",
         "reusable",
     )
 
-    def __init__(self, *, to_head_request: bool, decode: bool) -> None:
-        """Chunks are relayed as they come, or taken off with `decode`."""
+    def __init__(self) -> None:
+        self.start(to_head_request=False, decode=False)
+
+    def start(self, *, to_head_request: bool, decode: bool) -> None:
+        """Begin with a response. Its chunks are relayed as they come, or taken off by `decode`."""
         self._no_body = to_head_request
         self._decode = decode
         self._buffer = b""
@@ -39,6 +46,7 @@ class ResponseReader:
         self._chunks: ChunkedReader | None = None
         self._left = 0
         self._until_close = False
+        self.length: int | None = None
         self.complete = False
         self.reusable = False
 
@@ -48,13 +56,14 @@ class ResponseReader:
 
     def read_head(self) -> ResponseHead | None:
         """Return the next head, interim (1xx) or final, or None. Raises BackendError."""
-        end = self._buffer.find(_HEAD_END)
-        if end > MAX_HEAD_BYTES or (end < 0 and len(self._buffer) > MAX_HEAD_BYTES):
+        buffer = self._buffer
+        end = buffer.find(_HEAD_END)
+        if end > MAX_HEAD_BYTES or (end < 0 and len(buffer) > MAX_HEAD_BYTES):
             raise BackendError(f"sent a head of more than {MAX_HEAD_BYTES} bytes")
         if end < 0:
             return None
-        head = parse_response_head(self._buffer[: end + 4])
-        self._buffer = self._buffer[end + 4 :]
+        head, self.length = _HEADS.read(buffer[: end + 4])
+        self._buffer = buffer[end + 4 :]
         if head.status < 200:
             self._interim += 1
             if self._interim > _MAX_INTERIM:
@@ -69,8 +78,8 @@ class ResponseReader:
             self._left = 0
         elif head.chunked:
             self._chunks = ChunkedReader()
-        elif head.content_length is not None:
-            self._left = head.content_length
+        elif self.length is not None:
+            self._left = self.length
         else:
             self._until_close = True
             self.reusable = False

@@ -5,9 +5,9 @@ All of it is pure: a table made from the config, a head and a body in, a decisio
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hmac import compare_digest
 from urllib.parse import unquote
 
 import msgspec
@@ -22,6 +22,7 @@ _MODELS_PATH = b"/v1/models"
 _HEALTH_PATH = b"/health"
 _HEALTHY = b'{"status":"ok"}'
 _READING = (b"GET", b"HEAD")
+_OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 
 
 class _Body(msgspec.Struct):
@@ -46,6 +47,7 @@ class Route:
     url: BackendUrl
     host: bytes
     overridden: frozenset[bytes]
+    overrides_own: bool
     header_lines: bytes
 
     def __repr__(self) -> str:
@@ -69,24 +71,22 @@ class Table:
             name: _route(name, model.url, model.headers) for name, model in config.models.items()
         }
         self._tokens = [token.encode() for token in config.auth_tokens]
+        self.has_auth = bool(self._tokens)
         entries = {name: _model_entry(name, created) for name in config.models}
         self._models = {name: msgspec.json.encode(entry) for name, entry in entries.items()}
         self._list = msgspec.json.encode({"object": "list", "data": list(entries.values())})
 
-    @property
-    def has_auth(self) -> bool:
-        """Whether clients must show a token."""
-        return bool(self._tokens)
-
     def authorize(self, head: RequestHead) -> None:
         """Raise ApiError (401) unless the request may pass."""
-        if not self._tokens or _is_health(head):
+        if not self.has_auth:
             return
-        scheme, _, token = (head.authorization or b"").partition(b" ")
-        token = token.strip(b" ")
-        # Every token is compared, so that the time says nothing about which one was near.
-        matches = [hmac.compare_digest(token, known) for known in self._tokens]
-        if scheme.lower() != b"bearer" or not any(matches):
+        token = head.bearer
+        if token is not None:
+            # Every token is compared, so that the time says nothing about which one was near.
+            matches = [compare_digest(token, known) for known in self._tokens]
+            if True in matches:
+                return
+        if not _is_health(head):
             raise unauthorized()
 
     def decide(self, head: RequestHead, body: Body) -> Answer | Route:
@@ -148,11 +148,13 @@ def _is_health(head: RequestHead) -> bool:
 
 def _route(name: str, url: BackendUrl, headers: tuple[tuple[str, str], ...]) -> Route:
     lines = [f"{header}: {value}\r\n".encode() for header, value in headers]
+    overridden = frozenset(header.lower().encode() for header, _ in headers)
     return Route(
         model=name,
         url=url,
         host=url.authority.encode(),
-        overridden=frozenset(header.lower().encode() for header, _ in headers),
+        overridden=overridden,
+        overrides_own=not overridden.isdisjoint(_OWN_NAMES),
         header_lines=b"".join(lines) + b"\r\n",
     )
 

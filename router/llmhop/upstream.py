@@ -27,8 +27,10 @@ class ResponseSink(Protocol):
     def interim_head(self, head: ResponseHead) -> None:
         """A 1xx response came."""
 
-    def response_head(self, head: ResponseHead, body: bytes, complete: bool) -> None:
-        """The final head came, with the first part of the body."""
+    def response_head(
+        self, head: ResponseHead, length: int | None, body: bytes, complete: bool
+    ) -> None:
+        """The final head came, with its Content-Length and the first part of the body."""
 
     def response_body(self, data: bytes, complete: bool) -> None:
         """The next part of the body came."""
@@ -40,7 +42,10 @@ class ResponseSink(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """A connection to a backend. `on_idle` and `on_lost` are how its pool keeps count."""
 
-    __slots__ = ("_in_body", "_on_idle", "_on_lost", "_poll", "_reader", "_sink", "_transport")
+    __slots__ = ("_in_body", "_on_idle", "_on_lost", "_poll", "_reader", "_sink", "transport")
+
+    transport: asyncio.Transport
+    """Only after the connection was made."""
 
     def __init__(
         self,
@@ -49,17 +54,10 @@ class UpstreamConnection(asyncio.Protocol):
     ) -> None:
         self._on_idle = on_idle
         self._on_lost = on_lost
-        self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
         self._sink: ResponseSink | None = None
-        self._reader: ResponseReader | None = None
+        self._reader = ResponseReader()
         self._in_body = False
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The transport; only after the connection was made."""
-        assert self._transport is not None  # noqa: S101 - an invariant, not a check of input
-        return self._transport
 
     def is_fresh(self) -> bool:
         """Whether an idle connection can take a request.
@@ -75,7 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Write a request and report its response to `sink`."""
         self._sink = sink
         self._in_body = False
-        self._reader = ResponseReader(to_head_request=head_only, decode=decode)
+        self._reader.start(to_head_request=head_only, decode=decode)
         if len(body) > _JOIN_BYTES:
             self.transport.writelines([head, body])
         else:
@@ -90,30 +88,31 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport and its descriptor."""
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Report what came; close where nothing was asked for."""
-        sink, reader = self._sink, self._reader
-        if sink is None or reader is None:
+        sink = self._sink
+        if sink is None:
             self.transport.abort()
             return
         try:
             if self._in_body:
-                sink.response_body(reader.read_body(data), self._finish_if_complete(reader))
+                relayed = self._reader.read_body(data)
+                sink.response_body(relayed, self._reader.complete and self._finish())
             else:
-                self._receive_head(sink, reader, data)
+                self._receive_head(sink, data)
         except BackendError as error:
             self._fail(str(error))
 
     def eof_received(self) -> None:
         """End a body that ends with the connection; else the response broke off."""
-        sink, reader = self._sink, self._reader
-        if sink is None or reader is None:
+        sink = self._sink
+        if sink is None:
             return
         try:
-            reader.end_of_stream()
+            self._reader.end_of_stream()
         except BackendError as error:
             self._fail(str(error))
         else:
@@ -127,29 +126,29 @@ class UpstreamConnection(asyncio.Protocol):
         if sink is not None:
             sink.response_failed(f"broke off the connection ({exc or 'closed'})")
 
-    def _receive_head(self, sink: ResponseSink, reader: ResponseReader, data: bytes) -> None:
+    def _receive_head(self, sink: ResponseSink, data: bytes) -> None:
+        reader = self._reader
         reader.feed_head(data)
         while (head := reader.read_head()) is not None:
             if head.status >= 200:
                 self._in_body = True
                 body = reader.first_body()
-                sink.response_head(head, body, self._finish_if_complete(reader))
+                complete = reader.complete and self._finish()
+                sink.response_head(head, reader.length, body, complete)
                 return
             sink.interim_head(head)
             if self._sink is None:  # the client went while it was told
                 return
 
-    def _finish_if_complete(self, reader: ResponseReader) -> bool:
+    def _finish(self) -> bool:
         # Called before the sink hears of the end, so that its next request finds this connection.
-        if not reader.complete:
-            return False
         self._sink = None
-        self._reader = None
-        if reader.reusable and self.transport.get_write_buffer_size() == 0:
-            self.transport.resume_reading()
+        transport = self.transport
+        if self._reader.reusable and transport.get_write_buffer_size() == 0:
+            transport.resume_reading()
             self._on_idle(self)
         else:
-            self.transport.abort()
+            transport.abort()
         return True
 
     def _fail(self, reason: str) -> None:

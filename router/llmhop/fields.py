@@ -1,0 +1,110 @@
+"""Header fields: what those that decide about a message say, and which ones go on.
+
+Fields that belong to one connection stop here in both directions (RFC 9110 section 7.6.1), and
+so does the framing, which is written anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from llmhop.errors import BackendError, BadRequestError
+
+Field = tuple[bytes, bytes, bytes]
+"""A header field: name in lower case, name as sent, value without white space around it."""
+
+Names = frozenset[bytes]
+
+HOP_BY_HOP: Names = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
+)
+REQUEST_DROPPED: Names = HOP_BY_HOP | {
+    b"authorization",  # goes on apart, where llmhop asks for none itself
+    b"content-length",
+    b"expect",  # answered here, because the body is read here
+    b"forwarded",
+    b"host",
+    b"proxy-authorization",
+    b"trailer",
+    b"x-real-ip",
+}
+RESPONSE_DROPPED: Names = HOP_BY_HOP | {b"content-length", b"proxy-authenticate"}
+
+ErrorClass = type[BadRequestError] | type[BackendError]
+
+_EXAMINED = frozenset(
+    (b"authorization", b"connection", b"content-length", b"expect", b"host", b"transfer-encoding")
+)
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+
+
+def field_lines(fields: Iterable[Field], dropped: Names) -> bytes:
+    """Write the fields that are not in `dropped`, a line each, as they were sent."""
+    return b"".join(
+        [b"%b: %b\r\n" % (name, value) for key, name, value in fields if key not in dropped]
+    )
+
+
+def kept_lines(fields: Iterable[Field], dropped: Names) -> bytes:
+    """Write the fields of a request that go on: not `dropped`, and no X-Forwarded-* at all.
+
+    What a client claims about where it comes from is replaced by what is known.
+    """
+    kept = [field for field in fields if not field[0].startswith(b"x-forwarded-")]
+    return field_lines(kept, dropped)
+
+
+class Examined:
+    """What fields say about their message: where it ends, and what goes no further."""
+
+    __slots__ = (
+        "authorization",
+        "chunked",
+        "content_length",
+        "expect",
+        "hosts",
+        "nominated",
+    )
+
+    def __init__(self, fields: Iterable[Field], error: ErrorClass) -> None:
+        self.authorization: bytes | None = None
+        self.chunked = False
+        self.content_length: int | None = None
+        self.expect: bytes | None = None
+        self.hosts: list[bytes] = []
+        self.nominated: frozenset[bytes] = frozenset()
+        for name, _, value in fields:
+            if name not in _EXAMINED:
+                continue
+            if name == b"host":
+                self.hosts.append(value)
+            elif name == b"content-length":
+                self._length(value, error)
+            elif name == b"transfer-encoding":
+                if self.chunked or value.lower() != b"chunked":
+                    raise error("The Transfer-Encoding is not plain 'chunked'.")
+                self.chunked = True
+            elif name == b"connection":
+                tokens = [token.strip(b" \t").lower() for token in value.split(b",")]
+                self.nominated = self.nominated.union(tokens)
+            elif name == b"expect":
+                self.expect = value.lower() if self.expect is None else b"twice"
+            else:
+                # Two Authorization fields are no valid one.
+                self.authorization = value if self.authorization is None else b""
+        if self.chunked and self.content_length is not None:
+            raise error("There are both Content-Length and Transfer-Encoding.")
+
+    def _length(self, value: bytes, error: ErrorClass) -> None:
+        if self.content_length is not None or not _LENGTH.fullmatch(value):
+            raise error("The Content-Length is not one number.")
+        self.content_length = int(value)
+
+
+def examine(fields: Iterable[Field], error: ErrorClass) -> Examined:
+    """Read the fields that decide about a message.
+
+    Raises `error` where they leave doubt about its length, even if llhttp had let them pass.
+    """
+    return Examined(fields, error)
