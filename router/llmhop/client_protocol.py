@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from llmhop import limits, rewrite
+from llmhop.body_intake import BodyIntake
 from llmhop.errors import ApiError, BadRequestError
 from llmhop.exchange import Exchange
 from llmhop.http_head import RequestHead
@@ -50,17 +52,19 @@ class ClientProtocol(asyncio.Protocol):
         "_table",
         "_write_paused",
         "transport",
+        "write",
     )
 
     transport: asyncio.Transport
-    """Only after the connection was made."""
+    write: Callable[[bytes], None]
+    """Sends bytes to the client. This and `transport`: only after the connection was made."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self._table = router.table
         self._reader = RequestReader()
         self._head: RequestHead | None = None
-        self._exchange: Exchange | None = None
+        self._exchange = Exchange()
         self._address = b""
         self._deadline = math.inf
         self._lingering = False
@@ -72,14 +76,14 @@ class ClientProtocol(asyncio.Protocol):
         if now < self._deadline:
             return
         ending = self._lingering or self.transport.is_closing()
-        if (self._head is not None or self._reader.buffered) and not ending:
+        if (self._head is not None or self._reader.pending) and not ending:
             self._refuse(BadRequestError("The request did not arrive in time.", 408, "timeout"))
         else:
             self.transport.abort()
 
     def drain(self) -> None:
         """Close now if idle, else after the response in flight."""
-        if self._exchange is None and self._head is None and not self._reader.buffered:
+        if self._head is None and not self._reader.pending:
             self.transport.close()
 
     # What the event loop calls.
@@ -87,6 +91,7 @@ class ClientProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the time that a first request may take."""
         self.transport = cast(asyncio.Transport, transport)
+        self.write = self.transport.write
         peer = transport.get_extra_info("peername")
         self._address = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
         self._router.client_came(self)
@@ -95,25 +100,24 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the backend's work for a client that went."""
         self._router.client_went(self)
-        if self._exchange is not None:
+        if self._exchange.active:
             self._exchange.cancel()
-            self._exchange = None
 
     def eof_received(self) -> None:
         """Take a client that closes its half while it waits as gone, as nginx and Go do."""
-        if self._exchange is not None:
+        if self._exchange.active:
             self.transport.abort()
 
     def pause_writing(self) -> None:
         """The client reads slower than the backend writes."""
         self._write_paused = True
-        if self._exchange is not None:
+        if self._exchange.active:
             self._exchange.pause()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._write_paused = False
-        if self._exchange is not None:
+        if self._exchange.active:
             self._exchange.resume()
         else:
             self._advance()
@@ -122,21 +126,24 @@ class ClientProtocol(asyncio.Protocol):
         """Take bytes of requests; stop reading where a client sends too far ahead."""
         if self._lingering:
             return
-        fresh = self._head is None and self._exchange is None and not self._reader.buffered
+        fresh = self._head is None and not self._reader.pending
         self._reader.feed(data)
         if fresh:
             self._deadline = self._router.now + limits.CLIENT_HEAD_S
-        if self._exchange is None and not self._write_paused:
+        if not self._exchange.active and not self._write_paused:
             self._advance()
-        elif self._reader.buffered > limits.MAX_PIPELINED_BYTES and not self._paused:
+        elif len(self._reader.pending) > limits.MAX_PIPELINED_BYTES and not self._paused:
             self._paused = True
             self.transport.pause_reading()
 
-    # What the exchange calls.
+    def body_came(self, complete: bool) -> None:
+        """Go on when the whole of a large body is there; called by its intake."""
+        self._deadline = self._router.now + limits.CLIENT_BODY_S
+        if complete:
+            self.transport.set_protocol(self)
+            self._advance()
 
-    def write(self, data: bytes) -> None:
-        """Send bytes to the client."""
-        self.transport.write(data)
+    # What the exchange calls.
 
     def wants_close(self) -> bool:
         """Whether the connection is to end after the response to the current request."""
@@ -144,19 +151,16 @@ class ClientProtocol(asyncio.Protocol):
 
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""
-        self._exchange = None
         self._finish(close or self._router.draining)
         self._advance_soon()
 
     def exchange_refused(self, error: ApiError) -> None:
         """Answer with an error."""
-        self._exchange = None
         self._answer_error(error)
         self._advance_soon()
 
     def exchange_broken(self) -> None:
         """Close after what was relayed, without the end that a whole response has."""
-        self._exchange = None
         self._finish(close=True)
 
     # Requests.
@@ -164,7 +168,7 @@ class ClientProtocol(asyncio.Protocol):
     def _advance(self) -> None:
         """Read and answer requests until bytes are missing or an exchange runs."""
         try:
-            while self._exchange is None and not self._write_paused:
+            while not self._exchange.active and not self._write_paused:
                 if self._lingering or self.transport.is_closing():
                     return
                 if self._head is None:
@@ -176,6 +180,8 @@ class ClientProtocol(asyncio.Protocol):
                 body = self._reader.read_body()
                 if body is None:
                     self._deadline = self._router.now + limits.CLIENT_BODY_S
+                    if self._reader.large is not None:
+                        self.transport.set_protocol(BodyIntake(self, self._reader.large))
                     break
                 self._deadline = math.inf
                 self._dispatch(self._head, body)
@@ -190,7 +196,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def _advance_soon(self) -> None:
         # Through the event loop, so that a long pipeline does not keep others from their turn.
-        if self._reader.buffered or self._paused:
+        if self._reader.pending or self._paused:
             asyncio.get_running_loop().call_soon(self._advance)
 
     def _accept(self, head: RequestHead) -> bool:
@@ -207,8 +213,8 @@ class ClientProtocol(asyncio.Protocol):
             self._answer_error(error)
             return False
         self._reader.start_body(head, self._table.max_body_bytes)
-        if head.expect_continue and self._reader.has_body and not self._reader.buffered:
-            self.transport.write(CONTINUE)
+        if head.expect_continue and self._reader.has_body and not self._reader.pending:
+            self.write(CONTINUE)
         return True
 
     def _dispatch(self, head: RequestHead, body: Body) -> None:
@@ -222,7 +228,7 @@ class ClientProtocol(asyncio.Protocol):
             return
         close = self.wants_close()
         head_only = head.method == b"HEAD"
-        self.transport.write(render(200, decision.body, head_only=head_only, close=close))
+        self.write(render(200, decision.body, head_only=head_only, close=close))
         self._finish(close)
 
     def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
@@ -230,15 +236,12 @@ class ClientProtocol(asyncio.Protocol):
             head, route, len(body), self._address, self._table.has_auth
         )
         pool = self._router.pools.get(route.url.origin)
-        self._exchange = exchange = Exchange(
-            self, pool, route.model, head_only=head.method == b"HEAD", http10=head.http10
-        )
-        exchange.start(upstream_head, body)
+        self._exchange.start(self, head, pool, route.model, (upstream_head, body))
 
     def _answer_error(self, error: ApiError) -> None:
         """Answer a request that was read to its end."""
         close = self.wants_close()
-        self.transport.write(render_error(error, head_only=self._is_head(), close=close))
+        self.write(render_error(error, head_only=self._is_head(), close=close))
         self._finish(close)
 
     def _is_head(self) -> bool:
@@ -252,7 +255,7 @@ class ClientProtocol(asyncio.Protocol):
             self._deadline = self._router.now + limits.CLOSE_S
             self.transport.close()
             return
-        wait = limits.CLIENT_HEAD_S if self._reader.buffered else limits.CLIENT_IDLE_S
+        wait = limits.CLIENT_HEAD_S if self._reader.pending else limits.CLIENT_IDLE_S
         self._deadline = self._router.now + wait
 
     def _refuse(self, error: ApiError) -> None:
@@ -261,8 +264,10 @@ class ClientProtocol(asyncio.Protocol):
         Closing at once would reset the connection under the answer, so what comes is thrown away
         until the client closes or some seconds have passed (RFC 9112 section 9.6).
         """
-        self.transport.write(render_error(error, head_only=self._is_head(), close=True))
+        self.write(render_error(error, head_only=self._is_head(), close=True))
         self._lingering = True
+        if self._reader.large is not None:
+            self.transport.set_protocol(self)  # from its intake, which would keep what comes
         self._deadline = self._router.now + limits.LINGER_S
         self.transport.resume_reading()
         self.transport.write_eof()

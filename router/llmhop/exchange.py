@@ -8,22 +8,23 @@ whole. A request is sent once: after the first byte went out, nothing repeats it
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from llmhop import rewrite
 from llmhop.errors import ApiError, backend_unavailable
-from llmhop.http_head import ResponseHead
+from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.log import log
 from llmhop.pool import Pool
-from llmhop.request_reader import Body
-from llmhop.upstream import UpstreamConnection
+from llmhop.upstream import Sent, UpstreamConnection
 
 
 class Downstream(Protocol):
     """The client's side, as an exchange sees it."""
 
-    def write(self, data: bytes) -> None:
-        """Send bytes to the client."""
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Sends bytes to the client."""
 
     def wants_close(self) -> bool:
         """Whether the response must say that the connection is closed after it."""
@@ -39,7 +40,10 @@ class Downstream(Protocol):
 
 
 class Exchange:
-    """Sends a request and relays its response. Implements upstream.ResponseSink."""
+    """Sends a request and relays its response; then it may be started again.
+
+    Implements upstream.ResponseSink. `active` says that a response is still to come.
+    """
 
     __slots__ = (
         "_close",
@@ -52,36 +56,50 @@ class Exchange:
         "_model",
         "_paused",
         "_pool",
+        "active",
     )
 
-    def __init__(
-        self, downstream: Downstream, pool: Pool, model: str, *, head_only: bool, http10: bool
-    ) -> None:
-        """`model` is for messages; the others tell how the response is written."""
-        self._downstream = downstream
-        self._pool = pool
-        self._model = model
-        self._head_only = head_only
-        self._http10 = http10
+    # Set by `start`. The client's side is let go at the end, so that the two are no cycle.
+    _downstream: Downstream
+    _pool: Pool
+    _model: str
+    _head_only: bool
+    _http10: bool
+
+    def __init__(self) -> None:
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._head_sent = False
         self._close = False
         self._paused = False
+        self.active = False
 
-    def start(self, head: bytes, body: Body) -> None:
-        """Send the request, on an idle connection or on a new one."""
-        connection = self._pool.acquire()
+    def start(
+        self, downstream: Downstream, request: RequestHead, pool: Pool, model: str, sent: Sent
+    ) -> None:
+        """Send a request, on an idle connection or on a new one.
+
+        `sent` is the head and the body that the backend gets; `model` is for messages.
+        """
+        self.active = True
+        self._downstream = downstream
+        self._pool = pool
+        self._model = model
+        self._head_only = request.method == b"HEAD"
+        self._http10 = request.http10
+        self._head_sent = self._paused = False
+        connection = pool.acquire()
         if connection is not None:
-            self._send(connection, head, body)
+            self._send(connection, sent)
         else:
-            work = self._connect(head, body)
-            self._connecting = asyncio.get_running_loop().create_task(work)
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(sent))
 
     def cancel(self) -> None:
         """The client went: stop the backend's work at once."""
+        self._end()
         if self._connecting is not None:
             self._connecting.cancel()
+            self._connecting = None
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
@@ -98,7 +116,7 @@ class Exchange:
         if self._connection is not None:
             self._connection.transport.resume_reading()
 
-    async def _connect(self, head: bytes, body: Body) -> None:
+    async def _connect(self, sent: Sent) -> None:
         try:
             connection = await self._pool.connect()
         except (OSError, UnicodeError) as error:
@@ -110,11 +128,11 @@ class Exchange:
         if connection.transport.is_closing():
             self.response_failed("closed the connection at once")
         else:
-            self._send(connection, head, body)
+            self._send(connection, sent)
 
-    def _send(self, connection: UpstreamConnection, head: bytes, body: Body) -> None:
+    def _send(self, connection: UpstreamConnection, sent: Sent) -> None:
         self._connection = connection
-        connection.send(head, body, self, head_only=self._head_only, decode=self._http10)
+        connection.send(sent, self, self._head_only, self._http10)
         if self._paused:
             connection.transport.pause_reading()
 
@@ -123,7 +141,7 @@ class Exchange:
     def interim_head(self, head: ResponseHead) -> None:
         """Relay a 1xx response; 100 answers an Expect that llmhop took on itself."""
         if head.status != 100 and not self._http10:
-            self._downstream.write(rewrite.response_head(head, None, decoded=False, close=False))
+            self._downstream.write(rewrite.response_head(head, None, False, False))
 
     def response_head(
         self, head: ResponseHead, length: int | None, body: bytes, complete: bool
@@ -133,7 +151,7 @@ class Exchange:
         ends_with_connection = not complete and not head.framed
         self._close = self._downstream.wants_close() or decoded or ends_with_connection
         self._head_sent = True
-        relayed = rewrite.response_head(head, length, decoded=decoded, close=self._close)
+        relayed = rewrite.response_head(head, length, decoded, self._close)
         self._downstream.write(relayed + body)
         if complete:
             self._done()
@@ -148,12 +166,19 @@ class Exchange:
     def response_failed(self, reason: str) -> None:
         """Tell the client as well as can be; log the reason."""
         self._connection = None
+        downstream = self._end()
         log(f"backend of model {self._model!r} at {self._pool.origin} {reason}")
         if self._head_sent:
-            self._downstream.exchange_broken()
+            downstream.exchange_broken()
         else:
-            self._downstream.exchange_refused(backend_unavailable(self._model))
+            downstream.exchange_refused(backend_unavailable(self._model))
 
     def _done(self) -> None:
         self._connection = None
-        self._downstream.exchange_done(self._close)
+        self._end().exchange_done(self._close)
+
+    def _end(self) -> Downstream:
+        downstream = self._downstream
+        del self._downstream
+        self.active = False
+        return downstream

@@ -10,9 +10,10 @@ from llmhop.chunked import ChunkedReader, ChunkError
 from llmhop.errors import BadRequestError, body_too_large
 from llmhop.head_cache import HeadCache
 from llmhop.http_head import RequestHead, parse_request_head
+from llmhop.large_body import LARGE_BYTES, LargeBody
 from llmhop.limits import MAX_HEAD_BYTES
 
-Body = bytes | bytearray
+Body = bytes | bytearray | memoryview
 
 _HEAD_END = b"\r\n\r\n"
 _HEADS = HeadCache(parse_request_head)
@@ -21,32 +22,38 @@ _HEADS = HeadCache(parse_request_head)
 class RequestReader:
     """Reads requests from bytes. After an exception it is of no more use.
 
-    `has_body` says whether body bytes follow the head that was read last.
+    `pending` holds what waits for the next call. `has_body` says whether body bytes follow the
+    head that was read last. While `read_body` answers None, a `large` body may be filled directly.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_left", "_limit", "_parts", "_scanned", "has_body")
+    __slots__ = (
+        "_chunks",
+        "_left",
+        "_limit",
+        "_parts",
+        "_scanned",
+        "has_body",
+        "large",
+        "pending",
+    )
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self.pending = b""
         self._scanned = 0
         self._parts = bytearray()
         self._left = 0
         self._limit = 0
         self._chunks: ChunkedReader | None = None
         self.has_body = False
-
-    @property
-    def buffered(self) -> int:
-        """How many bytes wait for the next `read_head` or `read_body`."""
-        return len(self._buffer)
+        self.large: LargeBody | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the client."""
-        self._buffer = self._buffer + data if self._buffer else data
+        self.pending = self.pending + data if self.pending else data
 
     def read_head(self) -> RequestHead | None:
         """Return the next request's head, or None. Raises BadRequestError."""
-        buffer = self._buffer
+        buffer = self.pending
         if self._scanned == 0 and buffer.startswith(b"\r\n"):
             # One empty line before a request is ignored (RFC 9112 section 2.2).
             self._scanned = 2
@@ -61,7 +68,7 @@ class RequestReader:
             first = 2 if buffer.startswith(b"\r\n") else 0
             self._scanned = max(first, size - 3)
             return None
-        self._buffer = buffer[end + 4 :]
+        self.pending = buffer[end + 4 :]
         self._scanned = 0
         head, length = _HEADS.read(buffer[: end + 4])
         self._left = length or 0
@@ -77,25 +84,29 @@ class RequestReader:
             raise body_too_large(limit)
         self._limit = limit
         self._chunks = ChunkedReader() if head.chunked else None
+        if self._left > LARGE_BYTES:
+            self.large = LargeBody(self._left)
 
     def read_body(self) -> Body | None:
         """Return the whole body, without its chunks' framing, or None.
 
         Raises BadRequestError, and ApiError (413) where chunks exceed the limit.
         """
-        data = self._buffer
+        data = self.pending
         if self._chunks is not None:
             return self._read_chunks(self._chunks, data)
+        if self.large is not None:
+            return self._read_large(self.large, data)
         missing = self._left - len(data)
         if missing > 0:
             self._parts += data
             self._left = missing
-            self._buffer = b""
+            self.pending = b""
             return None
         if missing == 0:
-            self._buffer = b""
+            self.pending = b""
             return self._joined(data) if self._parts else data
-        end, self._buffer = data[:missing], data[missing:]
+        end, self.pending = data[:missing], data[missing:]
         return self._joined(end) if self._parts else end
 
     def _read_chunks(self, chunks: ChunkedReader, data: bytes) -> Body | None:
@@ -103,10 +114,18 @@ class RequestReader:
             taken = chunks.feed(data, self._parts)
         except ChunkError as error:
             raise BadRequestError(f"The chunked body is not valid: {error}.") from None
-        self._buffer = data[taken:]
+        self.pending = data[taken:]
         if len(self._parts) > self._limit:
             raise body_too_large(self._limit)
         return self._joined(b"") if chunks.done else None
+
+    def _read_large(self, large: LargeBody, data: bytes) -> Body | None:
+        if data:
+            self.pending = data[large.add(data) :]
+        if not large.complete:
+            return None
+        self.large = None
+        return large.view()
 
     def _joined(self, end: bytes) -> Body:
         body, self._parts = self._parts, bytearray()

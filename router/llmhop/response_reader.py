@@ -35,9 +35,9 @@ class ResponseReader:
     )
 
     def __init__(self) -> None:
-        self.start(to_head_request=False, decode=False)
+        self.start(False, False)
 
-    def start(self, *, to_head_request: bool, decode: bool) -> None:
+    def start(self, to_head_request: bool, decode: bool) -> None:
         """Begin with a response. Its chunks are relayed as they come, or taken off by `decode`."""
         self._no_body = to_head_request
         self._decode = decode

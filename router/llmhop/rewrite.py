@@ -51,7 +51,7 @@ def request_head(
     )
 
 
-def response_head(head: ResponseHead, length: int | None, *, decoded: bool, close: bool) -> bytes:
+def response_head(head: ResponseHead, length: int | None, decoded: bool, close: bool) -> bytes:
     """Return the head that the client gets; `length` is what the backend announced.
 
     `decoded` says that chunks are taken off; the end of the connection then ends the body.

@@ -83,8 +83,10 @@ class Table:
         token = head.bearer
         if token is not None:
             # Every token is compared, so that the time says nothing about which one was near.
-            matches = [compare_digest(token, known) for known in self._tokens]
-            if True in matches:
+            matches = 0
+            for known in self._tokens:
+                matches += compare_digest(token, known)
+            if matches:
                 return
         if not _is_health(head):
             raise unauthorized()

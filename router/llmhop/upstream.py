@@ -21,6 +21,10 @@ from llmhop.response_reader import ResponseReader
 _JOIN_BYTES = 16 * 1024
 
 
+Sent = tuple[bytes, Body]
+"""A request as the backend gets it: its head, and its body."""
+
+
 class ResponseSink(Protocol):
     """Who waits for a response. Nothing is called after `complete` or `response_failed`."""
 
@@ -67,15 +71,17 @@ class UpstreamConnection(asyncio.Protocol):
         """
         return not self.transport.is_closing() and not self._poll.poll(0)
 
-    def send(
-        self, head: bytes, body: Body, sink: ResponseSink, *, head_only: bool, decode: bool
-    ) -> None:
-        """Write a request and report its response to `sink`."""
+    def send(self, request: Sent, sink: ResponseSink, head_only: bool, decode: bool) -> None:
+        """Write a request and report its response to `sink`.
+
+        `head_only` says that it asks for a head, `decode` that chunks are to be taken off.
+        """
         self._sink = sink
         self._in_body = False
-        self._reader.start(to_head_request=head_only, decode=decode)
+        self._reader.start(head_only, decode)
+        head, body = request
         if len(body) > _JOIN_BYTES:
-            self.transport.writelines([head, body])
+            self.transport.writelines(request)
         else:
             self.transport.write(head + body)
 

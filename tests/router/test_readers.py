@@ -85,7 +85,7 @@ RESPONSES = {
 def read_response(pieces: list[bytes], *, decode: bool) -> tuple[bytes, bool, list[bytes]]:
     """Body, whether the connection may be reused, and the pieces left at the end."""
     reader = ResponseReader()
-    reader.start(to_head_request=False, decode=decode)
+    reader.start(False, decode)
     body, in_body = b"", False
     for index, piece in enumerate(pieces):
         if in_body:
@@ -127,7 +127,7 @@ def test_a_response_that_ends_early_is_an_error_wherever_it_ends(raw: bytes) -> 
 
 def test_a_response_to_head_has_no_body() -> None:
     reader = ResponseReader()
-    reader.start(to_head_request=True, decode=False)
+    reader.start(True, False)
     reader.feed_head(CHUNKED_RESPONSE)
     assert reader.read_head() is not None
     assert reader.first_body() == b""

@@ -1,0 +1,66 @@
+"""Receives a large body: stands in for the client's protocol while one comes in.
+
+A protocol with buffers of its own lets the event loop read into the body, where the usual kind is
+given a copy of each piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from llmhop.large_body import LargeBody
+
+
+class Client(Protocol):
+    """The protocol that is stood in for."""
+
+    def body_came(self, complete: bool) -> None:
+        """A piece came; with `complete`, the last one."""
+
+    def eof_received(self) -> None:
+        """The client closed its half."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client's connection is closed."""
+
+    def pause_writing(self) -> None:
+        """The client reads slower than it is written to."""
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+
+
+class BodyIntake(asyncio.BufferedProtocol):
+    """A client's connection while a large body comes in."""
+
+    __slots__ = ("_body", "_client")
+
+    def __init__(self, client: Client, body: LargeBody) -> None:
+        self._client = client
+        self._body = body
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give the rest of the body's memory."""
+        return self._body.space()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take note of a piece of the body."""
+        self._body.filled(nbytes)
+        self._client.body_came(self._body.complete)
+
+    def eof_received(self) -> None:
+        """Tell the client's protocol."""
+        self._client.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the client's protocol."""
+        self._client.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Tell the client's protocol."""
+        self._client.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the client's protocol."""
+        self._client.resume_writing()

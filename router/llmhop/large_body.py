@@ -1,0 +1,84 @@
+"""Bodies that are too large to be copied about: read straight into the memory they are sent from.
+
+Memory is taken as bytes arrive, not as a Content-Length announces them. Arrays of two sizes are
+used again, because giving memory back to the kernel and faulting it in anew costs as much as
+relaying what it holds.
+"""
+
+from __future__ import annotations
+
+from sys import getrefcount
+from typing import Final
+
+LARGE_BYTES: Final = 64 * 1024
+"""Bodies of more bytes are large; the others come in one piece or two."""
+
+_FIRST_BYTES: Final = 256 * 1024
+_GROWTH: Final = 4
+_MAX_KEPT: Final = {_FIRST_BYTES: 32, _FIRST_BYTES * _GROWTH: 4}  # 12 MB in all
+_kept: Final[dict[int, list[bytearray]]] = {size: [] for size in _MAX_KEPT}
+
+# In the loop below: the list, the loop's name, and the argument of getrefcount.
+_UNUSED_REFERENCES: Final = 3
+
+
+def _take(size: int) -> bytearray:
+    """Return an array of `size` bytes that nobody uses, whatever it holds.
+
+    An array is in use as long as anything refers to it: a view, or a write that still waits for
+    the socket. CPython counts that, so nothing has to be given back, and nothing can be too early.
+    """
+    arrays = _kept.get(size)
+    if arrays is None:
+        return bytearray(size)
+    for array in arrays:
+        if getrefcount(array) == _UNUSED_REFERENCES:
+            return array
+    array = bytearray(size)
+    if len(arrays) < _MAX_KEPT[size]:
+        arrays.append(array)
+    return array
+
+
+class LargeBody:
+    """A body of known length on its way in. It ends by `view`."""
+
+    __slots__ = ("_array", "_filled", "_length")
+
+    def __init__(self, length: int) -> None:
+        self._array = _take(_FIRST_BYTES)
+        self._filled = 0
+        self._length = length
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole body has come."""
+        return self._filled == self._length
+
+    def space(self) -> memoryview:
+        """Return where the next bytes go; no more than what is missing, and never empty."""
+        if self._filled == len(self._array):
+            # The last size is no larger than the body.
+            larger = _take(max(_FIRST_BYTES * _GROWTH, min(self._filled * _GROWTH, self._length)))
+            larger[: self._filled] = self._array
+            self._array = larger
+        return memoryview(self._array)[self._filled : self._length]
+
+    def filled(self, count: int) -> None:
+        """Take note that `count` bytes were put where `space` said."""
+        self._filled += count
+
+    def add(self, data: bytes) -> int:
+        """Copy what belongs to the body from the beginning of `data`; return how much."""
+        taken = 0
+        while taken < len(data) and not self.complete:
+            space = self.space()
+            piece = data[taken : taken + len(space)]
+            space[: len(piece)] = piece
+            self.filled(len(piece))
+            taken += len(piece)
+        return taken
+
+    def view(self) -> memoryview:
+        """Return the whole body."""
+        return memoryview(self._array)[: self._length]
