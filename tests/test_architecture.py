@@ -60,15 +60,15 @@ ROUTER = Package(
     ROOT / "router/llmhop",
     tuple(
         """
-        __main__ cli server client_protocol local_response exchange pool upstream rewrite routing
-        response_reader request_reader chunked http_head head_cache fields config_file
-        config_parser config secrets urls limits errors notify log
+        __main__ cli server client_protocol body_intake local_response exchange pool upstream
+        rewrite routing response_reader request_reader chunked large_body http_head head_cache
+        fields config_file config_parser config secrets urls limits errors memory notify log
         """.split()
     ),
     frozenset(
         """
-        rewrite routing response_reader request_reader chunked http_head head_cache fields
-        config_parser config urls limits errors
+        rewrite routing response_reader request_reader chunked large_body http_head head_cache
+        fields config_parser config urls limits errors
         """.split()
     ),
 )

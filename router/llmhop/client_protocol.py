@@ -18,7 +18,7 @@ from llmhop.exchange import Exchange
 from llmhop.http_head import RequestHead
 from llmhop.local_response import CONTINUE, render, render_error
 from llmhop.pool import Pools
-from llmhop.request_reader import Body, RequestReader
+from llmhop.request_reader import Body, RequestReader, read_whole
 from llmhop.routing import Route, Table
 
 
@@ -42,6 +42,7 @@ class ClientProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_address",
+        "_admitted",
         "_deadline",
         "_exchange",
         "_head",
@@ -49,6 +50,9 @@ class ClientProtocol(asyncio.Protocol):
         "_paused",
         "_reader",
         "_router",
+        "_sent_head",
+        "_sent_route",
+        "_sent_start",
         "_table",
         "_write_paused",
         "transport",
@@ -64,6 +68,10 @@ class ClientProtocol(asyncio.Protocol):
         self._table = router.table
         self._reader = RequestReader()
         self._head: RequestHead | None = None
+        self._admitted: RequestHead | None = None
+        self._sent_head: RequestHead | None = None
+        self._sent_route: Route | None = None
+        self._sent_start = b""
         self._exchange = Exchange()
         self._address = b""
         self._deadline = math.inf
@@ -127,6 +135,8 @@ class ClientProtocol(asyncio.Protocol):
         if self._lingering:
             return
         fresh = self._head is None and not self._reader.pending
+        if fresh and not self._write_paused and self._serve_whole(data):
+            return
         self._reader.feed(data)
         if fresh:
             self._deadline = self._router.now + limits.CLIENT_HEAD_S
@@ -152,7 +162,8 @@ class ClientProtocol(asyncio.Protocol):
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""
         self._finish(close or self._router.draining)
-        self._advance_soon()
+        if self._reader.pending or self._paused:
+            self._advance_soon()
 
     def exchange_refused(self, error: ApiError) -> None:
         """Answer with an error."""
@@ -164,6 +175,24 @@ class ClientProtocol(asyncio.Protocol):
         self._finish(close=True)
 
     # Requests.
+
+    def _serve_whole(self, data: bytes) -> bool:
+        """Serve `data` if it is exactly one request: what `_advance` does, in fewer steps."""
+        if self.transport.is_closing():
+            return False
+        table = self._router.table
+        try:
+            whole = read_whole(data, table.max_body_bytes)
+            if whole is None:
+                return False
+            self._head, body = whole
+            self._admit(self._head, table)
+        except ApiError as error:
+            self._refuse(error)
+            return True
+        self._deadline = math.inf
+        self._dispatch(self._head, body)
+        return True
 
     def _advance(self) -> None:
         """Read and answer requests until bytes are missing or an exchange runs."""
@@ -196,26 +225,33 @@ class ClientProtocol(asyncio.Protocol):
 
     def _advance_soon(self) -> None:
         # Through the event loop, so that a long pipeline does not keep others from their turn.
-        if self._reader.pending or self._paused:
-            asyncio.get_running_loop().call_soon(self._advance)
+        asyncio.get_running_loop().call_soon(self._advance)
 
     def _accept(self, head: RequestHead) -> bool:
         """Decide by its head whether a request's body is wanted; answer it if not.
 
         Raises ApiError where the body would still come.
         """
-        self._table = self._router.table
         try:
-            self._table.authorize(head)
+            self._admit(head, self._router.table)
         except ApiError as error:
             if self._reader.has_body:
                 raise
             self._answer_error(error)
             return False
         self._reader.start_body(head, self._table.max_body_bytes)
-        if head.expect_continue and self._reader.has_body and not self._reader.pending:
+        if head.expect_continue and self._reader.awaits_body:
             self.write(CONTINUE)
         return True
+
+    def _admit(self, head: RequestHead, table: Table) -> None:
+        """Take `table` for this request, if that lets it pass. Raises ApiError (401)."""
+        # What passed a table on this connection passes it again; heads that repeat are one object.
+        if head is not self._admitted or table is not self._table:
+            self._table = table
+            self._admitted = None
+            table.authorize(head)
+            self._admitted = head
 
     def _dispatch(self, head: RequestHead, body: Body) -> None:
         try:
@@ -232,11 +268,15 @@ class ClientProtocol(asyncio.Protocol):
         self._finish(close)
 
     def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
-        upstream_head = rewrite.request_head(
-            head, route, len(body), self._address, self._table.has_auth
-        )
+        # Routes belong to a table, so the same head to the same route begins the same way.
+        if head is not self._sent_head or route is not self._sent_route:
+            self._sent_head, self._sent_route = head, route
+            self._sent_start = rewrite.request_start(
+                head, route, self._address, self._table.has_auth
+            )
+        start = rewrite.request_head(self._sent_start, head.framed, len(body), route)
         pool = self._router.pools.get(route.url.origin)
-        self._exchange.start(self, head, pool, route.model, (upstream_head, body))
+        self._exchange.start(self, head, pool, route.model, (start, body))
 
     def _answer_error(self, error: ApiError) -> None:
         """Answer a request that was read to its end."""

@@ -147,12 +147,11 @@ class Exchange:
         self, head: ResponseHead, length: int | None, body: bytes, complete: bool
     ) -> None:
         """Relay the final head and the first part of the body."""
-        decoded = self._http10
+        decoded, downstream = self._http10, self._downstream
         ends_with_connection = not complete and not head.framed
-        self._close = self._downstream.wants_close() or decoded or ends_with_connection
+        self._close = close = downstream.wants_close() or decoded or ends_with_connection
         self._head_sent = True
-        relayed = rewrite.response_head(head, length, decoded, self._close)
-        self._downstream.write(relayed + body)
+        downstream.write(rewrite.response_head(head, length, decoded, close) + body)
         if complete:
             self._done()
 

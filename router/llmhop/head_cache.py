@@ -18,9 +18,13 @@ MAX_HEADS: Final = 512
 MAX_CACHED_BYTES: Final = 2048
 """Larger heads are parsed each time."""
 
-_SPELLINGS: Final = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
-_NAME_BYTES: Final = len(_SPELLINGS[0])
+_LENGTH: Final = b"\r\nContent-Length: "
+_LOWER_LENGTH: Final = b"\r\ncontent-length: "
 _MAX_DIGITS: Final = 18
+
+# What comes before and after the digits of Content-Length; or the whole head, with no length or
+# one in another spelling. The middle part tells the three cases apart.
+_Key = tuple[bytes, bytes, bytes]
 
 
 class HeadCache(Generic[Head]):
@@ -31,29 +35,27 @@ class HeadCache(Generic[Head]):
     def __init__(self, parse: Callable[[bytes], tuple[Head, int | None]]) -> None:
         """`parse` makes a head and its Content-Length of bytes up to an empty line."""
         self._parse = parse
-        self._heads: dict[bytes, tuple[Head, int | None]] = {}
+        self._heads: dict[_Key, tuple[Head, int | None]] = {}
 
     def __len__(self) -> int:
         return len(self._heads)
 
     def read(self, raw: bytes) -> tuple[Head, int | None]:
         """Return what `parse` does for `raw`, and raise what it raises."""
-        at = raw.find(_SPELLINGS[0])
-        if at < 0:
-            at = raw.find(_SPELLINGS[1])
-        if at < 0:  # no length, or one in another spelling, which is then part of the key
-            return self._heads.get(raw) or self._remember(raw, raw)
-        first = at + _NAME_BYTES
-        end = raw.find(b"\r", first)
-        digits = raw[first:end]
-        if not digits.isdigit() or len(digits) > _MAX_DIGITS:
-            return self._parse(raw)
-        # A key without its digits is not a valid head, so it is never the key of another one.
-        key = raw[:first] + raw[end:]
-        known = self._heads.get(key)
-        return (known[0], int(digits)) if known else self._remember(key, raw)
-
-    def _remember(self, key: bytes, raw: bytes) -> tuple[Head, int | None]:
+        before, name, after = raw.partition(_LENGTH)
+        if not name:
+            before, name, after = raw.partition(_LOWER_LENGTH)
+        if name:
+            digits, _, after = after.partition(b"\r")
+            if not digits.isdigit() or len(digits) > _MAX_DIGITS:
+                return self._parse(raw)
+            key = (before, name, after)
+            if key in self._heads:
+                return self._heads[key][0], int(digits)
+        else:
+            key = (before, name, after)
+            if key in self._heads:
+                return self._heads[key]
         parsed = self._parse(raw)
         if len(raw) <= MAX_CACHED_BYTES:
             if len(self._heads) >= MAX_HEADS:

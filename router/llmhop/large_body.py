@@ -68,15 +68,15 @@ class LargeBody:
         """Take note that `count` bytes were put where `space` said."""
         self._filled += count
 
-    def add(self, data: bytes) -> int:
+    def add(self, data: memoryview) -> int:
         """Copy what belongs to the body from the beginning of `data`; return how much."""
         taken = 0
         while taken < len(data) and not self.complete:
             space = self.space()
-            piece = data[taken : taken + len(space)]
-            space[: len(piece)] = piece
-            self.filled(len(piece))
-            taken += len(piece)
+            count = min(len(space), len(data) - taken)
+            space[:count] = data[taken : taken + count]
+            self._filled += count
+            taken += count
         return taken
 
     def view(self) -> memoryview:

@@ -19,11 +19,26 @@ _HEAD_END = b"\r\n\r\n"
 _HEADS = HeadCache(parse_request_head)
 
 
+def read_whole(data: bytes, limit: int) -> tuple[RequestHead, bytes] | None:
+    """Return the request in `data` if that is exactly one, with a body of known length.
+
+    Most are. Answers None wherever RequestReader has more to do. Raises BadRequestError.
+    """
+    end = data.find(_HEAD_END) + 4
+    if not 4 < end <= MAX_HEAD_BYTES or data.startswith(b"\r"):
+        return None
+    head, length = _HEADS.read(data[:end])
+    if not length or length != len(data) - end or length > LARGE_BYTES or length > limit:
+        return None
+    return head, data[end:]
+
+
 class RequestReader:
     """Reads requests from bytes. After an exception it is of no more use.
 
-    `pending` holds what waits for the next call. `has_body` says whether body bytes follow the
-    head that was read last. While `read_body` answers None, a `large` body may be filled directly.
+    `pending` holds what waits for the next call. Of the head that was read last, `has_body` says
+    whether body bytes follow it, `awaits_body` that none of them came with it. While `read_body`
+    answers None, a `large` body may be filled directly.
     """
 
     __slots__ = (
@@ -32,6 +47,7 @@ class RequestReader:
         "_limit",
         "_parts",
         "_scanned",
+        "awaits_body",
         "has_body",
         "large",
         "pending",
@@ -45,6 +61,7 @@ class RequestReader:
         self._limit = 0
         self._chunks: ChunkedReader | None = None
         self.has_body = False
+        self.awaits_body = False
         self.large: LargeBody | None = None
 
     def feed(self, data: bytes) -> None:
@@ -68,11 +85,16 @@ class RequestReader:
             first = 2 if buffer.startswith(b"\r\n") else 0
             self._scanned = max(first, size - 3)
             return None
-        self.pending = buffer[end + 4 :]
         self._scanned = 0
         head, length = _HEADS.read(buffer[: end + 4])
         self._left = length or 0
         self.has_body = head.chunked or self._left > 0
+        start = end + 4
+        if self._left > LARGE_BYTES:
+            self.large = LargeBody(self._left)
+            start += self.large.add(memoryview(buffer)[start:])
+        self.awaits_body = self.has_body and len(buffer) == end + 4
+        self.pending = buffer[start:]
         return head
 
     def start_body(self, head: RequestHead, limit: int) -> None:
@@ -84,8 +106,6 @@ class RequestReader:
             raise body_too_large(limit)
         self._limit = limit
         self._chunks = ChunkedReader() if head.chunked else None
-        if self._left > LARGE_BYTES:
-            self.large = LargeBody(self._left)
 
     def read_body(self) -> Body | None:
         """Return the whole body, without its chunks' framing, or None.
@@ -121,7 +141,7 @@ class RequestReader:
 
     def _read_large(self, large: LargeBody, data: bytes) -> Body | None:
         if data:
-            self.pending = data[large.add(data) :]
+            self.pending = data[large.add(memoryview(data)) :]
         if not large.complete:
             return None
         self.large = None

@@ -35,6 +35,8 @@ class ResponseReader:
     )
 
     def __init__(self) -> None:
+        self._left = 0
+        self.length: int | None = None
         self.start(False, False)
 
     def start(self, to_head_request: bool, decode: bool) -> None:
@@ -44,11 +46,7 @@ class ResponseReader:
         self._buffer = b""
         self._interim = 0
         self._chunks: ChunkedReader | None = None
-        self._left = 0
-        self._until_close = False
-        self.length: int | None = None
-        self.complete = False
-        self.reusable = False
+        self._until_close = self.complete = self.reusable = False
 
     def feed_head(self, data: bytes) -> None:
         """Take bytes while `read_head` has given no final head."""
@@ -57,24 +55,21 @@ class ResponseReader:
     def read_head(self) -> ResponseHead | None:
         """Return the next head, interim (1xx) or final, or None. Raises BackendError."""
         buffer = self._buffer
-        end = buffer.find(_HEAD_END)
-        if end > MAX_HEAD_BYTES or (end < 0 and len(buffer) > MAX_HEAD_BYTES):
+        end = buffer.find(_HEAD_END) + 4
+        if end > MAX_HEAD_BYTES or (end < 4 and len(buffer) > MAX_HEAD_BYTES):
             raise BackendError(f"sent a head of more than {MAX_HEAD_BYTES} bytes")
-        if end < 0:
+        if end < 4:
             return None
-        head, self.length = _HEADS.read(buffer[: end + 4])
-        self._buffer = buffer[end + 4 :]
-        if head.status < 200:
+        head, self.length = _HEADS.read(buffer[:end])
+        self._buffer = buffer[end:]
+        status = head.status
+        if status < 200:
             self._interim += 1
             if self._interim > _MAX_INTERIM:
                 raise BackendError(f"sent more than {_MAX_INTERIM} interim responses")
             return head
-        self._start_body(head)
-        return head
-
-    def _start_body(self, head: ResponseHead) -> None:
         self.reusable = not head.close
-        if self._no_body or head.status in (204, 304):
+        if self._no_body or status in (204, 304):
             self._left = 0
         elif head.chunked:
             self._chunks = ChunkedReader()
@@ -83,6 +78,7 @@ class ResponseReader:
         else:
             self._until_close = True
             self.reusable = False
+        return head
 
     def first_body(self) -> bytes:
         """Return the part of the body that came with the final head. Raises BackendError."""

@@ -14,10 +14,10 @@ _HOST_LESS = b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n"
 _OWN = _HOST_LESS + b"X-Forwarded-Host: %b\r\n"
 
 
-def request_head(
-    head: RequestHead, route: Route, body_bytes: int, client_address: bytes, strip_auth: bool
+def request_start(
+    head: RequestHead, route: Route, client_address: bytes, strip_auth: bool
 ) -> bytes:
-    """Return the head that the backend gets, for a body of `body_bytes`.
+    """Return the head that the backend gets, up to the Content-Length.
 
     What a client claims about where it comes from (X-Forwarded-*, Forwarded, X-Real-IP) is
     replaced by what is known; what the config sets for the route replaces all else.
@@ -45,10 +45,15 @@ def request_head(
             own,
             authorization,
             kept,
-            b"Content-Length: %d\r\n" % body_bytes if head.framed else b"",
-            route.header_lines,
         )
     )
+
+
+def request_head(start: bytes, framed: bool, body_bytes: int, route: Route) -> bytes:
+    """Return the whole head for a body of `body_bytes`: what `request_start` gave, and the end."""
+    if framed:
+        return b"%bContent-Length: %d\r\n%b" % (start, body_bytes, route.header_lines)
+    return start + route.header_lines
 
 
 def response_head(head: ResponseHead, length: int | None, decoded: bool, close: bool) -> bytes:

@@ -26,7 +26,10 @@ _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-h
 
 
 class _Body(msgspec.Struct):
-    """The one thing that is read from a request body."""
+    """The one thing that is read from a request body.
+
+    Where a body has the key twice, the last one counts, as for Python's json in vLLM.
+    """
 
     model: str
 
@@ -100,7 +103,10 @@ class Table:
                 return Answer(self._list)
             if head.path.startswith(_MODELS_PATH + b"/"):
                 return self._describe(head.path[len(_MODELS_PATH) + 1 :])
-        model = find_model(body)
+        try:
+            model = _BODY.decode(body).model
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _explain(body, error) from None
         route = self.routes.get(model)
         if route is None:
             raise model_not_found(model)
@@ -115,24 +121,17 @@ class Table:
         return Answer(body)
 
 
-def find_model(body: Body) -> str:
-    """Return the `model` of a JSON body. Raises ApiError (400).
-
-    Where a body has the key twice, the last one counts, as for Python's json in vLLM.
-    """
-    try:
-        return _BODY.decode(body).model
-    except msgspec.ValidationError:
-        pass
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _not_json(body, error) from None
+def _explain(body: Body, error: Exception) -> ApiError:
+    """Say why there is no `model` to be read from a body: 400."""
+    if not isinstance(error, msgspec.ValidationError):
+        return _not_json(body, error)
     try:
         _OBJECT.decode(body)
     except msgspec.ValidationError:
-        raise ApiError(400, "The request body is not a JSON object.") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _not_json(body, error) from None
-    raise ApiError(400, "The request body needs a 'model', which must be a string.", param="model")
+        return ApiError(400, "The request body is not a JSON object.")
+    except (msgspec.DecodeError, RecursionError) as worse:
+        return _not_json(body, worse)
+    return ApiError(400, "The request body needs a 'model', which must be a string.", param="model")
 
 
 def _not_json(body: Body, error: Exception) -> ApiError:

@@ -21,6 +21,7 @@ from llmhop.config import Config
 from llmhop.config_file import load
 from llmhop.errors import ConfigError, Problem
 from llmhop.log import log
+from llmhop.memory import keep_freed_memory
 from llmhop.notify import notify, notify_reloading
 from llmhop.pool import Pools
 from llmhop.routing import Table
@@ -125,6 +126,7 @@ def run(path: Path, config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError where the address can't be bound."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(path, config))
 
