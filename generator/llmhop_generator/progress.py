@@ -15,6 +15,7 @@ class Outcome(Enum):
     WAITING = auto()
     STARTING = auto()
     HEALTHY = auto()
+    STOPPED = auto()
     FAILED = auto()
 
 
@@ -27,6 +28,8 @@ def outcome(state: UnitState) -> Outcome:
             return Outcome.STARTING
         case "inactive" | "deactivating" if state.has_job:
             return Outcome.WAITING
+        case "inactive" | "deactivating":
+            return Outcome.STOPPED
     return Outcome.FAILED
 
 
@@ -36,7 +39,7 @@ def wait_until_up(
     report: Callable[[str], None],
     tick: Callable[[str], None],
 ) -> list[str]:
-    """Wait until each service is healthy or has failed for good; give those that failed.
+    """Wait until each service is healthy or will not be; give those that are not.
 
     It ends because systemd ends every start: by TimeoutStartSec= and the start
     limit. `report` gets a line for each step, `tick` one a second to show as the
@@ -54,7 +57,7 @@ def wait_until_up(
             seen[service] = step
         pending = [s for s in services if now[s] in (Outcome.WAITING, Outcome.STARTING)]
         if not pending:
-            return [service for service in services if now[service] is Outcome.FAILED]
+            return [service for service in services if now[service] is not Outcome.HEALTHY]
         starting = [s for s in pending if now[s] is Outcome.STARTING] or pending
         tick(f"{_model(starting[0])} starting, {time.monotonic() - begun:.0f} s")
         time.sleep(POLL_S)
@@ -70,6 +73,7 @@ def _line(service: str, now: Outcome, state: UnitState, seconds: float) -> str:
         Outcome.WAITING: "waits for its turn",
         Outcome.STARTING: f"starting{again}",
         Outcome.HEALTHY: f"healthy ({seconds:.0f} s)",
+        Outcome.STOPPED: "stopped",
         Outcome.FAILED: f"failed: {state.result}",
     }
     return f"{_model(service)}: {what[now]}"

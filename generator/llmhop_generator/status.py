@@ -2,6 +2,7 @@
 
 import json
 import pwd
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +13,15 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.inventory import Entry, entries, sources
 from llmhop_generator.layout import ROUTER_UNIT
 from llmhop_generator.process import Account, run
-from llmhop_generator.progress import outcome
+from llmhop_generator.progress import Outcome, outcome
 from llmhop_generator.systemd import UnitState, UserManager, system_states
+
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model. `state` is one of waiting, starting, healthy and failed; `up_s` is in seconds."""
+    """One model. `state` names an `Outcome`, in lower case; `up_s` is in seconds."""
 
     model: str
     state: str
@@ -56,10 +59,11 @@ def _of_user(uid: int, found: Sequence[Entry]) -> Iterator[ModelStatus]:
     images = _running_images(account)
     for entry in found:
         state = states[entry.service]
-        judged = outcome(state).name.lower()
+        judged = outcome(state)
+        in_trouble = judged in (Outcome.STARTING, Outcome.FAILED)
         yield ModelStatus(
             model=entry.name,
-            state=judged,
+            state=judged.name.lower(),
             up_s=_up(state),
             restarts=state.restarts,
             port=entry.port,
@@ -67,7 +71,7 @@ def _of_user(uid: int, found: Sequence[Entry]) -> Iterator[ModelStatus]:
             image_id=images.get(f"vllm-{entry.name}"),
             devices=entry.devices,
             unit=entry.service,
-            last_error=None if judged == "healthy" else _last_line(entry.service),
+            last_error=_last_line(entry.service) if in_trouble else None,
         )
 
 
@@ -90,9 +94,12 @@ def _running_images(account: Account) -> dict[str, str]:
 
 
 def _last_line(service: str) -> str | None:
-    """The last line in the journal that a service's container wrote in this boot."""
-    words = ["journalctl", "-b", "-n", "1", "-o", "cat", f"_SYSTEMD_USER_UNIT={service}"]
-    return run(words, check=False).stdout.strip() or None
+    """The last line that a service wrote to the journal in this boot."""
+    words = ["journalctl", "-b", "-n", "20", "-o", "cat", f"_SYSTEMD_USER_UNIT={service}"]
+    lines = run(words, check=False).stdout.splitlines()
+    # Podman prints the id of each container that it starts and removes.
+    told = [line for line in lines if line.strip() and not _CONTAINER_ID.fullmatch(line)]
+    return told[-1].strip() if told else None
 
 
 def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:

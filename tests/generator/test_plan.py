@@ -60,5 +60,5 @@ def test_a_unit_is_judged_by_its_state_and_its_job() -> None:
     assert outcome(state("active")) is Outcome.HEALTHY
     assert outcome(state("activating")) is Outcome.STARTING
     assert outcome(state("inactive", job=True)) is Outcome.WAITING
-    assert outcome(state("inactive")) is Outcome.FAILED
+    assert outcome(state("inactive")) is Outcome.STOPPED
     assert outcome(state("failed")) is Outcome.FAILED

@@ -64,6 +64,8 @@ with subtest("after a reboot every model comes back by itself, in order"):
 
 with subtest("a model that was stopped by hand comes back with the next switch"):
     machine.succeed("systemctl --user -M vllm@.host stop vllm-c.service")
+    status = json.loads(machine.succeed("llmhop-generator status --json"))
+    assert [model["state"] for model in status["models"]] == ["healthy", "stopped"], status
     machine.succeed("switch-to changes-fewer")
     assert set(ids()) == {"vllm-a", "vllm-c"}
 

@@ -24,6 +24,8 @@ with subtest("the status says how each model is"):
     assert good["port"] == 18002
     assert good["image"] == "localhost/standin:v0.12.0"
     assert len(good["image_id"]) == 12
+    bad = next(model for model in status["models"] if model["model"] == "bad")
+    assert bad["last_error"], bad
     table = machine.succeed("llmhop-generator status").splitlines()
     assert table[0].split()[:3] == ["MODEL", "STATE", "UP"]
     assert len(table) >= 5, table
