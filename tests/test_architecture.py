@@ -60,15 +60,16 @@ ROUTER = Package(
     ROOT / "router/llmhop",
     tuple(
         """
-        __main__ cli server client_protocol body_intake local_response exchange pool upstream
-        rewrite routing response_reader request_reader chunked large_body http_head head_cache
-        fields config_file config_parser config secrets urls limits errors memory notify log
+        __main__ cli server client_protocol body_intake connection_memo local_response exchange
+        pool upstream rewrite routing response_reader request_reader chunked large_body
+        http_head head_cache fields config_file config_parser config secrets urls limits errors
+        memory notify log
         """.split()
     ),
     frozenset(
         """
-        rewrite routing response_reader request_reader chunked large_body http_head head_cache
-        fields config_parser config urls limits errors
+        connection_memo rewrite routing response_reader request_reader chunked large_body
+        http_head head_cache fields config_parser config urls limits errors
         """.split()
     ),
 )
@@ -77,7 +78,17 @@ PACKAGES = {package.name: package for package in (GENERATOR, ROUTER)}
 MODULES = [(p.name, module) for p in PACKAGES.values() for module in p.order]
 PURE = [(p.name, module) for p in PACKAGES.values() for module in sorted(p.pure)]
 
-SYSTEM = {"asyncio", "os", "pathlib", "select", "shutil", "signal", "socket", "subprocess"}
+SYSTEM = {
+    "asyncio",
+    "ctypes",
+    "os",
+    "pathlib",
+    "select",
+    "shutil",
+    "signal",
+    "socket",
+    "subprocess",
+}
 SYSTEM |= {"tempfile", "threading", "time", "uvloop"}
 # Paths as values, and secrets.py's error, are no effects.
 HARMLESS = {("llmhop_generator", "layout"): {"pathlib"}, ("llmhop", "config_parser"): {"secrets"}}

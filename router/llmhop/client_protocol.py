@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from llmhop import limits, rewrite
+from llmhop import limits
 from llmhop.body_intake import BodyIntake
+from llmhop.connection_memo import ConnectionMemo
 from llmhop.errors import ApiError, BadRequestError
 from llmhop.exchange import Exchange
 from llmhop.http_head import RequestHead
@@ -41,19 +42,14 @@ class ClientProtocol(asyncio.Protocol):
     """A client's connection. Implements exchange.Downstream."""
 
     __slots__ = (
-        "_address",
-        "_admitted",
         "_deadline",
         "_exchange",
         "_head",
         "_lingering",
+        "_memo",
         "_paused",
         "_reader",
         "_router",
-        "_sent_head",
-        "_sent_route",
-        "_sent_start",
-        "_table",
         "_write_paused",
         "transport",
         "write",
@@ -65,15 +61,10 @@ class ClientProtocol(asyncio.Protocol):
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._table = router.table
+        self._memo = ConnectionMemo(router.table)
         self._reader = RequestReader()
         self._head: RequestHead | None = None
-        self._admitted: RequestHead | None = None
-        self._sent_head: RequestHead | None = None
-        self._sent_route: Route | None = None
-        self._sent_start = b""
         self._exchange = Exchange()
-        self._address = b""
         self._deadline = math.inf
         self._lingering = False
         self._paused = False
@@ -101,7 +92,8 @@ class ClientProtocol(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.write = self.transport.write
         peer = transport.get_extra_info("peername")
-        self._address = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
+        if isinstance(peer, tuple):
+            self._memo.connected(peer[0].encode())
         self._router.client_came(self)
         self._deadline = self._router.now + limits.CLIENT_IDLE_S
 
@@ -186,7 +178,7 @@ class ClientProtocol(asyncio.Protocol):
             if whole is None:
                 return False
             self._head, body = whole
-            self._admit(self._head, table)
+            self._memo.admit(self._head, table)
         except ApiError as error:
             self._refuse(error)
             return True
@@ -233,29 +225,20 @@ class ClientProtocol(asyncio.Protocol):
         Raises ApiError where the body would still come.
         """
         try:
-            self._admit(head, self._router.table)
+            self._memo.admit(head, self._router.table)
         except ApiError as error:
             if self._reader.has_body:
                 raise
             self._answer_error(error)
             return False
-        self._reader.start_body(head, self._table.max_body_bytes)
+        self._reader.start_body(head, self._memo.table.max_body_bytes)
         if head.expect_continue and self._reader.awaits_body:
             self.write(CONTINUE)
         return True
 
-    def _admit(self, head: RequestHead, table: Table) -> None:
-        """Take `table` for this request, if that lets it pass. Raises ApiError (401)."""
-        # What passed a table on this connection passes it again; heads that repeat are one object.
-        if head is not self._admitted or table is not self._table:
-            self._table = table
-            self._admitted = None
-            table.authorize(head)
-            self._admitted = head
-
     def _dispatch(self, head: RequestHead, body: Body) -> None:
         try:
-            decision = self._table.decide(head, body)
+            decision = self._memo.table.decide(head, body)
         except ApiError as error:
             self._answer_error(error)
             return
@@ -268,13 +251,7 @@ class ClientProtocol(asyncio.Protocol):
         self._finish(close)
 
     def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
-        # Routes belong to a table, so the same head to the same route begins the same way.
-        if head is not self._sent_head or route is not self._sent_route:
-            self._sent_head, self._sent_route = head, route
-            self._sent_start = rewrite.request_start(
-                head, route, self._address, self._table.has_auth
-            )
-        start = rewrite.request_head(self._sent_start, head.framed, len(body), route)
+        start = self._memo.request_head(head, route, len(body))
         pool = self._router.pools.get(route.url.origin)
         self._exchange.start(self, head, pool, route.model, (start, body))
 

@@ -6,8 +6,6 @@ The shape of an error body is that of the OpenAI API:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 INVALID_REQUEST = "invalid_request_error"
@@ -94,8 +92,7 @@ class BackendError(Exception):
     """A backend broke off or broke the rules of HTTP. The message is for the log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong with a config: where, what, and what to do about it."""
 
     where: str

@@ -8,9 +8,9 @@ ends is decided here and in `chunked`, once, for both directions (RFC 9112 secti
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import httptools
+import msgspec
 
 from llmhop.errors import BackendError, BadRequestError
 from llmhop.fields import (
@@ -30,8 +30,7 @@ _ABSOLUTE = re.compile(rb"https?://[^/?#@]+(?P<rest>[/?].*)?", re.IGNORECASE | r
 _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct, frozen=True):
     """A request's head, all but the value of its Content-Length (see head_cache).
 
     `target` is in origin form; `path` is `target` without its query. `bearer` is the token that
@@ -56,8 +55,7 @@ class RequestHead:
     authorization: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(msgspec.Struct, frozen=True):
     """A response's head, all but the value of its Content-Length.
 
     Where it is not `framed`, by a length or as chunks, the end of the connection ends the body.

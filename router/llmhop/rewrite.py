@@ -17,7 +17,7 @@ _OWN = _HOST_LESS + b"X-Forwarded-Host: %b\r\n"
 def request_start(
     head: RequestHead, route: Route, client_address: bytes, strip_auth: bool
 ) -> bytes:
-    """Return the head that the backend gets, up to the Content-Length.
+    """Return the head that the backend gets, up to Content-Length and `route.header_lines`.
 
     What a client claims about where it comes from (X-Forwarded-*, Forwarded, X-Real-IP) is
     replaced by what is known; what the config sets for the route replaces all else.
@@ -47,13 +47,6 @@ def request_start(
             kept,
         )
     )
-
-
-def request_head(start: bytes, framed: bool, body_bytes: int, route: Route) -> bytes:
-    """Return the whole head for a body of `body_bytes`: what `request_start` gave, and the end."""
-    if framed:
-        return b"%bContent-Length: %d\r\n%b" % (start, body_bytes, route.header_lines)
-    return start + route.header_lines
 
 
 def response_head(head: ResponseHead, length: int | None, decoded: bool, close: bool) -> bytes:

@@ -6,7 +6,6 @@ All of it is pure: a table made from the config, a head and a body in, a decisio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hmac import compare_digest
 from urllib.parse import unquote
 
@@ -42,8 +41,7 @@ _BODY = msgspec.json.Decoder(_Body)
 _OBJECT = msgspec.json.Decoder(_AnyObject)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A model's backend, prepared for writing request heads. Holds secrets: no repr of those."""
 
     model: str
@@ -57,8 +55,7 @@ class Route:
         return f"Route({self.model!r}, {self.url.origin})"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A response of llmhop's own, always 200 and JSON."""
 
     body: bytes

@@ -1,0 +1,48 @@
+"""What one client's connection showed before, so that its repeats need not be looked at again.
+
+A client sends much the same head with every request of a connection, and heads that repeat are
+one object (see head_cache). So what was decided about a head is known again by its identity.
+"""
+
+from __future__ import annotations
+
+from llmhop import rewrite
+from llmhop.http_head import RequestHead
+from llmhop.routing import Route, Table
+
+
+class ConnectionMemo:
+    """Remembers the last head that was let in, and the last one that was sent on."""
+
+    __slots__ = ("_address", "_admitted", "_route", "_sent", "_start", "table")
+
+    def __init__(self, table: Table) -> None:
+        """`table` is the one in force now; `admit` takes a newer one."""
+        self.table = table
+        self._address = b"unknown"
+        self._admitted: RequestHead | None = None
+        self._sent: RequestHead | None = None
+        self._route: Route | None = None
+        self._start = b""
+
+    def connected(self, address: bytes) -> None:
+        """Take note of the client's address, which its requests are sent on with."""
+        self._address = address
+
+    def admit(self, head: RequestHead, table: Table) -> None:
+        """Take `table` for a request, if that lets it pass. Raises ApiError (401)."""
+        if head is not self._admitted or table is not self.table:
+            self.table = table
+            self._admitted = None
+            table.authorize(head)
+            self._admitted = head
+
+    def request_head(self, head: RequestHead, route: Route, body_bytes: int) -> bytes:
+        """Return the head that the backend gets; `route` is one of `table`."""
+        # A table never shares its routes with another: the same route is the same config.
+        if head is not self._sent or route is not self._route:
+            self._sent, self._route = head, route
+            self._start = rewrite.request_start(head, route, self._address, self.table.has_auth)
+        if head.framed:
+            return b"%bContent-Length: %d\r\n%b" % (self._start, body_bytes, route.header_lines)
+        return self._start + route.header_lines
