@@ -1,0 +1,52 @@
+"""Draws medians as an SVG bar chart, relative to the first candidate. Needs nothing but Python."""
+
+from __future__ import annotations
+
+from html import escape
+
+# Key, title, and whether less is better; the bars always say how good.
+PANELS = (
+    ("small", "requests/s, 1 KB", False),
+    ("large", "requests/s, 256 KB", False),
+    ("event_cpu", "events per CPU second, 100 streams", True),
+)
+_COLOURS = ("#7a869a", "#b08d57", "#8c6bb1", "#1f77b4", "#2a9d8f")
+_LABEL, _BAR, _ROW, _PANEL_GAP = 190, 420, 22, 34
+
+
+def _panel(medians: dict[str, dict[str, float]], key: str, less: bool, top: int) -> list[str]:
+    reference = next(iter(medians.values()))[key]
+    ratios = {
+        name: reference / found[key] if less else found[key] / reference
+        for name, found in medians.items()
+    }
+    largest = max(ratios.values())
+    parts = []
+    for row, (name, ratio) in enumerate(ratios.items()):
+        y, width = top + row * _ROW, _BAR * ratio / largest
+        colour = _COLOURS[row % len(_COLOURS)]
+        parts += [
+            f'<text x="{_LABEL - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
+            f'<rect x="{_LABEL}" y="{y + 2}" width="{width:.1f}" height="16" fill="{colour}"/>',
+            f'<text x="{_LABEL + width + 6:.1f}" y="{y + 14}">{ratio:.2f}</text>',
+        ]
+    return parts
+
+
+def draw(medians: dict[str, dict[str, float]]) -> str:
+    """Return the chart for medians by candidate and key; the first candidate is 1."""
+    parts, top = [], 10
+    for key, title, less in PANELS:
+        parts.append(f'<text x="{_LABEL}" y="{top + 14}" font-weight="bold">{title}</text>')
+        parts += _panel(medians, key, less, top + _ROW)
+        top += _ROW * (len(medians) + 1) + _PANEL_GAP - _ROW
+    size = f'width="{_LABEL + _BAR + 60}" height="{top}"'
+    style = 'font-family="sans-serif" font-size="13" fill="#222"'
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>',
+            '<rect width="100%" height="100%" fill="#fff"/>',
+            *parts,
+            "</svg>\n",
+        ]
+    )
