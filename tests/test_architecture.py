@@ -60,16 +60,18 @@ ROUTER = Package(
     ROOT / "router/llmhop",
     tuple(
         """
-        __main__ cli server client_protocol body_intake connection_memo local_response exchange
-        pool upstream rewrite routing response_reader request_reader chunked large_body
-        http_head head_cache fields config_file config_parser config secrets urls limits errors
+        __main__ cli service server listeners client_protocol body_intake connection_memo
+        local_response exchange pool upstream rewrite routing naming response_reader
+        request_reader chunked large_body http_head head_cache fields config_file config_parser
+        model_parser config_check config_schema config tls secrets urls listen limits errors
         memory notify log
         """.split()
     ),
     frozenset(
         """
-        connection_memo rewrite routing response_reader request_reader chunked large_body
-        http_head head_cache fields config_parser config urls limits errors
+        connection_memo rewrite routing naming response_reader request_reader chunked large_body
+        http_head head_cache fields config_parser model_parser config_check config_schema config
+        urls listen limits errors
         """.split()
     ),
 )
@@ -91,7 +93,7 @@ SYSTEM = {
 }
 SYSTEM |= {"tempfile", "threading", "time", "uvloop"}
 # Paths as values, and secrets.py's error, are no effects.
-HARMLESS = {("llmhop_generator", "layout"): {"pathlib"}, ("llmhop", "config_parser"): {"secrets"}}
+HARMLESS = {("llmhop_generator", "layout"): {"pathlib"}, ("llmhop", "config_check"): {"secrets"}}
 
 
 def imports(tree: ast.Module) -> Iterator[str]:

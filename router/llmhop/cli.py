@@ -36,10 +36,11 @@ def main(path: Path, check: bool) -> None:
         if check:
             count = len(config.models)
             plural = "" if count == 1 else "s"
-            click.echo(f"ok: {count} model{plural}, listening on {config.listen}")
+            addresses = ", ".join(map(str, config.listen))
+            click.echo(f"ok: {count} model{plural}, listening on {addresses}")
             return
         # Imported late: a check needs no event loop.
-        from llmhop.server import run
+        from llmhop.service import run
 
         run(path, config)
     except ConfigError as error:

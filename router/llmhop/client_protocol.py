@@ -18,6 +18,7 @@ from llmhop.errors import ApiError, BadRequestError
 from llmhop.exchange import Exchange
 from llmhop.http_head import RequestHead
 from llmhop.local_response import CONTINUE, render, render_error
+from llmhop.naming import rename
 from llmhop.pool import Pools
 from llmhop.request_reader import Body, RequestReader, read_whole
 from llmhop.routing import Route, Table
@@ -48,6 +49,7 @@ class ClientProtocol(asyncio.Protocol):
         "_lingering",
         "_memo",
         "_paused",
+        "_proto",
         "_reader",
         "_router",
         "_write_paused",
@@ -92,8 +94,9 @@ class ClientProtocol(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.write = self.transport.write
         peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self._memo.connected(peer[0].encode())
+        secure = transport.get_extra_info("sslcontext") is not None
+        address = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
+        self._memo.connected(address, b"https" if secure else b"http")
         self._router.client_came(self)
         self._deadline = self._router.now + limits.CLIENT_IDLE_S
 
@@ -251,6 +254,8 @@ class ClientProtocol(asyncio.Protocol):
         self._finish(close)
 
     def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
+        if route.renames:
+            body = rename(body, route.model)
         start = self._memo.request_head(head, route, len(body))
         pool = self._router.pools.get(route.url.origin)
         self._exchange.start(self, head, pool, route.model, (start, body))
@@ -287,4 +292,5 @@ class ClientProtocol(asyncio.Protocol):
             self.transport.set_protocol(self)  # from its intake, which would keep what comes
         self._deadline = self._router.now + limits.LINGER_S
         self.transport.resume_reading()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # not over TLS
+            self.transport.write_eof()

@@ -11,6 +11,7 @@ from llmhop.config import Config
 from llmhop.config_parser import parse
 from llmhop.errors import ConfigError, Problem
 from llmhop.secrets import expand
+from llmhop.tls import server_context
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -19,7 +20,11 @@ def load(path: Path) -> Config:
     """Read, check and resolve the config at `path`. Raises ConfigError."""
     where = ascii(str(path))[1:-1]
     data = _json(where, _read(where, path))
-    return parse(data, lambda text: expand(text, os.environ))
+    return parse(
+        data,
+        lambda text: expand(text, os.environ),
+        lambda certificate, key: server_context(certificate, key, os.environ),
+    )
 
 
 def _error(where: str, what: str, todo: str) -> ConfigError:

@@ -14,20 +14,20 @@ from llmhop.routing import Route, Table
 class ConnectionMemo:
     """Remembers the last head that was let in, and the last one that was sent on."""
 
-    __slots__ = ("_address", "_admitted", "_route", "_sent", "_start", "table")
+    __slots__ = ("_admitted", "_client", "_route", "_sent", "_start", "table")
 
     def __init__(self, table: Table) -> None:
         """`table` is the one in force now; `admit` takes a newer one."""
         self.table = table
-        self._address = b"unknown"
+        self._client = (b"unknown", b"http")
         self._admitted: RequestHead | None = None
         self._sent: RequestHead | None = None
         self._route: Route | None = None
         self._start = b""
 
-    def connected(self, address: bytes) -> None:
-        """Take note of the client's address, which its requests are sent on with."""
-        self._address = address
+    def connected(self, address: bytes, scheme: bytes) -> None:
+        """Take note of the client's address and scheme, which its requests are sent on with."""
+        self._client = (address, scheme)
 
     def admit(self, head: RequestHead, table: Table) -> None:
         """Take `table` for a request, if that lets it pass. Raises ApiError (401)."""
@@ -42,7 +42,7 @@ class ConnectionMemo:
         # A table never shares its routes with another: the same route is the same config.
         if head is not self._sent or route is not self._route:
             self._sent, self._route = head, route
-            self._start = rewrite.request_start(head, route, self._address, self.table.has_auth)
+            self._start = rewrite.request_start(head, route, self._client, self.table.has_auth)
         if head.framed:
             return b"%bContent-Length: %d\r\n%b" % (self._start, body_bytes, route.header_lines)
         return self._start + route.header_lines

@@ -69,13 +69,27 @@ def unauthorized() -> ApiError:
 
 def model_not_found(model: str) -> ApiError:
     """404, for a model that is not in the config."""
-    shown = model if len(model) <= 200 else model[:200] + "…"
     return ApiError(
         404,
-        f"The model '{shown}' does not exist. GET /v1/models lists those that do.",
+        f"The model '{_shortened(model)}' does not exist. GET /v1/models lists those that do.",
         param="model",
         code="model_not_found",
     )
+
+
+def conflicting_models(first: str, second: str) -> ApiError:
+    """400, for a request that names two models."""
+    return ApiError(
+        400,
+        f"The request names two models, '{_shortened(first)}' and '{_shortened(second)}'. "
+        "Name one in path, query and body.",
+        param="model",
+        code="conflicting_models",
+    )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 200 else name[:200] + "…"
 
 
 def backend_unavailable(model: str) -> ApiError:

@@ -39,3 +39,6 @@ CLOSE_S: Final = 60.0
 
 DRAIN_S: Final = 30.0
 """How long SIGTERM waits for the requests in flight."""
+
+MAX_SECONDS: Final = 86400
+"""Longest time that a config may ask for: a day."""

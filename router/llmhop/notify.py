@@ -1,4 +1,4 @@
-"""Tells systemd what state the service is in (sd_notify(3)), without libsystemd."""
+"""Tells systemd, or the supervisor of several processes, how the service is (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -7,24 +7,55 @@ import socket
 import time
 
 
-def notify(*lines: str) -> None:
-    """Send an sd_notify message, e.g. "READY=1". Does nothing outside systemd.
+class Notifier:
+    """Sends messages such as "READY=1", without libsystemd."""
 
-    A message that can't be delivered is dropped, as sd_notify does.
-    """
+    def __init__(self, channel: socket.socket | None = None) -> None:
+        """`channel` is the way to a supervisor; without it messages go to $NOTIFY_SOCKET."""
+        self._channel = channel
+
+    def notify(self, *lines: str) -> None:
+        """Send a message. Outside systemd, nothing happens.
+
+        A message that can't be delivered is dropped, as sd_notify does.
+        """
+        data = "\n".join(lines).encode()
+        try:
+            if self._channel is not None:
+                self._channel.send(data)
+            else:
+                _send_to_systemd(data)
+        except OSError:
+            return
+
+    def ready(self, status: str) -> None:
+        """Tell that the service serves, also after a reload."""
+        self.notify("READY=1", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """Announce a reload; `ready` must follow. Type=notify-reload wants the time with it."""
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self.notify("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+
+    def stopping(self, status: str) -> None:
+        """Tell that the service is on its way out."""
+        self.notify("STOPPING=1", f"STATUS={status}")
+
+
+def watchdog_interval() -> float | None:
+    """How often systemd wants to hear WATCHDOG=1, in seconds, or None (sd_watchdog_enabled(3))."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    meant_for = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not microseconds.isdecimal() or int(microseconds) == 0 or meant_for != str(os.getpid()):
+        return None
+    return int(microseconds) / 1_000_000
+
+
+def _send_to_systemd(data: bytes) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
     if address.startswith("@"):  # the abstract namespace
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        try:
-            channel.sendto("\n".join(lines).encode(), address)
-        except OSError:
-            return
-
-
-def notify_reloading() -> None:
-    """Announce a reload; READY=1 must follow. Type=notify-reload wants the time with it."""
-    microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    notify("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+        channel.sendto(data, address)

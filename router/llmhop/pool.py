@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Iterable
 from functools import cache
 
-from llmhop import limits
 from llmhop.upstream import UpstreamConnection
 from llmhop.urls import Origin
 
@@ -37,7 +36,7 @@ class Pool:
 
     def acquire(self) -> UpstreamConnection | None:
         """Return an idle connection that is still open, or None."""
-        oldest = self._loop.time() - limits.UPSTREAM_IDLE_S
+        oldest = self._loop.time() - self.origin.idle_timeout
         while self._idle:
             connection, since = self._idle.popitem()
             if since >= oldest and connection.is_fresh():
@@ -47,19 +46,19 @@ class Pool:
 
     async def connect(self) -> UpstreamConnection:
         """Open a new connection. Raises OSError, which TimeoutError is."""
-        tls = self.origin.tls
-        async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
-            _, connection = await self._loop.create_connection(
-                lambda: UpstreamConnection(self._keep, self._forget),
-                self.origin.host,
-                self.origin.port,
-                ssl=tls_context() if tls else None,
-            )
+        origin = self.origin
+        async with asyncio.timeout(origin.connect_timeout):
+            if origin.socket is not None:
+                _, connection = await self._loop.create_unix_connection(self._new, origin.socket)
+            else:
+                _, connection = await self._loop.create_connection(
+                    self._new, origin.host, origin.port, ssl=tls_context() if origin.tls else None
+                )
         return connection
 
     def close_idle(self, now: float) -> None:
         """Close the connections that were idle for too long at `now` (loop time)."""
-        oldest = now - limits.UPSTREAM_IDLE_S
+        oldest = now - self.origin.idle_timeout
         for connection, since in list(self._idle.items()):
             if since >= oldest:
                 break
@@ -72,6 +71,9 @@ class Pool:
         while self._idle:
             connection, _ = self._idle.popitem()
             connection.abort()
+
+    def _new(self) -> UpstreamConnection:
+        return UpstreamConnection(self._keep, self._forget)
 
     def _keep(self, connection: UpstreamConnection) -> None:
         if self._retired:

@@ -10,14 +10,16 @@ from llmhop.fields import REQUEST_DROPPED, kept_lines
 from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.routing import Route
 
-_HOST_LESS = b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n"
+_HOST_LESS = b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
 _OWN = _HOST_LESS + b"X-Forwarded-Host: %b\r\n"
 
 
 def request_start(
-    head: RequestHead, route: Route, client_address: bytes, strip_auth: bool
+    head: RequestHead, route: Route, client: tuple[bytes, bytes], strip_auth: bool
 ) -> bytes:
     """Return the head that the backend gets, up to Content-Length and `route.header_lines`.
+
+    `client` is the client's address and the scheme that it uses.
 
     What a client claims about where it comes from (X-Forwarded-*, Forwarded, X-Real-IP) is
     replaced by what is known; what the config sets for the route replaces all else.
@@ -30,9 +32,9 @@ def request_start(
         if not overridden.isdisjoint(head.names):
             kept = kept_lines(head.fields, REQUEST_DROPPED | head.nominated | overridden)
     if head.host:
-        own = _OWN % (route.host, client_address, head.host)
+        own = _OWN % (route.host, *client, head.host)
     else:
-        own = _HOST_LESS % (route.host, client_address)
+        own = _HOST_LESS % (route.host, *client)
     if route.overrides_own:
         lines = own.splitlines(keepends=True)
         own = b"".join([x for x in lines if x.partition(b":")[0].lower() not in overridden])
@@ -40,7 +42,7 @@ def request_start(
         (
             head.method,
             b" ",
-            route.url.target(head.target),
+            route.url.target(route.target or head.target),
             b" HTTP/1.1\r\n",
             own,
             authorization,

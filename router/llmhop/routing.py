@@ -11,9 +11,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-from llmhop.config import Config
-from llmhop.errors import ApiError, model_not_found, unauthorized
+from llmhop.config import Config, ModelConfig
+from llmhop.errors import ApiError, conflicting_models, model_not_found, unauthorized
 from llmhop.http_head import RequestHead
+from llmhop.naming import ROUTE_PREFIX, read_target
 from llmhop.request_reader import Body
 from llmhop.urls import BackendUrl
 
@@ -42,7 +43,11 @@ _OBJECT = msgspec.json.Decoder(_AnyObject)
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A model's backend, prepared for writing request heads. Holds secrets: no repr of those."""
+    """A model's backend, prepared for writing request heads. Holds secrets: no repr of those.
+
+    `target` is what is asked for in place of the request's target, where the two differ.
+    `renames` says that the body may name the model by an alias, which the backend doesn't know.
+    """
 
     model: str
     url: BackendUrl
@@ -50,6 +55,8 @@ class Route(msgspec.Struct, frozen=True):
     overridden: frozenset[bytes]
     overrides_own: bool
     header_lines: bytes
+    target: bytes | None = None
+    renames: bool = False
 
     def __repr__(self) -> str:
         return f"Route({self.model!r}, {self.url.origin})"
@@ -67,14 +74,13 @@ class Table:
     def __init__(self, config: Config, created: int) -> None:
         """`created` is the Unix time that /v1/models gives for every model."""
         self.max_body_bytes = config.max_body_bytes
-        self.routes: Mapping[str, Route] = {
-            name: _route(name, model.url, model.headers) for name, model in config.models.items()
-        }
+        self.routes: Mapping[str, Route] = _routes(config.models)
         self._tokens = [token.encode() for token in config.auth_tokens]
         self.has_auth = bool(self._tokens)
         entries = {name: _model_entry(name, created) for name in config.models}
+        listed = [entries[name] for name, model in config.models.items() if not model.unlisted]
         self._models = {name: msgspec.json.encode(entry) for name, entry in entries.items()}
-        self._list = msgspec.json.encode({"object": "list", "data": list(entries.values())})
+        self._list = msgspec.json.encode({"object": "list", "data": listed})
 
     def authorize(self, head: RequestHead) -> None:
         """Raise ApiError (401) unless the request may pass."""
@@ -92,7 +98,11 @@ class Table:
             raise unauthorized()
 
     def decide(self, head: RequestHead, body: Body) -> Answer | Route:
-        """Return what becomes of an authorized request. Raises ApiError (400, 404)."""
+        """Return what becomes of an authorized request. Raises ApiError (400, 404).
+
+        A model in the path wins over one in the query, and that over one in the body; two that
+        differ are an error, so that no two readers of a request take it for different models.
+        """
         if head.method in _READING:
             if _is_health(head):
                 return Answer(_HEALTHY)
@@ -100,6 +110,10 @@ class Table:
                 return Answer(self._list)
             if head.path.startswith(_MODELS_PATH + b"/"):
                 return self._describe(head.path[len(_MODELS_PATH) + 1 :])
+        if len(head.target) != len(head.path) or head.path.startswith(ROUTE_PREFIX):
+            named = self._by_target(head.target, body)
+            if named is not None:
+                return named
         try:
             model = _BODY.decode(body).model
         except (msgspec.DecodeError, RecursionError) as error:
@@ -109,13 +123,32 @@ class Table:
             raise model_not_found(model)
         return route
 
+    def _by_target(self, target: bytes, body: Body) -> Route | None:
+        """Return the route that path or query name, or None where they name none."""
+        named = read_target(target)
+        if not named.names:
+            return None
+        first, *others = named.names
+        route = self.routes.get(first)
+        in_body = _model_if_any(body)
+        for name in (*others, first if in_body is None else in_body):
+            other = self.routes.get(name)
+            if name != first and (route is None or other is None or other.model != route.model):
+                raise conflicting_models(first, name)
+        if route is None:
+            raise model_not_found(first)
+        renames = in_body is not None and in_body != route.model
+        return msgspec.structs.replace(
+            route, target=named.named_in_query(route.model), renames=renames
+        )
+
     def _describe(self, quoted: bytes) -> Answer:
         # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
         name = unquote(quoted.decode("latin-1"), errors="replace")
-        body = self._models.get(name)
-        if body is None:
+        route = self.routes.get(name)
+        if route is None:
             raise model_not_found(name)
-        return Answer(body)
+        return Answer(self._models[route.model])
 
 
 def _explain(body: Body, error: Exception) -> ApiError:
@@ -131,10 +164,21 @@ def _explain(body: Body, error: Exception) -> ApiError:
     return ApiError(400, "The request body needs a 'model', which must be a string.", param="model")
 
 
+def _model_if_any(body: Body) -> str | None:
+    """The `model` of a body, or None where it is not JSON or names none."""
+    try:
+        return _BODY.decode(body).model
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 def _not_json(body: Body, error: Exception) -> ApiError:
     if not body:
         return ApiError(
-            400, "The request has no body; it must be JSON with a 'model'.", param="model"
+            400,
+            "The request names no model: send a JSON body with a 'model', add ?model=NAME, or "
+            "put /route/NAME before the path.",
+            param="model",
         )
     reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
     return ApiError(400, f"The request body is not JSON that can be read: {reason}.")
@@ -142,6 +186,16 @@ def _not_json(body: Body, error: Exception) -> ApiError:
 
 def _is_health(head: RequestHead) -> bool:
     return head.path == _HEALTH_PATH and head.method in _READING
+
+
+def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:
+    routes = {name: _route(name, model.url, model.headers) for name, model in models.items()}
+    aliases = {alias: name for name, model in models.items() for alias in model.aliases}
+    renaming = {
+        alias: msgspec.structs.replace(routes[name], renames=True)
+        for alias, name in aliases.items()
+    }
+    return {**renaming, **routes}
 
 
 def _route(name: str, url: BackendUrl, headers: tuple[tuple[str, str], ...]) -> Route:

@@ -1,4 +1,4 @@
-"""The life of the router: bind, serve, reload on SIGHUP, drain on SIGTERM.
+"""Accepts clients and gives them the routes: start, reload, drain.
 
 Nothing here knows HTTP; a reload replaces the table of routes as a whole, so that every request
 sees one config from its head to its end.
@@ -7,26 +7,25 @@ sees one config from its head to its end.
 from __future__ import annotations
 
 import asyncio
-import gc
-import resource
-import signal
+import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import uvloop
-
-from llmhop import __version__, limits
+from llmhop import limits
 from llmhop.client_protocol import ClientProtocol
 from llmhop.config import Config
-from llmhop.config_file import load
-from llmhop.errors import ConfigError, Problem
+from llmhop.listeners import Listeners, is_unix, open_listeners
 from llmhop.log import log
-from llmhop.memory import keep_freed_memory
-from llmhop.notify import notify, notify_reloading
 from llmhop.pool import Pools
 from llmhop.routing import Table
 
-_BACKLOG = 4096
+if TYPE_CHECKING:
+    import ssl
+
+BACKLOG = 4096
+
+# From Python 3.13 on, a loop removes the files of unix sockets, of systemd's as well.
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
 class Server:
@@ -34,8 +33,10 @@ class Server:
 
     def __init__(self, config: Config) -> None:
         self._loop = asyncio.get_running_loop()
-        self._config = config
-        self._server: asyncio.Server | None = None
+        self.config = config
+        self._tls = config.tls
+        self._listeners = Listeners([])
+        self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self.table = Table(config, int(time.time()))
         self.pools = Pools(self._loop)
@@ -48,36 +49,46 @@ class Server:
 
     @property
     def addresses(self) -> list[str]:
-        """What is bound, as URLs."""
-        urls = []
-        for listener in self._server.sockets if self._server else ():
-            host, port = listener.getsockname()[:2]
-            urls.append(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-        return urls
+        """What is listened on, as URLs."""
+        scheme = "http" if self._tls is None else "https"
+        urls = self._listeners.urls
+        return [url if url.startswith("unix:") else f"{scheme}://{url}" for url in urls]
 
-    async def start(self) -> None:
-        """Bind and accept. Raises ConfigError where the address can't be bound."""
-        listen = self._config.listen
-        try:
-            self._server = await self._loop.create_server(
-                lambda: ClientProtocol(self), listen.host, listen.port, backlog=_BACKLOG
-            )
-        except OSError as error:
-            problem = Problem(
-                "listen",
-                f"can't bind {listen} ({error.strerror or error})",
-                "choose another address, or stop what uses it",
-            )
-            raise ConfigError([problem]) from None
+    async def start(self, listeners: Listeners | None = None) -> None:
+        """Accept on `listeners`, or on what the config names.
+
+        Raises ConfigError where an address can't be bound.
+        """
+        config = self.config
+        self._listeners = listeners or open_listeners(config.listen, config.socket_mode)
+        for sock in self._listeners.sockets:
+            if is_unix(sock):
+                server = await self._loop.create_unix_server(
+                    self._new_client, sock=sock, backlog=BACKLOG, **_KEEP_FILE
+                )
+            else:
+                server = await self._loop.create_server(
+                    self._new_client,
+                    sock=sock,
+                    backlog=BACKLOG,
+                    ssl=self._listener_tls(),
+                    ssl_handshake_timeout=limits.CLIENT_HEAD_S if self._tls else None,
+                )
+            self._servers.append(server)
         self._sweep()
 
     def reload(self, config: Config) -> None:
         """Serve new requests by `config`; those in flight end as they began."""
         self.table = Table(config, int(time.time()))
         self.pools.serve(model.url.origin for model in config.models.values())
-        if config.listen != self._config.listen:
-            log(f"listen changed to {config.listen}: this takes effect after a restart")
-        self._config = config
+        if config.listen != self.config.listen:
+            shown = ", ".join(map(str, config.listen))
+            log(f"listen changed to {shown}: this takes effect after a restart")
+        if (config.tls is None) != (self._tls is None):
+            log("tls was turned on or off: this takes effect after a restart")
+        elif config.tls is not None:
+            self._tls = config.tls
+        self.config = config
 
     def client_came(self, client: ClientProtocol) -> None:
         """Count a client's connection in."""
@@ -93,8 +104,9 @@ class Server:
     async def drain(self, seconds: float) -> None:
         """Stop accepting, wait up to `seconds` for requests in flight, then close all."""
         self.draining = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
+        self._listeners.close()
         for client in list(self.clients):
             client.drain()
         try:
@@ -113,6 +125,23 @@ class Server:
             client.transport.abort()
         self.pools.serve([])
 
+    def _new_client(self) -> ClientProtocol:
+        return ClientProtocol(self)
+
+    def _listener_tls(self) -> ssl.SSLContext | None:
+        """Return the context of the listeners, which hands on to the current certificate.
+
+        A listener keeps its context for good; OpenSSL lets each handshake change to another.
+        """
+        if self._tls is None:
+            return None
+
+        def choose(connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
+            connection.context = self._tls
+
+        self._tls.sni_callback = choose
+        return self._tls
+
     def _sweep(self) -> None:
         # One timer for all connections: setting a deadline costs an assignment, no heap.
         self.now = self._loop.time()
@@ -120,46 +149,3 @@ class Server:
             client.check_deadline(self.now)
         self.pools.close_idle(self.now)
         self._sweeper = self._loop.call_later(limits.SWEEP_S, self._sweep)
-
-
-def run(path: Path, config: Config) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError where the address can't be bound."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    keep_freed_memory()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(path, config))
-
-
-async def _serve(path: Path, config: Config) -> None:
-    loop = asyncio.get_running_loop()
-    server = Server(config)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, server, path)
-    await server.start()
-    gc.collect()
-    gc.freeze()
-    log(f"{__version__} serves {_count(config)} on {', '.join(server.addresses)}")
-    notify("READY=1")
-    await stop.wait()
-    notify("STOPPING=1")
-    log(f"stopping, {len(server.clients)} connections open")
-    await server.drain(limits.DRAIN_S)
-
-
-def _reload(server: Server, path: Path) -> None:
-    notify_reloading()
-    try:
-        config = load(path)
-    except ConfigError as error:
-        log(f"reload refused, the old config stays:\n{error}")
-    else:
-        server.reload(config)
-        log(f"reloaded, serves {_count(config)}")
-    notify("READY=1")
-
-
-def _count(config: Config) -> str:
-    return f"{len(config.models)} model{'' if len(config.models) == 1 else 's'}"

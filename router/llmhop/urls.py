@@ -1,4 +1,4 @@
-"""The two kinds of addresses in a config: what to listen on, and where a backend is."""
+"""Where a backend is: a URL with http, https or unix in front."""
 
 from __future__ import annotations
 
@@ -6,37 +6,30 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8080
+from llmhop.limits import CONNECT_TIMEOUT_S, UPSTREAM_IDLE_S
+from llmhop.listen import check_host, check_socket_path
 
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?"
-)
-_PORT = re.compile(r"[0-9]{1,5}")
 _PRINTABLE = re.compile(r"[!-~]*")
-
-
-class Listen(NamedTuple):
-    """What to bind. `host` None means every interface, over IPv4 and IPv6."""
-
-    host: str | None
-    port: int
-
-    def __str__(self) -> str:
-        if self.host is None:
-            return f"*:{self.port}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+_UNIX = "unix:"
 
 
 class Origin(NamedTuple):
-    """What a connection to a backend needs; two models may share one."""
+    """What the connections to a backend need; models that agree in all of it share them.
+
+    `socket` is the path of a unix socket, in place of host and port. Times are in seconds:
+    `connect_timeout` for making a connection, `idle_timeout` for how long one is kept unused.
+    """
 
     tls: bool
     host: str
     port: int
+    socket: str | None = None
+    connect_timeout: float = CONNECT_TIMEOUT_S
+    idle_timeout: float = UPSTREAM_IDLE_S
 
     def __str__(self) -> str:
+        if self.socket is not None:
+            return _UNIX + self.socket
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
@@ -65,58 +58,24 @@ class BackendUrl(NamedTuple):
         return path + b"?" + self.query.encode() + (b"&" + query if query else b"")
 
 
-def parse_listen(text: str) -> Listen:
-    """Parse "host:port", ":port" or "[::1]:port". Raises ValueError saying what is wrong."""
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueError("has no port")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        if ":" not in host:
-            raise ValueError("has brackets around something that is not an IPv6 address")
-    elif ":" in host:
-        raise ValueError("has an IPv6 address without brackets")
-    return Listen(check_host(host) if host else None, check_port(port))
-
-
-def check_port(text: str) -> int:
-    """Parse a port to listen on; 0 lets the kernel choose. Raises ValueError."""
-    if not _PORT.fullmatch(text) or int(text) > 65535:
-        raise ValueError("has a port that is not a number from 0 to 65535")
-    return int(text)
-
-
-def check_host(host: str) -> str:
-    """Return `host` if it is a host name or an IP address. Raises ValueError."""
-    if ":" in host:
-        import ipaddress  # slow to import and rarely needed
-
-        try:
-            return str(ipaddress.IPv6Address(host))
-        except ValueError:
-            raise ValueError("has a host that is not an IPv6 address") from None
-    if not _HOST_NAME.fullmatch(host):
-        raise ValueError("has a host that is neither a host name nor an IP address")
-    return host
-
-
 def parse_backend_url(text: str) -> BackendUrl:
     """Parse a backend's URL. Raises ValueError saying what is wrong, without quoting it."""
     if not _PRINTABLE.fullmatch(text):
         raise ValueError("has a space, a control character or one that is not ASCII")
+    if text.startswith(_UNIX):
+        return _parse_unix(text.removeprefix(_UNIX))
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         raise ValueError("has a host or port that is not valid") from None
     if parts.scheme not in ("http", "https"):
-        raise ValueError("does not start with http:// or https://")
+        raise ValueError("does not start with http://, https:// or unix:/")
     if "@" in parts.netloc:
         raise ValueError("holds a user name or password, which are not sent")
     if not parts.hostname:
         raise ValueError("has no host")
-    if "#" in text:
-        raise ValueError("has a fragment ('#…'), which is not sent")
+    _refuse_fragment(text)
     if port == 0:
         raise ValueError("has port 0")
     tls = parts.scheme == "https"
@@ -124,3 +83,17 @@ def parse_backend_url(text: str) -> BackendUrl:
     if port is None:
         port = 443 if tls else 80
     return BackendUrl(Origin(tls, host, port), parts.netloc, parts.path, parts.query)
+
+
+def _parse_unix(text: str) -> BackendUrl:
+    # As nginx writes it: the path in the file system ends at the colon before the URL's path.
+    socket, colon, rest = text.partition(":/")
+    _refuse_fragment(text)
+    path, _, query = rest.partition("?")
+    origin = Origin(False, "localhost", 0, check_socket_path(socket))
+    return BackendUrl(origin, "localhost", "/" + path if colon else "", query)
+
+
+def _refuse_fragment(text: str) -> None:
+    if "#" in text:
+        raise ValueError("has a fragment ('#…'), which is not sent")

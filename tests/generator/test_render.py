@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from llmhop.config_parser import parse as parse_router_config
+from llmhop.tls import server_context
 from llmhop_generator.quadlet import container_line
 from llmhop_generator.render import render_tree
 from llmhop_generator.text import unrepresentable
@@ -153,7 +154,10 @@ def test_headers_for_a_disabled_model_wait_for_it(minimal: dict[str, Any]) -> No
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_llmhop_accepts_what_is_rendered_for_it(path: Path) -> None:
     rendered = tree_of(json.loads(path.read_text(encoding="utf-8")))["llmhop.json"]
-    parse_router_config(json.loads(rendered), lambda reference: "secret")
+    config = json.loads(rendered)
+    parse_router_config(
+        config, lambda reference: "secret", lambda cert, key: server_context(cert, key, {})
+    )
 
 
 def test_a_deployers_own_user_is_not_declared(minimal: dict[str, Any]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.router.process import Process, Run
 from tests.router.support import Backend, LoopThread, Respond, RunningRouter, respond_json
 
 StartBackend = Callable[..., Backend]
@@ -26,8 +28,10 @@ def start_backend(loop_thread: LoopThread) -> Iterator[StartBackend]:
     """Starts backends; stops them at the end."""
     backends: list[Backend] = []
 
-    def start(respond: Respond = respond_json, *, tls: Any = None) -> Backend:
-        backend = Backend(loop_thread, respond, tls=tls).start()
+    def start(
+        respond: Respond = respond_json, *, tls: Any = None, path: Path | None = None
+    ) -> Backend:
+        backend = Backend(loop_thread, respond, tls=tls, path=path).start()
         backends.append(backend)
         return backend
 
@@ -52,3 +56,19 @@ def start_router() -> Iterator[StartRouter]:
     for router in routers:
         router.stop()
         router.thread.stop()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Starts the command on a config; ends it at the end."""
+    processes: list[Process] = []
+
+    def start(config: dict[str, Any], sockets: Any = (), **environment: str) -> Process:
+        config = {"listen": "127.0.0.1:0", **config}
+        process = Process(tmp_path, config, environment, sockets)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.end()

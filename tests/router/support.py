@@ -8,12 +8,15 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import uvloop
+from llmhop.config import Config
 from llmhop.config_parser import parse
 from llmhop.server import Server
+from llmhop.tls import server_context
 
 TIMEOUT = 20.0  # far beyond what anything here takes; a test that waits this long fails
 
@@ -112,6 +115,7 @@ class Backend:
     arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     port: int = 0
     tls: Any = None
+    path: Path | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
@@ -121,6 +125,9 @@ class Backend:
 
     def start(self) -> Self:
         async def start() -> None:
+            if self.path is not None:
+                self._server = await asyncio.start_unix_server(self._serve, self.path)
+                return
             self._server = await asyncio.start_server(
                 self._serve, "127.0.0.1", self.port, ssl=self.tls, limit=2**20
             )
@@ -172,12 +179,17 @@ class Backend:
             self.gone.release()
 
 
+def check(config: dict[str, Any]) -> Config:
+    """Check a config whose secrets stand as they are."""
+    return parse(config, lambda text: text, lambda cert, key: server_context(cert, key, {}))
+
+
 class RunningRouter:
     """A router in a thread, on a port that the kernel chose."""
 
     def __init__(self, thread: LoopThread, config: dict[str, Any]) -> None:
         self.thread = thread
-        checked = parse({"listen": "127.0.0.1:0", **config}, lambda text: text)
+        checked = check({"listen": "127.0.0.1:0", **config})
 
         async def start() -> Server:
             server = Server(checked)
@@ -192,7 +204,7 @@ class RunningRouter:
         return f"http://127.0.0.1:{self.port}"
 
     def reload(self, config: dict[str, Any]) -> None:
-        checked = parse({"listen": "127.0.0.1:0", **config}, lambda text: text)
+        checked = check({"listen": "127.0.0.1:0", **config})
         self.thread.call(lambda: self.server.reload(checked))
 
     def sweep_after(self, seconds: float) -> None:
@@ -232,8 +244,11 @@ class Response:
 class Wire:
     """A client that sends raw bytes and reads responses strictly."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection((host, port), TIMEOUT)
+    def __init__(self, port: int | socket.socket, host: str = "127.0.0.1") -> None:
+        """Connect to a port, or take a socket that is connected."""
+        self.socket = (
+            socket.create_connection((host, port), TIMEOUT) if isinstance(port, int) else port
+        )
         self.file = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:

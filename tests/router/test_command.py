@@ -10,90 +10,15 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from llmhop import __version__
 
 from tests.router.conftest import StartBackend
+from tests.router.process import Run, llmhop
 from tests.router.support import TIMEOUT, Received, Wire, chat, post
-
-Run = Callable[..., "Process"]
-
-
-class Process:
-    """A running llmhop whose config can be rewritten, with a socket in systemd's place."""
-
-    def __init__(self, directory: Path, config: object, environment: dict[str, str]) -> None:
-        self.path = directory / "llmhop.json"
-        self.write(config)
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notify.settimeout(TIMEOUT)
-        self._notify.bind("\0llmhop-test-" + directory.name + str(os.getpid()))
-        name = "@" + self._notify.getsockname()[1:].decode()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "llmhop", "--config", str(self.path)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "NOTIFY_SOCKET": name, **environment},
-        )
-        assert self.notified() == {"READY": "1"}
-        assert self.process.stderr is not None
-        self.started = self.process.stderr.readline()
-        self.port = int(self.started.strip().rpartition(":")[2])
-
-    def write(self, config: object) -> None:
-        self.path.write_text(config if isinstance(config, str) else json.dumps(config))
-
-    def notified(self) -> dict[str, str]:
-        """The next message to systemd."""
-        lines = self._notify.recv(4096).decode().splitlines()
-        return dict(line.split("=", 1) for line in lines)
-
-    def reload(self) -> None:
-        """Reload, and wait until it is done, as systemd does for Type=notify-reload."""
-        self.process.send_signal(signal.SIGHUP)
-        reloading = self.notified()
-        assert reloading.keys() == {"RELOADING", "MONOTONIC_USEC"}
-        assert int(reloading["MONOTONIC_USEC"]) > 0
-        assert self.notified() == {"READY": "1"}
-
-    def end(self) -> str:
-        """Close what is open and return the rest of the log."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self._notify.close()
-        return self.process.communicate(timeout=TIMEOUT)[1]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """Starts llmhop on a config; ends it at the end."""
-    processes: list[Process] = []
-
-    def start(config: dict[str, Any], **environment: str) -> Process:
-        process = Process(tmp_path, {"listen": "127.0.0.1:0", **config}, environment)
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.end()
-
-
-def llmhop(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "llmhop", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-        env={**os.environ, **environment},
-    )
 
 
 def test_it_starts_serves_and_stops(run: Run, start_backend: StartBackend) -> None:
@@ -103,8 +28,7 @@ def test_it_starts_serves_and_stops(run: Run, start_backend: StartBackend) -> No
     with Wire(process.port) as wire:
         wire.send(post(chat()))
         assert wire.response().body == chat()
-        process.process.send_signal(signal.SIGTERM)
-        assert process.notified() == {"STOPPING": "1"}
+        process.stop()
         assert wire.at_end()
     assert process.process.wait(TIMEOUT) == 0
     assert "Traceback" not in process.end()
@@ -129,7 +53,10 @@ def test_a_stop_waits_for_the_stream_that_runs(
         assert wire.head()[0] == 200
         assert wire.chunk() == b"a"
         process.process.send_signal(number)
-        assert process.notified() == {"STOPPING": "1"}
+        assert process.notified() == {
+            "STOPPING": "1",
+            "STATUS": "waiting for 1 connection",
+        }
         with pytest.raises(ConnectionRefusedError):
             # Asked until the listener is closed, which follows the notification.
             while True:
@@ -167,7 +94,7 @@ def test_a_reload_takes_the_new_config_and_refuses_a_bad_one(
     log = process.end()
     assert log.count("reloaded, serves 1 model") == 2
     assert log.count("reload refused, the old config stays") == 2
-    assert "models.c.url: does not start with http:// or https://; write e.g. http://" in log
+    assert "models.c.url: does not start with http://, https:// or unix:/; write e.g. http:" in log
     assert "is not JSON (line 1, column 2" in log
     assert "listen changed to 127.0.0.1:1: this takes effect after a restart" in log
     assert "Traceback" not in log

@@ -5,19 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from llmhop.config_parser import key_path, parse
+from llmhop.config import Config
+from llmhop.config_check import key_path
+from llmhop.config_parser import parse
 from llmhop.errors import ConfigError
+from llmhop.listen import TcpAddress, UnixAddress
 from llmhop.secrets import expand
-from llmhop.urls import Listen, Origin
+from llmhop.tls import server_context
+from llmhop.urls import Origin
 
 URL = "http://127.0.0.1:8000"
 MODELS = {"m": {"url": URL}}
 
 
+def check(data: object, environment: dict[str, str] | None = None) -> Config:
+    """Parse as the command does, in another environment."""
+    known = environment or {}
+    return parse(
+        data,
+        lambda text: expand(text, known),
+        lambda certificate, key: server_context(certificate, key, known),
+    )
+
+
 def problems(data: object, environment: dict[str, str] | None = None) -> list[str]:
     """The lines that a bad config is refused with."""
     with pytest.raises(ConfigError) as caught:
-        parse(data, lambda text: expand(text, environment or {}))
+        check(data, environment)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -35,7 +49,7 @@ BAD: dict[str, tuple[object, str]] = {
     ),
     "unknown key like no other": (
         {"models": MODELS, "zzz": 1},
-        "zzz: is not a known key; use one of listen, host, port, models, authTokens, maxBodyBytes",
+        "zzz: is not a known key; use one of listen, host, port, socketMode, tls, models, auth",
     ),
     "model is a string": ({"models": {"m": URL}}, "models.m: is not an object"),
     "model without url": ({"models": {"m": {}}}, "models.m.url: is missing"),
@@ -136,6 +150,92 @@ BAD: dict[str, tuple[object, str]] = {
     ),
 }
 BAD |= {
+    "alias of another model": (
+        {"models": {"m": {"url": URL, "aliases": ["x"]}, "n.1": {"url": URL, "aliases": ["x"]}}},
+        'models."n.1".aliases[0]: is a name of models.m already; remove or rename it',
+    ),
+    "alias that is a model": (
+        {"models": {"m": {"url": URL, "aliases": ["n"]}, "n": {"url": URL}}},
+        "models.m.aliases[0]: is a name of models.n already",
+    ),
+    "alias that is the model itself": (
+        {"models": {"m": {"url": URL, "aliases": ["m"]}}},
+        "models.m.aliases[0]: is a name of models.m already",
+    ),
+    "alias twice": (
+        {"models": {"m": {"url": URL, "aliases": ["x", "x"]}}},
+        "models.m.aliases[1]: is a name of models.m already",
+    ),
+    "aliases in a string": (
+        {"models": {"m": {"url": URL, "aliases": "x"}}},
+        "models.m.aliases: is not a list",
+    ),
+    "alias is a number": (
+        {"models": {"m": {"url": URL, "aliases": [1]}}},
+        "models.m.aliases[0]: is not a string",
+    ),
+    "empty alias": (
+        {"models": {"m": {"url": URL, "aliases": [""]}}},
+        "models.m.aliases[0]: is an empty or broken name",
+    ),
+    "unlisted is a string": (
+        {"models": {"m": {"url": URL, "unlisted": "yes"}}},
+        "models.m.unlisted: is not a boolean; write true or false",
+    ),
+    "timeout in words": (
+        {"models": {"m": {"url": URL, "connectTimeout": "10s"}}},
+        "models.m.connectTimeout: is not a number; write seconds",
+    ),
+    "timeout of true": (
+        {"models": {"m": {"url": URL, "idleTimeout": True}}},
+        "models.m.idleTimeout: is not a number; write seconds",
+    ),
+    "timeout of nothing": (
+        {"models": {"m": {"url": URL, "connectTimeout": 0}}},
+        "models.m.connectTimeout: is out of range",
+    ),
+    "endless timeout": (
+        {"models": {"m": {"url": URL, "idleTimeout": float("inf")}}},
+        "models.m.idleTimeout: is out of range",
+    ),
+    "mode is a number": ({"models": MODELS, "socketMode": 432}, "socketMode: is not a string"),
+    "mode is no mode": (
+        {"models": MODELS, "socketMode": "rw-rw----"},
+        "socketMode: is not an access mode; write it in octal",
+    ),
+    "listen in an empty list": ({"models": MODELS, "listen": []}, "listen: is an empty list"),
+    "one of the listeners is wrong": (
+        {"models": MODELS, "listen": [":1", "nonsense"]},
+        "listen[1]: has no port",
+    ),
+    "one of the listeners is a number": (
+        {"models": MODELS, "listen": [8080]},
+        "listen[0]: is not a string",
+    ),
+    "a listener twice": (
+        {"models": MODELS, "listen": ["h:1", "h:1"]},
+        "listen[1]: is listed twice; remove it",
+    ),
+    "tls is true": ({"models": MODELS, "tls": True}, "tls: is not an object"),
+    "tls without a key": (
+        {"models": MODELS, "tls": {"certificate": "/c"}},
+        "tls.key: is missing; write the path of a PEM file",
+    ),
+    "tls with an empty path": (
+        {"models": MODELS, "tls": {"certificate": "", "key": "/k"}},
+        "tls.certificate: is empty",
+    ),
+    "tls with another key": (
+        {"models": MODELS, "tls": {"certificate": None, "key": "/k", "cert": "/c"}},
+        "tls.cert: is not a known key; use one of certificate, key",
+    ),
+    "tls files that are not there": (
+        {"models": MODELS, "tls": {"certificate": "/no/such", "key": "/"}},
+        "tls.certificate: can't be read (No such file or directory: /no/such)",
+    ),
+}
+TWO_LINES = {"tls with another key", "tls files that are not there"}
+BAD |= {
     f"url {url!r}": ({"models": {"m": {"url": url}}}, f"models.m.url: {what}")
     for url, what in {
         "": "does not start with http",
@@ -153,6 +253,9 @@ BAD |= {
         "http://h#f": "has a fragment",
         "http://u:secret@h": "holds a user name or password, which are not sent; put credentials",
         "http://-_*": "has a host that is neither",
+        "unix:engine.sock": "has a socket path that is not absolute; write e.g. unix:/run/engine",
+        "unix:/" + "x" * 107: "has a socket path of more than 107 bytes",
+        "unix:/s:/v1#f": "has a fragment",
     }.items()
 }
 BAD |= {
@@ -168,16 +271,20 @@ BAD |= {
         "[h]:80": "has brackets around something that is not an IPv6 address",
         "[::g]:80": "has a host that is not an IPv6 address",
         "a/b:80": "has a host that is neither",
+        "unix:": "has a socket path that is not absolute",
+        "unix:s": "has a socket path that is not absolute",
+        "unix:/a\nb": "has a control character in its socket path",
+        "unix:/\ud800": "has a socket path that is not Unicode",
+        "unix:/" + "é" * 54: "has a socket path of more than 107 bytes",
     }.items()
 }
 
 
-@pytest.mark.parametrize(("data", "line"), BAD.values(), ids=BAD.keys())
-def test_a_bad_config_is_refused_with_one_line_that_says_what_to_do(
-    data: object, line: str
-) -> None:
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_config_is_refused_with_one_line_that_says_what_to_do(name: str) -> None:
+    data, line = BAD[name]
     found = problems(data)
-    assert len(found) == 1
+    assert len(found) == (2 if name in TWO_LINES else 1)
     assert found[0].startswith(line)
     where, what, todo = found[0].partition(": ")[0], found[0], found[0].rpartition("; ")[2]
     assert where
@@ -214,7 +321,7 @@ def test_what_is_resolved_never_shows_in_a_message_or_repr() -> None:
     assert found
     assert "hunter2" not in "".join(found)
     data = {"models": {"m": {"url": URL, "headers": {"X": "$B"}}}, "authTokens": ["$B"]}
-    config = parse(data, lambda text: expand(text, environment))
+    config = check(data, environment)
     assert config.auth_tokens == ("hunter2",)
     assert config.models["m"].headers == (("X", "hunter2"),)
     assert "hunter2" not in repr(config)
@@ -229,25 +336,61 @@ def test_a_secret_with_a_dollar_sign_is_not_printed_as_a_variable() -> None:
 @pytest.mark.parametrize(
     ("data", "listen"),
     [
-        ({}, Listen("127.0.0.1", 8080)),
-        ({"listen": None, "host": None}, Listen("127.0.0.1", 8080)),
-        ({"listen": ":8080"}, Listen(None, 8080)),
-        ({"listen": "0.0.0.0:1"}, Listen("0.0.0.0", 1)),  # noqa: S104 - only parsed
-        ({"listen": "[::1]:8080"}, Listen("::1", 8080)),
-        ({"listen": "localhost:0"}, Listen("localhost", 0)),
-        ({"host": "::"}, Listen("::", 8080)),
-        ({"host": "h.example", "port": 1}, Listen("h.example", 1)),
-        ({"host": "", "port": 1}, Listen(None, 1)),
-        ({"port": 1}, Listen("127.0.0.1", 1)),
+        ({}, TcpAddress("127.0.0.1", 8080)),
+        ({"listen": None, "host": None}, TcpAddress("127.0.0.1", 8080)),
+        ({"listen": ":8080"}, TcpAddress(None, 8080)),
+        ({"listen": "0.0.0.0:1"}, TcpAddress("0.0.0.0", 1)),  # noqa: S104 - only parsed
+        ({"listen": "[::1]:8080"}, TcpAddress("::1", 8080)),
+        ({"listen": "localhost:0"}, TcpAddress("localhost", 0)),
+        ({"host": "::"}, TcpAddress("::", 8080)),
+        ({"host": "h.example", "port": 1}, TcpAddress("h.example", 1)),
+        ({"host": "", "port": 1}, TcpAddress(None, 1)),
+        ({"port": 1}, TcpAddress("127.0.0.1", 1)),
     ],
 )
-def test_the_address_to_listen_on(data: dict[str, Any], listen: Listen) -> None:
-    assert parse({"models": MODELS, **data}, str).listen == listen
+def test_the_address_to_listen_on(data: dict[str, Any], listen: TcpAddress) -> None:
+    assert check({"models": MODELS, **data}).listen == (listen,)
+
+
+def test_several_addresses_and_sockets_can_be_listened_on() -> None:
+    listen = ["127.0.0.1:1", "unix:/run/a.sock", "h:0", "h:0"]
+    config = check({"models": MODELS, "listen": listen, "socketMode": "600"})
+    assert config.listen == (
+        TcpAddress("127.0.0.1", 1),
+        UnixAddress("/run/a.sock"),
+        TcpAddress("h", 0),
+        TcpAddress("h", 0),
+    )
+    assert config.socket_mode == 0o600
+
+
+@pytest.mark.parametrize(
+    ("url", "socket", "path", "query"),
+    [
+        ("unix:/run/a.sock", "/run/a.sock", "", ""),
+        ("unix:/run/a.sock:/", "/run/a.sock", "/", ""),
+        ("unix:/run/a.sock:/v1?x=1", "/run/a.sock", "/v1", "x=1"),
+        ("unix:/run/a:b", "/run/a:b", "", ""),
+    ],
+)
+def test_the_url_of_a_unix_socket_ends_its_path_at_a_colon(
+    url: str, socket: str, path: str, query: str
+) -> None:
+    parsed = check({"models": {"m": {"url": url}}}).models["m"].url
+    assert parsed.origin == Origin(False, "localhost", 0, socket)
+    assert (parsed.authority, parsed.path, parsed.query) == ("localhost", path, query)
+
+
+def test_models_share_connections_only_where_their_timeouts_agree() -> None:
+    times = {"connectTimeout": 1, "idleTimeout": 2.5}
+    models = check({"models": {"a": {"url": URL, **times}, "b": {"url": URL}}}).models
+    assert models["a"].url.origin == Origin(False, "127.0.0.1", 8000, None, 1.0, 2.5)
+    assert models["b"].url.origin == Origin(False, "127.0.0.1", 8000, None, 10.0, 4.0)
 
 
 def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
     environment = {"OPENAI_KEY": "sk-1"}
-    config = parse(
+    config = check(
         {
             "listen": ":8080",
             "maxBodyBytes": 0,
@@ -260,7 +403,7 @@ def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
                 },
             },
         },
-        lambda text: expand(text, environment),
+        environment,
     )
     assert config.max_body_bytes == 100 * 1024 * 1024
     assert config.auth_tokens == ("sk-1", "plain")

@@ -16,7 +16,7 @@ from tests.router.support import Received, Wire, chat, post, respond_bytes
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (b"", 400, "no body"),
+        (b"", 400, "names no model"),
         (b"{", 400, "not JSON"),
         (b"model=m", 400, "not JSON"),
         (b'{"model":"m"} x', 400, "not JSON"),

@@ -1,0 +1,180 @@
+"""The keys of the config: the one list that the parser, `--schema` and the documents follow.
+
+What a JSON Schema can say about a value stands here; the rest (secrets that resolve, names that
+collide, hosts that are hosts) is the parser's to check. Each key may be null, which stands for a
+key that is not given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmhop.limits import CONNECT_TIMEOUT_S, DEFAULT_MAX_BODY_BYTES, MAX_SECONDS, UPSTREAM_IDLE_S
+from llmhop.listen import DEFAULT_HOST, DEFAULT_PORT
+
+SCHEMA_ID = "urn:llmhop:router-config"
+
+Schema = Mapping[str, Any]
+Keys = Mapping[str, Schema]
+
+_NO_CONTROL = r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$"
+_TEXT: Schema = {"type": "string", "pattern": _NO_CONTROL}
+_TOKEN: Schema = {**_TEXT, "minLength": 1}
+_ADDRESS: Schema = {
+    "type": "string",
+    "pattern": r"^(unix:/[^\u0000-\u001f\u007f]+|[^/]*:[0-9]{1,5})$",
+    "examples": ["127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/llmhop/llmhop.sock"],
+}
+
+
+def _seconds(default: float, description: str) -> Schema:
+    return {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": MAX_SECONDS,
+        "default": default,
+        "description": description,
+    }
+
+
+TOP_KEYS: Keys = {
+    "listen": {
+        "description": "Address to listen on, or several: host:port, :port for every interface, "
+        "or unix:/path. Without it: host and port.",
+        "anyOf": [_ADDRESS, {"type": "array", "minItems": 1, "items": _ADDRESS}],
+    },
+    "host": {
+        "type": "string",
+        "default": DEFAULT_HOST,
+        "description": "Address to listen on, beside port; empty for every interface.",
+    },
+    "port": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 65535,
+        "default": DEFAULT_PORT,
+        "description": "Port to listen on, beside host; 0 lets the kernel choose.",
+    },
+    "socketMode": {
+        "type": "string",
+        "pattern": "^0?[0-7]{3}$",
+        "default": "0660",
+        "description": "Access mode of the unix sockets in listen, in octal.",
+    },
+    "tls": {
+        "type": "object",
+        "description": "Makes every TCP listener an https one. Unix sockets stay as they are.",
+    },
+    "models": {
+        "type": "object",
+        "minProperties": 1,
+        "description": "The models by the name that clients ask for.",
+    },
+    "authTokens": {
+        "type": "array",
+        "items": _TOKEN,
+        "description": "Bearer tokens of which clients must send one. Secrets: ${env:NAME} or "
+        "${file:PATH}. Empty: no token is asked for.",
+    },
+    "maxBodyBytes": {
+        "type": "integer",
+        "minimum": 0,
+        "exclusiveMaximum": 2**63,
+        "default": DEFAULT_MAX_BODY_BYTES,
+        "description": "Largest request body, in bytes; 0 stands for the default.",
+    },
+}
+
+TLS_KEYS: Keys = {
+    "certificate": {
+        "type": "string",
+        "minLength": 1,
+        "description": "PEM file with the certificate, then its chain. A relative path starts at "
+        "$CREDENTIALS_DIRECTORY where that is set. Read again on reload.",
+    },
+    "key": {
+        "type": "string",
+        "minLength": 1,
+        "description": "PEM file with the private key, not encrypted. Paths as for certificate.",
+    },
+}
+
+MODEL_KEYS: Keys = {
+    "url": {
+        "type": "string",
+        "pattern": r"^([Hh][Tt][Tt][Pp][Ss]?://[!-~]+|unix:/[!-~]+)$",
+        "description": "Where the model runs: http or https, or unix:/path of a socket; a path "
+        "in the URL (unix:/path:/prefix) comes before the request's.",
+        "examples": ["http://127.0.0.1:8000", "https://api.openai.com", "unix:/run/engine.sock"],
+    },
+    "headers": {
+        "type": "object",
+        "description": "Headers that replace the client's. Secrets: ${env:NAME} or ${file:PATH}.",
+        "propertyNames": {"pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
+        "additionalProperties": _TEXT,
+    },
+    "aliases": {
+        "type": "array",
+        "uniqueItems": True,
+        "items": {"type": "string", "minLength": 1},
+        "description": "Other names for this model. The backend gets the model's own name.",
+    },
+    "unlisted": {
+        "type": "boolean",
+        "default": False,
+        "description": "Leave the model out of the list at /v1/models; requests find it all the "
+        "same.",
+    },
+    "connectTimeout": _seconds(
+        CONNECT_TIMEOUT_S, "Longest time for connecting to the backend, TLS included, in seconds."
+    ),
+    "idleTimeout": _seconds(
+        UPSTREAM_IDLE_S,
+        "How long an unused connection to the backend is kept, in seconds. Shorter than what the "
+        "backend keeps; uvicorn, and so vLLM, closes after 5.",
+    ),
+}
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a config."""
+    model = _object(MODEL_KEYS, required=("url",))
+    top = _object(TOP_KEYS, required=("models",))
+    nested = {"tls": _object(TLS_KEYS, required=("certificate", "key"))}
+    for key, schema in nested.items():
+        top["properties"][key] = {**_nullable(TOP_KEYS[key]), **schema, "type": ["object", "null"]}
+    top["properties"]["models"] = {
+        **TOP_KEYS["models"],
+        "propertyNames": {"minLength": 1},
+        "additionalProperties": model,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        "title": "llmhop config",
+        **top,
+        "allOf": [{"not": _both("listen", "host")}, {"not": _both("listen", "port")}],
+    }
+
+
+def _object(keys: Keys, required: tuple[str, ...]) -> dict[str, Any]:
+    # A required key can't be null, as null stands for a key that is not given.
+    properties = {k: dict(s) if k in required else _nullable(s) for k, s in keys.items()}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _nullable(schema: Schema) -> dict[str, Any]:
+    if "type" in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+
+
+def _both(*keys: str) -> Schema:
+    given = {"not": {"type": "null"}}
+    return {"required": list(keys), "properties": dict.fromkeys(keys, given)}

@@ -1,0 +1,99 @@
+"""The addresses to listen on, as the config spells them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
+
+MAX_SOCKET_PATH_BYTES = 107
+"""The longest path of a unix socket that Linux takes (unix(7), sun_path without its NUL)."""
+
+_UNIX = "unix:"
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?"
+)
+_PORT = re.compile(r"[0-9]{1,5}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class TcpAddress(NamedTuple):
+    """A host and a port. `host` None means every interface, over IPv4 and IPv6."""
+
+    host: str | None
+    port: int
+
+    def __str__(self) -> str:
+        if self.host is None:
+            return f"*:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class UnixAddress(NamedTuple):
+    """The path of a unix socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return _UNIX + self.path
+
+
+Address = TcpAddress | UnixAddress
+
+
+def parse_listen(text: str) -> Address:
+    """Parse "host:port", ":port", "[::1]:port" or "unix:/path".
+
+    Raises ValueError saying what is wrong.
+    """
+    if text.startswith(_UNIX):
+        return UnixAddress(check_socket_path(text.removeprefix(_UNIX)))
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError("has no port")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host:
+            raise ValueError("has brackets around something that is not an IPv6 address")
+    elif ":" in host:
+        raise ValueError("has an IPv6 address without brackets")
+    return TcpAddress(check_host(host) if host else None, check_port(port))
+
+
+def check_port(text: str) -> int:
+    """Parse a port to listen on; 0 lets the kernel choose. Raises ValueError."""
+    if not _PORT.fullmatch(text) or int(text) > 65535:
+        raise ValueError("has a port that is not a number from 0 to 65535")
+    return int(text)
+
+
+def check_host(host: str) -> str:
+    """Return `host` if it is a host name or an IP address. Raises ValueError."""
+    if ":" in host:
+        import ipaddress  # slow to import and rarely needed
+
+        try:
+            return str(ipaddress.IPv6Address(host))
+        except ValueError:
+            raise ValueError("has a host that is not an IPv6 address") from None
+    if not _HOST_NAME.fullmatch(host):
+        raise ValueError("has a host that is neither a host name nor an IP address")
+    return host
+
+
+def check_socket_path(path: str) -> str:
+    """Return `path` if a unix socket can have it. Raises ValueError."""
+    if not path.startswith("/"):
+        raise ValueError("has a socket path that is not absolute")
+    if _CONTROL.search(path):
+        raise ValueError("has a control character in its socket path")
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:
+        raise ValueError("has a socket path that is not Unicode text") from None
+    if size > MAX_SOCKET_PATH_BYTES:
+        raise ValueError(f"has a socket path of more than {MAX_SOCKET_PATH_BYTES} bytes")
+    return path

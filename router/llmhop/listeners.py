@@ -1,0 +1,214 @@
+"""The sockets that are listened on: bound here, or passed by systemd."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from llmhop.errors import ConfigError, Problem
+from llmhop.listen import Address, TcpAddress, UnixAddress
+
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
+_PASSED_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+
+class Listeners:
+    """Sockets to listen on. `shared` says that other processes accept on the same ones."""
+
+    def __init__(self, sockets: list[socket.socket], *, passed: bool = False) -> None:
+        """`passed` says that the sockets are systemd's, which keeps them beyond this process."""
+        self.sockets = sockets
+        self.passed = passed
+        self._files = [] if passed else [_SocketFile(s) for s in sockets if is_unix(s)]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where they are, without the scheme of http: 127.0.0.1:8080, unix:/path."""
+        return [_shown(sock) for sock in self.sockets]
+
+    def twins(self) -> Listeners:
+        """Bind the TCP addresses once more, for one of several processes (SO_REUSEPORT).
+
+        Unix sockets and those that were passed can't be bound twice and are shared.
+        """
+        if self.passed:
+            return Listeners(self.sockets, passed=True)
+        return Listeners(
+            [sock if is_unix(sock) else _bound(sock, reuse_port=True) for sock in self.sockets],
+            passed=True,  # their files are the supervisor's
+        )
+
+    def close(self) -> None:
+        """Close the sockets and remove the files that unix sockets made."""
+        for file in self._files:
+            file.remove()
+        for sock in self.sockets:
+            sock.close()
+
+
+def is_unix(sock: socket.socket) -> bool:
+    """Whether a socket is a unix one."""
+    return sock.family == socket.AF_UNIX
+
+
+def open_listeners(
+    addresses: Iterable[Address], socket_mode: int, *, reuse_port: bool = False
+) -> Listeners:
+    """Take the sockets that systemd passed, or else bind `addresses`.
+
+    Nothing can connect before they listen. With `reuse_port`, `Listeners.twins` can be made.
+    Raises ConfigError for every address that can't be bound.
+    """
+    passed = _passed()
+    if passed:
+        return Listeners(passed, passed=True)
+    sockets: list[socket.socket] = []
+    problems = []
+    for address in addresses:
+        try:
+            sockets += (
+                [_bind_unix(address, socket_mode)]
+                if isinstance(address, UnixAddress)
+                else _bind_tcp(address, reuse_port)
+            )
+        except OSError as error:
+            what = f"can't bind {address} ({error.strerror or error})"
+            todo = "choose another address, or stop what uses it"
+            problems.append(Problem("listen", what, todo))
+    if problems:
+        Listeners(sockets).close()
+        raise ConfigError(problems)
+    return Listeners(sockets)
+
+
+def _passed() -> list[socket.socket]:
+    # sd_listen_fds(3): the variables are for the process with this id, not for its children.
+    environment = {name: os.environ.pop(name, "") for name in _PASSED_VARIABLES}
+    if environment["LISTEN_PID"] != str(os.getpid()):
+        return []
+    count = int(environment["LISTEN_FDS"] or 0)
+    return [_taken(descriptor) for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + count)]
+
+
+def _taken(descriptor: int) -> socket.socket:
+    """Take over a descriptor that was passed. Raises ConfigError where it is of no use."""
+    with suppress(OSError):
+        sock = socket.socket(fileno=descriptor)
+        sock.set_inheritable(False)
+        if sock.type == socket.SOCK_STREAM and sock.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+        ):
+            return sock
+    what = f"passes something (descriptor {descriptor}) that is no socket listening for streams"
+    todo = "use ListenStream= and Accept=no in the socket unit"
+    raise ConfigError([Problem("LISTEN_FDS", what, todo)])
+
+
+def _bind_tcp(address: TcpAddress, reuse_port: bool) -> list[socket.socket]:
+    """Bind every address that a host name stands for."""
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    failure: OSError | None = None
+    try:
+        for family, _, _, _, name in dict.fromkeys(found):
+            port = sockets[0].getsockname()[1] if sockets else address.port
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:  # a kernel without IPv6
+                failure = error
+                continue
+            try:
+                _prepare(sock, reuse_port)
+                sock.bind((name[0], port, *name[2:]))
+            except OSError as error:
+                sock.close()
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                failure = error  # an address of a family that is turned off
+                continue
+            sockets.append(sock)
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    if not sockets:
+        raise failure or OSError(errno.EADDRNOTAVAIL, "the host has no address")
+    return sockets
+
+
+def _bound(other: socket.socket, *, reuse_port: bool) -> socket.socket:
+    """Bind to the address of another socket."""
+    sock = socket.socket(other.family, socket.SOCK_STREAM)
+    _prepare(sock, reuse_port)
+    sock.bind(other.getsockname())
+    return sock
+
+
+def _prepare(sock: socket.socket, reuse_port: bool) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if sock.family == socket.AF_INET6:
+        # IPv4 has sockets of its own.
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
+def _bind_unix(address: UnixAddress, mode: int) -> socket.socket:
+    _remove_stale(Path(address.path))
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(address.path)
+        # Before it listens, so that nobody connects under another mode.
+        Path(address.path).chmod(mode)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket on which nobody listens. Raises OSError where something else is there."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(errno.EEXIST, "there is a file that is not a socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except BlockingIOError:  # somebody listens, with many waiting
+            pass
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+class _SocketFile:
+    """The file of a unix socket that was bound here."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._path = Path(sock.getsockname())
+        self._inode = self._path.stat().st_ino
+
+    def remove(self) -> None:
+        """Remove the file, unless another process has put its own there."""
+        with suppress(OSError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+
+def _shown(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if is_unix(sock):
+        return f"unix:{os.fsdecode(name)}"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

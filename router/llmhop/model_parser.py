@@ -1,0 +1,136 @@
+"""The `models` of a config: their backends, headers and names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from llmhop.config import ModelConfig
+from llmhop.config_check import Checker, encodable, key_path
+from llmhop.config_schema import MODEL_KEYS
+from llmhop.limits import CONNECT_TIMEOUT_S, UPSTREAM_IDLE_S
+from llmhop.urls import BackendUrl, parse_backend_url
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# Headers that say where a message ends or belong to one connection: llmhop's own business.
+_RESERVED_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+_URL_TODO = "write e.g. http://127.0.0.1:8000"
+
+
+def parse_models(check: Checker, value: object) -> dict[str, ModelConfig]:
+    """Check the models and return the good ones; problems stay with `check`."""
+    todo = 'write {"NAME": {"url": "http://127.0.0.1:8000"}}'
+    if value is None or value == {}:
+        check.problem("models", "has no model", todo)
+        return {}
+    given = check.typed("models", value, dict, todo) or {}
+    models: dict[str, ModelConfig] = {}
+    for name, entry in given.items():
+        if not name or not encodable(name):
+            check.problem(
+                key_path("models", name), "has an empty or broken name", "name it as clients do"
+            )
+        model = _model(check, name, entry)
+        if model is not None:
+            models[name] = model
+    _check_aliases(check, given)
+    return models
+
+
+def _model(check: Checker, name: str, value: object) -> ModelConfig | None:
+    entry = check.members(value, MODEL_KEYS, ("models", name))
+    if entry is None:
+        return None
+    headers = _headers(check, name, entry.get("headers", {}))
+    aliases = _aliases(check, name, entry.get("aliases", []))
+    unlisted = check.boolean(key_path("models", name, "unlisted"), entry.get("unlisted", False))
+    url = _url(check, name, entry)
+    connect = _seconds(check, name, entry, "connectTimeout", CONNECT_TIMEOUT_S)
+    idle = _seconds(check, name, entry, "idleTimeout", UPSTREAM_IDLE_S)
+    if url is None:
+        return None
+    url = url._replace(origin=url.origin._replace(connect_timeout=connect, idle_timeout=idle))
+    return ModelConfig(url, headers, aliases, bool(unlisted))
+
+
+def _seconds(check: Checker, name: str, entry: dict[str, Any], key: str, default: float) -> float:
+    return check.seconds(key_path("models", name, key), entry.get(key, default)) or default
+
+
+def _url(check: Checker, name: str, entry: dict[str, Any]) -> BackendUrl | None:
+    where = key_path("models", name, "url")
+    if "url" not in entry:
+        check.problem(where, "is missing", _URL_TODO)
+        return None
+    text = check.typed(where, entry["url"], str, _URL_TODO)
+    try:
+        return parse_backend_url(text) if text is not None else None
+    except ValueError as error:
+        todo = _URL_TODO
+        if "password" in str(error):
+            todo = "put credentials into headers"
+        elif "socket" in str(error):
+            todo = "write e.g. unix:/run/engine.sock or unix:/run/engine.sock:/v1"
+        check.problem(where, str(error), todo)
+        return None
+
+
+def _headers(check: Checker, name: str, value: object) -> tuple[tuple[str, str], ...]:
+    todo = 'write {"NAME": "VALUE"}'
+    found = check.typed(key_path("models", name, "headers"), value, dict, todo)
+    headers: dict[str, tuple[str, str]] = {}
+    for header, raw in (found or {}).items():
+        where = key_path("models", name, "headers", header)
+        if not _HEADER_NAME.fullmatch(header):
+            check.problem(where, "is not a header name", "use letters, digits and dashes")
+        elif header.lower() in _RESERVED_HEADERS:
+            check.problem(where, "is set by llmhop itself", "remove it")
+        elif header.lower() in headers:
+            check.problem(where, "is given twice in different case", "keep one")
+        secret = check.secret(where, raw)
+        if secret is not None:
+            headers[header.lower()] = (header, secret.strip(" \t"))
+    return tuple(headers.values())
+
+
+def _aliases(check: Checker, name: str, value: object) -> tuple[str, ...]:
+    todo = 'write ["NAME"]'
+    aliases = []
+    for index, alias in enumerate(
+        check.typed(key_path("models", name, "aliases"), value, list, todo) or []
+    ):
+        where = key_path("models", name, "aliases", index)
+        text = check.typed(where, alias, str, "write a name that clients ask for")
+        if text is not None and (not text or not encodable(text)):
+            check.problem(where, "is an empty or broken name", "name it as clients do")
+        elif text is not None:
+            aliases.append(text)
+    return tuple(aliases)
+
+
+def _check_aliases(check: Checker, models: dict[str, Any]) -> None:
+    # Over what is written, also where another part of a model is wrong.
+    owner = {name: key_path("models", name) for name in models}
+    for name, entry in models.items():
+        aliases = entry.get("aliases") if isinstance(entry, dict) else None
+        for index, alias in enumerate(aliases if isinstance(aliases, list) else []):
+            if not isinstance(alias, str):
+                continue
+            where = key_path("models", name, "aliases", index)
+            if alias in owner:
+                check.problem(where, f"is a name of {owner[alias]} already", "remove or rename it")
+            owner.setdefault(alias, key_path("models", name))

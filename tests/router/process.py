@@ -1,0 +1,119 @@
+"""The command as a user or systemd runs it: a process of its own, its output and exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.router.support import TIMEOUT
+
+Run = Callable[..., "Process"]
+
+# What systemd does before it starts a service: the sockets become descriptors from 3 on.
+_AS_SYSTEMD = """
+import os, sys
+given = [int(n) for n in sys.argv[1].split(",")]
+for descriptor in [os.dup(os.dup2(n, 100 + i)) for i, n in enumerate(given)]:
+    os.close(descriptor)
+for i in range(len(given)):
+    os.dup2(100 + i, 3 + i)
+    os.close(100 + i)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)))
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+class Process:
+    """A running llmhop whose config can be rewritten, with a socket in systemd's place."""
+
+    def __init__(
+        self,
+        directory: Path,
+        config: object,
+        environment: dict[str, str],
+        sockets: Sequence[socket.socket] = (),
+    ) -> None:
+        self.path = directory / "llmhop.json"
+        self.write(config)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.settimeout(TIMEOUT)
+        self._notify.bind(f"\0llmhop-test-{directory.name}{os.getpid()}-{id(self)}")
+        name = "@" + self._notify.getsockname()[1:].decode()
+        command = ["-m", "llmhop", "--config", str(self.path)]
+        descriptors = [sock.fileno() for sock in sockets]
+        if sockets:
+            command = ["-c", _AS_SYSTEMD, ",".join(map(str, descriptors)), *command]
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=descriptors,
+            env={**os.environ, "NOTIFY_SOCKET": name, **environment},
+        )
+        started = self.notified()
+        assert started.keys() == {"READY", "STATUS"}
+        self.status = started["STATUS"]
+        assert self.process.stderr is not None
+        self.started = self.process.stderr.readline()
+
+    @property
+    def port(self) -> int:
+        """The port of the only listener."""
+        return int(self.status.rpartition(":")[2])
+
+    def write(self, config: object) -> None:
+        self.path.write_text(config if isinstance(config, str) else json.dumps(config))
+
+    def notified(self) -> dict[str, str]:
+        """The next message to systemd."""
+        lines = self._notify.recv(4096).decode().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def reload(self) -> str:
+        """Reload, wait until it is done, as systemd does for Type=notify-reload; give the status.
+
+        Pings of the watchdog in between are passed over.
+        """
+        self.process.send_signal(signal.SIGHUP)
+        reloading = self.message_but({"WATCHDOG": "1"})
+        assert reloading.keys() == {"RELOADING", "MONOTONIC_USEC"}
+        assert int(reloading["MONOTONIC_USEC"]) > 0
+        ready = self.message_but({"WATCHDOG": "1"})
+        assert ready["READY"] == "1"
+        return ready["STATUS"]
+
+    def message_but(self, message: dict[str, str]) -> dict[str, str]:
+        """The next message that is another one."""
+        while (found := self.notified()) == message:
+            pass
+        return found
+
+    def stop(self) -> None:
+        """Ask for the end, and wait until that is told."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.message_but({"WATCHDOG": "1"})["STOPPING"] == "1"
+
+    def end(self) -> str:
+        """Close what is open and return the rest of the log."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self._notify.close()
+        return self.process.communicate(timeout=TIMEOUT)[1]
+
+
+def llmhop(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "llmhop", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env={**os.environ, **environment},
+    )
