@@ -9,7 +9,14 @@ import click
 
 from llmhop import __version__
 from llmhop.config_file import load
+from llmhop.config_schema import config_schema_text
 from llmhop.errors import ConfigError
+
+
+def _print_schema(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(config_schema_text(), nl=False)
+        context.exit()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,9 +26,17 @@ from llmhop.errors import ConfigError
     required=True,
     metavar="FILE",
     type=click.Path(path_type=Path, readable=False),  # config_file says what is wrong
-    help="The JSON config: listen, models, authTokens, maxBodyBytes.",
+    help="The JSON config; --schema describes it.",
 )
 @click.option("--check", is_flag=True, help="Check the config, secrets included, and exit.")
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of the config and exit.",
+)
 @click.version_option(__version__, package_name="llmhop", message="%(prog)s %(version)s")
 def main(path: Path, check: bool) -> None:
     """Route OpenAI-compatible requests to backends by their model.

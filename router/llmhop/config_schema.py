@@ -7,6 +7,7 @@ key that is not given.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -156,6 +157,11 @@ def config_schema() -> dict[str, Any]:
         **top,
         "allOf": [{"not": _both("listen", "host")}, {"not": _both("listen", "port")}],
     }
+
+
+def config_schema_text() -> str:
+    """Return the JSON Schema as it is committed and printed."""
+    return json.dumps(config_schema(), indent=2) + "\n"
 
 
 def _object(keys: Keys, required: tuple[str, ...]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ async def _serve(
     gc.freeze()
     log(f"{__version__} {status(config, server.addresses)}")
     notifier.ready(status(config, server.addresses))
-    _keep_pinging(loop, notifier)
+    keep_pinging(loop, notifier)
     await stop.wait()
     open_ = counted(len(server.clients), "connection")
     notifier.stopping(f"waiting for {open_}")
@@ -74,7 +74,7 @@ def _reload(server: Server, path: Path, notifier: Notifier) -> None:
     notifier.ready(status(server.config, server.addresses))
 
 
-def _keep_pinging(loop: asyncio.AbstractEventLoop, notifier: Notifier) -> None:
+def keep_pinging(loop: asyncio.AbstractEventLoop, notifier: Notifier) -> None:
     """Ping the watchdog from the event loop: one that hangs is noticed."""
     interval = watchdog_interval()
     if interval is None:
