@@ -60,11 +60,11 @@ ROUTER = Package(
     ROOT / "router/llmhop",
     tuple(
         """
-        __main__ cli service server listeners client_protocol body_intake connection_memo
-        local_response exchange pool upstream rewrite routing naming response_reader
-        request_reader chunked large_body http_head head_cache fields config_file config_parser
-        model_parser config_check config_schema config tls secrets urls listen limits errors
-        memory notify log
+        __main__ cli supervisor service server listeners client_protocol body_intake
+        connection_memo local_response exchange pool upstream rewrite routing naming
+        response_reader request_reader chunked large_body http_head head_cache fields
+        config_file config_parser model_parser config_check config_schema config tls secrets
+        urls listen limits errors memory notify log
         """.split()
     ),
     frozenset(

@@ -55,8 +55,10 @@ def main(path: Path, check: bool) -> None:
             click.echo(f"ok: {count} model{plural}, listening on {addresses}")
             return
         # Imported late: a check needs no event loop.
-        from llmhop.service import run
-
+        if config.workers > 1:
+            from llmhop.supervisor import run
+        else:
+            from llmhop.service import run
         run(path, config)
     except ConfigError as error:
         click.echo(str(error), err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llmhop.limits import DEFAULT_MAX_BODY_BYTES
@@ -37,3 +37,26 @@ class Config:
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     socket_mode: int = 0o660
     tls: ssl.SSLContext | None = None
+    workers: int = 1
+
+
+def after_reload(old: Config, new: Config) -> tuple[Config, list[str]]:
+    """Return `new` with what only a restart changes left as it was, and a note on each of it."""
+    changed = [
+        key
+        for key, differs in (
+            ("listen", old.listen != new.listen),
+            ("socketMode", old.socket_mode != new.socket_mode),
+            ("tls", (old.tls is None) != (new.tls is None)),
+            ("workers", old.workers != new.workers),
+        )
+        if differs
+    ]
+    kept = replace(
+        new,
+        listen=old.listen,
+        socket_mode=old.socket_mode,
+        tls=old.tls if "tls" in changed else new.tls,
+        workers=old.workers,
+    )
+    return kept, [f"{key} was changed: this takes effect after a restart" for key in changed]

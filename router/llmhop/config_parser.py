@@ -18,7 +18,7 @@ from llmhop.config import Config
 from llmhop.config_check import Checker, key_path
 from llmhop.config_schema import TLS_KEYS, TOP_KEYS
 from llmhop.errors import ConfigError
-from llmhop.limits import DEFAULT_MAX_BODY_BYTES
+from llmhop.limits import DEFAULT_MAX_BODY_BYTES, MAX_WORKERS
 from llmhop.listen import (
     DEFAULT_HOST,
     DEFAULT_PORT,
@@ -60,6 +60,7 @@ def parse(data: object, resolve_secret: Callable[[str], str], load_tls: LoadTls)
         models=MappingProxyType(parse_models(check, top.get("models"))),
         auth_tokens=_tokens(check, top.get("authTokens", [])),
         max_body_bytes=_max_body_bytes(check, top.get("maxBodyBytes", 0)),
+        workers=_workers(check, top.get("workers", 1)),
     )
     if check.problems:
         raise ConfigError(check.problems)
@@ -151,6 +152,14 @@ def _max_body_bytes(check: Checker, value: object) -> int:
     if limit is not None and not 0 <= limit < 2**63:
         check.problem("maxBodyBytes", "is out of range", "write a positive number of bytes")
     return limit or DEFAULT_MAX_BODY_BYTES
+
+
+def _workers(check: Checker, value: object) -> int:
+    todo = f"write a number from 1 to {MAX_WORKERS}"
+    workers = check.typed("workers", value, int, todo)
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        check.problem("workers", "is out of range", todo)
+    return workers or 1
 
 
 def _tokens(check: Checker, value: object) -> tuple[str, ...]:

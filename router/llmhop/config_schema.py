@@ -11,7 +11,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from llmhop.limits import CONNECT_TIMEOUT_S, DEFAULT_MAX_BODY_BYTES, MAX_SECONDS, UPSTREAM_IDLE_S
+from llmhop.limits import (
+    CONNECT_TIMEOUT_S,
+    DEFAULT_MAX_BODY_BYTES,
+    MAX_SECONDS,
+    MAX_WORKERS,
+    UPSTREAM_IDLE_S,
+)
 from llmhop.listen import DEFAULT_HOST, DEFAULT_PORT
 
 SCHEMA_ID = "urn:llmhop:router-config"
@@ -84,6 +90,13 @@ TOP_KEYS: Keys = {
         "exclusiveMaximum": 2**63,
         "default": DEFAULT_MAX_BODY_BYTES,
         "description": "Largest request body, in bytes; 0 stands for the default.",
+    },
+    "workers": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_WORKERS,
+        "default": 1,
+        "description": "Processes that serve, each on a CPU of its own at best.",
     },
 }
 

@@ -40,5 +40,20 @@ CLOSE_S: Final = 60.0
 DRAIN_S: Final = 30.0
 """How long SIGTERM waits for the requests in flight."""
 
+MAX_WORKERS: Final = 256
+"""Most processes that a config may ask for."""
+
+WORKER_STABLE_S: Final = 10.0
+"""A worker that ran for as long is started again at once when it ends."""
+
+WORKER_WAIT_S: Final = 0.5
+"""What each worker that ends sooner makes the next start wait longer, doubled each time."""
+
+WORKER_LONGEST_WAIT_S: Final = 30.0
+"""The longest that a worker's start waits."""
+
+WORKER_END_S: Final = 5.0
+"""How long after its drain a worker may take to end."""
+
 MAX_SECONDS: Final = 86400
 """Longest time that a config may ask for: a day."""

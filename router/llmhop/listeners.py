@@ -18,7 +18,7 @@ _PASSED_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 class Listeners:
-    """Sockets to listen on. `shared` says that other processes accept on the same ones."""
+    """Sockets to listen on."""
 
     def __init__(self, sockets: list[socket.socket], *, passed: bool = False) -> None:
         """`passed` says that the sockets are systemd's, which keeps them beyond this process."""
@@ -26,22 +26,24 @@ class Listeners:
         self.passed = passed
         self._files = [] if passed else [_SocketFile(s) for s in sockets if is_unix(s)]
 
-    @property
-    def urls(self) -> list[str]:
-        """Where they are, without the scheme of http: 127.0.0.1:8080, unix:/path."""
-        return [_shown(sock) for sock in self.sockets]
+    def urls(self, scheme: str) -> list[str]:
+        """Where they are, with `scheme` for TCP: http://127.0.0.1:8080, unix:/path."""
+        return [_url(sock, scheme) for sock in self.sockets]
 
-    def twins(self) -> Listeners:
-        """Bind the TCP addresses once more, for one of several processes (SO_REUSEPORT).
+    def for_worker(self) -> Listeners:
+        """Return the sockets for this process, forked as one of several (`reuse_port`).
 
-        Unix sockets and those that were passed can't be bound twice and are shared.
+        TCP addresses are bound once more (SO_REUSEPORT), so that the kernel spreads clients over
+        the processes. Sockets that can't be bound twice, unix ones and passed ones, are shared.
         """
-        if self.passed:
-            return Listeners(self.sockets, passed=True)
-        return Listeners(
-            [sock if is_unix(sock) else _bound(sock, reuse_port=True) for sock in self.sockets],
-            passed=True,  # their files are the supervisor's
-        )
+        sockets = []
+        for sock in self.sockets:
+            if self.passed or is_unix(sock):
+                sockets.append(sock)
+            else:
+                sockets.append(_bound(sock))
+                sock.close()
+        return Listeners(sockets, passed=True)  # their files are not for a worker to remove
 
     def close(self) -> None:
         """Close the sockets and remove the files that unix sockets made."""
@@ -61,7 +63,7 @@ def open_listeners(
 ) -> Listeners:
     """Take the sockets that systemd passed, or else bind `addresses`.
 
-    Nothing can connect before they listen. With `reuse_port`, `Listeners.twins` can be made.
+    Nothing can connect before they listen. With `reuse_port`, several processes can bind the same.
     Raises ConfigError for every address that can't be bound.
     """
     passed = _passed()
@@ -143,10 +145,10 @@ def _bind_tcp(address: TcpAddress, reuse_port: bool) -> list[socket.socket]:
     return sockets
 
 
-def _bound(other: socket.socket, *, reuse_port: bool) -> socket.socket:
-    """Bind to the address of another socket."""
+def _bound(other: socket.socket) -> socket.socket:
+    """Bind to the address of another socket, beside it."""
     sock = socket.socket(other.family, socket.SOCK_STREAM)
-    _prepare(sock, reuse_port)
+    _prepare(sock, True)
     sock.bind(other.getsockname())
     return sock
 
@@ -206,9 +208,9 @@ class _SocketFile:
                 self._path.unlink()
 
 
-def _shown(sock: socket.socket) -> str:
+def _url(sock: socket.socket, scheme: str) -> str:
     name = sock.getsockname()
     if is_unix(sock):
         return f"unix:{os.fsdecode(name)}"
     host, port = name[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -50,9 +50,7 @@ class Server:
     @property
     def addresses(self) -> list[str]:
         """What is listened on, as URLs."""
-        scheme = "http" if self._tls is None else "https"
-        urls = self._listeners.urls
-        return [url if url.startswith("unix:") else f"{scheme}://{url}" for url in urls]
+        return self._listeners.urls("http" if self._tls is None else "https")
 
     async def start(self, listeners: Listeners | None = None) -> None:
         """Accept on `listeners`, or on what the config names.
@@ -81,12 +79,7 @@ class Server:
         """Serve new requests by `config`; those in flight end as they began."""
         self.table = Table(config, int(time.time()))
         self.pools.serve(model.url.origin for model in config.models.values())
-        if config.listen != self.config.listen:
-            shown = ", ".join(map(str, config.listen))
-            log(f"listen changed to {shown}: this takes effect after a restart")
-        if (config.tls is None) != (self._tls is None):
-            log("tls was turned on or off: this takes effect after a restart")
-        elif config.tls is not None:
+        if self._tls is not None and config.tls is not None:
             self._tls = config.tls
         self.config = config
 

@@ -6,12 +6,13 @@ import asyncio
 import gc
 import resource
 import signal
+import socket
 from pathlib import Path
 
 import uvloop
 
 from llmhop import __version__, limits
-from llmhop.config import Config
+from llmhop.config import Config, after_reload
 from llmhop.config_file import load
 from llmhop.errors import ConfigError
 from llmhop.listeners import Listeners
@@ -20,36 +21,94 @@ from llmhop.memory import keep_freed_memory
 from llmhop.notify import Notifier, watchdog_interval
 from llmhop.server import Server
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def run(path: Path, config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError where an address can't be bound."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(path, config, None, Notifier()))
+        runner.run(_Service(path, Notifier()).serve(config, None, watchdog_interval()))
 
 
-async def _serve(
-    path: Path, config: Config, listeners: Listeners | None, notifier: Notifier
+def run_worker(
+    path: Path,
+    config: Config,
+    listeners: Listeners,
+    channel: socket.socket,
+    watchdog: float | None,
 ) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    keep_freed_memory()
-    loop = asyncio.get_running_loop()
-    server = Server(config)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, server, path, notifier)
-    await server.start(listeners)
-    gc.collect()
-    gc.freeze()
-    log(f"{__version__} {status(config, server.addresses)}")
-    notifier.ready(status(config, server.addresses))
-    keep_pinging(loop, notifier)
-    await stop.wait()
-    open_ = counted(len(server.clients), "connection")
-    notifier.stopping(f"waiting for {open_}")
-    log(f"stopping, {open_} open")
-    await server.drain(limits.DRAIN_S)
+    """Serve on `listeners` as one of several processes, until SIGTERM or the supervisor's end.
+
+    `channel` takes what would be told to systemd; pings go there every `watchdog` / 2 seconds.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        service = _Service(path, Notifier(channel), channel)
+        runner.run(service.serve(config, listeners, watchdog))
+
+
+class _Service:
+    """A server with its signals. What a worker has to say is its supervisor's to log."""
+
+    def __init__(
+        self, path: Path, notifier: Notifier, channel: socket.socket | None = None
+    ) -> None:
+        self._path = path
+        self._notifier = notifier
+        self._channel = channel
+
+    async def serve(
+        self, config: Config, listeners: Listeners | None, watchdog: float | None
+    ) -> None:
+        """Serve until a signal ends it."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        keep_freed_memory()
+        loop = asyncio.get_running_loop()
+        server = Server(config)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload, server)
+        # A worker is started with them blocked, so that none is lost before this.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        await server.start(listeners)
+        if self._channel is not None:
+            # Nothing comes on it: it is readable when the supervisor has gone.
+            loop.add_reader(self._channel, stop.set)
+        gc.collect()
+        gc.freeze()
+        self._say(f"{__version__} {status(config, server.addresses)}")
+        self._notifier.ready(status(config, server.addresses))
+        keep_pinging(loop, self._notifier, watchdog)
+        await stop.wait()
+        if self._channel is not None:
+            loop.remove_reader(self._channel)
+        open_ = counted(len(server.clients), "connection")
+        self._notifier.stopping(f"waiting for {open_}")
+        self._say(f"stopping, {open_} open")
+        await server.drain(limits.DRAIN_S)
+
+    def _reload(self, server: Server) -> None:
+        self._notifier.reloading()
+        config, messages = read_again(self._path, server.config)
+        server.reload(config)
+        for message in messages:
+            self._say(message)
+        self._notifier.ready(status(server.config, server.addresses))
+
+    def _say(self, message: str) -> None:
+        if self._channel is None:
+            log(message)
+
+
+def read_again(path: Path, old: Config) -> tuple[Config, list[str]]:
+    """Return the config to go on with, and what to log about it."""
+    try:
+        new = load(path)
+    except ConfigError as error:
+        return old, [f"reload refused, the old config stays:\n{error}"]
+    config, notes = after_reload(old, new)
+    return config, [*notes, f"reloaded, serves {counted(len(config.models), 'model')}"]
 
 
 def status(config: Config, addresses: list[str]) -> str:
@@ -62,21 +121,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _reload(server: Server, path: Path, notifier: Notifier) -> None:
-    notifier.reloading()
-    try:
-        config = load(path)
-    except ConfigError as error:
-        log(f"reload refused, the old config stays:\n{error}")
-    else:
-        server.reload(config)
-        log(f"reloaded, serves {counted(len(config.models), 'model')}")
-    notifier.ready(status(server.config, server.addresses))
-
-
-def keep_pinging(loop: asyncio.AbstractEventLoop, notifier: Notifier) -> None:
-    """Ping the watchdog from the event loop: one that hangs is noticed."""
-    interval = watchdog_interval()
+def keep_pinging(
+    loop: asyncio.AbstractEventLoop, notifier: Notifier, interval: float | None
+) -> None:
+    """Ping the watchdog every `interval` / 2 seconds from the event loop: a hang is noticed."""
     if interval is None:
         return
 

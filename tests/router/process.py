@@ -41,10 +41,10 @@ class Process:
     ) -> None:
         self.path = directory / "llmhop.json"
         self.write(config)
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notify.settimeout(TIMEOUT)
-        self._notify.bind(f"\0llmhop-test-{directory.name}{os.getpid()}-{id(self)}")
-        name = "@" + self._notify.getsockname()[1:].decode()
+        self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notifications.settimeout(TIMEOUT)
+        self.notifications.bind(f"\0llmhop-test-{directory.name}{os.getpid()}-{id(self)}")
+        name = "@" + self.notifications.getsockname()[1:].decode()
         command = ["-m", "llmhop", "--config", str(self.path)]
         descriptors = [sock.fileno() for sock in sockets]
         if sockets:
@@ -56,8 +56,12 @@ class Process:
             pass_fds=descriptors,
             env={**os.environ, "NOTIFY_SOCKET": name, **environment},
         )
-        started = self.notified()
-        assert started.keys() == {"READY", "STATUS"}
+        try:
+            started = self.notified()
+            assert started.keys() == {"READY", "STATUS"}
+        except BaseException:
+            print(self.end(), file=sys.stderr)
+            raise
         self.status = started["STATUS"]
         assert self.process.stderr is not None
         self.started = self.process.stderr.readline()
@@ -65,14 +69,14 @@ class Process:
     @property
     def port(self) -> int:
         """The port of the only listener."""
-        return int(self.status.rpartition(":")[2])
+        return int(self.status.rpartition(":")[2].split()[0])
 
     def write(self, config: object) -> None:
         self.path.write_text(config if isinstance(config, str) else json.dumps(config))
 
     def notified(self) -> dict[str, str]:
         """The next message to systemd."""
-        lines = self._notify.recv(4096).decode().splitlines()
+        lines = self.notifications.recv(4096).decode().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
     def reload(self) -> str:
@@ -103,7 +107,7 @@ class Process:
         """Close what is open and return the rest of the log."""
         if self.process.poll() is None:
             self.process.kill()
-        self._notify.close()
+        self.notifications.close()
         return self.process.communicate(timeout=TIMEOUT)[1]
 
 

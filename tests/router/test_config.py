@@ -216,6 +216,9 @@ BAD |= {
         {"models": MODELS, "listen": ["h:1", "h:1"]},
         "listen[1]: is listed twice; remove it",
     ),
+    "no workers": ({"models": MODELS, "workers": 0}, "workers: is out of range; write a number"),
+    "too many workers": ({"models": MODELS, "workers": 257}, "workers: is out of range"),
+    "workers in words": ({"models": MODELS, "workers": "auto"}, "workers: is not a whole number"),
     "tls is true": ({"models": MODELS, "tls": True}, "tls: is not an object"),
     "tls without a key": (
         {"models": MODELS, "tls": {"certificate": "/c"}},

@@ -289,7 +289,7 @@ def test_tls_can_not_be_turned_on_by_a_reload(run: Run, authority: Authority) ->
     process.write({"models": MODELS, "listen": "127.0.0.1:0", **authority.config()})
     process.reload()
     assert served(Wire(process.port))
-    assert "tls was turned on or off: this takes effect after a restart" in process.end()
+    assert "tls was changed: this takes effect after a restart" in process.end()
 
 
 def test_relative_paths_of_a_certificate_start_at_the_credentials(

@@ -27,6 +27,7 @@ FULL: dict[str, Any] = {
     "tls": {"certificate": "cert.pem", "key": "key.pem"},
     "authTokens": ["t"],
     "maxBodyBytes": 1,
+    "workers": 2,
     "models": {
         "m": {
             "url": "https://h/v1",
@@ -149,7 +150,7 @@ def test_defaults_in_the_schema_are_what_a_config_without_the_key_means() -> Non
     model = properties["models"]["additionalProperties"]["properties"]
     given = {key: schema["default"] for key, schema in properties.items() if "default" in schema}
     of_model = {key: schema["default"] for key, schema in model.items() if "default" in schema}
-    assert given.keys() == {"host", "port", "socketMode", "maxBodyBytes"}
+    assert given.keys() == {"host", "port", "socketMode", "maxBodyBytes", "workers"}
     assert of_model.keys() == {"unlisted", "connectTimeout", "idleTimeout"}
     url = {"url": "http://h"}
     assert check({**given, "models": {"m": url | of_model}}) == check({"models": {"m": url}})
