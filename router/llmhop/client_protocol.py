@@ -46,6 +46,7 @@ class ClientProtocol(asyncio.Protocol):
         "_deadline",
         "_exchange",
         "_head",
+        "_is_new",
         "_lingering",
         "_memo",
         "_paused",
@@ -68,6 +69,7 @@ class ClientProtocol(asyncio.Protocol):
         self._head: RequestHead | None = None
         self._exchange = Exchange()
         self._deadline = math.inf
+        self._is_new = True
         self._lingering = False
         self._paused = False
         self._write_paused = False
@@ -83,8 +85,15 @@ class ClientProtocol(asyncio.Protocol):
             self.transport.abort()
 
     def drain(self) -> None:
-        """Close now if idle, else after the response in flight."""
-        if self._head is None and not self._reader.pending:
+        """Close now if idle, else after the response in flight.
+
+        A client that has just come gets time for its request, which may be on the way.
+        """
+        if self._head is not None or self._reader.pending:
+            return
+        if self._is_new:
+            self._deadline = min(self._deadline, self._router.now + limits.DRAIN_NEW_S)
+        else:
             self.transport.close()
 
     # What the event loop calls.
@@ -272,6 +281,7 @@ class ClientProtocol(asyncio.Protocol):
     def _finish(self, close: bool) -> None:
         """End the current request, and with `close` the connection."""
         self._head = None
+        self._is_new = False
         if close:
             # What was written is still sent, to a client that takes it.
             self._deadline = self._router.now + limits.CLOSE_S

@@ -40,6 +40,9 @@ CLOSE_S: Final = 60.0
 DRAIN_S: Final = 30.0
 """How long SIGTERM waits for the requests in flight."""
 
+DRAIN_NEW_S: Final = 5.0
+"""How long of that a client may take for its first request."""
+
 MAX_WORKERS: Final = 256
 """Most processes that a config may ask for."""
 

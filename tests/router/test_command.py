@@ -69,6 +69,21 @@ def test_a_stop_waits_for_the_stream_that_runs(
     assert process.process.wait(TIMEOUT) == 0
 
 
+def test_a_stop_serves_a_client_that_has_just_come(run: Run, start_backend: StartBackend) -> None:
+    process = run({"models": {"m": {"url": start_backend().url}}})
+    with Wire(process.port) as first, Wire(process.port) as late:
+        # Once this is answered, both connections have been accepted.
+        first.send(post(chat()))
+        assert first.response().status == 200
+        process.stop()
+        assert first.at_end()
+        late.send(post(chat()))
+        response = late.response()
+        assert (response.status, response.headers["connection"]) == (200, "close")
+        assert late.at_end()
+    assert process.process.wait(TIMEOUT) == 0
+
+
 def test_a_reload_takes_the_new_config_and_refuses_a_bad_one(
     run: Run, start_backend: StartBackend
 ) -> None:
