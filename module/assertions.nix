@@ -32,20 +32,10 @@ let
       failed "${options keys} are all `${value}`. Give each enabled model a ${leaf} of its own."
     ) clashes;
 
-  # The port on which llmhop listens, as the router reads its config. null
-  # where there is none to read, which the router reports.
-  ownPort =
-    let
-      listen = cfg.settings.listen or null;
-      digits = if lib.isString listen then builtins.match ".*:([0-9]{1,5})" listen else null;
-    in
-    if listen == null then
-      cfg.settings.port or 8080
-    else if digits == null then
-      null
-    else
-      lib.toIntBase10 (lib.head digits);
-  ownOption = "services.llmhop.settings.${if cfg.settings ? listen then "listen" else "port"}";
+  own = import ./listen.nix {
+    inherit lib;
+    inherit (cfg) settings;
+  };
 
   remote = cfg.settings.models or { };
   # Headers for a model that is served here are fine; another URL is not.
@@ -71,10 +61,10 @@ in
             '';
           }
           {
-            assertion = !cfg.enable || models.${key}.port != ownPort;
+            assertion = !cfg.enable || !lib.elem models.${key}.port own.ports;
             message = ''
-              ${option key "port"} is ${toString ownPort}, the port on which
-              llmhop listens (${ownOption}). Change one of the two.
+              ${option key "port"} is ${toString models.${key}.port}, a port on which
+              llmhop listens (${own.option}). Change one of the two.
             '';
           }
         ]) enabled

@@ -27,7 +27,7 @@ in
       default = { };
       example = literalExpression ''
         {
-          listen = "127.0.0.1:8080";
+          listen = [ "127.0.0.1:8080" "unix:/run/llmhop/llmhop.sock" ];
           authTokens = [ "''${file:api-token}" ];
           models."gpt-4o" = {
             url = "https://api.openai.com";
@@ -35,10 +35,11 @@ in
           };
         }'';
       description = ''
-        Configuration of the router: `listen` (or `host` and `port`),
-        `authTokens`, `maxBodyBytes` and, under `models`, models that run
-        elsewhere. The models of {option}`services.llmhop.vllm.models` are
-        added by the generator.
+        Configuration of the router: `listen` (or `host` and `port`), `tls`,
+        `authTokens`, `maxBodyBytes`, `workers` and, under `models`, models
+        that run elsewhere; `llmhop --schema` describes all of it. The models
+        of {option}`services.llmhop.vllm.models` are added by the generator,
+        and an entry here without `url` adds headers or aliases to one of them.
 
         These values reach the world-readable Nix store. Write secrets as
         `''${file:name}`, with `name` being a credential that

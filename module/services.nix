@@ -15,6 +15,15 @@ let
   routerConfig = "/var/lib/llmhop/llmhop.json";
   llmhop = lib.getExe cfg.package;
 
+  own = import ./listen.nix {
+    inherit lib;
+    inherit (cfg) settings;
+  };
+  hasSocket = own.streams != null;
+  # systemd keeps the sockets open while llmhop restarts, so that clients wait
+  # and none is refused.
+  sockets = lib.optional hasSocket "llmhop.socket";
+
   managers = lib.optionals cfg.vllm.enable [
     "systemd-logind.service"
     "linger-users.service"
@@ -63,9 +72,13 @@ in
         description = "llmhop, router for OpenAI-compatible model servers";
         wantedBy = [ "multi-user.target" ];
         wants = [ "network-online.target" ];
+        requires = sockets;
         # Not after the generator: that one waits for the models, and starts
         # or reloads this service as soon as the config is written.
-        after = [ "network-online.target" ];
+        after = [ "network-online.target" ] ++ sockets;
+        # A switch leaves sockets as they are, but for those of a service that
+        # changed too.
+        restartTriggers = lib.optional hasSocket (builtins.toJSON own.streams);
         unitConfig.ConditionPathExists = routerConfig;
         # Five starts that time out take 5 * (15 + 2) s, so the limit trips.
         startLimitBurst = 5;
@@ -78,13 +91,37 @@ in
           ExecReload = "${llmhop} --check --config ${routerConfig}";
           User = "llmhop";
           Group = "llmhop";
+          # For unix sockets that llmhop makes itself.
+          RuntimeDirectory = "llmhop";
+          RuntimeDirectoryPreserve = true;
           Restart = "always";
           RestartSec = 2;
           TimeoutStartSec = 15;
           # Requests under way have 30 s to end.
           TimeoutStopSec = 45;
+          # An event loop that hangs for as long is killed.
+          WatchdogSec = 30;
           # Two sockets for each request under way.
           LimitNOFILE = 524288;
+        };
+      };
+    })
+
+    (lib.mkIf (cfg.enable && hasSocket) {
+      systemd.sockets.llmhop = {
+        description = "llmhop's sockets";
+        wantedBy = [ "sockets.target" ];
+        # Without its configuration llmhop could not take the clients.
+        unitConfig.ConditionPathExists = routerConfig;
+        listenStreams = own.streams;
+        socketConfig = {
+          Backlog = 4096;
+          # At boot an address may come after the socket.
+          FreeBind = true;
+          SocketUser = "llmhop";
+          SocketGroup = "llmhop";
+          SocketMode = own.socketMode;
+          RemoveOnStop = true;
         };
       };
     })

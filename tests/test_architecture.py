@@ -43,15 +43,16 @@ GENERATOR = Package(
     ROOT / "generator/llmhop_generator",
     tuple(
         """
-        __main__ cli provision apply status progress plan render host_files router_config preflight
-        podman inventory files units quadlet load checks flags schema contract listen text layout
+        __main__ cli provision apply status progress plan render host_files router_units
+        router_config preflight podman inventory files units quadlet load checks flags schema
+        contract listen text layout
         systemd process errors
         """.split()
     ),
     frozenset(
         """
-        plan render host_files router_config units quadlet checks flags schema contract listen
-        text layout errors
+        plan render host_files router_units router_config units quadlet checks flags schema
+        contract listen text layout errors
         """.split()
     ),
 )

@@ -12,6 +12,7 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.inventory import sources
 from llmhop_generator.layout import (
     ROUTER_CONFIG,
+    ROUTER_SOCKET,
     ROUTER_UNIT,
     ROUTER_USER,
     quadlet_dir,
@@ -156,7 +157,7 @@ def _set_router(wanted: str | None, present: str | None, group: int | None, repo
     if wanted is None:
         if present is not None:
             report("stopping llmhop")
-            system("stop", ROUTER_UNIT, check=False)
+            system("stop", ROUTER_SOCKET, ROUTER_UNIT, check=False)
             files.remove(ROUTER_CONFIG)
         return
     if wanted == present:
@@ -171,5 +172,5 @@ def _set_router(wanted: str | None, present: str | None, group: int | None, repo
         files.write(ROUTER_CONFIG, present, mode=0o640, group=group)
     raise GeneratorError(
         "llmhop does not take its new configuration (services.llmhop.settings), "
-        f"and no model was touched; it says:\n{last_messages(ROUTER_UNIT)}"
+        f"and no model was touched; it says:\n{last_messages(ROUTER_UNIT, ROUTER_SOCKET)}"
     )

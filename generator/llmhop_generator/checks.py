@@ -12,7 +12,7 @@ from typing import Any
 from llmhop_generator import flags
 from llmhop_generator.contract import MAX_ID
 from llmhop_generator.errors import Path, Problem, option_path
-from llmhop_generator.listen import DEFAULT_PORT, port_of
+from llmhop_generator.listen import is_address, ports
 
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
 
@@ -126,8 +126,8 @@ def _device(path: Path, device: Any) -> Found:
 def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
     users = defaultdict(list)
     if llmhop.get("enable", True) is True:
-        own = port_of(_object(llmhop.get("settings")))
-        users[DEFAULT_PORT if own is None else own].append("llmhop itself")
+        for own in ports(_object(llmhop.get("settings"))):
+            users[own].append("llmhop itself")
     for key, model in _enabled(vllm).items():
         port = _number(model.get("port"))
         if port is None:
@@ -173,12 +173,17 @@ def _name(key: str, model: dict[str, Any]) -> str | None:
 def _settings(settings: dict[str, Any]) -> Found:
     path: Path = ("llmhop", "settings")
     listen = settings.get("listen")
-    if isinstance(listen, str):
-        if port_of({"listen": listen}) is None:
+    several = isinstance(listen, list)
+    if listen == []:
+        yield (*path, "listen"), "is an empty list; name an address, or leave it out"
+    for index, address in enumerate(listen if isinstance(listen, list) else [listen]):
+        if isinstance(address, str) and not is_address(address):
             yield (
-                (*path, "listen"),
-                f'{listen!r} is not "host:port" or ":port"; give for example ":8080"',
+                (*path, "listen", index) if several else (*path, "listen"),
+                f'{address!r} is not "host:port", ":port" or "unix:/path"; '
+                'give for example ":8080"',
             )
+    if listen is not None:
         for key in ("host", "port"):
             if settings.get(key) is not None:
                 yield (*path, key), "is set beside `listen`; set one of the two"

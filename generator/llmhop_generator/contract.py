@@ -65,6 +65,7 @@ ImageTag = Annotated[
     # Podman takes a name that ends in .image or .build for another Quadlet file.
     Matching(r"(?!.*\.(image|build)$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a tag such as v0.11.0"),
 ]
+SocketMode = Annotated[str, Matching(r"0?[0-7]{3}", "an access mode in octal such as 0660")]
 Environment = dict[EnvironmentName, Text]
 Flags = dict[FlagName, JsonValue]
 
@@ -232,6 +233,12 @@ class Upstream(BaseModel):
     )
 
 
+Listen = Annotated[
+    Annotated[Text, Tag("one")] | Annotated[list[Text], Tag("several")],
+    Discriminator(lambda listen: "several" if isinstance(listen, list) else "one"),
+]
+
+
 class RouterSettings(BaseModel):
     """Settings for llmhop. Keys not named here pass through for llmhop to judge."""
 
@@ -239,9 +246,14 @@ class RouterSettings(BaseModel):
         alias_generator=to_camel, extra="allow", frozen=True, strict=True, validate_by_alias=True
     )
 
-    listen: Text | None = Field(None, description="host:port, or :port for every address.")
+    listen: Listen | None = Field(
+        None, description="host:port, :port for every address, or unix:/path; or several of these."
+    )
     host: Text | None = Field(None, description="Address to listen on, beside `port`.")
     port: Port | None = Field(None, description="Port to listen on, beside `host`.")
+    socket_mode: SocketMode | None = Field(
+        None, description="Access mode of unix sockets, in octal.", examples=["0660"]
+    )
     models: dict[str, Upstream] = Field(
         {}, description="Models that run elsewhere, by routing key."
     )

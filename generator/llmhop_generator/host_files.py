@@ -1,48 +1,13 @@
 """What the NixOS module declares and a plain systemd host needs as files."""
 
 from llmhop_generator.contract import Config, Vllm
-from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_USER, STATE_DIR, quadlet_dir, user_manager
+from llmhop_generator.layout import ROUTER_USER, STATE_DIR, quadlet_dir, user_manager
 from llmhop_generator.quadlet import unit_file, unit_line
+from llmhop_generator.router_units import router_units
 from llmhop_generator.units import HEADER
 
 OWN_USER = "vllm"
 """The one user that is declared here; any other name is the deployer's to declare."""
-
-# What llmhop may do: open sockets, read its configuration and what it is handed as
-# credentials, and tell systemd how it is.
-_ROUTER_HARDENING = (
-    ("CapabilityBoundingSet", ""),
-    ("DevicePolicy", "closed"),
-    ("LockPersonality", "true"),
-    ("MemoryDenyWriteExecute", "true"),
-    ("NoNewPrivileges", "true"),
-    ("PrivateDevices", "true"),
-    ("PrivateTmp", "true"),
-    ("PrivateUsers", "true"),
-    ("ProcSubset", "pid"),
-    ("ProtectClock", "true"),
-    ("ProtectControlGroups", "true"),
-    ("ProtectHome", "true"),
-    ("ProtectHostname", "true"),
-    ("ProtectKernelLogs", "true"),
-    ("ProtectKernelModules", "true"),
-    ("ProtectKernelTunables", "true"),
-    ("ProtectProc", "invisible"),
-    ("ProtectSystem", "strict"),
-    ("RemoveIPC", "true"),
-    ("RestrictAddressFamilies", "AF_INET"),
-    ("RestrictAddressFamilies", "AF_INET6"),
-    ("RestrictAddressFamilies", "AF_UNIX"),
-    ("RestrictNamespaces", "true"),
-    ("RestrictRealtime", "true"),
-    ("RestrictSUIDSGID", "true"),
-    ("SystemCallArchitectures", "native"),
-    ("SystemCallErrorNumber", "EPERM"),
-    ("SystemCallFilter", "@system-service"),
-    ("SystemCallFilter", "~@privileged"),
-    ("SystemCallFilter", "~@resources"),
-    ("UMask", "0077"),
-)
 
 
 def host_files(config: Config, llmhop: str) -> dict[str, str]:
@@ -56,7 +21,7 @@ def host_files(config: Config, llmhop: str) -> dict[str, str]:
         "tmpfiles.d/llmhop.conf": _conf(_tmpfiles(config)),
     }
     if config.llmhop.enable:
-        files["systemd/system/llmhop.service"] = _router_service(llmhop)
+        files |= {f"systemd/system/{k}": v for k, v in router_units(config.llmhop, llmhop).items()}
     if isinstance(config.vllm, Vllm):
         drop_in = f"systemd/system/{user_manager(config.vllm.uid)}.d/llmhop.conf"
         files[drop_in] = _user_manager(config.vllm)
@@ -120,48 +85,3 @@ def _user_manager(vllm: Vllm) -> str:
             ("Service", [unit_line("LimitNOFILE", str(vllm.open_files_limit))]),
         ],
     )
-
-
-def _router_service(llmhop: str) -> str:
-    command = unit_line("ExecStart", f"{_exec_word(llmhop)} --config {ROUTER_CONFIG}")
-    check = unit_line("ExecReload", f"{_exec_word(llmhop)} --check --config {ROUTER_CONFIG}")
-    return unit_file(
-        HEADER,
-        [
-            (
-                "Unit",
-                [
-                    ("Description", "llmhop, one port for every model"),
-                    ("Wants", "network-online.target"),
-                    ("After", "network-online.target"),
-                    ("ConditionPathExists", str(ROUTER_CONFIG)),
-                    # Five starts that time out take 5 * (15 + 2) s, so the limit trips.
-                    ("StartLimitIntervalSec", "120"),
-                    ("StartLimitBurst", "5"),
-                ],
-            ),
-            (
-                "Service",
-                [
-                    ("Type", "notify-reload"),
-                    command,
-                    check,
-                    ("User", ROUTER_USER),
-                    ("Group", ROUTER_USER),
-                    ("Restart", "always"),
-                    ("RestartSec", "2"),
-                    ("TimeoutStartSec", "15"),
-                    # Requests under way have 30 s to end.
-                    ("TimeoutStopSec", "45"),
-                    # Two sockets for each request under way.
-                    ("LimitNOFILE", "524288"),
-                    *_ROUTER_HARDENING,
-                ],
-            ),
-            ("Install", [("WantedBy", "multi-user.target")]),
-        ],
-    )
-
-
-def _exec_word(path: str) -> str:
-    return path.replace("$", "$$") if path.isascii() and " " not in path else f'"{path}"'

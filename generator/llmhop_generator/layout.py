@@ -6,6 +6,7 @@ STATE_DIR = Path("/var/lib/llmhop")
 ROUTER_CONFIG = STATE_DIR / "llmhop.json"
 ROUTER_USER = "llmhop"
 ROUTER_UNIT = "llmhop.service"
+ROUTER_SOCKET = "llmhop.socket"
 
 
 def quadlet_dir(uid: int) -> Path:

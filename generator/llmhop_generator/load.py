@@ -178,6 +178,8 @@ def _path(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
         path.pop()
     if path[:1] == ["vllm"] and path[1:2] in (["enabled"], ["disabled"]):
         del path[1]
+    if path[:3] == ["llmhop", "settings", "listen"] and path[3:4] in (["one"], ["several"]):
+        del path[3]
     return tuple(path)
 
 

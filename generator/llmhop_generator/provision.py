@@ -11,6 +11,7 @@ from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.errors import GeneratorError, option_path
 from llmhop_generator.host_files import OWN_USER, host_files
 from llmhop_generator.layout import (
+    ROUTER_SOCKET,
     ROUTER_UNIT,
     ROUTER_USER,
     STATE_DIR,
@@ -19,6 +20,7 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.preflight import has_range, require_root
 from llmhop_generator.process import run
+from llmhop_generator.units import HEADER
 
 _ETC = Path("/etc")
 
@@ -55,7 +57,21 @@ class Command:
         run(self.words)
 
 
-Step = WriteFile | Command
+@dataclass(frozen=True)
+class RemoveFile:
+    """A file of ours to remove."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"remove {self.path}"
+
+    def carry_out(self) -> None:
+        """Remove it."""
+        files.remove(self.path)
+
+
+Step = WriteFile | RemoveFile | Command
 
 
 def provision(config: Config, llmhop: str, report: Callable[[str], None], *, dry_run: bool) -> None:
@@ -102,6 +118,12 @@ def _require_possible(config: Config, llmhop: str) -> None:
 
 
 def _steps(config: Config, llmhop: str) -> Iterator[Step]:
+    socket = _ETC / "systemd/system" / ROUTER_SOCKET
+    wants_socket = f"systemd/system/{ROUTER_SOCKET}" in host_files(config, llmhop)
+    if not wants_socket and _is_ours(socket):
+        # The service requires the socket and stops with it; apply starts it again.
+        yield Command(("systemctl", "disable", "--now", ROUTER_SOCKET))
+        yield RemoveFile(socket)
     written = [
         WriteFile(_ETC / path, text)
         for path, text in host_files(config, llmhop).items()
@@ -119,8 +141,13 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
         yield Command(("systemctl", "daemon-reload"))
     if isinstance(config.vllm, Vllm):
         yield from _user_steps(config.vllm)
-    if config.llmhop.enable and not _enabled(ROUTER_UNIT):
-        yield Command(("systemctl", "enable", ROUTER_UNIT))
+    if config.llmhop.enable:
+        units = [ROUTER_UNIT, ROUTER_SOCKET] if wants_socket else [ROUTER_UNIT]
+        if disabled := [unit for unit in units if not _is("enabled", unit)]:
+            yield Command(("systemctl", "enable", *disabled))
+        if socket in changed and _is("active", ROUTER_UNIT):
+            # In one transaction: the service ends before the socket, and starts after it.
+            yield Command(("systemctl", "restart", *units))
 
 
 def _exists(user: str) -> bool:
@@ -156,9 +183,14 @@ def _user_steps(vllm: Vllm) -> Iterator[Step]:
             yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))
     if not (Path("/var/lib/systemd/linger") / vllm.user).exists():
         yield Command(("loginctl", "enable-linger", vllm.user))
-    if run(["systemctl", "is-active", "--quiet", user_manager(vllm.uid)], check=False).code != 0:
+    if not _is("active", user_manager(vllm.uid)):
         yield Command(("systemctl", "start", user_manager(vllm.uid)))
 
 
-def _enabled(unit: str) -> bool:
-    return run(["systemctl", "is-enabled", "--quiet", unit], check=False).code == 0
+def _is(state: str, unit: str) -> bool:
+    return run(["systemctl", f"is-{state}", "--quiet", unit], check=False).code == 0
+
+
+def _is_ours(path: Path) -> bool:
+    text = files.read(path)
+    return text is not None and text.startswith(f"# {HEADER}\n")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from llmhop_generator.contract import Config, Vllm
-from llmhop_generator.listen import listen_address
+from llmhop_generator.listen import addresses
 
 
 def router_config(config: Config) -> str | None:
@@ -13,7 +13,9 @@ def router_config(config: Config) -> str | None:
         return None
     asked = config.llmhop.settings
     settings = asked.model_dump(by_alias=True, exclude_unset=True, exclude={"host", "port"})
-    settings["listen"] = listen_address(asked.listen, asked.host, asked.port)
+    if asked.listen is None:
+        # Spelled as every llmhop understands it.
+        (settings["listen"],) = addresses(asked.model_dump())
     settings["models"] = _models(config, settings.get("models", {}))
     set_keys = {key: value for key, value in settings.items() if value is not None}
     return json.dumps(set_keys, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

@@ -61,11 +61,10 @@ def main_pid(unit: str) -> int:
     return int(system("show", "--value", "-p", "MainPID", unit).stdout.strip() or 0)
 
 
-def last_messages(unit: str) -> str:
-    """The last lines that a system unit wrote to the journal in this boot."""
-    return run(
-        ["journalctl", "-b", "-u", unit, "-n", "10", "-o", "cat"], check=False
-    ).stdout.strip()
+def last_messages(*units: str) -> str:
+    """The last lines that system units wrote to the journal in this boot."""
+    named = [word for unit in units for word in ("-u", unit)]
+    return run(["journalctl", "-b", *named, "-n", "10", "-o", "cat"], check=False).stdout.strip()
 
 
 def hard_open_files_limit(pid: int) -> float:

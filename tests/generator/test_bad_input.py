@@ -137,6 +137,28 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "relative environmentFile": ({f"{M}/environmentFile": ".env"}, "environmentFile", "absolute"),
     "settings as a list": ({"llmhop/settings": []}, "services.llmhop.settings", "an object"),
     "bad listen": ({"llmhop/settings": {"listen": "8080"}}, "settings.listen", '":8080"'),
+    "listen is a number": (
+        {"llmhop/settings": {"listen": 5}},
+        "settings.listen: must be a string, not a number",
+        "",
+    ),
+    "number in listen": (
+        {"llmhop/settings": {"listen": [5]}},
+        "settings.listen[0]: must be a string, not a number",
+        "",
+    ),
+    "nothing in listen": ({"llmhop/settings": {"listen": []}}, "settings.listen", "empty list"),
+    "bad listen in a list": (
+        {"llmhop/settings": {"listen": [":1", "unix:x"]}},
+        "settings.listen[1]",
+        '"unix:/path"',
+    ),
+    "llmhop's own port, one of several": (
+        {"llmhop/settings": {"listen": ["127.0.0.1:1", ":18001"]}},
+        f"{QWEN}.port",
+        "llmhop itself",
+    ),
+    "bad socket mode": ({"llmhop/settings": {"socketMode": "rw"}}, "settings.socketMode", "octal"),
     "listen and port": (
         {"llmhop/settings": {"listen": ":1", "port": 1}},
         "settings.port",

@@ -158,3 +158,57 @@ def test_llmhop_keeps_its_configuration_where_the_new_one_is_refused(host: Machi
     assert "t0ken" not in output
     assert "elsewhere" in host.succeed(served)
     assert "elsewhere" in host.succeed("cat /var/lib/llmhop/llmhop.json")
+
+
+def router_config(**settings: Any) -> str:
+    models = {"elsewhere": {"url": "http://127.0.0.1:9"}}
+    llmhop = {"enable": True, "settings": {"models": models, **settings}}
+    return json.dumps({"version": 1, "llmhop": llmhop})
+
+
+def test_a_restart_of_llmhop_refuses_no_client(host: Machine) -> None:
+    listen = ["127.0.0.1:8080", "unix:/run/llmhop/llmhop.sock"]
+    write(host, CONFIG, router_config(listen=listen, workers=2))
+    host.succeed(f"llmhop-generator provision {CONFIG}", f"llmhop-generator apply {CONFIG}")
+    host.wait_for_unit("llmhop.service")
+    status = host.get_unit_property("llmhop.service", "StatusText")
+    assert status == (
+        "serves 1 model on http://127.0.0.1:8080, unix:/run/llmhop/llmhop.sock with 2 workers"
+    )
+    ask = "curl -fsS -o /dev/null --max-time 30"
+    both = f"{ask} http://127.0.0.1:8080/health && "
+    both += f"{ask} --unix-socket /run/llmhop/llmhop.sock http://llmhop/health"
+    loop = f"until [ -e /root/done ]; do {{ {both}; }} || exit 1; echo >> /root/answers; done"
+    write(host, "/root/ask", loop)
+    keep = "--property Type=exec --property RemainAfterExit=yes"
+    host.succeed(f"systemd-run --unit ask {keep} bash /root/ask")
+    host.wait_until_succeeds("test -s /root/answers")
+    for _ in range(3):  # five starts are the limit
+        host.succeed("systemctl restart llmhop.service", "systemctl is-active ask.service")
+    before = host.succeed("wc -l < /root/answers").strip()
+    host.wait_until_succeeds(f"test $(wc -l < /root/answers) -gt {before}")
+    host.succeed("touch /root/done")
+    host.wait_until_succeeds("systemctl show -p SubState --value ask.service | grep -qx exited")
+    assert host.get_unit_property("ask.service", "Result") == "success"
+
+
+def test_llmhop_moves_to_another_address_with_provision_and_apply(host: Machine) -> None:
+    def serve(**settings: Any) -> None:
+        write(host, CONFIG, router_config(**settings))
+        host.succeed(f"llmhop-generator provision {CONFIG}", f"llmhop-generator apply {CONFIG}")
+        host.wait_for_unit("llmhop.service")
+        assert host.succeed(f"llmhop-generator provision {CONFIG}") == "nothing to do\n"
+
+    serve()
+    host.succeed("curl -fsS http://127.0.0.1:8080/health", "systemctl is-active llmhop.socket")
+    serve(listen=[":9000", "unix:/srv/llmhop.sock"], socketMode="0666")
+    host.succeed("curl -fsS http://[::1]:9000/health", "curl -fsS http://127.0.0.1:9000/health")
+    assert host.succeed("stat -c '%a %U %G' /srv/llmhop.sock") == "666 llmhop llmhop\n"
+    host.fail("curl -fsS http://127.0.0.1:8080/health")
+    serve(listen=["localhost:9001", "unix:/run/llmhop/own.sock"])
+    host.succeed("curl -fsS http://127.0.0.1:9001/health")
+    host.succeed("curl -fsS --unix-socket /run/llmhop/own.sock http://llmhop/health")
+    host.fail("ls /srv/llmhop.sock", "systemctl cat llmhop.socket")
+    serve(listen="127.0.0.1:9002")
+    host.succeed("curl -fsS http://127.0.0.1:9002/health", "systemctl is-active llmhop.socket")
+    host.fail("ls /run/llmhop/own.sock")

@@ -52,6 +52,7 @@ rec {
     etc = lib.mapAttrs (_: e: "${e.source}") config.environment.etc;
     tmpfiles = config.systemd.tmpfiles.settings;
     services = lib.mapAttrs (_: service) config.systemd.services;
+    sockets = config.systemd.sockets;
     userServices = lib.mapAttrs (_: service) config.systemd.user.services;
   };
   service =

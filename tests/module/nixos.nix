@@ -35,6 +35,12 @@ let
     environment = attrsOf (types.nullOr types.str);
     serviceConfig = attrsOf unitValue;
     restartIfChanged = option types.bool true;
+    restartTriggers = option (types.listOf types.unspecified) [ ];
+  };
+  socket = {
+    inherit (unit) description unitConfig wantedBy;
+    listenStreams = option (types.listOf types.str) [ ];
+    socketConfig = attrsOf unitValue;
   };
   range =
     start:
@@ -82,6 +88,7 @@ in
     users.groups = attrsOf (submodule group);
     systemd.package = option types.package (stand-in.derivation "systemd");
     systemd.services = attrsOf (submodule service);
+    systemd.sockets = attrsOf (submodule socket);
     systemd.user.services = attrsOf (submodule service);
     systemd.tmpfiles.settings = attrsOf (types.attrsOf (types.attrsOf (submodule tmpfile)));
     virtualisation.podman.enable = option types.bool false;

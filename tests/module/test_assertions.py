@@ -62,6 +62,10 @@ REFUSED = {
         [vllm(models=model("a", 9000)), settings('listen = "[::1]:9000";')],
         [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
     ),
+    "one of llmhop's ports": Refused(
+        [vllm(models=model("a", 9000)), settings('listen = [ "unix:/run/s" ":1" "h:9000" ];')],
+        [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
+    ),
     "a model's tag and digest": Refused(
         [vllm(models=model("a", 18001, 'tag = "v1"; digest = "sha256:ab";'))],
         [f"{V}.models.a.tag", f"{V}.models.a.digest", "v1", "sha256:ab"],

@@ -80,6 +80,51 @@ def test_llmhop_runs_alike_on_nixos_and_elsewhere() -> None:
     assert unit["StartLimitIntervalSec"] == [str(evaluate(f"{declared}IntervalSec", vllm()))]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"port": 9000},
+        {"host": "::1"},
+        {"host": "", "port": 9000},
+        {"host": "gpu.example"},
+        {"listen": ":09000"},
+        {"listen": "[fe80::1]:9000", "socketMode": "0600"},
+        {"listen": "localhost:9000"},
+        {"listen": "127.0.0.1:0"},
+        {"listen": ["127.0.0.1:9000", "unix:/run/llmhop/a b.sock"]},
+        {"listen": ["127.0.0.1:9000", "h:9001"]},
+    ],
+    ids=str,
+)
+def test_llmhops_socket_is_alike_on_nixos_and_elsewhere(settings: dict[str, Any]) -> None:
+    rendered = host_files(parse(SHORTEST | {"llmhop": {"settings": settings}}), "llmhop")
+    text = json.dumps(json.dumps(settings))
+    module = f"{{ services.llmhop.settings = builtins.fromJSON {text}; }}"
+    host = evaluate("host", vllm(), module)
+    service = section(rendered["systemd/system/llmhop.service"], "Unit")
+    declared = host["services"]["llmhop"]
+    assert service.get("Requires", []) == declared["requires"]
+    assert service["After"] == [" ".join(declared["after"])]
+    ours = rendered.get("systemd/system/llmhop.socket")
+    if ours is None:
+        assert host["sockets"] == {}
+        assert declared["restartTriggers"] == []
+        return
+    theirs = host["sockets"]["llmhop"]
+    lines = section(ours, "Socket")
+    assert lines.pop("ListenStream") == theirs["listenStreams"]
+    assert lines == {key: as_lines(value) for key, value in theirs["socketConfig"].items()}
+    assert section(ours, "Unit")["ConditionPathExists"] == as_lines(
+        theirs["unitConfig"]["ConditionPathExists"]
+    )
+    assert section(ours, "Install")["WantedBy"] == theirs["wantedBy"]
+    # NixOS restarts a socket only along with its service.
+    assert declared["restartTriggers"] == [
+        json.dumps(theirs["listenStreams"], separators=(",", ":"))
+    ]
+
+
 def test_directories_are_alike_on_nixos_and_elsewhere() -> None:
     rendered = host_files(parse(SHORTEST), "llmhop")["tmpfiles.d/llmhop.conf"]
     ours = {

@@ -1,0 +1,48 @@
+# What llmhop listens on, as its settings say. The router reports addresses
+# that are wrong; here they are passed over.
+{ lib, settings }:
+let
+  listen = settings.listen or null;
+  given = key: default: if settings.${key} or null == null then default else settings.${key};
+  host = given "host" "127.0.0.1";
+  bracketed = if lib.hasInfix ":" host then "[${host}]" else host;
+  addresses =
+    if listen == null then
+      [ "${bracketed}:${toString (given "port" 8080)}" ]
+    else
+      lib.filter lib.isString (lib.toList listen);
+
+  split = builtins.match "(.*):([0-9]{1,5})";
+  socketPath = lib.removePrefix "unix:";
+  isSocket = lib.hasPrefix "unix:/";
+  portOf = address: lib.toIntBase10 (lib.last (split address));
+
+  # As ListenStream= takes it (systemd.socket(5)); null where it takes none.
+  stream =
+    address:
+    let
+      parts = split address;
+      ip = builtins.match "(([0-9]{1,3}\\.){3}[0-9]{1,3}|\\[[0-9A-Fa-f:.]+])?" (lib.head parts);
+      port = toString (portOf address);
+    in
+    if isSocket address then
+      socketPath address
+    else if parts == null || portOf address == 0 || ip == null then
+      null
+    else if lib.head parts == "" then
+      port
+    else
+      "${lib.head parts}:${port}";
+  streams = map stream addresses;
+in
+{
+  option = "services.llmhop.settings.${if listen != null then "listen" else "port"}";
+
+  ports = map portOf (lib.filter (address: !isSocket address && split address != null) addresses);
+
+  socketMode = given "socketMode" "0660";
+
+  # null where systemd can't open all of them, such as one with a host name:
+  # then llmhop opens its sockets itself.
+  streams = if lib.elem null streams || streams == [ ] then null else streams;
+}
