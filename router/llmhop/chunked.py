@@ -50,11 +50,6 @@ class ChunkedReader:
         """
         position, end = 0, len(data)
         while position < end and self._state != _DONE:
-            if self._state == _SIZE and not self._line:
-                after = self._whole_chunk(data, position, payload)
-                if after:
-                    position = after
-                    continue
             if self._state == _DATA:
                 taken = min(self._left, end - position)
                 if payload is not None:
@@ -77,21 +72,18 @@ class ChunkedReader:
                     self._take_line(line)
         return position
 
-    def _whole_chunk(self, data: bytes, position: int, payload: bytearray | None) -> int:
-        """Return where the chunk at `position` ends, 0 if it must be taken apart.
+    def take_whole(self, data: bytes) -> bool:
+        """Take `data` if it is exactly one chunk, as events of a stream mostly are.
 
-        Most streams come in whole chunks. Everything else, errors included, is left to the states.
+        Everything else, errors included, is left to `feed`.
         """
-        match = _SIZE_LINE.match(data, position, position + _MAX_LINE_BYTES)
+        if self._state != _SIZE or self._line:
+            return False
+        match = _SIZE_LINE.match(data, 0, _MAX_LINE_BYTES)
         if match is None:
-            return 0
-        start = match.end()
-        end = start + int(match[1], 16)
-        if start == end or data[end : end + 2] != _CRLF:
-            return 0
-        if payload is not None:
-            payload += data[start:end]
-        return end + 2
+            return False
+        size = int(match[1], 16)
+        return size > 0 and match.end() + size + 2 == len(data) and data.endswith(_CRLF)
 
     def _take_data_end(self, data: bytes, position: int) -> int:
         expected = _CRLF[len(self._line) :]

@@ -124,7 +124,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         method=method,
         target=target,
         path=target.partition(b"?")[0],
-        fields=tuple(sink.fields),
+        fields=tuple([field for field in sink.fields if field[0] != b"content-length"]),
         names=frozenset([key for key, _, _ in sink.fields]) - {b"authorization"},
         nominated=nominated,
         host=examined.hosts[0] if examined.hosts else b"",

@@ -90,8 +90,11 @@ class ResponseReader:
 
         Bytes after the end of the response are cut off and forbid reuse of the connection.
         """
-        if self._chunks is not None:
-            return self._read_chunks(self._chunks, data)
+        chunks = self._chunks
+        if chunks is not None:
+            if not self._decode and chunks.take_whole(data):
+                return data
+            return self._read_chunks(chunks, data)
         if self._until_close:
             return data
         self._left -= len(data)

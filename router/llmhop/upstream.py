@@ -105,8 +105,9 @@ class UpstreamConnection(asyncio.Protocol):
             return
         try:
             if self._in_body:
-                relayed = self._reader.read_body(data)
-                sink.response_body(relayed, self._reader.complete and self._finish())
+                reader = self._reader
+                relayed = reader.read_body(data)
+                sink.response_body(relayed, reader.complete and self._finish())
             else:
                 self._receive_head(sink, data)
         except BackendError as error:

@@ -244,10 +244,15 @@ class Response:
 class Wire:
     """A client that sends raw bytes and reads responses strictly."""
 
-    def __init__(self, port: int | socket.socket, host: str = "127.0.0.1") -> None:
-        """Connect to a port, or take a socket that is connected."""
+    def __init__(
+        self, port: int | socket.socket, host: str = "127.0.0.1", source: str = ""
+    ) -> None:
+        """Connect to a port, from the address `source`, or take a socket that is connected."""
+        address = (source, 0) if source else None
         self.socket = (
-            socket.create_connection((host, port), TIMEOUT) if isinstance(port, int) else port
+            socket.create_connection((host, port), TIMEOUT, address)
+            if isinstance(port, int)
+            else port
         )
         self.file = self.socket.makefile("rb")
 
