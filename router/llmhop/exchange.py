@@ -174,7 +174,10 @@ class Exchange:
 
     def _done(self) -> None:
         self._connection = None
-        self._end().exchange_done(self._close)
+        self.active = False
+        downstream = self._downstream
+        del self._downstream
+        downstream.exchange_done(self._close)
 
     def _end(self) -> Downstream:
         downstream = self._downstream

@@ -10,6 +10,7 @@ from llmhop.limits import MAX_HEAD_BYTES
 
 _HEAD_END = b"\r\n\r\n"
 _MAX_INTERIM = 16
+_NO_BODY = frozenset((*range(100, 200), 204, 304))
 _HEADS = HeadCache(parse_response_head)
 
 
@@ -48,6 +49,23 @@ class ResponseReader:
         self._chunks: ChunkedReader | None = None
         self._until_close = self.complete = self.reusable = False
 
+    def read_whole(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Read the response if `data` is all of it, head and a body of known length.
+
+        Answers None, with nothing read, wherever the other methods have more to do. Raises
+        BackendError.
+        """
+        end = data.find(_HEAD_END) + 4
+        if not 4 <= end <= MAX_HEAD_BYTES or self._no_body or self._buffer:
+            return None
+        head, length = _HEADS.read(data[:end])
+        if not length or length != len(data) - end or head.status in _NO_BODY:
+            return None
+        self.length = length
+        self.complete = True
+        self.reusable = not head.close
+        return head, data[end:]
+
     def feed_head(self, data: bytes) -> None:
         """Take bytes while `read_head` has given no final head."""
         self._buffer = self._buffer + data if self._buffer else data
@@ -69,7 +87,7 @@ class ResponseReader:
                 raise BackendError(f"sent more than {_MAX_INTERIM} interim responses")
             return head
         self.reusable = not head.close
-        if self._no_body or status in (204, 304):
+        if self._no_body or status in _NO_BODY:
             self._left = 0
         elif head.chunked:
             self._chunks = ChunkedReader()

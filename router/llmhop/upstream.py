@@ -108,6 +108,9 @@ class UpstreamConnection(asyncio.Protocol):
                 reader = self._reader
                 relayed = reader.read_body(data)
                 sink.response_body(relayed, reader.complete and self._finish())
+            elif (whole := self._reader.read_whole(data)) is not None:
+                head, body = whole
+                sink.response_head(head, len(body), body, self._finish())
             else:
                 self._receive_head(sink, data)
         except BackendError as error:

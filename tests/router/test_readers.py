@@ -148,3 +148,33 @@ def test_a_broken_chunk_is_found_before_what_follows_it() -> None:
     reader.feed(b"1\r\na")
     with pytest.raises(ChunkError):
         reader.feed(b"b")
+
+
+@pytest.mark.parametrize(("raw", "body", "reusable"), RESPONSES.values(), ids=RESPONSES.keys())
+def test_a_response_read_whole_is_the_same_response(
+    raw: bytes, body: bytes, reusable: bool
+) -> None:
+    for to_head_request in (False, True):
+        reader = ResponseReader()
+        reader.start(to_head_request, True)
+        whole = reader.read_whole(raw)
+        if whole is not None:
+            assert not to_head_request
+            assert whole[1] == body
+            assert (reader.complete, reader.reusable, reader.length) == (True, reusable, len(body))
+        else:
+            # Nothing was taken: read in the usual way, it is all there.
+            assert not reader.complete
+            if not to_head_request:
+                assert read_response([raw], decode=True)[0] == body
+
+
+def test_only_a_whole_response_of_known_length_is_read_whole() -> None:
+    kinds = {}
+    for kind, (raw, _, _) in RESPONSES.items():
+        reader = ResponseReader()
+        kinds[kind] = reader.read_whole(raw) is not None
+    assert [kind for kind, whole in kinds.items() if whole] == ["length", "HTTP/1.0"]
+    reader = ResponseReader()
+    reader.feed_head(b"HTTP/1.1 200 OK\r\n")
+    assert reader.read_whole(RESPONSES["length"][0]) is None, "there is something before it"
