@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LoadTls = Callable[[str, str], "ssl.SSLContext"]
 """Loads certificate and key from two files; raises ConfigError."""
 
-_LISTEN_TODO = (
+_LISTEN_ADVICE = (
     'write e.g. "127.0.0.1:8080", "[::1]:8080", ":8080" for every interface, '
     'or "unix:/run/llmhop/llmhop.sock"'
 )
@@ -77,7 +77,7 @@ def _listen(check: Checker, top: dict[str, Any]) -> tuple[Address, ...]:
         address = _address(check, "listen", value, "is not a string or a list of strings")
         return (address,) if address is not None else ()
     if not value:
-        check.problem("listen", "is an empty list", _LISTEN_TODO)
+        check.problem("listen", "is an empty list", _LISTEN_ADVICE)
     found: list[Address] = []
     for index, text in enumerate(value):
         where = key_path("listen", index)
@@ -92,12 +92,12 @@ def _listen(check: Checker, top: dict[str, Any]) -> tuple[Address, ...]:
 
 def _address(check: Checker, where: str, value: object, not_text: str) -> Address | None:
     if not isinstance(value, str):
-        check.problem(where, not_text, _LISTEN_TODO)
+        check.problem(where, not_text, _LISTEN_ADVICE)
         return None
     try:
         return parse_listen(value)
     except ValueError as error:
-        check.problem(where, str(error), _LISTEN_TODO)
+        check.problem(where, str(error), _LISTEN_ADVICE)
         return None
 
 

@@ -28,7 +28,7 @@ _RESERVED_HEADERS = frozenset(
     }
 )
 
-_URL_TODO = "write e.g. http://127.0.0.1:8000"
+_URL_ADVICE = "write e.g. http://127.0.0.1:8000"
 
 
 def parse_models(check: Checker, value: object) -> dict[str, ModelConfig]:
@@ -74,13 +74,13 @@ def _seconds(check: Checker, name: str, entry: dict[str, Any], key: str, default
 def _url(check: Checker, name: str, entry: dict[str, Any]) -> BackendUrl | None:
     where = key_path("models", name, "url")
     if "url" not in entry:
-        check.problem(where, "is missing", _URL_TODO)
+        check.problem(where, "is missing", _URL_ADVICE)
         return None
-    text = check.typed(where, entry["url"], str, _URL_TODO)
+    text = check.typed(where, entry["url"], str, _URL_ADVICE)
     try:
         return parse_backend_url(text) if text is not None else None
     except ValueError as error:
-        todo = _URL_TODO
+        todo = _URL_ADVICE
         if "password" in str(error):
             todo = "put credentials into headers"
         elif "socket" in str(error):
