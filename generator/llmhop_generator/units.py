@@ -33,7 +33,12 @@ _HEALTH_PROBE = (
 
 def file_name(model: Model) -> str:
     """The name of a model's Quadlet source."""
-    return f"vllm-{model.name}.container"
+    return f"{container_name(model)}.container"
+
+
+def container_name(model: Model) -> str:
+    """The name of a model's container."""
+    return f"vllm-{model.name}"
 
 
 def service_of(file_name: str) -> str:
@@ -83,6 +88,12 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
         ("StartLimitBurst", str(START_LIMIT_BURST)),
     ]
     service = [
+        # Podman reports readiness from the process that then ends. systemd can tell
+        # that the report is this unit's only while that process is its own child,
+        # which it is where an earlier podman has made the user's namespace. Else, on
+        # a busy host, the report is lost and the unit "starts" until its timeout.
+        # Whether the container exists is of no matter.
+        ("ExecStartPre", f"-/usr/bin/env podman container exists {container_name(model)}"),
         # vLLM exits with 0 when its engine dies.
         ("Restart", "always"),
         # Models that wait for this one go on waiting while it is tried again:
@@ -109,7 +120,7 @@ def _image(vllm: Vllm, model: Model) -> list[Line]:
         container_line("Image", image(vllm, model)),
         # A tag may have moved on; a digest can't.
         ("Pull", "missing" if model.digest is not None else "newer"),
-        container_line("ContainerName", f"vllm-{model.name}"),
+        container_line("ContainerName", container_name(model)),
         # Images up to v0.11 start the API server's module, later ones `vllm serve`.
         container_line("Entrypoint", "vllm"),
         container_line("Exec", *command_line(vllm, model)),

@@ -62,3 +62,17 @@ with subtest("an engine that hangs after it was healthy is killed and started ag
     )
     machine.wait_for_unit("vllm-hangs.service", user="vllm")
     assert json.loads(machine.succeed("chat hangs hello"))["model"] == "hangs"
+
+with subtest("the report of readiness comes from a child of systemd, so that it can't be lost"):
+    # The first podman of a user after boot makes the user's namespace, and works in a child of
+    # its own there; ended, such a child leaves systemd a report that it can't tell whose it is.
+    machine.succeed("systemctl --user -M vllm@.host stop vllm-hangs.service vllm-good.service")
+    machine.succeed("kill -9 $(cat /run/user/503/libpod/tmp/pause.pid)")
+    machine.succeed("rm /run/user/503/libpod/tmp/pause.pid")
+    machine.succeed("systemctl --user -M vllm@.host start --no-block vllm-hangs.service")
+    machine.wait_until_succeeds("pgrep -u vllm -f '^/usr/bin/podman run .*vllm-hangs'", timeout=60)
+    processes = machine.succeed("pgrep -u vllm -f '^/usr/bin/podman run .*vllm-hangs'").split()
+    manager = machine.succeed("systemctl show --value -p MainPID user@503.service").strip()
+    parents = [machine.succeed(f"ps -o ppid= -p {pid}").strip() for pid in processes]
+    assert parents == [manager], (processes, parents, manager)
+    machine.wait_for_unit("vllm-hangs.service", user="vllm")
