@@ -1,7 +1,8 @@
 """A plain Debian host set up as the README says, for scenarios.
 
 On NixOS the module does what `prepare` does here. Both kinds of host have the commands
-`switch-to NAME`, which brings the host to another configuration of the scenario, and `chat`.
+`switch-to NAME`, which brings the host to another configuration of the scenario, and `chat` and
+`streams`, programs of a user.
 """
 
 import json
@@ -54,9 +55,10 @@ class Setup:
                 write(machine, f"{ETC}/{name}.json", text)
             for path, text in self.files.items():
                 write(machine, path, text)
-            command(machine, "chat", f'exec {VENV}/bin/python {ETC}/chat.py "$@"')
+            for name in ("chat", "streams"):
+                command(machine, name, f'exec {VENV}/bin/python {ETC}/{name}.py "$@"')
+                machine.copy_from_host(str(SCENARIOS / f"{name}_command.py"), f"{ETC}/{name}.py")
             command(machine, "switch-to", f'exec llmhop-generator apply "{ETC}/$1.json"')
-            machine.copy_from_host(str(SCENARIOS / "chat_command.py"), f"{ETC}/chat.py")
             machine.succeed(f"llmhop-generator provision {ETC}/{self.first}.json")
             load(machine, self.image)
             if self.applied:

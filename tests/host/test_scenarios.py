@@ -63,6 +63,10 @@ def test_a_change_touches_what_changed(run_scenario: RunScenario, standin: Image
     run_scenario("changes", Setup("changes", texts, standin))
 
 
+def test_no_client_notices_a_busy_day(run_scenario: RunScenario, standin: Image) -> None:
+    run_scenario("busy", Setup("busy", configs("busy", "busy-more"), standin))
+
+
 def test_a_failing_model_does_not_hold_up_the_others(
     run_scenario: RunScenario, standin: Image
 ) -> None:
