@@ -49,10 +49,21 @@ def field_lines(fields: Iterable[Field], dropped: Names) -> bytes:
 def kept_lines(fields: Iterable[Field], dropped: Names) -> bytes:
     """Write the fields of a request that go on: not `dropped`, and no X-Forwarded-* at all.
 
-    What a client claims about where it comes from is replaced by what is known.
+    What a client claims about where it comes from is replaced by what is known. Gateways of the
+    CGI kind (WSGI is one) read X_Forwarded_For as X-Forwarded-For, so an underscore counts as a
+    hyphen here.
     """
-    kept = [field for field in fields if not field[0].startswith(b"x-forwarded-")]
-    return field_lines(kept, dropped)
+    kept = []
+    for field in fields:
+        key = hyphened(field[0])
+        if key not in dropped and not key.startswith(b"x-forwarded"):
+            kept.append(field)
+    return field_lines(kept, dropped)  # which takes out names that Connection has as they are
+
+
+def hyphened(key: bytes) -> bytes:
+    """Return a field's key as a backend may read it that can't tell underscores from hyphens."""
+    return key.replace(b"_", b"-")
 
 
 class Examined:

@@ -21,11 +21,15 @@ from llmhop.fields import (
     Names,
     examine,
     field_lines,
+    hyphened,
     kept_lines,
 )
 
 _CONTROL = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
-_ABSOLUTE = re.compile(rb"https?://[^/?#@]+(?P<rest>[/?].*)?", re.IGNORECASE | re.DOTALL)
+_ABSOLUTE = re.compile(rb"https?://(?P<host>[^/?#@]+)(?P<rest>[/?].*)?", re.IGNORECASE | re.DOTALL)
+# A name or an address, and perhaps a port (RFC 9110 section 7.2). No comma, though a name may
+# have one, because it would make a list of what is passed on as X-Forwarded-Host.
+_HOST = re.compile(rb"(?:[\w.~!$&'()*+;=%-]+|\[[\w:.%~-]+\])?(?::[0-9]*)?")
 # A dot segment would let a client leave the path prefix of a backend's URL.
 _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z)", re.IGNORECASE)
 
@@ -35,7 +39,8 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     `target` is in origin form; `path` is `target` without its query. `bearer` is the token that
     Authorization shows. `framed` says that a body is announced, by its length or as chunks.
-    `kept` and `authorization` are the lines that go on; `names` are those of all other fields.
+    `kept` and `authorization` are the lines that go on; `names` are those of all other fields,
+    hyphens for underscores.
     """
 
     method: bytes
@@ -108,6 +113,11 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
     if version not in ("1.1", "1.0"):
         raise BadRequestError(f"HTTP/{version} is not supported.", 505)
     _check_lines(raw, sink, BadRequestError)
+    method = parser.get_method()
+    # llhttp also knows RTSP and ICE, whose versions look the same from here.
+    line = b"%b %b HTTP/%b\r\n" % (method, sink.url, version.encode())
+    if not raw.startswith(line, 2 if raw.startswith(b"\r\n") else 0):
+        raise BadRequestError("This is not a valid HTTP/1.1 request line.")
     http10 = version == "1.0"
     examined = examine(sink.fields, BadRequestError)
     if len(examined.hosts) > 1 or (not examined.hosts and not http10):
@@ -116,8 +126,11 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         raise BadRequestError("An HTTP/1.0 request can't be chunked.")
     if examined.expect not in (None, b"100-continue"):
         raise BadRequestError("This Expect header is not supported.", 417)
-    method = parser.get_method()
-    target = _origin_form(method, sink.url)
+    target, asked_host = _origin_form(method, sink.url)
+    # A host in the target counts, whatever Host says (RFC 9112 section 3.2.2).
+    host = asked_host or b"".join(examined.hosts)
+    if not all(_HOST.fullmatch(x) for x in (host, *examined.hosts)):
+        raise BadRequestError("The Host header is not a host and perhaps a port.")
     nominated = examined.nominated
     authorization = [field for field in sink.fields if field[0] == b"authorization"]
     head = RequestHead(
@@ -125,9 +138,9 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         target=target,
         path=target.partition(b"?")[0],
         fields=tuple([field for field in sink.fields if field[0] != b"content-length"]),
-        names=frozenset([key for key, _, _ in sink.fields]) - {b"authorization"},
+        names=frozenset([hyphened(key) for key, _, _ in sink.fields]) - {b"authorization"},
         nominated=nominated,
-        host=examined.hosts[0] if examined.hosts else b"",
+        host=host,
         bearer=_bearer(examined.authorization),
         framed=examined.chunked or examined.content_length is not None,
         chunked=examined.chunked,
@@ -191,19 +204,20 @@ def _check_lines(raw: bytes, sink: _Sink, error: ErrorClass) -> None:
         raise error("The head holds a control character.")
 
 
-def _origin_form(method: bytes, target: bytes) -> bytes:
-    """Return path and query of a request target (RFC 9112 section 3.2)."""
+def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request target, and the host in it (RFC 9112 section 3.2)."""
+    host = b""
     if method == b"CONNECT":
         raise BadRequestError("CONNECT is not supported.")
     if not target.startswith(b"/"):
         match = _ABSOLUTE.fullmatch(target)
         if match is None:
             raise BadRequestError("The request target is not a path.")
-        target = match["rest"] or b"/"
+        host, target = match["host"], match["rest"] or b"/"
         if target.startswith(b"?"):
             target = b"/" + target
     if b"#" in target:
         raise BadRequestError("The request target has a fragment.")
     if (b"." in target or b"%" in target) and _DOT_SEGMENT.search(target.partition(b"?")[0]):
         raise BadRequestError("The path has a '.' or '..' segment.")
-    return target
+    return target, host

@@ -13,6 +13,7 @@ import msgspec
 
 from llmhop.config import Config, ModelConfig
 from llmhop.errors import ApiError, conflicting_models, model_not_found, unauthorized
+from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
 from llmhop.naming import ROUTE_PREFIX, read_target
 from llmhop.request_reader import Body
@@ -200,7 +201,7 @@ def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:
 
 def _route(name: str, url: BackendUrl, headers: tuple[tuple[str, str], ...]) -> Route:
     lines = [f"{header}: {value}\r\n".encode() for header, value in headers]
-    overridden = frozenset(header.lower().encode() for header, _ in headers)
+    overridden = frozenset(hyphened(header.lower().encode()) for header, _ in headers)
     return Route(
         model=name,
         url=url,

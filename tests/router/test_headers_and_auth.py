@@ -87,13 +87,14 @@ def test_headers_of_the_config_override_the_clients_in_any_case(
     headers = {"authorization": "Bearer mine", "X-Org": "é", "X-Forwarded-For": "1.2.3.4"}
     models = {"m": {"url": backend.url, "headers": headers}}
     router = start_router({}, models=models)
-    sent = ["AUTHORIZATION: Bearer client", "x-org: a", "X-ORG: b"]
+    sent = ["AUTHORIZATION: Bearer client", "x-org: a", "X-ORG: b", "X_Org: c"]
     with Wire(router.port) as wire:
         wire.send(post(chat(), "/v1/x", *sent))
         assert wire.response().status == 200
     got = backend.requests[0]
     assert got.values("authorization") == ["Bearer mine"]
     assert got.values("x-org") == ["é"]
+    assert got.values("x_org") == []
     assert got.values("x-forwarded-for") == ["1.2.3.4"]
 
 

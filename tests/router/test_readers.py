@@ -10,9 +10,11 @@ from llmhop.errors import ApiError, BackendError
 from llmhop.request_reader import RequestReader
 from llmhop.response_reader import ResponseReader
 
-from tests.router.test_hostile_clients import ACCEPTED, REFUSED
+from tests.router.request_corpus import ENDED, FORWARDED, REFUSED
 
 NEXT = b"GET /next HTTP/1.1\r\nHost: r\r\n\r\n"
+RAW = {name: case[0] for name, case in (FORWARDED | ENDED).items()}
+RAW |= {name: raw for name, (_, raw) in REFUSED.items()}
 
 
 def splits(raw: bytes) -> Iterator[list[bytes]]:
@@ -48,7 +50,7 @@ def read_requests(pieces: list[bytes], limit: int = 10_000) -> list[object]:
     return outcome
 
 
-@pytest.mark.parametrize("raw", [*ACCEPTED.values(), *REFUSED.values()])
+@pytest.mark.parametrize("raw", RAW.values(), ids=RAW.keys())
 def test_requests_are_the_same_in_any_pieces(raw: bytes) -> None:
     outcomes = [read_requests(pieces) for pieces in splits(raw + NEXT)]
     for outcome in outcomes[1:]:
