@@ -12,6 +12,10 @@ INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
 
+# What msgspec raises for bytes that are no JSON; a string that is not UTF-8 is an error of its own.
+UNREADABLE_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 class ApiError(Exception):
     """A request that is answered with an error body."""
 

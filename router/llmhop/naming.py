@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, unquote_plus
 
 import msgspec
 
+from llmhop.errors import UNREADABLE_JSON
 from llmhop.request_reader import Body
 
 ROUTE_PREFIX = b"/route/"
@@ -69,7 +70,7 @@ def rename(body: Body, model: str) -> Body:
     """
     try:
         members = _ANY_OBJECT.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE_JSON:
         return body
     if "model" not in members:
         return body

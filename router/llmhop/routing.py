@@ -12,7 +12,13 @@ from urllib.parse import unquote
 import msgspec
 
 from llmhop.config import Config, ModelConfig
-from llmhop.errors import ApiError, conflicting_models, model_not_found, unauthorized
+from llmhop.errors import (
+    UNREADABLE_JSON,
+    ApiError,
+    conflicting_models,
+    model_not_found,
+    unauthorized,
+)
 from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
 from llmhop.naming import ROUTE_PREFIX, read_target
@@ -117,7 +123,7 @@ class Table:
                 return named
         try:
             model = _BODY.decode(body).model
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE_JSON as error:
             raise _explain(body, error) from None
         route = self.routes.get(model)
         if route is None:
@@ -160,7 +166,7 @@ def _explain(body: Body, error: Exception) -> ApiError:
         _OBJECT.decode(body)
     except msgspec.ValidationError:
         return ApiError(400, "The request body is not a JSON object.")
-    except (msgspec.DecodeError, RecursionError) as worse:
+    except UNREADABLE_JSON as worse:
         return _not_json(body, worse)
     return ApiError(400, "The request body needs a 'model', which must be a string.", param="model")
 
@@ -169,7 +175,7 @@ def _model_if_any(body: Body) -> str | None:
     """The `model` of a body, or None where it is not JSON or names none."""
     try:
         return _BODY.decode(body).model
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE_JSON:
         return None
 
 
