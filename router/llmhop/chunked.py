@@ -9,7 +9,12 @@ import re
 from typing import Final
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
-_TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n")
+# Framing and routing are no matter for trailers (RFC 9110 section 6.5.1), and who adds trailers to
+# the fields would take them for such.
+_TRAILER_LINE = re.compile(
+    rb"(?!(?i:content-length|transfer-encoding|host):)"
+    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n"
+)
 _MAX_LINE_BYTES = 4096
 _MAX_TRAILER_BYTES = 16 * 1024
 _CRLF = b"\r\n"
@@ -108,6 +113,6 @@ class ChunkedReader:
         if line == _CRLF:
             self._state = _DONE
         elif not _TRAILER_LINE.fullmatch(line):
-            raise ChunkError("a trailer is not a header field")
+            raise ChunkError("a trailer is not a header field that may stand there")
         elif self._trailer_bytes > _MAX_TRAILER_BYTES:
             raise ChunkError("the trailers are too long")
