@@ -158,6 +158,9 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
 
     Raises BackendError.
     """
+    # llhttp passes over line ends before a head, and knows RTSP and ICE too.
+    if not raw.startswith(b"HTTP/"):
+        raise BackendError("sent no HTTP response")
     sink = _Sink()
     parser = httptools.HttpResponseParser(sink)
     try:
