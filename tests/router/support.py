@@ -284,9 +284,11 @@ class Wire:
         return int(line.split()[1]), headers
 
     def chunk(self) -> bytes:
-        """Read one chunk; empty at the end of the body."""
-        size = int(self.file.readline(), 16)
+        """Read one chunk; empty at the end of the body, behind the trailers."""
+        size = int(self.file.readline().partition(b";")[0], 16)
         data = self.file.read(size)
+        while not data and self.file.peek(2)[:2] != b"\r\n":
+            assert b":" in self.file.readline()
         assert self.file.readline() == b"\r\n"
         return data
 
@@ -306,10 +308,10 @@ class Wire:
             return Response(status, headers, body)
         return Response(status, headers, self.file.read())
 
-    def at_end(self) -> bool:
+    def at_end(self, *, consume: bool = True) -> bool:
         """Whether the router closed, with nothing more to read."""
         try:
-            return self.file.read(1) == b""
+            return (self.file.read(1) if consume else self.file.peek(1)) == b""
         except ConnectionResetError:
             return True
 

@@ -5,12 +5,15 @@ The router is a process of its own. What it sends on is read by h11 (strict_back
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.router.process import Process
 from tests.router.request_corpus import (
@@ -158,3 +161,37 @@ def test_a_request_in_single_bytes_is_the_same_request(ground: Ground) -> None:
         assert wire.response().body == answer_of(ONE)
         assert wire.response().body == answer_of(ONE)
     assert ground.read() == [ONE, ONE]
+
+
+RAW = [raw for raw, _ in (FORWARDED | ENDED).values()] + [raw for _, raw in REFUSED.values()]
+
+
+def outcome(ground: Ground, pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], list[Message]]:
+    """Every answer that a client gets, and every message that the backends read."""
+    for backend in ground.backends:
+        backend.forget()
+    answers = []
+    with Wire(ground.port) as wire:
+        wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                wire.send(piece)
+        while not wire.at_end(consume=False):
+            answer = wire.response()
+            answers.append((answer.status, answer.body))
+    return answers, ground.read()
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    raw=st.sampled_from([raw for raw in RAW if len(raw) < 4096]),
+    cuts=st.lists(st.integers(1, 300), max_size=8),
+)
+def test_a_connection_has_one_outcome_in_any_pieces(
+    running: Ground, raw: bytes, cuts: list[int]
+) -> None:
+    last = LAST_RAW.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+    raw += last
+    ends = sorted({cut for cut in cuts if cut < len(raw)})
+    pieces = [raw[a:b] for a, b in zip([0, *ends], [*ends, len(raw)], strict=True)]
+    assert outcome(running, pieces) == outcome(running, [raw])
