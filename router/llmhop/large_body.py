@@ -13,10 +13,13 @@ from typing import Final
 LARGE_BYTES: Final = 64 * 1024
 """Bodies of more bytes are large; the others come in one piece or two."""
 
+_FEW_BYTES: Final = 16 * 1024
 _FIRST_BYTES: Final = 256 * 1024
 _GROWTH: Final = 4
 _MAX_KEPT: Final = {_FIRST_BYTES: 32, _FIRST_BYTES * _GROWTH: 4}  # 12 MB in all
 _kept: Final[dict[int, list[bytearray]]] = {size: [] for size in _MAX_KEPT}
+
+_NOTHING: Final = bytearray()
 
 # In the loop below: the list, the loop's name, and the argument of getrefcount.
 _UNUSED_REFERENCES: Final = 3
@@ -46,7 +49,7 @@ class LargeBody:
     __slots__ = ("_array", "_filled", "_length")
 
     def __init__(self, length: int) -> None:
-        self._array = _take(_FIRST_BYTES)
+        self._array = _NOTHING
         self._filled = 0
         self._length = length
 
@@ -55,11 +58,13 @@ class LargeBody:
         """Whether the whole body has come."""
         return self._filled == self._length
 
-    def space(self) -> memoryview:
-        """Return where the next bytes go; no more than what is missing, and never empty."""
+    def space(self, wanted: int = 0) -> memoryview:
+        """Return where the next bytes go; no more than what is missing, and never empty.
+
+        `wanted` is how many bytes are there already.
+        """
         if self._filled == len(self._array):
-            # The last size is no larger than the body.
-            larger = _take(max(_FIRST_BYTES * _GROWTH, min(self._filled * _GROWTH, self._length)))
+            larger = _take(self._larger_size(wanted))
             larger[: self._filled] = self._array
             self._array = larger
         return memoryview(self._array)[self._filled : self._length]
@@ -72,13 +77,25 @@ class LargeBody:
         """Copy what belongs to the body from the beginning of `data`; return how much."""
         taken = 0
         while taken < len(data) and not self.complete:
-            space = self.space()
+            space = self.space(len(data) - taken)
             count = min(len(space), len(data) - taken)
             space[:count] = data[taken : taken + count]
             self._filled += count
             taken += count
         return taken
 
+    def _larger_size(self, wanted: int) -> int:
+        size = len(self._array)
+        if size == 0 and wanted <= _FEW_BYTES:
+            # Clients that announce much and send little could take much memory otherwise.
+            return _FEW_BYTES
+        if size < _FIRST_BYTES:
+            return _FIRST_BYTES
+        # The last size is no larger than the body.
+        return max(_FIRST_BYTES * _GROWTH, min(size * _GROWTH, self._length))
+
     def view(self) -> memoryview:
-        """Return the whole body."""
-        return memoryview(self._array)[: self._length]
+        """Return the whole body, and let go of it."""
+        # uvloop keeps the last protocol with buffers, and so this object, with its connection.
+        array, self._array = self._array, _NOTHING
+        return memoryview(array)[: self._length]
