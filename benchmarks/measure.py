@@ -29,6 +29,7 @@ class Result:
     rate: float
     cpu_us: float
     first_event_us: float = 0
+    count: int = 0
 
 
 class BenchmarkError(Exception):
@@ -66,9 +67,10 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _ticks(pid: int) -> int:
+def cpu_us(pid: int) -> float:
+    """Return the CPU time that a process has used, in microseconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+    return (int(fields[11]) + int(fields[12])) * _TICK_US
 
 
 def resident_mb(pid: int) -> float:
@@ -84,7 +86,7 @@ def requests(
     """Load with whole requests, as many as go. Raises BenchmarkError where any fails."""
     url = f"http://127.0.0.1:{candidate.ports['m']}/"
     command = pinned(LOAD_CPU, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s")
-    before = _ticks(pid)
+    before = cpu_us(pid)
     output = subprocess.run(
         [*command, "-s", str(HERE / "post.lua"), url],
         check=True,
@@ -92,12 +94,12 @@ def requests(
         text=True,
         env={**os.environ, "BODY_BYTES": str(body_bytes)},
     ).stdout
-    used = (_ticks(pid) - before) * _TICK_US
+    used = cpu_us(pid) - before
     count = re.search(r"(\d+) requests in", output)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if count is None or rate is None or "Non-2xx" in output or "Socket errors" in output:
         raise BenchmarkError(f"{candidate.name}, {body_bytes} bytes: {output}")
-    return Result(float(rate[1]), used / int(count[1]))
+    return Result(float(rate[1]), used / int(count[1]), count=int(count[1]))
 
 
 def events(
@@ -106,11 +108,11 @@ def events(
     """Load with event streams. Raises BenchmarkError where any fails."""
     program = str(build / "sse_client")
     arguments = [str(candidate.ports[model]), model, str(streams), str(seconds)]
-    before = _ticks(pid)
+    before = cpu_us(pid)
     output = subprocess.run(
         pinned(LOAD_CPU, program, *arguments), check=True, capture_output=True, text=True
     ).stdout
-    used = (_ticks(pid) - before) * _TICK_US
+    used = cpu_us(pid) - before
     seen = json.loads(output)
     if seen["failures"] or not seen["events"]:
         raise BenchmarkError(f"{candidate.name}, {streams} streams: {output}")
