@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llmhop.connection_memo import ConnectionMemo
 from llmhop.errors import ApiError, BackendError
 from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.request_reader import RequestReader
 from llmhop.response_reader import ResponseReader
+from llmhop.routing import Route, Table
 
 
 class Requests(NamedTuple):
@@ -61,6 +63,13 @@ def read_requests(pieces: list[bytes], limit: int = 10_000) -> Requests:
         except ApiError as error:
             return Requests(messages, (error.status, error.message), closed=True)
     return Requests(messages, None, closed=False)
+
+
+def forwarded_head(table: Table, head: RequestHead, route: Route, body_bytes: int) -> bytes:
+    """Write the head that a backend gets from a client at 192.0.2.1."""
+    memo = ConnectionMemo(table)
+    memo.connected(b"192.0.2.1", b"http")
+    return memo.request_head(head, route, body_bytes)
 
 
 def read_response(

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
 from llmhop.config_parser import parse
-from llmhop.connection_memo import ConnectionMemo
 from llmhop.errors import ApiError, ConfigError
 from llmhop.fields import REQUEST_DROPPED
 from llmhop.naming import read_target, rename
@@ -19,7 +18,7 @@ from llmhop.routing import Route, Table
 from llmhop.secrets import expand
 
 from tests.fuzz import oracle
-from tests.fuzz.reading import Requests, pieces_of, read_requests, read_response
+from tests.fuzz.reading import Requests, forwarded_head, pieces_of, read_requests, read_response
 
 # Fields that the router says of itself, each once.
 _OWN = (b"host", b"x-forwarded-for", b"x-forwarded-proto")
@@ -56,11 +55,9 @@ def requests(data: bytes) -> None:
     assert (pieces.refusal is None) == (found.refusal is None), "the pieces change a refusal"
     _compare_with_h11(raw, found)
     table = _WITH_TOKENS if flags > b"\x7f" else _TABLE
-    memo = ConnectionMemo(table)
-    memo.connected(b"192.0.2.1", b"http")
     sent = b""
     for head, body in found.messages:
-        start = memo.request_head(head, table.routes["a"], len(body))
+        start = forwarded_head(table, head, table.routes["a"], len(body))
         sent += start + body
         _check_forwarded(start + body, head.method, body, with_tokens=table.has_auth)
     backend = oracle.read_requests(sent)

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmhop.config import Config
-from llmhop.connection_memo import ConnectionMemo
 from llmhop.errors import ApiError
 from llmhop.http_head import parse_request_head
 from llmhop.routing import Route, Table
 
 from tests.fuzz import oracle
-from tests.fuzz.reading import read_requests, read_response
+from tests.fuzz.reading import forwarded_head, read_requests, read_response
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS
 from tests.router.request_corpus import ENDED, FORWARDED, REFUSED
@@ -136,10 +135,8 @@ def _try_fields(config: Config) -> dict[str, int]:
             seen["refused"] += 1
             return
         tokens = [v.strip(" \t") for n, v in given_fields if n.lower() == "authorization"]
-        memo = ConnectionMemo(table)
-        memo.connected(b"192.0.2.1", b"https")
         try:
-            memo.admit(head, table)
+            table.authorize(head)
         except ApiError as error:
             assert error.status == 401
             assert len(tokens) != 1 or tokens[0] != f"Bearer {TOKEN}"
@@ -152,7 +149,7 @@ def _try_fields(config: Config) -> dict[str, int]:
         assert isinstance(route, Route)
         assert route.model == "a"
         # A framed request gets a length of its own; none is sent here.
-        sent = memo.request_head(head, route, 0)
+        sent = forwarded_head(table, head, route, 0)
         reading = oracle.read_requests(sent)
         assert (reading.error, reading.left) == ("", b"")
         ((start, found, _),) = reading.messages
@@ -161,7 +158,7 @@ def _try_fields(config: Config) -> dict[str, int]:
         for name, known in (
             (b"host", b"a:1"),
             (b"x-forwarded-for", b"192.0.2.1"),
-            (b"x-forwarded-proto", b"https"),
+            (b"x-forwarded-proto", b"http"),
             (b"x-forwarded-host", b"r"),
             (b"x-config", b"mine"),
         ):
