@@ -104,7 +104,7 @@ def test_a_client_gets_a_whole_answer_of_its_own_or_sees_that_it_has_none(
                 answer = wire.response()
             assert answer.status == case.status
             if case.status == 502:
-                assert answer.error_code == "backend_unavailable"
+                assert answer.error["type"] == "server_error"
             else:
                 assert answer.body == case.body
             if answer.headers.get("connection") == "close":

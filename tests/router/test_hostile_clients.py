@@ -166,11 +166,11 @@ def test_a_request_in_single_bytes_is_the_same_request(ground: Ground) -> None:
 RAW = [raw for raw, _ in (FORWARDED | ENDED).values()] + [raw for _, raw in REFUSED.values()]
 
 
-def outcome(ground: Ground, pieces: list[bytes]) -> tuple[list[tuple[int, bytes]], list[Message]]:
+def outcome(ground: Ground, pieces: list[bytes]) -> tuple[list[tuple[int, object]], list[Message]]:
     """Every answer that a client gets, and every message that the backends read."""
     for backend in ground.backends:
         backend.forget()
-    answers = []
+    answers: list[tuple[int, object]] = []
     with Wire(ground.port) as wire:
         wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(ConnectionError):
@@ -178,7 +178,8 @@ def outcome(ground: Ground, pieces: list[bytes]) -> tuple[list[tuple[int, bytes]
                 wire.send(piece)
         while not wire.at_end(consume=False):
             answer = wire.response()
-            answers.append((answer.status, answer.body))
+            said = answer.body if answer.status == 200 else answer.error["message"]
+            answers.append((answer.status, said))
     return answers, ground.read()
 
 
