@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llmhop import rewrite
 from llmhop.connection_memo import ConnectionMemo
 from llmhop.errors import ApiError, BackendError
 from llmhop.http_head import RequestHead, ResponseHead
@@ -70,6 +71,11 @@ def forwarded_head(table: Table, head: RequestHead, route: Route, body_bytes: in
     memo = ConnectionMemo(table)
     memo.connected(b"192.0.2.1", b"http")
     return memo.request_head(head, route, body_bytes)
+
+
+def client_head(head: ResponseHead, length: int | None, *, decode: bool) -> bytes:
+    """Write the head that a client gets."""
+    return rewrite.response_head(head, length, decode, not head.framed)
 
 
 def read_response(

@@ -13,12 +13,18 @@ from llmhop.config_parser import parse
 from llmhop.errors import ApiError, ConfigError
 from llmhop.fields import REQUEST_DROPPED
 from llmhop.naming import read_target, rename
-from llmhop.rewrite import response_head
 from llmhop.routing import Route, Table
 from llmhop.secrets import expand
 
 from tests.fuzz import oracle
-from tests.fuzz.reading import Requests, forwarded_head, pieces_of, read_requests, read_response
+from tests.fuzz.reading import (
+    Requests,
+    client_head,
+    forwarded_head,
+    pieces_of,
+    read_requests,
+    read_response,
+)
 
 # Fields that the router says of itself, each once.
 _OWN = (b"host", b"x-forwarded-for", b"x-forwarded-proto")
@@ -92,7 +98,7 @@ def _check_forwarded(raw: bytes, method: bytes, body: bytes, *, with_tokens: boo
     for name in _OWN:
         assert names.count(name) == 1, f"{name!r} is there {names.count(name)} times"
     assert dict(fields)[b"X-Forwarded-For"] == b"192.0.2.1"
-    allowed = {*_OWN, b"content-length", b"x-forwarded-host", b"authorization"}
+    allowed = {*_OWN, b"content-length", b"x-forwarded-host", b"x-request-id", b"authorization"}
     assert not (set(names) - allowed) & REQUEST_DROPPED, "a field of one connection goes on"
     assert not {name for name in names if name.startswith(b"x-forwarded")} - allowed
     assert not (with_tokens and b"authorization" in names), "a token goes on"
@@ -112,7 +118,7 @@ def responses(data: bytes) -> None:
     assert found.reusable == (pieces.reusable and not pieces.left)
     (head, length), body = found.heads[-1], found.body
     plain = read_response([raw], decode=True, to_head=to_head).body
-    relayed = response_head(head, length, decode, close=not head.framed) + body
+    relayed = client_head(head, length, decode=decode) + body
     for sent, rest in ((raw, None), (relayed, b"")):
         other = oracle.read_response(sent, to_head=to_head)
         if other.error.startswith(_H11_IS_STRICTER):
