@@ -62,17 +62,18 @@ ROUTER = Package(
     tuple(
         """
         __main__ cli supervisor service server listeners client_protocol body_intake
-        connection_memo local_response exchange pool upstream rewrite routing naming
+        connection_memo local_response exchange readiness backends gate pool health upstream
+        rewrite routing naming
         response_reader request_reader chunked large_body http_head head_cache fields
         config_file config_parser model_parser config_check config_schema config tls secrets
-        urls listen limits errors memory notify log
+        urls listen errors limits memory notify log
         """.split()
     ),
     frozenset(
         """
-        connection_memo rewrite routing naming response_reader request_reader chunked large_body
-        http_head head_cache fields config_parser model_parser config_check config_schema config
-        urls listen limits errors
+        connection_memo gate health rewrite routing naming response_reader request_reader chunked
+        large_body http_head head_cache fields config_parser model_parser config_check
+        config_schema config urls listen limits errors
         """.split()
     ),
 )

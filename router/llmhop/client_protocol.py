@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from llmhop import limits
+from llmhop.backends import Backends
 from llmhop.body_intake import BodyIntake
 from llmhop.connection_memo import ConnectionMemo
 from llmhop.errors import ApiError, BadRequestError
@@ -19,16 +20,17 @@ from llmhop.exchange import Exchange
 from llmhop.http_head import RequestHead
 from llmhop.local_response import CONTINUE, render, render_error
 from llmhop.naming import rename
-from llmhop.pool import Pools
+from llmhop.readiness import Readiness
 from llmhop.request_reader import Body, RequestReader, read_whole
-from llmhop.routing import Route, Table
+from llmhop.routing import Ready, Route, Table
 
 
 class Router(Protocol):
     """What the connections share. `now` is loop time, as of the last sweep."""
 
     table: Table
-    pools: Pools
+    backends: Backends
+    readiness: Readiness
     draining: bool
     now: float
 
@@ -76,6 +78,9 @@ class ClientProtocol(asyncio.Protocol):
 
     def check_deadline(self, now: float) -> None:
         """Close the connection if it was waited for too long; called by the sweep."""
+        if self._exchange.active:
+            self._exchange.check_deadline(now)
+            return
         if now < self._deadline:
             return
         ending = self._lingering or self.transport.is_closing()
@@ -159,6 +164,10 @@ class ClientProtocol(asyncio.Protocol):
 
     # What the exchange calls.
 
+    def unsent_bytes(self) -> int:
+        """How much of what was written the client has not taken."""
+        return self.transport.get_write_buffer_size()
+
     def wants_close(self) -> bool:
         """Whether the connection is to end after the response to the current request."""
         return self._head is None or self._head.close or self._router.draining
@@ -168,6 +177,11 @@ class ClientProtocol(asyncio.Protocol):
         self._finish(close or self._router.draining)
         if self._reader.pending or self._paused:
             self._advance_soon()
+
+    def exchange_answered(self, status: int, body: bytes) -> None:
+        """Answer with a JSON body."""
+        self._answer(status, body)
+        self._advance_soon()
 
     def exchange_refused(self, error: ApiError) -> None:
         """Answer with an error."""
@@ -256,18 +270,21 @@ class ClientProtocol(asyncio.Protocol):
             return
         if isinstance(decision, Route):
             self._forward(decision, head, body)
-            return
-        close = self.wants_close()
-        head_only = head.method == b"HEAD"
-        self.write(render(200, decision.body, head_only=head_only, close=close))
-        self._finish(close)
+        elif isinstance(decision, Ready):
+            answer = self._router.readiness.answer(self._memo.table, decision.detailed)
+            self._exchange.answer(self, answer)
+        else:
+            self._answer(200, decision.body)
 
     def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
         if route.renames:
             body = rename(body, route.model)
-        start = self._memo.request_head(head, route, len(body))
-        pool = self._router.pools.get(route.url.origin)
-        self._exchange.start(self, head, pool, route.model, (start, body))
+        self._exchange.start(self, self._memo, head, body, route, self._router.backends)
+
+    def _answer(self, status: int, body: bytes) -> None:
+        close = self.wants_close()
+        self.write(render(status, body, head_only=self._is_head(), close=close))
+        self._finish(close)
 
     def _answer_error(self, error: ApiError) -> None:
         """Answer a request that was read to its end."""

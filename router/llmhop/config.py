@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from llmhop.limits import DEFAULT_MAX_BODY_BYTES
+from llmhop.limits import (
+    DEFAULT_MAX_BODY_BYTES,
+    DEFAULT_MAX_QUEUED,
+    QUEUE_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    RESPONSE_TIMEOUT_S,
+)
 from llmhop.listen import Address
 from llmhop.urls import BackendUrl
 
@@ -15,10 +21,28 @@ if TYPE_CHECKING:  # slow to import, and rarely needed
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Where a model runs, the headers that override the client's, and how clients find it."""
+class BackendConfig:
+    """Where a model runs, and what its backend is given: time, attempts, requests at once.
 
-    url: BackendUrl
+    `urls` are its replicas, one at least. Times are in seconds: `response_timeout` until the head
+    of a response, `read_timeout` between two pieces of it, `queue_timeout` for a place among
+    `max_concurrent` requests (None: no limit).
+    """
+
+    urls: tuple[BackendUrl, ...]
+    response_timeout: float = RESPONSE_TIMEOUT_S
+    read_timeout: float = READ_TIMEOUT_S
+    retries: int = 0
+    max_concurrent: int | None = None
+    max_queued: int = DEFAULT_MAX_QUEUED
+    queue_timeout: float = QUEUE_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A model's backend, the headers that override the client's, and how clients find it."""
+
+    backend: BackendConfig
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     aliases: tuple[str, ...] = ()
     unlisted: bool = False

@@ -14,8 +14,15 @@ from typing import Any
 from llmhop.limits import (
     CONNECT_TIMEOUT_S,
     DEFAULT_MAX_BODY_BYTES,
+    DEFAULT_MAX_QUEUED,
+    MAX_REPLICAS,
+    MAX_REQUESTS,
+    MAX_RETRIES,
     MAX_SECONDS,
     MAX_WORKERS,
+    QUEUE_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    RESPONSE_TIMEOUT_S,
     UPSTREAM_IDLE_S,
 )
 from llmhop.listen import DEFAULT_HOST, DEFAULT_PORT
@@ -32,6 +39,11 @@ _ADDRESS: Schema = {
     "type": "string",
     "pattern": r"^(unix:/[^\u0000-\u001f\u007f]+|[^/]*:[0-9]{1,5})$",
     "examples": ["127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/llmhop/llmhop.sock"],
+}
+_URL: Schema = {
+    "type": "string",
+    "pattern": r"^([Hh][Tt][Tt][Pp][Ss]?://[!-~]+|unix:/[!-~]+)$",
+    "examples": ["http://127.0.0.1:8000", "https://api.openai.com", "unix:/run/engine.sock"],
 }
 
 
@@ -116,11 +128,18 @@ TLS_KEYS: Keys = {
 
 MODEL_KEYS: Keys = {
     "url": {
-        "type": "string",
-        "pattern": r"^([Hh][Tt][Tt][Pp][Ss]?://[!-~]+|unix:/[!-~]+)$",
+        **_URL,
         "description": "Where the model runs: http or https, or unix:/path of a socket; a path "
         "in the URL (unix:/path:/prefix) comes before the request's.",
-        "examples": ["http://127.0.0.1:8000", "https://api.openai.com", "unix:/run/engine.sock"],
+    },
+    "urls": {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MAX_REPLICAS,
+        "uniqueItems": True,
+        "items": _URL,
+        "description": "In place of url: several backends that serve the same model. Each request "
+        "goes to the one with the fewest requests in flight.",
     },
     "headers": {
         "type": "object",
@@ -148,12 +167,47 @@ MODEL_KEYS: Keys = {
         "How long an unused connection to the backend is kept, in seconds. Shorter than what the "
         "backend keeps; uvicorn, and so vLLM, closes after 5.",
     ),
+    "responseTimeout": _seconds(
+        RESPONSE_TIMEOUT_S, "Longest wait for the head of a response, in seconds; then 504."
+    ),
+    "readTimeout": _seconds(
+        READ_TIMEOUT_S,
+        "Longest pause between two pieces of a response, in seconds; then it is broken off.",
+    ),
+    "retries": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_RETRIES,
+        "default": 0,
+        "description": "How often a request is sent again whose backend broke off before the "
+        "response began. The backend may have worked on it, so a request may take effect twice. "
+        "Trying the next of urls where one can't be reached is no retry.",
+    },
+    "maxConcurrent": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_REQUESTS,
+        "description": "Most requests at once, over all urls. With workers each takes its share, "
+        "rounded up. Without it there is no limit.",
+    },
+    "maxQueued": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_REQUESTS,
+        "default": DEFAULT_MAX_QUEUED,
+        "description": "Most requests that wait where maxConcurrent is reached, shared among "
+        "workers alike; more are refused with 429.",
+    },
+    "queueTimeout": _seconds(
+        QUEUE_TIMEOUT_S, "Longest wait for a place among maxConcurrent, in seconds; then 503."
+    ),
 }
 
 
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a config."""
-    model = _object(MODEL_KEYS, required=("url",))
+    model = _object(MODEL_KEYS, required=())
+    model["oneOf"] = [_given("url"), _given("urls")]
     top = _object(TOP_KEYS, required=("models",))
     nested = {"tls": _object(TLS_KEYS, required=("certificate", "key"))}
     for key, schema in nested.items():
@@ -168,7 +222,7 @@ def config_schema() -> dict[str, Any]:
         "$id": SCHEMA_ID,
         "title": "llmhop config",
         **top,
-        "allOf": [{"not": _both("listen", "host")}, {"not": _both("listen", "port")}],
+        "allOf": [{"not": _given("listen", "host")}, {"not": _given("listen", "port")}],
     }
 
 
@@ -194,6 +248,6 @@ def _nullable(schema: Schema) -> dict[str, Any]:
     return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
 
 
-def _both(*keys: str) -> Schema:
+def _given(*keys: str) -> Schema:
     given = {"not": {"type": "null"}}
     return {"required": list(keys), "properties": dict.fromkeys(keys, given)}

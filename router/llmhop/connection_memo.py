@@ -14,7 +14,7 @@ from llmhop.routing import Route, Table
 class ConnectionMemo:
     """Remembers the last head that was let in, and the last one that was sent on."""
 
-    __slots__ = ("_admitted", "_client", "_route", "_sent", "_start", "table")
+    __slots__ = ("_admitted", "_client", "_route", "_sent", "_starts", "table")
 
     def __init__(self, table: Table) -> None:
         """`table` is the one in force now; `admit` takes a newer one."""
@@ -23,7 +23,7 @@ class ConnectionMemo:
         self._admitted: RequestHead | None = None
         self._sent: RequestHead | None = None
         self._route: Route | None = None
-        self._start = b""
+        self._starts: list[bytes] = []
 
     def connected(self, address: bytes, scheme: bytes) -> None:
         """Take note of the client's address and scheme, which its requests are sent on with."""
@@ -37,12 +37,17 @@ class ConnectionMemo:
             table.authorize(head)
             self._admitted = head
 
-    def request_head(self, head: RequestHead, route: Route, body_bytes: int) -> bytes:
-        """Return the head that the backend gets; `route` is one of `table`."""
+    def request_head(self, head: RequestHead, route: Route, replica: int, body_bytes: int) -> bytes:
+        """Return the head that a replica of the backend gets; `route` is one of `table`."""
         # A table never shares its routes with another: the same route is the same config.
         if head is not self._sent or route is not self._route:
             self._sent, self._route = head, route
-            self._start = rewrite.request_start(head, route, self._client, self.table.has_auth)
+            self._starts = [b""] * len(route.hosts)
+        start = self._starts[replica]
+        if not start:
+            start = self._starts[replica] = rewrite.request_start(
+                head, route, replica, self._client, self.table.has_auth
+            )
         if head.framed:
-            return b"%bContent-Length: %d\r\n%b" % (self._start, body_bytes, route.header_lines)
-        return self._start + route.header_lines
+            return b"%bContent-Length: %d\r\n%b" % (start, body_bytes, route.header_lines)
+        return start + route.header_lines

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from llmhop.limits import QUEUE_RETRY_AFTER_S
+
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
@@ -27,13 +29,16 @@ class ApiError(Exception):
         kind: str = INVALID_REQUEST,
         param: str | None = None,
         code: str | None = None,
+        retry_after: int | None = None,
     ) -> None:
+        """`retry_after` is when the client may try again, in seconds."""
         super().__init__(message)
         self.status = status
         self.message = message
         self.kind = kind
         self.param = param
         self.code = code
+        self.retry_after = retry_after
 
     def body(self) -> bytes:
         """The JSON body that the client gets."""
@@ -96,13 +101,60 @@ def _shortened(name: str) -> str:
     return name if len(name) <= 200 else name[:200] + "…"
 
 
-def backend_unavailable(model: str) -> ApiError:
-    """502, for a backend that gave no usable response; the reason goes to the log."""
+def backend_unavailable(model: str, retry_after: int) -> ApiError:
+    """503, for a backend that can't be reached; it has seen nothing of the request.
+
+    The reason of this and of the next two goes to the log.
+    """
     return ApiError(
-        502,
-        f"The backend of the model '{model}' did not answer. Try again later.",
+        503,
+        f"The backend of the model '{model}' can't be reached. It may be starting; "
+        "try again later.",
         kind=SERVER_ERROR,
         code="backend_unavailable",
+        retry_after=retry_after,
+    )
+
+
+def backend_error(model: str) -> ApiError:
+    """502, for a backend that got the request and gave no usable response."""
+    return ApiError(
+        502,
+        f"The backend of the model '{model}' broke off before its response.",
+        kind=SERVER_ERROR,
+        code="backend_error",
+    )
+
+
+def backend_timeout(model: str) -> ApiError:
+    """504, for a backend that got the request and took too long."""
+    return ApiError(
+        504,
+        f"The backend of the model '{model}' did not answer in time.",
+        kind=SERVER_ERROR,
+        code="backend_timeout",
+    )
+
+
+def queue_full(model: str) -> ApiError:
+    """429, where a model has all the requests that it may have, and all that may wait."""
+    return ApiError(
+        429,
+        f"The model '{model}' has too many requests waiting. Try again later.",
+        kind="requests",  # as OpenAI's own
+        code="rate_limit_exceeded",
+        retry_after=QUEUE_RETRY_AFTER_S,
+    )
+
+
+def queue_timeout(model: str) -> ApiError:
+    """503, for a request that waited too long for its turn; no backend has seen it."""
+    return ApiError(
+        503,
+        f"The model '{model}' is busy and the request waited too long. Try again later.",
+        kind=SERVER_ERROR,
+        code="queue_timeout",
+        retry_after=QUEUE_RETRY_AFTER_S,
     )
 
 

@@ -12,7 +12,8 @@ MAX_PIPELINED_BYTES: Final = 64 * 1024
 """What a client may send ahead while its request is answered; more waits in the kernel."""
 
 SWEEP_S: Final = 1.0
-"""Period of the timer sweep. Every timeout below is late by up to this much."""
+"""Period of the timer sweep. Every timeout below is late by up to this much, those that count
+from the last sign of life by up to twice as much."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """For the TCP and TLS handshakes with a backend."""
@@ -21,6 +22,43 @@ UPSTREAM_IDLE_S: Final = 4.0
 """How long an idle connection to a backend is kept. uvicorn, and so vLLM, closes idle
 connections after 5 s; going first means a request never meets a connection that is
 being closed."""
+
+RESPONSE_TIMEOUT_S: Final = 600.0
+"""From a request to the head of its response. A long prompt on a busy engine takes minutes;
+OpenAI's own clients wait for 600 s."""
+
+READ_TIMEOUT_S: Final = 600.0
+"""Longest pause between two pieces of a response."""
+
+DEFAULT_MAX_QUEUED: Final = 100
+"""How many requests may wait where a model has a maxConcurrent."""
+
+QUEUE_TIMEOUT_S: Final = 60.0
+"""How long each of them may wait."""
+
+MAX_REQUESTS: Final = 1_000_000
+"""Most requests that a config may allow at once, or to wait."""
+
+MAX_RETRIES: Final = 10
+"""Most retries that a config may ask for."""
+
+MAX_REPLICAS: Final = 64
+"""Most urls of a model."""
+
+SET_ASIDE_S: Final = 1.0
+"""How long a backend that could not be reached is set aside, doubled each time."""
+
+LONGEST_SET_ASIDE_S: Final = 30.0
+"""The longest that a backend is set aside."""
+
+QUEUE_RETRY_AFTER_S: Final = 1
+"""When a client may ask again that found the queue of a model full."""
+
+PROBE_S: Final = 1.0
+"""How long /ready waits for a backend to take a connection, and how long an answer of it counts."""
+
+CLIENT_STALL_S: Final = 60.0
+"""How long a client may take nothing of a response whose rest waits at the backend."""
 
 CLIENT_IDLE_S: Final = 75.0
 """How long a client may keep a connection open without a request."""

@@ -23,7 +23,9 @@ def http_date(seconds: int) -> bytes:
     return f"{day}, {t.tm_mday:02} {month} {t.tm_year} {clock} GMT".encode()
 
 
-def render(status: int, body: bytes, *, head_only: bool, close: bool) -> bytes:
+def render(
+    status: int, body: bytes, *, head_only: bool, close: bool, retry_after: int | None = None
+) -> bytes:
     """Return a whole response with a JSON body; `head_only` answers a HEAD request."""
     lines = [
         b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
@@ -33,6 +35,8 @@ def render(status: int, body: bytes, *, head_only: bool, close: bool) -> bytes:
     ]
     if status == HTTPStatus.UNAUTHORIZED:
         lines.append(b"WWW-Authenticate: Bearer")
+    if retry_after is not None:
+        lines.append(b"Retry-After: %d" % retry_after)
     if close:
         lines.append(b"Connection: close")
     return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
@@ -40,4 +44,10 @@ def render(status: int, body: bytes, *, head_only: bool, close: bool) -> bytes:
 
 def render_error(error: ApiError, *, head_only: bool = False, close: bool) -> bytes:
     """Return the whole response for an error."""
-    return render(error.status, error.body(), head_only=head_only, close=close)
+    return render(
+        error.status,
+        error.body(),
+        head_only=head_only,
+        close=close,
+        retry_after=error.retry_after,
+    )

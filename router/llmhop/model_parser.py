@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from llmhop.config import ModelConfig
+from llmhop.config import BackendConfig, ModelConfig
 from llmhop.config_check import Checker, encodable, key_path
 from llmhop.config_schema import MODEL_KEYS
-from llmhop.limits import CONNECT_TIMEOUT_S, UPSTREAM_IDLE_S
+from llmhop.limits import (
+    CONNECT_TIMEOUT_S,
+    DEFAULT_MAX_QUEUED,
+    MAX_REPLICAS,
+    MAX_REQUESTS,
+    MAX_RETRIES,
+    QUEUE_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    RESPONSE_TIMEOUT_S,
+    UPSTREAM_IDLE_S,
+)
 from llmhop.urls import BackendUrl, parse_backend_url
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -58,25 +68,74 @@ def _model(check: Checker, name: str, value: object) -> ModelConfig | None:
     headers = _headers(check, name, entry.get("headers", {}))
     aliases = _aliases(check, name, entry.get("aliases", []))
     unlisted = check.boolean(key_path("models", name, "unlisted"), entry.get("unlisted", False))
-    url = _url(check, name, entry)
+    urls = _urls(check, name, entry)
     connect = _seconds(check, name, entry, "connectTimeout", CONNECT_TIMEOUT_S)
     idle = _seconds(check, name, entry, "idleTimeout", UPSTREAM_IDLE_S)
-    if url is None:
+    backend = BackendConfig(
+        urls=tuple(
+            url._replace(origin=url.origin._replace(connect_timeout=connect, idle_timeout=idle))
+            for url in urls
+        ),
+        response_timeout=_seconds(check, name, entry, "responseTimeout", RESPONSE_TIMEOUT_S),
+        read_timeout=_seconds(check, name, entry, "readTimeout", READ_TIMEOUT_S),
+        retries=_count(check, name, entry, "retries", 0, MAX_RETRIES) or 0,
+        max_concurrent=_count(check, name, entry, "maxConcurrent", 1, MAX_REQUESTS),
+        max_queued=_max_queued(check, name, entry),
+        queue_timeout=_seconds(check, name, entry, "queueTimeout", QUEUE_TIMEOUT_S),
+    )
+    return ModelConfig(backend, headers, aliases, bool(unlisted)) if urls else None
+
+
+def _max_queued(check: Checker, name: str, entry: dict[str, Any]) -> int:
+    given = _count(check, name, entry, "maxQueued", 0, MAX_REQUESTS)
+    return DEFAULT_MAX_QUEUED if given is None else given
+
+
+def _count(
+    check: Checker, name: str, entry: dict[str, Any], key: str, least: int, most: int
+) -> int | None:
+    if key not in entry:
         return None
-    url = url._replace(origin=url.origin._replace(connect_timeout=connect, idle_timeout=idle))
-    return ModelConfig(url, headers, aliases, bool(unlisted))
+    where, todo = key_path("models", name, key), f"write a number from {least} to {most}"
+    count = check.typed(where, entry[key], int, todo)
+    if count is not None and not least <= count <= most:
+        check.problem(where, "is out of range", todo)
+    return count
 
 
 def _seconds(check: Checker, name: str, entry: dict[str, Any], key: str, default: float) -> float:
     return check.seconds(key_path("models", name, key), entry.get(key, default)) or default
 
 
-def _url(check: Checker, name: str, entry: dict[str, Any]) -> BackendUrl | None:
+def _urls(check: Checker, name: str, entry: dict[str, Any]) -> list[BackendUrl]:
     where = key_path("models", name, "url")
-    if "url" not in entry:
+    if "url" not in entry and "urls" not in entry:
         check.problem(where, "is missing", _URL_ADVICE)
-        return None
-    text = check.typed(where, entry["url"], str, _URL_ADVICE)
+        return []
+    if "urls" not in entry:
+        url = _url(check, where, entry["url"])
+        return [] if url is None else [url]
+    if "url" in entry:
+        check.problem(where, "is given together with urls", "keep one of the two")
+    where, todo = key_path("models", name, "urls"), 'write ["http://127.0.0.1:8000"]'
+    given = check.typed(where, entry["urls"], list, todo)
+    if given == []:
+        check.problem(where, "is an empty list", todo)
+    elif given is not None and len(given) > MAX_REPLICAS:
+        check.problem(where, "is too long", f"write up to {MAX_REPLICAS} urls")
+    found: list[BackendUrl] = []
+    for index, text in enumerate(given or []):
+        where = key_path("models", name, "urls", index)
+        url = _url(check, where, text)
+        if url in found:
+            check.problem(where, "is listed twice", "remove it")
+        elif url is not None:
+            found.append(url)
+    return found
+
+
+def _url(check: Checker, where: str, value: object) -> BackendUrl | None:
+    text = check.typed(where, value, str, _URL_ADVICE)
     try:
         return parse_backend_url(text) if text is not None else None
     except ValueError as error:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterable
 from functools import cache
 
+from llmhop.health import Health
 from llmhop.upstream import UpstreamConnection
 from llmhop.urls import Origin
 
@@ -24,15 +25,19 @@ class Pool:
     """The connections to one origin.
 
     Last in, first out: the busy part of a pool stays warm and the rest grows old and is closed.
+    `outstanding` counts the requests that were given to this origin and are not done; who gives
+    and takes them back is the exchange.
     """
 
-    __slots__ = ("_idle", "_loop", "_retired", "origin")
+    __slots__ = ("_idle", "_loop", "_retired", "health", "origin", "outstanding")
 
     def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
         self.origin = origin
         self._loop = loop
         self._idle: dict[UpstreamConnection, float] = {}
         self._retired = False
+        self.health = Health()
+        self.outstanding = 0
 
     def acquire(self) -> UpstreamConnection | None:
         """Return an idle connection that is still open, or None."""
@@ -45,15 +50,23 @@ class Pool:
         return None
 
     async def connect(self) -> UpstreamConnection:
-        """Open a new connection. Raises OSError, which TimeoutError is."""
+        """Open a new connection. Raises OSError, which TimeoutError is, and UnicodeError."""
         origin = self.origin
-        async with asyncio.timeout(origin.connect_timeout):
-            if origin.socket is not None:
-                _, connection = await self._loop.create_unix_connection(self._new, origin.socket)
-            else:
-                _, connection = await self._loop.create_connection(
-                    self._new, origin.host, origin.port, ssl=tls_context() if origin.tls else None
-                )
+        try:
+            async with asyncio.timeout(origin.connect_timeout):
+                if origin.socket is not None:
+                    _, connection = await self._loop.create_unix_connection(
+                        self._new, origin.socket
+                    )
+                else:
+                    tls = tls_context() if origin.tls else None
+                    _, connection = await self._loop.create_connection(
+                        self._new, origin.host, origin.port, ssl=tls
+                    )
+        except (OSError, UnicodeError):
+            self.health.failed(self._loop.time())
+            raise
+        self.health.succeeded()
         return connection
 
     def close_idle(self, now: float) -> None:

@@ -15,11 +15,12 @@ _OWN = _HOST_LESS + b"X-Forwarded-Host: %b\r\n"
 
 
 def request_start(
-    head: RequestHead, route: Route, client: tuple[bytes, bytes], strip_auth: bool
+    head: RequestHead, route: Route, replica: int, client: tuple[bytes, bytes], strip_auth: bool
 ) -> bytes:
-    """Return the head that the backend gets, up to Content-Length and `route.header_lines`.
+    """Return the head that a replica gets, up to Content-Length and `route.header_lines`.
 
-    `client` is the client's address and the scheme that it uses.
+    `replica` is its index in the backend's urls; `client` is the client's address and the scheme
+    that it uses.
 
     What a client claims about where it comes from (X-Forwarded-*, Forwarded, X-Real-IP) is
     replaced by what is known; what the config sets for the route replaces all else.
@@ -32,9 +33,9 @@ def request_start(
         if not overridden.isdisjoint(head.names):
             kept = kept_lines(head.fields, REQUEST_DROPPED | head.nominated | overridden)
     if head.host:
-        own = _OWN % (route.host, *client, head.host)
+        own = _OWN % (route.hosts[replica], *client, head.host)
     else:
-        own = _HOST_LESS % (route.host, *client)
+        own = _HOST_LESS % (route.hosts[replica], *client)
     if route.overrides_own:
         lines = own.splitlines(keepends=True)
         own = b"".join([x for x in lines if x.partition(b":")[0].lower() not in overridden])
@@ -42,7 +43,7 @@ def request_start(
         (
             head.method,
             b" ",
-            route.url.target(route.target or head.target),
+            route.backend.urls[replica].target(route.target or head.target),
             b" HTTP/1.1\r\n",
             own,
             authorization,

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from llmhop.config import Config, ModelConfig
+from llmhop.config import BackendConfig, Config, ModelConfig
 from llmhop.errors import (
     UNREADABLE_JSON,
     ApiError,
@@ -23,10 +23,10 @@ from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
 from llmhop.naming import ROUTE_PREFIX, read_target
 from llmhop.request_reader import Body
-from llmhop.urls import BackendUrl
 
 _MODELS_PATH = b"/v1/models"
 _HEALTH_PATH = b"/health"
+_READY_PATH = b"/ready"
 _HEALTHY = b'{"status":"ok"}'
 _READING = (b"GET", b"HEAD")
 _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
@@ -52,13 +52,15 @@ _OBJECT = msgspec.json.Decoder(_AnyObject)
 class Route(msgspec.Struct, frozen=True):
     """A model's backend, prepared for writing request heads. Holds secrets: no repr of those.
 
+    `hosts` stand in the order of the backend's urls.
+
     `target` is what is asked for in place of the request's target, where the two differ.
     `renames` says that the body may name the model by an alias, which the backend doesn't know.
     """
 
     model: str
-    url: BackendUrl
-    host: bytes
+    backend: BackendConfig
+    hosts: tuple[bytes, ...]
     overridden: frozenset[bytes]
     overrides_own: bool
     header_lines: bytes
@@ -66,13 +68,19 @@ class Route(msgspec.Struct, frozen=True):
     renames: bool = False
 
     def __repr__(self) -> str:
-        return f"Route({self.model!r}, {self.url.origin})"
+        return f"Route({self.model!r}, {', '.join(str(url.origin) for url in self.backend.urls)})"
 
 
 class Answer(msgspec.Struct, frozen=True):
     """A response of llmhop's own, always 200 and JSON."""
 
     body: bytes
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A question for the state of the backends; with `detailed`, of each model by name."""
+
+    detailed: bool
 
 
 class Table:
@@ -85,34 +93,37 @@ class Table:
         self._tokens = [token.encode() for token in config.auth_tokens]
         self.has_auth = bool(self._tokens)
         entries = {name: _model_entry(name, created) for name in config.models}
-        listed = [entries[name] for name, model in config.models.items() if not model.unlisted]
+        self.listed = frozenset(name for name, m in config.models.items() if not m.unlisted)
+        listed = [entries[name] for name in config.models if name in self.listed]
         self._models = {name: msgspec.json.encode(entry) for name, entry in entries.items()}
         self._list = msgspec.json.encode({"object": "list", "data": listed})
 
     def authorize(self, head: RequestHead) -> None:
         """Raise ApiError (401) unless the request may pass."""
-        if not self.has_auth:
-            return
-        token = head.bearer
-        if token is not None:
-            # Every token is compared, so that the time says nothing about which one was near.
-            matches = 0
-            for known in self._tokens:
-                matches += compare_digest(token, known)
-            if matches:
-                return
-        if not _is_health(head):
+        if not self._knows(head.bearer) and not _is_open(head):
             raise unauthorized()
 
-    def decide(self, head: RequestHead, body: Body) -> Answer | Route:
+    def _knows(self, token: bytes | None) -> bool:
+        if not self.has_auth:
+            return True
+        matches = 0
+        if token is not None:
+            # Every token is compared, so that the time says nothing about which one was near.
+            for known in self._tokens:
+                matches += compare_digest(token, known)
+        return matches > 0
+
+    def decide(self, head: RequestHead, body: Body) -> Answer | Ready | Route:
         """Return what becomes of an authorized request. Raises ApiError (400, 404).
 
         A model in the path wins over one in the query, and that over one in the body; two that
         differ are an error, so that no two readers of a request take it for different models.
         """
         if head.method in _READING:
-            if _is_health(head):
+            if head.path == _HEALTH_PATH:
                 return Answer(_HEALTHY)
+            if head.path == _READY_PATH:
+                return Ready(self._knows(head.bearer))
             if head.path == _MODELS_PATH:
                 return Answer(self._list)
             if head.path.startswith(_MODELS_PATH + b"/"):
@@ -191,12 +202,12 @@ def _not_json(body: Body, error: Exception) -> ApiError:
     return ApiError(400, f"The request body is not JSON that can be read: {reason}.")
 
 
-def _is_health(head: RequestHead) -> bool:
-    return head.path == _HEALTH_PATH and head.method in _READING
+def _is_open(head: RequestHead) -> bool:
+    return head.path in (_HEALTH_PATH, _READY_PATH) and head.method in _READING
 
 
 def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:
-    routes = {name: _route(name, model.url, model.headers) for name, model in models.items()}
+    routes = {name: _route(name, model.backend, model.headers) for name, model in models.items()}
     aliases = {alias: name for name, model in models.items() for alias in model.aliases}
     renaming = {
         alias: msgspec.structs.replace(routes[name], renames=True)
@@ -205,13 +216,13 @@ def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:
     return {**renaming, **routes}
 
 
-def _route(name: str, url: BackendUrl, headers: tuple[tuple[str, str], ...]) -> Route:
+def _route(name: str, backend: BackendConfig, headers: tuple[tuple[str, str], ...]) -> Route:
     lines = [f"{header}: {value}\r\n".encode() for header, value in headers]
     overridden = frozenset(hyphened(header.lower().encode()) for header, _ in headers)
     return Route(
         model=name,
-        url=url,
-        host=url.authority.encode(),
+        backend=backend,
+        hosts=tuple(url.authority.encode() for url in backend.urls),
         overridden=overridden,
         overrides_own=not overridden.isdisjoint(_OWN_NAMES),
         header_lines=b"".join(lines) + b"\r\n",

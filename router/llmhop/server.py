@@ -12,11 +12,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from llmhop import limits
+from llmhop.backends import Backends
 from llmhop.client_protocol import ClientProtocol
 from llmhop.config import Config
 from llmhop.listeners import Listeners, is_unix, open_listeners
 from llmhop.log import log
 from llmhop.pool import Pools
+from llmhop.readiness import Readiness
 from llmhop.routing import Table
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class Server:
         self._sweeper: asyncio.TimerHandle | None = None
         self.table = Table(config, int(time.time()))
         self.pools = Pools(self._loop)
-        self.pools.serve(model.url.origin for model in config.models.values())
+        self.backends = Backends(self.pools, config.workers, self._loop)
+        self.backends.serve(config.models)
+        self.readiness = Readiness(self.backends, self._loop)
         self.clients: set[ClientProtocol] = set()
         self._no_clients = asyncio.Event()
         self._no_clients.set()
@@ -78,7 +82,7 @@ class Server:
     def reload(self, config: Config) -> None:
         """Serve new requests by `config`; those in flight end as they began."""
         self.table = Table(config, int(time.time()))
-        self.pools.serve(model.url.origin for model in config.models.values())
+        self.backends.serve(config.models)
         if self._tls is not None and config.tls is not None:
             self._tls = config.tls
         self.config = config
@@ -116,6 +120,7 @@ class Server:
             self._sweeper.cancel()
         for client in list(self.clients):
             client.transport.abort()
+        self.readiness.close()
         self.pools.serve([])
 
     def _new_client(self) -> ClientProtocol:

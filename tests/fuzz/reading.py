@@ -70,7 +70,7 @@ def forwarded_head(table: Table, head: RequestHead, route: Route, body_bytes: in
     """Write the head that a backend gets from a client at 192.0.2.1."""
     memo = ConnectionMemo(table)
     memo.connected(b"192.0.2.1", b"http")
-    return memo.request_head(head, route, body_bytes)
+    return memo.request_head(head, route, 0, body_bytes)
 
 
 def client_head(head: ResponseHead, length: int | None, *, decode: bool) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,13 @@ def start_backend(loop_thread: LoopThread) -> Iterator[StartBackend]:
 
 @pytest.fixture
 def start_router() -> Iterator[StartRouter]:
-    """Starts routers, each in a thread of its own, by model name and backend."""
+    """Starts routers, each in a thread of its own, by model name and backend, URL or config."""
     routers: list[RunningRouter] = []
 
-    def start(backends: dict[str, Backend | str], **config: Any) -> RunningRouter:
-        urls = {n: b if isinstance(b, str) else b.url for n, b in backends.items()}
-        models = {name: {"url": url} for name, url in urls.items()}
+    def start(
+        backends: Mapping[str, Backend | str | dict[str, Any]], **config: Any
+    ) -> RunningRouter:
+        models = {name: model_config(backend) for name, backend in backends.items()}
         router = RunningRouter(LoopThread(), {"models": models, **config})
         routers.append(router)
         return router
@@ -56,6 +57,13 @@ def start_router() -> Iterator[StartRouter]:
     for router in routers:
         router.stop()
         router.thread.stop()
+
+
+def model_config(backend: Backend | str | dict[str, Any]) -> dict[str, Any]:
+    """What stands for a backend in a config."""
+    if isinstance(backend, dict):
+        return backend
+    return {"url": backend if isinstance(backend, str) else backend.url}
 
 
 @pytest.fixture

@@ -237,6 +237,48 @@ BAD |= {
         "tls.certificate: can't be read (No such file or directory: /no/such)",
     ),
 }
+BAD |= {
+    "urls and url": (
+        {"models": {"m": {"url": URL, "urls": [URL]}}},
+        "models.m.url: is given together with urls; keep one of the two",
+    ),
+    "urls in a string": ({"models": {"m": {"urls": URL}}}, "models.m.urls: is not a list"),
+    "no urls": ({"models": {"m": {"urls": []}}}, "models.m.urls: is an empty list; write ["),
+    "a url twice": (
+        {"models": {"m": {"urls": [URL, "http://h", URL]}}},
+        "models.m.urls[2]: is listed twice; remove it",
+    ),
+    "one of the urls is wrong": (
+        {"models": {"m": {"urls": [URL, "h:80"]}}},
+        "models.m.urls[1]: does not start with http",
+    ),
+    "one of the urls is a number": (
+        {"models": {"m": {"urls": [1]}}},
+        "models.m.urls[0]: is not a string",
+    ),
+    "more urls than there may be": (
+        {"models": {"m": {"urls": [f"http://h{n}" for n in range(65)]}}},
+        "models.m.urls: is too long; write up to 64 urls",
+    ),
+}
+BAD |= {
+    f"{key} of {value}": (
+        {"models": {"m": {"url": URL, key: value}}},
+        f"models.m.{key}: is {what}",
+    )
+    for key, value, what in (
+        ("retries", -1, "out of range; write a number from 0 to 10"),
+        ("retries", 11, "out of range; write a number from 0 to 10"),
+        ("retries", True, "not a whole number; write a number from 0 to 10"),
+        ("maxConcurrent", 0, "out of range; write a number from 1 to 1000000"),
+        ("maxConcurrent", "8", "not a whole number"),
+        ("maxQueued", -1, "out of range; write a number from 0 to 1000000"),
+        ("maxQueued", 1.5, "not a whole number"),
+        ("responseTimeout", 0, "out of range; write seconds above 0"),
+        ("readTimeout", "1m", "not a number; write seconds"),
+        ("queueTimeout", 86401, "out of range; write seconds above 0 and up to 86400"),
+    )
+}
 TWO_LINES = {"tls with another key", "tls files that are not there"}
 BAD |= {
     f"url {url!r}": ({"models": {"m": {"url": url}}}, f"models.m.url: {what}")
@@ -379,7 +421,7 @@ def test_several_addresses_and_sockets_can_be_listened_on() -> None:
 def test_the_url_of_a_unix_socket_ends_its_path_at_a_colon(
     url: str, socket: str, path: str, query: str
 ) -> None:
-    parsed = check({"models": {"m": {"url": url}}}).models["m"].url
+    parsed = check({"models": {"m": {"url": url}}}).models["m"].backend.urls[0]
     assert parsed.origin == Origin(False, "localhost", 0, socket)
     assert (parsed.authority, parsed.path, parsed.query) == ("localhost", path, query)
 
@@ -387,8 +429,8 @@ def test_the_url_of_a_unix_socket_ends_its_path_at_a_colon(
 def test_models_share_connections_only_where_their_timeouts_agree() -> None:
     times = {"connectTimeout": 1, "idleTimeout": 2.5}
     models = check({"models": {"a": {"url": URL, **times}, "b": {"url": URL}}}).models
-    assert models["a"].url.origin == Origin(False, "127.0.0.1", 8000, None, 1.0, 2.5)
-    assert models["b"].url.origin == Origin(False, "127.0.0.1", 8000, None, 10.0, 4.0)
+    assert models["a"].backend.urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 1.0, 2.5)
+    assert models["b"].backend.urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 10.0, 4.0)
 
 
 def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
@@ -410,10 +452,12 @@ def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
     )
     assert config.max_body_bytes == 100 * 1024 * 1024
     assert config.auth_tokens == ("sk-1", "plain")
-    assert config.models["qwen3.6-35b-a3b"].url.origin == Origin(False, "localhost", 30000)
+    assert config.models["qwen3.6-35b-a3b"].backend.urls[0].origin == Origin(
+        False, "localhost", 30000
+    )
     gpt = config.models["gpt"]
-    assert gpt.url.origin == Origin(True, "api.openai.com", 443)
-    assert (gpt.url.path, gpt.url.query) == ("/v1", "x=1")
+    assert gpt.backend.urls[0].origin == Origin(True, "api.openai.com", 443)
+    assert (gpt.backend.urls[0].path, gpt.backend.urls[0].query) == ("/v1", "x=1")
     assert gpt.headers == (("Authorization", "Bearer sk-1"),)
 
 

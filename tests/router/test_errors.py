@@ -128,7 +128,7 @@ def test_the_models_of_the_config_are_listed(
         assert wire.response(to_head=True).status == 200
 
 
-def test_a_backend_that_is_down_is_a_502_and_one_line_in_the_log(
+def test_a_backend_that_is_down_is_a_503_and_one_line_in_the_log(
     start_router: StartRouter, start_backend: StartBackend, capfd: pytest.CaptureFixture[str]
 ) -> None:
     backend = start_backend()
@@ -137,7 +137,8 @@ def test_a_backend_that_is_down_is_a_502_and_one_line_in_the_log(
     with Wire(router.port) as wire:
         wire.send(post(chat()))
         response = wire.response()
-        assert (response.status, response.error_code) == (502, "backend_unavailable")
+        assert (response.status, response.error_code) == (503, "backend_unavailable")
+        assert response.headers["retry-after"] == "1"
         assert response.error["type"] == "server_error"
         assert str(backend.port) not in response.body.decode(), "where it runs is nobody's business"
         backend.start()
@@ -149,12 +150,12 @@ def test_a_backend_that_is_down_is_a_502_and_one_line_in_the_log(
     assert backend.url in lines[0]
 
 
-def test_a_host_that_can_not_be_resolved_is_a_502(start_router: StartRouter) -> None:
+def test_a_host_that_can_not_be_resolved_is_a_503(start_router: StartRouter) -> None:
     router = start_router({"m": "http://no-such-host.invalid:1", "n": f"http://{'a' * 63}.invalid"})
     with Wire(router.port) as wire:
         for model in ("m", "n"):
             wire.send(post(chat(model)))
-            assert wire.response().status == 502
+            assert wire.response().status == 503
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_a_backend_that_breaks_http_is_a_502(
         response = wire.response()
         while response.status == 103:
             response = wire.response()
-        assert (response.status, response.error_code) == (502, "backend_unavailable")
+        assert (response.status, response.error_code) == (502, "backend_error")
     assert len(backend.requests) == 1, "a request that may have begun is not sent again"
 
 

@@ -150,25 +150,6 @@ def test_an_idle_client_is_closed_without_a_word(start_router: StartRouter) -> N
         assert wire.at_end()
 
 
-def test_a_slow_response_is_waited_for(
-    start_backend: StartBackend, start_router: StartRouter
-) -> None:
-    go_on = threading.Event()
-
-    async def think(request: Received, writer: asyncio.StreamWriter) -> None:
-        await asyncio.to_thread(go_on.wait)
-        writer.write(OK)
-
-    backend = start_backend(think)
-    router = start_router({"m": backend})
-    with Wire(router.port) as wire:
-        wire.send(post(chat()))
-        assert backend.arrived.acquire(timeout=20)
-        router.sweep_after(100_000)
-        go_on.set()
-        assert wire.response().body == b"ok"
-
-
 def test_a_reload_changes_new_requests_and_no_running_stream(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:

@@ -58,6 +58,6 @@ def test_a_backend_whose_certificate_names_another_host_gets_nothing(
     router = start_router({"m": f"https://127.0.0.1:{backend.port}"})
     with Wire(router.port) as wire:
         wire.send(post(chat()))
-        assert wire.response().status == 502
+        assert wire.response().status == 503
     assert backend.requests == []
     assert "certificate" in capfd.readouterr().err

@@ -192,7 +192,7 @@ def test_a_unix_socket_where_nobody_listens_is_an_unavailable_backend(
     router = start_router({"m": f"unix:{tmp_path}/none.sock", "n": f"unix:{tmp_path}/left.sock"})
     with Wire(router.port) as wire:
         wire.send(post(chat("m")) + post(chat("n")))
-        assert [wire.response().status for _ in "mn"] == [502, 502]
+        assert [wire.response().status for _ in "mn"] == [503, 503]
 
 
 def test_an_unused_connection_is_kept_as_long_as_the_model_says(
@@ -226,7 +226,7 @@ def test_connecting_ends_after_the_models_connect_timeout(start_router: StartRou
         with Wire(router.port) as wire:
             wire.send(post(chat()))
             wire.socket.settimeout(9)
-            assert wire.response().status == 502
+            assert wire.response().status == 503
         for filler in fillers:
             filler.close()
 

@@ -91,7 +91,7 @@ def test_errors_are_the_clients_own_exceptions(
         assert (not_found.value.code, not_found.value.param) == ("model_not_found", "model")
         with pytest.raises(openai.InternalServerError) as down:
             client.chat.completions.create(model="down", messages=[])
-        assert (down.value.status_code, down.value.code) == (502, "backend_unavailable")
+        assert (down.value.status_code, down.value.code) == (503, "backend_unavailable")
     with (
         openai.OpenAI(base_url=base_url, api_key="wrong", max_retries=0) as client,
         pytest.raises(openai.AuthenticationError),

@@ -36,11 +36,18 @@ FULL: dict[str, Any] = {
             "unlisted": True,
             "connectTimeout": 0.5,
             "idleTimeout": 60,
+            "responseTimeout": 900,
+            "readTimeout": 30.5,
+            "retries": 10,
+            "maxConcurrent": 1,
+            "maxQueued": 0,
+            "queueTimeout": 5,
         }
     },
 }
 # Given in place of another key.
 ALTERNATIVES: dict[str, tuple[str, object]] = {"host": ("listen", "::"), "port": ("listen", 80)}
+REPLICAS = ["http://h/v1", "unix:/run/engine.sock"]
 
 # What takes more than a schema to see: secrets, hosts, files, and what one part says of another.
 ONLY_THE_PARSER_SEES = {
@@ -116,13 +123,17 @@ def test_every_key_of_the_schema_is_accepted_by_the_parser(full: dict[str, Any])
     assert keys.keys() == full.keys() | ALTERNATIVES.keys()
     assert keys["tls"]["properties"].keys() == full["tls"].keys()
     model = keys["models"]["additionalProperties"]
-    assert model["properties"].keys() == full["models"]["m"].keys()
+    assert model["properties"].keys() == full["models"]["m"].keys() | {"urls"}
     assert valid(full)
     assert accepted(full)
     for key, (replaced, value) in ALTERNATIVES.items():
         other = {k: v for k, v in full.items() if k != replaced} | {key: value}
         assert valid(other)
         assert accepted(other)
+    of_model = {k: v for k, v in full["models"]["m"].items() if k != "url"}
+    other = full | {"models": {"m": of_model | {"urls": REPLICAS}}}
+    assert valid(other)
+    assert accepted(other)
 
 
 def test_no_other_key_is_in_the_schema_or_known_to_the_parser(full: dict[str, Any]) -> None:
@@ -151,7 +162,12 @@ def test_defaults_in_the_schema_are_what_a_config_without_the_key_means() -> Non
     given = {key: schema["default"] for key, schema in properties.items() if "default" in schema}
     of_model = {key: schema["default"] for key, schema in model.items() if "default" in schema}
     assert given.keys() == {"host", "port", "socketMode", "maxBodyBytes", "workers"}
-    assert of_model.keys() == {"unlisted", "connectTimeout", "idleTimeout"}
+    assert of_model.keys() == set(
+        """
+        unlisted connectTimeout idleTimeout responseTimeout readTimeout retries maxQueued
+        queueTimeout
+        """.split()
+    )
     url = {"url": "http://h"}
     assert check({**given, "models": {"m": url | of_model}}) == check({"models": {"m": url}})
 

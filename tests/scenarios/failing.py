@@ -52,7 +52,7 @@ with subtest("the other model serves, and the failed one is a clear error"):
         "-w '\\n%{http_code}' http://127.0.0.1:8080/v1/chat/completions"
     )[1]
     body, status = refused.rsplit("\n", 1)
-    assert status == "502", refused
+    assert status == "503", refused
     assert json.loads(body)["error"]["message"], refused
 
 with subtest("an engine that hangs after it was healthy is killed and started again"):

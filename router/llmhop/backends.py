@@ -1,0 +1,125 @@
+"""The backend of each model: its replicas, which of them is next, and its limit.
+
+All of it is of one process. With several workers each counts its own requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from sys import maxsize
+
+from llmhop.config import BackendConfig, ModelConfig
+from llmhop.gate import Gate
+from llmhop.pool import Pool, Pools
+from llmhop.routing import Route
+
+# More than any replica has in flight.
+_ASIDE = 1 << 32
+
+
+class Backend:
+    """What serves a model by one config. `pools` stand in the order of the config's urls."""
+
+    __slots__ = ("_loop", "_turn", "config", "gate", "is_single", "model", "pools", "retries")
+
+    def __init__(
+        self,
+        model: str,
+        config: BackendConfig,
+        pools: tuple[Pool, ...],
+        gate: Gate | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.retries = config.retries
+        self.is_single = len(pools) == 1
+        self.pools = pools
+        self.gate = gate
+        self._loop = loop
+        self._turn = 0
+
+    def pick(self, tried: int) -> int | None:
+        """Return which replica a request goes to, or None where all were tried.
+
+        It is the one with the fewest requests in flight, and of several the next in turn; those
+        that are set aside come last. Bit n of `tried` stands for replica n.
+        """
+        loads = [p.outstanding if not p.health.suspect else self._load(p) for p in self.pools]
+        if tried:
+            loads = [maxsize if tried >> n & 1 else load for n, load in enumerate(loads)]
+        least = min(loads)
+        if least == maxsize:
+            return None
+        turn = self._turn
+        following = loads[turn:]
+        best = turn + following.index(least) if least in following else loads.index(least)
+        self._turn = (best + 1) % len(loads)
+        pool = self.pools[best]
+        if pool.health.suspect:
+            pool.health.try_again(self._loop.time() + pool.origin.connect_timeout)
+        return best
+
+    def _load(self, suspect: Pool) -> int:
+        aside = suspect.health.is_aside(self._loop.time())
+        return suspect.outstanding + _ASIDE if aside else suspect.outstanding
+
+    def retry_after(self) -> int:
+        """Return in how many seconds the first of the replicas will be tried again, at least 1."""
+        now = self._loop.time()
+        return max(1, math.ceil(min(pool.health.seconds_left(now) for pool in self.pools)))
+
+
+class Backends:
+    """The backends of all models. What is known of those that stay outlives a reload."""
+
+    def __init__(self, pools: Pools, workers: int, loop: asyncio.AbstractEventLoop) -> None:
+        """`workers` is the number of processes that share the limits."""
+        self._pools = pools
+        self._workers = workers
+        self._loop = loop
+        self._gates: dict[str, Gate] = {}
+        self._backends: dict[str, Backend] = {}
+
+    def get(self, route: Route) -> Backend:
+        """Return the backend that a route was made for.
+
+        A request that a reload overtook gets the one it was meant for, which may be gone from
+        the config; what is counted is still counted together.
+        """
+        backend = self._backends.get(route.model)
+        if backend is None or backend.config is not route.backend:
+            backend = self._make(route.model, route.backend, self._gates.get(route.model))
+        return backend
+
+    def all(self) -> Mapping[str, Backend]:
+        """Return the backend of each model in the config."""
+        return self._backends
+
+    def serve(self, models: Mapping[str, ModelConfig]) -> None:
+        """Have a backend for each of `models`, and forget the others."""
+        self._pools.serve(url.origin for m in models.values() for url in m.backend.urls)
+        gates, self._gates = self._gates, {}
+        for name, model in models.items():
+            config = model.backend
+            if config.max_concurrent is None:
+                continue
+            limits = self._share(config.max_concurrent), self._share(config.max_queued)
+            gate = gates.pop(name) if name in gates else Gate(*limits)
+            gate.resize(*limits)
+            self._gates[name] = gate
+        for gate in gates.values():
+            gate.resize(maxsize, 0)  # nobody waits any more
+        self._backends = {
+            name: self._make(name, model.backend, self._gates.get(name))
+            for name, model in models.items()
+        }
+
+    def _share(self, limit: int) -> int:
+        return -(-limit // self._workers)
+
+    def _make(self, model: str, config: BackendConfig, gate: Gate | None) -> Backend:
+        pools = tuple(self._pools.get(url.origin) for url in config.urls)
+        return Backend(model, config, pools, gate, self._loop)

@@ -1,0 +1,92 @@
+"""Whether the backends can be reached: looks when it is asked, and at most once a second.
+
+/ready is open to everybody, so asking often costs the backends nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from llmhop.backends import Backends
+from llmhop.limits import PROBE_S
+from llmhop.pool import Pool
+from llmhop.routing import Table
+
+Report = tuple[int, bytes, bytes]
+"""The status of the response, its body in short, and its body with the models."""
+
+
+class Readiness:
+    """Answers /ready."""
+
+    def __init__(self, backends: Backends, loop: asyncio.AbstractEventLoop) -> None:
+        self._backends = backends
+        self._loop = loop
+        self._round: asyncio.Task[Report] | None = None
+        self._table: Table | None = None
+        self._until = 0.0
+
+    async def answer(self, table: Table, detailed: bool) -> tuple[int, bytes]:
+        """Return status and body; `detailed` asks for the models by name.
+
+        Who asks while a round of connecting runs waits for that one, and for a second after it
+        gets what that one found.
+        """
+        now = self._loop.time()
+        running = self._round
+        if running is None or table is not self._table or (running.done() and now >= self._until):
+            running = self._round = self._loop.create_task(self._look(table))
+            self._table = table
+        # One who leaves must not end it for the others.
+        status, short, long = await asyncio.shield(running)
+        return status, long if detailed else short
+
+    def close(self) -> None:
+        """End a round that runs."""
+        if self._round is not None:
+            self._round.cancel()
+
+    async def _look(self, table: Table) -> Report:
+        backends = self._backends.all()
+        pools = {id(pool): pool for b in backends.values() for pool in b.pools}
+        up = dict(zip(pools, await asyncio.gather(*map(_is_up, pools.values())), strict=True))
+        self._until = self._loop.time() + PROBE_S
+        found = {name: [up[id(pool)] for pool in b.pools] for name, b in backends.items()}
+        ready = all(map(any, found.values()))
+        whole = all(map(all, found.values()))
+        status = "ok" if whole else "degraded" if ready else "down"
+        models = {
+            name: {
+                "status": _word(any(replicas)),
+                "replicas": [{"status": _word(replica)} for replica in replicas],
+            }
+            for name, replicas in found.items()
+            if name in table.listed
+        }
+        short = msgspec.json.encode({"status": status})
+        long = msgspec.json.encode({"status": status, "models": models})
+        return 200 if ready else 503, short, long
+
+
+def _word(up: bool) -> str:
+    return "up" if up else "down"
+
+
+async def _is_up(pool: Pool) -> bool:
+    """Whether a backend takes a connection. Sends nothing, and makes no TLS handshake."""
+    loop, origin = asyncio.get_running_loop(), pool.origin
+    try:
+        async with asyncio.timeout(min(PROBE_S, origin.connect_timeout)):
+            if origin.socket is not None:
+                transport, _ = await loop.create_unix_connection(asyncio.Protocol, origin.socket)
+            else:
+                transport, _ = await loop.create_connection(
+                    asyncio.Protocol, origin.host, origin.port
+                )
+    except (OSError, UnicodeError):
+        return False
+    transport.abort()
+    pool.health.succeeded()
+    return True
