@@ -1,0 +1,307 @@
+"""A model's limit on requests at once: who waits, who is refused, who frees a place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from contextlib import ExitStack
+from typing import Any
+
+from llmhop.gate import Gate
+
+from tests.router.conftest import StartBackend, StartRouter
+from tests.router.process import Run
+from tests.router.support import Backend, Received, RunningRouter, Wire, chat, post
+
+
+class Engine:
+    """Answers each request when it is told to, with its body."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Semaphore(0)
+        self.running = 0
+        self.most = 0
+
+    async def respond(self, request: Received, writer: asyncio.StreamWriter) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        gone = asyncio.ensure_future(request.reader.read())
+        told = asyncio.ensure_future(asyncio.to_thread(self.go_on.acquire))
+        done, _ = await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
+        self.running -= 1
+        if told not in done:
+            self.go_on.release()  # for the thread that waits in vain
+            await told
+            return
+        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % len(request.body) + request.body)
+        await writer.drain()
+        writer.close()
+
+
+def limited(backend: Backend, most: int, **more: Any) -> dict[str, dict[str, Any]]:
+    return {"m": {"url": backend.url, "maxConcurrent": most, **more}}
+
+
+def gate_of(router: RunningRouter) -> Gate:
+    gate = router.server.backends.all()["m"].gate
+    assert gate is not None
+    return gate
+
+
+def wait_until_queued(router: RunningRouter, count: int) -> None:
+    gate = gate_of(router)
+    for _ in range(2000):
+        if router.thread.call(lambda: gate.queued) == count:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError(f"{gate.queued} wait, not {count}")
+
+
+def numbered(number: int) -> bytes:
+    return b'{"model":"m","n":%d}' % number
+
+
+def numbers(backend: Backend) -> list[int]:
+    return [json.loads(request.body)["n"] for request in backend.requests]
+
+
+def test_the_backend_gets_no_more_requests_at_once_than_it_may_have_and_in_order(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 2))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(router.port)) for _ in range(8)]
+        for number, wire in enumerate(wires):
+            wire.send(post(numbered(number)))
+            if number < 2:
+                assert backend.arrived.acquire(timeout=20)
+            else:
+                wait_until_queued(router, number - 1)
+        for _ in range(8):
+            engine.go_on.release()
+        for number, wire in enumerate(wires):
+            assert wire.response().body == numbered(number)
+    # The two that run at the same time may change places.
+    assert sorted(numbers(backend)) == list(range(8))
+    assert all(abs(number - place) <= 1 for place, number in enumerate(numbers(backend)))
+    assert engine.most == 2
+    assert (gate_of(router).active, gate_of(router).queued) == (0, 0)
+
+
+def test_who_finds_the_queue_full_is_told_to_come_again(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 1, maxQueued=1))
+    with Wire(router.port) as running, Wire(router.port) as waiting, Wire(router.port) as wire:
+        running.send(post(numbered(0)))
+        assert backend.arrived.acquire(timeout=20)
+        waiting.send(post(numbered(1)))
+        wait_until_queued(router, 1)
+        wire.send(post(numbered(2)) * 2)
+        for _ in range(2):
+            response = wire.response()
+            assert (response.status, response.error_code) == (429, "rate_limit_exceeded")
+            assert response.headers["retry-after"] == "1"
+            assert response.error["type"] == "requests"
+        engine.go_on.release()
+        assert running.response().body == numbered(0)
+        engine.go_on.release()
+        assert waiting.response().body == numbered(1)
+        wire.send(post(numbered(3)))
+        engine.go_on.release()
+        assert wire.response().body == numbered(3), "the connection goes on"
+    assert numbers(backend) == [0, 1, 3]
+
+
+def test_without_a_queue_the_next_request_is_refused_at_once(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 1, maxQueued=0))
+    with Wire(router.port) as running, Wire(router.port) as wire:
+        running.send(post(numbered(0)))
+        assert backend.arrived.acquire(timeout=20)
+        wire.send(post(numbered(1)))
+        assert wire.response().status == 429
+        engine.go_on.release()
+        assert running.response().status == 200
+
+
+def test_a_client_that_leaves_the_queue_frees_its_place_and_is_never_served(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 1, maxQueued=1))
+    with Wire(router.port) as running, Wire(router.port) as wire:
+        running.send(post(numbered(0)))
+        assert backend.arrived.acquire(timeout=20)
+        with Wire(router.port) as leaving:
+            leaving.send(post(numbered(1)))
+            wait_until_queued(router, 1)
+        wait_until_queued(router, 0)
+        wire.send(post(numbered(2)))
+        wait_until_queued(router, 1)
+        for _ in range(2):
+            engine.go_on.release()
+        assert running.response().status == 200
+        assert wire.response().body == numbered(2)
+    assert numbers(backend) == [0, 2]
+
+
+def test_a_client_that_leaves_while_it_is_served_makes_room_for_the_next(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 1))
+    with Wire(router.port) as wire:
+        with Wire(router.port) as running:
+            running.send(post(numbered(0)))
+            assert backend.arrived.acquire(timeout=20)
+            wire.send(post(numbered(1)))
+            wait_until_queued(router, 1)
+        assert backend.gone.acquire(timeout=20)
+        assert backend.arrived.acquire(timeout=20)
+        engine.go_on.release()
+        assert wire.response().body == numbered(1)
+    assert gate_of(router).active == 0
+
+
+def test_who_waits_too_long_is_told_so_and_others_still_get_their_turn(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 1, queueTimeout=30))
+    with Wire(router.port) as running, Wire(router.port) as waiting, Wire(router.port) as late:
+        running.send(post(numbered(0)))
+        assert backend.arrived.acquire(timeout=20)
+        waiting.send(post(numbered(1)))
+        wait_until_queued(router, 1)
+        router.sweep_after(0)
+        router.sweep_after(25)
+        late.send(post(numbered(2)))
+        wait_until_queued(router, 2)
+        router.sweep_after(32)
+        response = waiting.response()
+        assert (response.status, response.error_code) == (503, "queue_timeout")
+        assert response.headers["retry-after"] == "1"
+        for _ in range(2):
+            engine.go_on.release()
+        assert running.response().status == 200
+        assert late.response().body == numbered(2)
+    assert numbers(backend) == [0, 2]
+
+
+def test_a_backend_that_is_down_lets_the_queue_go_on(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 1))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(router.port)) for _ in range(5)]
+        for number, wire in enumerate(wires):
+            wire.send(post(numbered(number)))
+            if number:
+                wait_until_queued(router, number)
+        backend.stop()
+        statuses = [wire.response().status for wire in wires]
+    assert statuses == [502, 503, 503, 503, 503]
+    assert gate_of(router).active == 0
+
+
+def test_a_reload_that_raises_or_lifts_the_limit_lets_in_who_waits(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 1))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(router.port)) for _ in range(6)]
+        for number, wire in enumerate(wires):
+            wire.send(post(numbered(number)))
+            if number:
+                wait_until_queued(router, number)
+        gate = gate_of(router)
+        router.reload({"models": limited(backend, 3)})
+        assert gate_of(router) is gate
+        assert (gate.active, gate.queued) == (3, 3)
+        router.reload({"models": {"m": {"url": backend.url}}})
+        assert (gate.active, gate.queued) == (6, 0)
+        for _ in wires:
+            assert backend.arrived.acquire(timeout=20)
+        engine.go_on.release(len(wires))
+        for number, wire in enumerate(wires):
+            assert wire.response().body == numbered(number)
+    assert engine.most == 6
+
+
+def test_the_limit_counts_requests_to_every_replica(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    engine = Engine()
+    backends = [start_backend(engine.respond) for _ in range(2)]
+    router = start_router({"m": {"urls": [b.url for b in backends], "maxConcurrent": 3}})
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(router.port)) for _ in range(4)]
+        for wire in wires:
+            wire.send(post(chat()))
+        wait_until_queued(router, 1)
+        for _ in wires:
+            engine.go_on.release()
+        assert [wire.response().status for wire in wires] == [200] * 4
+    assert engine.most == 3
+
+
+def test_workers_share_the_limit_rounded_up(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    backend = start_backend()
+    router = start_router(limited(backend, 5, maxQueued=3), workers=2)
+    gate = gate_of(router)
+
+    class Waiter:
+        def admitted(self) -> None:
+            """It is never its turn."""
+
+    while gate.enter() or gate.wait(Waiter()):
+        pass
+    assert (gate.active, gate.queued) == (3, 2)
+
+
+def test_a_worker_process_keeps_to_its_share(run: Run, start_backend: StartBackend) -> None:
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    process = run({"models": limited(backend, 2, maxQueued=0), "workers": 2})
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(process.port)) for _ in range(30)]
+        for wire in wires:
+            wire.send(post(chat()))
+        # Each worker serves one of those that came to it and refuses the rest.
+        refused = 0
+        while refused < 28:
+            for wire in wires:
+                wire.socket.settimeout(0.01)
+                try:
+                    answered = wire.socket.recv(12) == b"HTTP/1.1 429"
+                except TimeoutError:
+                    continue
+                assert answered
+                refused += 1
+                wires = [other for other in wires if other is not wire]
+                break
+        assert engine.most == 2
+        engine.go_on.release()
+        engine.go_on.release()
+        for wire in wires:
+            wire.socket.settimeout(20)
+            assert wire.response().status == 200
