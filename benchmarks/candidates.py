@@ -112,6 +112,7 @@ def llmhop(directory: Path, port: int, backend: int) -> Candidate:
     config = {
         "listen": f"127.0.0.1:{port}",
         "authTokens": [TOKEN],
+        "accessLog": "json",
         "models": {model: {"url": url} for model, url in _urls(backend).items()},
     }
     path.write_text(json.dumps(config))

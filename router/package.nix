@@ -18,6 +18,7 @@ python3Packages.buildPythonApplication {
     click
     httptools
     msgspec
+    prometheus-client
     uvloop
   ];
 

@@ -61,8 +61,9 @@ ROUTER = Package(
     ROOT / "router/llmhop",
     tuple(
         """
-        __main__ cli supervisor service server listeners client_protocol body_intake
-        connection_memo local_response exchange readiness backends gate pool health upstream
+        __main__ cli supervisor service server listeners metrics_page client_protocol body_intake
+        connection_memo exchange readiness backends gate pool health upstream local_response
+        observer request_record access_log line_writer metric_store metric_cells usage
         rewrite routing naming
         response_reader request_reader chunked large_body http_head head_cache fields
         config_file config_parser model_parser config_check config_schema config tls secrets
@@ -73,7 +74,7 @@ ROUTER = Package(
         """
         connection_memo gate health rewrite routing naming response_reader request_reader chunked
         large_body http_head head_cache fields config_parser model_parser config_check
-        config_schema config urls listen limits errors
+        config_schema config urls listen limits errors usage metric_cells
         """.split()
     ),
 )
@@ -85,6 +86,7 @@ PURE = [(p.name, module) for p in PACKAGES.values() for module in sorted(p.pure)
 SYSTEM = {
     "asyncio",
     "ctypes",
+    "mmap",
     "os",
     "pathlib",
     "select",

@@ -18,11 +18,12 @@ from llmhop.connection_memo import ConnectionMemo
 from llmhop.errors import ApiError, BadRequestError
 from llmhop.exchange import Exchange
 from llmhop.http_head import RequestHead
-from llmhop.local_response import CONTINUE, render, render_error
+from llmhop.local_response import CONTINUE, Page, error_page, render
 from llmhop.naming import rename
+from llmhop.observer import Observer
 from llmhop.readiness import Readiness
 from llmhop.request_reader import Body, RequestReader, read_whole
-from llmhop.routing import Ready, Route, Table
+from llmhop.routing import MetricsPage, Ready, Route, Table
 
 
 class Router(Protocol):
@@ -31,8 +32,12 @@ class Router(Protocol):
     table: Table
     backends: Backends
     readiness: Readiness
+    observer: Observer
     draining: bool
     now: float
+
+    async def metrics_page(self) -> Page:
+        """Return the page for Prometheus."""
 
     def client_came(self, client: ClientProtocol) -> None:
         """A client connected."""
@@ -56,6 +61,7 @@ class ClientProtocol(asyncio.Protocol):
         "_reader",
         "_router",
         "_write_paused",
+        "record",
         "transport",
         "write",
     )
@@ -70,6 +76,7 @@ class ClientProtocol(asyncio.Protocol):
         self._reader = RequestReader()
         self._head: RequestHead | None = None
         self._exchange = Exchange()
+        self.record = router.observer.new_record()
         self._deadline = math.inf
         self._is_new = True
         self._lingering = False
@@ -109,8 +116,9 @@ class ClientProtocol(asyncio.Protocol):
         self.write = self.transport.write
         peer = transport.get_extra_info("peername")
         secure = transport.get_extra_info("sslcontext") is not None
-        address = peer[0].encode() if isinstance(peer, tuple) else b"unknown"
-        self._memo.connected(address, b"https" if secure else b"http")
+        address = peer[0] if isinstance(peer, tuple) else "unknown"
+        self._memo.connected(address.encode(), b"https" if secure else b"http")
+        self.record.connected(address)
         self._router.client_came(self)
         self._deadline = self._router.now + limits.CLIENT_IDLE_S
 
@@ -119,6 +127,8 @@ class ClientProtocol(asyncio.Protocol):
         self._router.client_went(self)
         if self._exchange.active:
             self._exchange.cancel()
+        if self.record.active:
+            self.record.relayed("client_left")
 
     def eof_received(self) -> None:
         """Take a client that closes its half while it waits as gone, as nginx and Go do."""
@@ -174,13 +184,14 @@ class ClientProtocol(asyncio.Protocol):
 
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""
+        self.record.relayed("complete")
         self._finish(close or self._router.draining)
         if self._reader.pending or self._paused:
             self._advance_soon()
 
-    def exchange_answered(self, status: int, body: bytes) -> None:
-        """Answer with a JSON body."""
-        self._answer(status, body)
+    def exchange_answered(self, page: Page) -> None:
+        """Answer with a page that took a while."""
+        self._answer(page)
         self._advance_soon()
 
     def exchange_refused(self, error: ApiError) -> None:
@@ -188,8 +199,9 @@ class ClientProtocol(asyncio.Protocol):
         self._answer_error(error)
         self._advance_soon()
 
-    def exchange_broken(self) -> None:
+    def exchange_broken(self, end: str) -> None:
         """Close after what was relayed, without the end that a whole response has."""
+        self.record.relayed(end)
         self._finish(close=True)
 
     # Requests.
@@ -204,6 +216,7 @@ class ClientProtocol(asyncio.Protocol):
             if whole is None:
                 return False
             self._head, body = whole
+            self.record.begin(self._head)
             self._memo.admit(self._head, table)
         except ApiError as error:
             self._refuse(error)
@@ -250,6 +263,7 @@ class ClientProtocol(asyncio.Protocol):
 
         Raises ApiError where the body would still come.
         """
+        self.record.begin(head)
         try:
             self._memo.admit(head, self._router.table)
         except ApiError as error:
@@ -263,6 +277,7 @@ class ClientProtocol(asyncio.Protocol):
         return True
 
     def _dispatch(self, head: RequestHead, body: Body) -> None:
+        self.record.bytes_in = len(body)
         try:
             decision = self._memo.table.decide(head, body)
         except ApiError as error:
@@ -273,24 +288,38 @@ class ClientProtocol(asyncio.Protocol):
         elif isinstance(decision, Ready):
             answer = self._router.readiness.answer(self._memo.table, decision.detailed)
             self._exchange.answer(self, answer)
+        elif isinstance(decision, MetricsPage):
+            self._exchange.answer(self, self._router.metrics_page())
         else:
-            self._answer(200, decision.body)
+            self._answer(Page(200, decision.body))
 
     def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
         if route.renames:
             body = rename(body, route.model)
         self._exchange.start(self, self._memo, head, body, route, self._router.backends)
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, page: Page) -> None:
         close = self.wants_close()
-        self.write(render(status, body, head_only=self._is_head(), close=close))
+        self._write_page(page, close, "complete")
         self._finish(close)
 
     def _answer_error(self, error: ApiError) -> None:
         """Answer a request that was read to its end."""
         close = self.wants_close()
-        self.write(render_error(error, head_only=self._is_head(), close=close))
+        self._write_error(error, close)
         self._finish(close)
+
+    def _write_error(self, error: ApiError, close: bool) -> None:
+        record = self.record
+        if not record.active:  # its head could not be read
+            record.begin(None)
+        self._write_page(error_page(error, record.request_id), close, error.code or "refused")
+
+    def _write_page(self, page: Page, close: bool, end: str) -> None:
+        record, head_only = self.record, self._is_head()
+        self.write(render(page, record.request_id, head_only=head_only, close=close))
+        record.bytes_out = 0 if head_only else len(page.body)
+        record.end(page.status, end)
 
     def _is_head(self) -> bool:
         return self._head is not None and self._head.method == b"HEAD"
@@ -313,7 +342,7 @@ class ClientProtocol(asyncio.Protocol):
         Closing at once would reset the connection under the answer, so what comes is thrown away
         until the client closes or some seconds have passed (RFC 9112 section 9.6).
         """
-        self.write(render_error(error, head_only=self._is_head(), close=True))
+        self._write_error(error, True)
         self._lingering = True
         if self._reader.large is not None:
             self.transport.set_protocol(self)  # from its intake, which would keep what comes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llmhop.limits import (
     DEFAULT_MAX_BODY_BYTES,
@@ -15,6 +15,8 @@ from llmhop.limits import (
 )
 from llmhop.listen import Address
 from llmhop.urls import BackendUrl
+
+AccessLogFormat = Literal["off", "text", "json"]
 
 if TYPE_CHECKING:  # slow to import, and rarely needed
     import ssl
@@ -62,6 +64,7 @@ class Config:
     socket_mode: int = 0o660
     tls: ssl.SSLContext | None = None
     workers: int = 1
+    access_log: AccessLogFormat = "text"
 
 
 def after_reload(old: Config, new: Config) -> tuple[Config, list[str]]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-from llmhop.config import Config
+from llmhop.config import AccessLogFormat, Config
 from llmhop.config_check import Checker, key_path
 from llmhop.config_schema import TLS_KEYS, TOP_KEYS
 from llmhop.errors import ConfigError
@@ -61,6 +61,7 @@ def parse(data: object, resolve_secret: Callable[[str], str], load_tls: LoadTls)
         auth_tokens=_tokens(check, top.get("authTokens", [])),
         max_body_bytes=_max_body_bytes(check, top.get("maxBodyBytes", 0)),
         workers=_workers(check, top.get("workers", 1)),
+        access_log=_access_log(check, top.get("accessLog", "text")),
     )
     if check.problems:
         raise ConfigError(check.problems)
@@ -160,6 +161,14 @@ def _workers(check: Checker, value: object) -> int:
     if workers is not None and not 1 <= workers <= MAX_WORKERS:
         check.problem("workers", "is out of range", todo)
     return workers or 1
+
+
+def _access_log(check: Checker, value: object) -> AccessLogFormat:
+    for known in get_args(AccessLogFormat):
+        if value == known:
+            return cast(AccessLogFormat, known)
+    check.problem("accessLog", "is not a known format", 'write "text", "json" or "off"')
+    return "off"
 
 
 def _tokens(check: Checker, value: object) -> tuple[str, ...]:

@@ -103,6 +103,13 @@ TOP_KEYS: Keys = {
         "default": DEFAULT_MAX_BODY_BYTES,
         "description": "Largest request body, in bytes; 0 stands for the default.",
     },
+    "accessLog": {
+        "type": "string",
+        "enum": ["off", "text", "json"],
+        "default": "text",
+        "description": "How each request is logged on standard output: as key=value, as a JSON "
+        "object a line, or not at all. No bodies, headers and queries.",
+    },
     "workers": {
         "type": "integer",
         "minimum": 1,
@@ -243,6 +250,8 @@ def _object(keys: Keys, required: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _nullable(schema: Schema) -> dict[str, Any]:
+    if "enum" in schema:
+        schema = {**schema, "enum": [*schema["enum"], None]}
     if "type" in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}

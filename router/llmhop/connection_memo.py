@@ -37,7 +37,9 @@ class ConnectionMemo:
             table.authorize(head)
             self._admitted = head
 
-    def request_head(self, head: RequestHead, route: Route, replica: int, body_bytes: int) -> bytes:
+    def request_head(
+        self, head: RequestHead, route: Route, replica: int, body_bytes: int, request_id: bytes
+    ) -> bytes:
         """Return the head that a replica of the backend gets; `route` is one of `table`."""
         # A table never shares its routes with another: the same route is the same config.
         if head is not self._sent or route is not self._route:
@@ -48,6 +50,7 @@ class ConnectionMemo:
             start = self._starts[replica] = rewrite.request_start(
                 head, route, replica, self._client, self.table.has_auth
             )
+        rest = route.header_lines
         if head.framed:
-            return b"%bContent-Length: %d\r\n%b" % (start, body_bytes, route.header_lines)
-        return start + route.header_lines
+            return b"%b%b\r\nContent-Length: %d\r\n%b" % (start, request_id, body_bytes, rest)
+        return b"%b%b\r\n%b" % (start, request_id, rest)

@@ -1,7 +1,8 @@
 """Errors: what a client is told (as OpenAI words it) and what is wrong with a config.
 
 The shape of an error body is that of the OpenAI API:
-``{"error": {"message": …, "type": …, "param": …, "code": …}}``.
+``{"error": {"message": …, "type": …, "param": …, "code": …}}``, with the id of the request beside
+them.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ class ApiError(Exception):
         self.code = code
         self.retry_after = retry_after
 
-    def body(self) -> bytes:
+    def body(self, request_id: str) -> bytes:
         """The JSON body that the client gets."""
         error = {
             "message": self.message,
             "type": self.kind,
             "param": self.param,
             "code": self.code,
+            "request_id": request_id,
         }
         return msgspec.json.encode({"error": error})
 
@@ -155,6 +157,13 @@ def queue_timeout(model: str) -> ApiError:
         kind=SERVER_ERROR,
         code="queue_timeout",
         retry_after=QUEUE_RETRY_AFTER_S,
+    )
+
+
+def internal_error() -> ApiError:
+    """500, for a fault of llmhop's own; the reason goes to the log."""
+    return ApiError(
+        500, "llmhop failed to answer; its log says why.", kind=SERVER_ERROR, code="internal_error"
     )
 
 

@@ -28,15 +28,21 @@ from llmhop.errors import (
 from llmhop.gate import Gate
 from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.limits import CLIENT_STALL_S
+from llmhop.local_response import Page
 from llmhop.log import log
 from llmhop.pool import Pool
 from llmhop.request_reader import Body
+from llmhop.request_record import RequestRecord
 from llmhop.routing import Route
 from llmhop.upstream import UpstreamConnection
 
 
 class Downstream(Protocol):
     """The client's side, as an exchange sees it."""
+
+    @property
+    def record(self) -> RequestRecord:
+        """What is noted of the request."""
 
     @property
     def write(self) -> Callable[[bytes], None]:
@@ -51,20 +57,22 @@ class Downstream(Protocol):
     def exchange_done(self, close: bool) -> None:
         """The whole response was written."""
 
-    def exchange_answered(self, status: int, body: bytes) -> None:
-        """There is a JSON response of llmhop's own; nothing was written."""
+    def exchange_answered(self, page: Page) -> None:
+        """There is a response of llmhop's own; nothing was written."""
 
     def exchange_refused(self, error: ApiError) -> None:
         """There is an error to answer with; nothing was written."""
 
-    def exchange_broken(self) -> None:
-        """The response broke off after its head was written."""
+    def exchange_broken(self, end: str) -> None:
+        """The response broke off after its head was written; `end` is for the access log."""
 
 
 class Heads(Protocol):
     """Writes the head that a replica gets."""
 
-    def request_head(self, head: RequestHead, route: Route, replica: int, body_bytes: int) -> bytes:
+    def request_head(
+        self, head: RequestHead, route: Route, replica: int, body_bytes: int, request_id: bytes
+    ) -> bytes:
         """Return the head for the replica of this index."""
 
 
@@ -88,6 +96,7 @@ class Exchange:
         "_paused",
         "_pool",
         "_queued",
+        "_record",
         "_relayed",
         "_replica",
         "_request",
@@ -103,6 +112,7 @@ class Exchange:
     # Set by `start`. The client's side is let go at the end, so that the two are no cycle.
     _downstream: Downstream
     _heads: Heads
+    _record: RequestRecord
     _request: RequestHead
     _route: Route
     _backend: Backend
@@ -138,6 +148,8 @@ class Exchange:
         self.active = True
         self._downstream = downstream
         self._heads = heads
+        self._record = downstream.record
+        self._record.model = route.model
         self._request = request
         self._body = body
         if route is not self._route:  # of one config, as each config has routes of its own
@@ -153,8 +165,8 @@ class Exchange:
         else:
             self._enter(backend.gate)
 
-    def answer(self, downstream: Downstream, work: Coroutine[Any, Any, tuple[int, bytes]]) -> None:
-        """Wait for a response of llmhop's own, status and JSON; `work` must not raise."""
+    def answer(self, downstream: Downstream, work: Coroutine[Any, Any, Page]) -> None:
+        """Wait for a response of llmhop's own; `work` must not raise."""
         self.active = True
         self._downstream = downstream
         self._paused = False
@@ -202,15 +214,16 @@ class Exchange:
                 log(
                     f"client of model {self._backend.model!r} took nothing for {CLIENT_STALL_S:g} s"
                 )
-                self._end().exchange_broken()
+                self._end().exchange_broken("client_stalled")
         elif self._head_sent:
             if waited >= config.read_timeout:
                 self._abort()
-                self._log(f"sent nothing more for {config.read_timeout:g} s")
-                self._end().exchange_broken()
+                self._log(f"sent nothing more for {config.read_timeout:g} s", "read_timeout")
+                self._end().exchange_broken("backend_stalled")
         elif waited >= config.response_timeout:
             self._abort()
-            self._log(f"sent no response for {config.response_timeout:g} s")
+            reason = f"sent no response for {config.response_timeout:g} s"
+            self._log(reason, "response_timeout")
             self._refuse(backend_timeout(self._backend.model))
 
     # On the way to a replica.
@@ -222,12 +235,14 @@ class Exchange:
         elif gate.wait(self):
             self._gate = gate
             self._queued = True
+            self._record.queued()
         else:
             self._refuse(queue_full(self._backend.model))
 
     def admitted(self) -> None:
         """Go on with a request that waited at the gate."""
         self._queued = False
+        self._record.admitted()
         self._moved = True
         self._try_next()
 
@@ -245,10 +260,12 @@ class Exchange:
         self._replica = replica
         self._pool = pool = backend.pools[replica]
         pool.outstanding += 1
+        self._record.origin = pool.origin
         connection = pool.acquire()
         if connection is not None:
             self._send(connection)
         else:
+            self._record.connecting()
             self._task = asyncio.get_running_loop().create_task(self._connect(pool))
 
     def _unreachable(self) -> ApiError:
@@ -262,23 +279,27 @@ class Exchange:
             connection = await pool.connect()
         except (OSError, UnicodeError) as error:
             self._task = None
-            reason = "timed out" if isinstance(error, TimeoutError) else error
-            self._pass_over(f"can't be reached ({reason})")
+            late = isinstance(error, TimeoutError)
+            reason = f"can't be reached ({'timed out' if late else error})"
+            self._pass_over(reason, "connect_timeout" if late else "connect")
             return
         self._task = None
         if connection.transport.is_closing():
-            self._pass_over("closed the connection at once")
+            self._pass_over("closed the connection at once", "connect")
         else:
+            self._record.connected_backend()
             self._send(connection)
 
-    def _pass_over(self, reason: str) -> None:
-        self._log(reason)
+    def _pass_over(self, reason: str, kind: str) -> None:
+        self._log(reason, kind)
         self._leave_replica()
         self._try_next()
 
     def _send(self, connection: UpstreamConnection) -> None:
         body, request = self._body, self._request
-        head = self._heads.request_head(request, self._route, self._replica, len(body))
+        head = self._heads.request_head(
+            request, self._route, self._replica, len(body), self._record.request_id
+        )
         if not self._retries:
             self._body = b""  # from here on the connection holds it, as long as it must
         self._connection = connection
@@ -293,7 +314,7 @@ class Exchange:
         """Relay a 1xx response; 100 answers an Expect that llmhop took on itself."""
         if head.status != 100 and not self._request.http10:
             self._relayed = True
-            self._downstream.write(rewrite.response_head(head, None, False, False))
+            self._downstream.write(rewrite.interim_head(head))
 
     def response_head(
         self, head: ResponseHead, length: int | None, body: bytes, complete: bool
@@ -305,7 +326,10 @@ class Exchange:
         self._head_sent = self._relayed = self._moved = True
         if self._retries:
             self._body = b""
-        downstream.write(rewrite.response_head(head, length, decoded, close) + body)
+        record = self._record
+        record.head_came(head, body, complete)
+        start = rewrite.response_head(head, length, decoded, close, record.request_id)
+        downstream.write(start + body)
         if complete:
             self._done()
 
@@ -313,16 +337,17 @@ class Exchange:
         """Relay the next part of the body."""
         self._moved = True
         if data:
+            self._record.piece_came(data)
             self._downstream.write(data)
         if complete:
             self._done()
 
-    def response_failed(self, reason: str) -> None:
+    def response_failed(self, reason: str, kind: str) -> None:
         """Try again if that is allowed, else tell the client as well as can be; log the reason."""
         self._connection = None
-        self._log(reason)
+        self._log(reason, kind)
         if self._head_sent:
-            self._end().exchange_broken()
+            self._end().exchange_broken("backend_broke")
         elif self._retries and not self._relayed:
             self._retries -= 1
             self._leave_replica()
@@ -334,14 +359,16 @@ class Exchange:
 
     # The end.
 
-    async def _answer(self, work: Coroutine[Any, Any, tuple[int, bytes]]) -> None:
-        status, body = await work
+    async def _answer(self, work: Coroutine[Any, Any, Page]) -> None:
+        page = await work
         self._task = None
-        self._end().exchange_answered(status, body)
+        self._end().exchange_answered(page)
 
-    def _log(self, reason: str) -> None:
+    def _log(self, reason: str, kind: str) -> None:
         origin = self._backend.pools[self._replica].origin
-        log(f"backend of model {self._backend.model!r} at {origin} {reason}")
+        self._record.backend_failed(kind)
+        id_ = self._record.request_id.decode()
+        log(f"backend of model {self._backend.model!r} at {origin} {reason}; request {id_!r}")
 
     def _refuse(self, error: ApiError) -> None:
         self._end().exchange_refused(error)

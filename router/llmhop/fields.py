@@ -28,8 +28,13 @@ REQUEST_DROPPED: Names = HOP_BY_HOP | {
     b"proxy-authorization",
     b"trailer",
     b"x-real-ip",
+    b"x-request-id",  # written anew, see request_id
 }
-RESPONSE_DROPPED: Names = HOP_BY_HOP | {b"content-length", b"proxy-authenticate"}
+RESPONSE_DROPPED: Names = HOP_BY_HOP | {
+    b"content-length",
+    b"proxy-authenticate",
+    b"x-request-id",  # the client gets that of its request
+}
 
 ErrorClass = type[BadRequestError] | type[BackendError]
 
@@ -37,6 +42,15 @@ _EXAMINED = frozenset(
     (b"authorization", b"connection", b"content-length", b"expect", b"host", b"transfer-encoding")
 )
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_REQUEST_ID = re.compile(rb"[!-~](?:[ -~]{0,126}[!-~])?")
+
+
+def request_id(fields: Iterable[Field]) -> bytes | None:
+    """Return the X-Request-Id, where there is one of up to 128 printable ASCII characters."""
+    found = [value for name, _, value in fields if name == b"x-request-id"]
+    if len(found) == 1 and _REQUEST_ID.fullmatch(found[0]):
+        return found[0]
+    return None
 
 
 def field_lines(fields: Iterable[Field], dropped: Names) -> bytes:

@@ -23,6 +23,7 @@ from llmhop.fields import (
     field_lines,
     hyphened,
     kept_lines,
+    request_id,
 )
 
 _CONTROL = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
@@ -41,6 +42,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     Authorization shows. `framed` says that a body is announced, by its length or as chunks.
     `kept` and `authorization` are the lines that go on; `names` are those of all other fields,
     hyphens for underscores.
+    `request_id` is the client's own, where it has a usable one.
     """
 
     method: bytes
@@ -58,13 +60,15 @@ class RequestHead(msgspec.Struct, frozen=True):
     expect_continue: bool
     kept: bytes
     authorization: bytes
+    request_id: bytes | None
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
     """A response's head, all but the value of its Content-Length.
 
     Where it is not `framed`, by a length or as chunks, the end of the connection ends the body.
-    `start` is the status line and the fields that the client gets.
+    `start` is the status line and the fields that the client gets. `reports_usage` says that the
+    end of the body may tell the tokens of the answer, `streams` that it is a stream of events.
     """
 
     status: int
@@ -72,6 +76,8 @@ class ResponseHead(msgspec.Struct, frozen=True):
     chunked: bool
     close: bool
     start: bytes
+    reports_usage: bool
+    streams: bool
 
 
 class _Sink:
@@ -149,6 +155,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         expect_continue=examined.expect is not None and not http10,
         kept=kept_lines(sink.fields, REQUEST_DROPPED | nominated if nominated else REQUEST_DROPPED),
         authorization=field_lines(authorization, nominated) if authorization else b"",
+        request_id=request_id(sink.fields),
     )
     return head, examined.content_length
 
@@ -177,12 +184,16 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
     examined = examine(sink.fields, BackendError)
     nominated = examined.nominated
     dropped = RESPONSE_DROPPED | nominated if nominated else RESPONSE_DROPPED
+    content_type = b"".join([value for key, _, value in sink.fields if key == b"content-type"])
+    streams = content_type.startswith(b"text/event-stream")
     head = ResponseHead(
         status=status,
         framed=examined.chunked or examined.content_length is not None,
         chunked=examined.chunked,
         close=version == "1.0" or b"close" in nominated,
         start=b"HTTP/1.1 %d %b\r\n" % (status, sink.reason) + field_lines(sink.fields, dropped),
+        reports_usage=status == 200 and (streams or content_type.startswith(b"application/json")),
+        streams=streams,
     )
     return head, examined.content_length
 

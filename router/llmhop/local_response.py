@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 from http import HTTPStatus
+from typing import NamedTuple
 
 from llmhop.errors import ApiError
 
@@ -23,15 +24,24 @@ def http_date(seconds: int) -> bytes:
     return f"{day}, {t.tm_mday:02} {month} {t.tm_year} {clock} GMT".encode()
 
 
-def render(
-    status: int, body: bytes, *, head_only: bool, close: bool, retry_after: int | None = None
-) -> bytes:
-    """Return a whole response with a JSON body; `head_only` answers a HEAD request."""
+class Page(NamedTuple):
+    """A response of llmhop's own. `retry_after` is in seconds."""
+
+    status: int
+    body: bytes
+    content_type: bytes = b"application/json"
+    retry_after: int | None = None
+
+
+def render(page: Page, request_id: bytes, *, head_only: bool, close: bool) -> bytes:
+    """Return a whole response; `head_only` answers a HEAD request."""
+    status, body, content_type, retry_after = page
     lines = [
         b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
         b"Date: " + http_date(int(time.time())),
-        b"Content-Type: application/json",
+        b"Content-Type: " + content_type,
         b"Content-Length: %d" % len(body),
+        b"X-Request-Id: " + request_id,
     ]
     if status == HTTPStatus.UNAUTHORIZED:
         lines.append(b"WWW-Authenticate: Bearer")
@@ -42,12 +52,6 @@ def render(
     return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
 
 
-def render_error(error: ApiError, *, head_only: bool = False, close: bool) -> bytes:
-    """Return the whole response for an error."""
-    return render(
-        error.status,
-        error.body(),
-        head_only=head_only,
-        close=close,
-        retry_after=error.retry_after,
-    )
+def error_page(error: ApiError, request_id: bytes) -> Page:
+    """Return the response that tells a client of an error."""
+    return Page(error.status, error.body(request_id.decode()), retry_after=error.retry_after)

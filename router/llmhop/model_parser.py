@@ -23,7 +23,8 @@ from llmhop.urls import BackendUrl, parse_backend_url
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# Headers that say where a message ends or belong to one connection: llmhop's own business.
+# Headers that say where a message ends, or belong to one connection or one request: llmhop's own
+# business.
 _RESERVED_HEADERS = frozenset(
     {
         "connection",
@@ -35,6 +36,7 @@ _RESERVED_HEADERS = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "x-request-id",
     }
 )
 

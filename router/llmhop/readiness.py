@@ -11,6 +11,7 @@ import msgspec
 
 from llmhop.backends import Backends
 from llmhop.limits import PROBE_S
+from llmhop.local_response import Page
 from llmhop.pool import Pool
 from llmhop.routing import Table
 
@@ -28,8 +29,8 @@ class Readiness:
         self._table: Table | None = None
         self._until = 0.0
 
-    async def answer(self, table: Table, detailed: bool) -> tuple[int, bytes]:
-        """Return status and body; `detailed` asks for the models by name.
+    async def answer(self, table: Table, detailed: bool) -> Page:
+        """Return the answer; `detailed` asks for the models by name.
 
         Who asks while a round of connecting runs waits for that one, and for a second after it
         gets what that one found.
@@ -41,7 +42,7 @@ class Readiness:
             self._table = table
         # One who leaves must not end it for the others.
         status, short, long = await asyncio.shield(running)
-        return status, long if detailed else short
+        return Page(status, long if detailed else short)
 
     def close(self) -> None:
         """End a round that runs."""

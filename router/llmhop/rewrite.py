@@ -17,7 +17,7 @@ _OWN = _HOST_LESS + b"X-Forwarded-Host: %b\r\n"
 def request_start(
     head: RequestHead, route: Route, replica: int, client: tuple[bytes, bytes], strip_auth: bool
 ) -> bytes:
-    """Return the head that a replica gets, up to Content-Length and `route.header_lines`.
+    """Return the head that a replica gets, up to the value of X-Request-Id.
 
     `replica` is its index in the backend's urls; `client` is the client's address and the scheme
     that it uses.
@@ -48,21 +48,29 @@ def request_start(
             own,
             authorization,
             kept,
+            b"X-Request-Id: ",
         )
     )
 
 
-def response_head(head: ResponseHead, length: int | None, decoded: bool, close: bool) -> bytes:
-    """Return the head that the client gets; `length` is what the backend announced.
+def interim_head(head: ResponseHead) -> bytes:
+    """Return the head of a 1xx response as the client gets it."""
+    return head.start + b"\r\n"
+
+
+def response_head(
+    head: ResponseHead, length: int | None, decoded: bool, close: bool, request_id: bytes
+) -> bytes:
+    """Return the final head that the client gets; `length` is what the backend announced.
 
     `decoded` says that chunks are taken off; the end of the connection then ends the body.
     """
     framing = b""
-    if head.status >= 200 and head.status != 204:
+    if head.status != 204:
         if head.chunked and not decoded:
             framing = b"Transfer-Encoding: chunked\r\n"
         elif length is not None:
             framing = b"Content-Length: %d\r\n" % length
-    if close and head.status >= 200:
+    if close:
         framing += b"Connection: close\r\n"
-    return b"%b%b\r\n" % (head.start, framing)
+    return b"%bX-Request-Id: %b\r\n%b\r\n" % (head.start, request_id, framing)

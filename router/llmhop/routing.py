@@ -27,6 +27,7 @@ from llmhop.request_reader import Body
 _MODELS_PATH = b"/v1/models"
 _HEALTH_PATH = b"/health"
 _READY_PATH = b"/ready"
+_METRICS_PATH = b"/metrics"
 _HEALTHY = b'{"status":"ok"}'
 _READING = (b"GET", b"HEAD")
 _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
@@ -77,6 +78,10 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class MetricsPage(msgspec.Struct, frozen=True):
+    """The page that Prometheus asks for."""
+
+
 class Ready(msgspec.Struct, frozen=True):
     """A question for the state of the backends; with `detailed`, of each model by name."""
 
@@ -113,7 +118,7 @@ class Table:
                 matches += compare_digest(token, known)
         return matches > 0
 
-    def decide(self, head: RequestHead, body: Body) -> Answer | Ready | Route:
+    def decide(self, head: RequestHead, body: Body) -> Answer | MetricsPage | Ready | Route:
         """Return what becomes of an authorized request. Raises ApiError (400, 404).
 
         A model in the path wins over one in the query, and that over one in the body; two that
@@ -124,6 +129,8 @@ class Table:
                 return Answer(_HEALTHY)
             if head.path == _READY_PATH:
                 return Ready(self._knows(head.bearer))
+            if head.path == _METRICS_PATH:
+                return MetricsPage()
             if head.path == _MODELS_PATH:
                 return Answer(self._list)
             if head.path.startswith(_MODELS_PATH + b"/"):

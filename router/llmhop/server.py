@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from llmhop import limits
@@ -16,9 +17,13 @@ from llmhop.backends import Backends
 from llmhop.client_protocol import ClientProtocol
 from llmhop.config import Config
 from llmhop.listeners import Listeners, is_unix, open_listeners
+from llmhop.local_response import Page
 from llmhop.log import log
+from llmhop.metric_store import Metrics, MetricStore
+from llmhop.observer import Observer, single_process
 from llmhop.pool import Pools
 from llmhop.readiness import Readiness
+from llmhop.request_record import RequestRecord
 from llmhop.routing import Table
 
 if TYPE_CHECKING:
@@ -33,7 +38,8 @@ _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3
 class Server:
     """Serves a config. Implements client_protocol.Router. Made inside a running event loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, metrics: Metrics | None = None) -> None:
+        """`metrics` is where this process counts, as one of several."""
         self._loop = asyncio.get_running_loop()
         self.config = config
         self._tls = config.tls
@@ -48,6 +54,8 @@ class Server:
         self.clients: set[ClientProtocol] = set()
         self._no_clients = asyncio.Event()
         self._no_clients.set()
+        self.observer = Observer(metrics or single_process(), config.access_log)
+        self._page: asyncio.Future[Page] | None = None
         self.draining = False
         self.now = self._loop.time()
 
@@ -85,7 +93,21 @@ class Server:
         self.backends.serve(config.models)
         if self._tls is not None and config.tls is not None:
             self._tls = config.tls
+        self.observer.change_log(config.access_log)
         self.config = config
+
+    async def metrics_page(self) -> Page:
+        """Return the page for Prometheus. Those who ask at the same time get the same one."""
+        if self._page is None:
+            self.observer.publish(self._records())
+            # In a thread: with many models it takes longer than a stream may wait.
+            self._page = self._loop.run_in_executor(None, _render_page, self.observer.store)
+        page = self._page
+        try:
+            return await asyncio.shield(page)
+        finally:
+            if self._page is page:
+                self._page = None
 
     def client_came(self, client: ClientProtocol) -> None:
         """Count a client's connection in."""
@@ -113,6 +135,7 @@ class Server:
             log(f"{len(self.clients)} connections cut off after {seconds:g} s")
         self.close()
         await asyncio.sleep(0)  # so that what was closed is also told so
+        self.observer.close()
 
     def close(self) -> None:
         """Close every connection at once."""
@@ -122,6 +145,9 @@ class Server:
             client.transport.abort()
         self.readiness.close()
         self.pools.serve([])
+
+    def _records(self) -> Iterator[RequestRecord]:
+        return (client.record for client in self.clients)
 
     def _new_client(self) -> ClientProtocol:
         return ClientProtocol(self)
@@ -146,4 +172,11 @@ class Server:
         for client in list(self.clients):
             client.check_deadline(self.now)
         self.pools.close_idle(self.now)
+        self.observer.sweep(self._records())
         self._sweeper = self._loop.call_later(limits.SWEEP_S, self._sweep)
+
+
+def _render_page(store: MetricStore) -> Page:
+    from llmhop.metrics_page import CONTENT_TYPE, render_page  # slow to import, see there
+
+    return Page(200, render_page(store), CONTENT_TYPE)

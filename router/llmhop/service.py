@@ -18,6 +18,7 @@ from llmhop.errors import ConfigError
 from llmhop.listeners import Listeners
 from llmhop.log import log
 from llmhop.memory import keep_freed_memory
+from llmhop.metric_store import Metrics
 from llmhop.notify import Notifier, watchdog_interval
 from llmhop.server import Server
 
@@ -36,13 +37,15 @@ def run_worker(
     listeners: Listeners,
     channel: socket.socket,
     watchdog: float | None,
+    metrics: Metrics,
 ) -> None:
     """Serve on `listeners` as one of several processes, until SIGTERM or the supervisor's end.
 
     `channel` takes what would be told to systemd; pings go there every `watchdog` / 2 seconds.
+    `metrics` is where this process counts.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        service = _Service(path, Notifier(channel), channel)
+        service = _Service(path, Notifier(channel), channel, metrics)
         runner.run(service.serve(config, listeners, watchdog))
 
 
@@ -50,11 +53,16 @@ class _Service:
     """A server with its signals. What a worker has to say is its supervisor's to log."""
 
     def __init__(
-        self, path: Path, notifier: Notifier, channel: socket.socket | None = None
+        self,
+        path: Path,
+        notifier: Notifier,
+        channel: socket.socket | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._path = path
         self._notifier = notifier
         self._channel = channel
+        self._metrics = metrics
 
     async def serve(
         self, config: Config, listeners: Listeners | None, watchdog: float | None
@@ -64,7 +72,7 @@ class _Service:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         keep_freed_memory()
         loop = asyncio.get_running_loop()
-        server = Server(config)
+        server = Server(config, self._metrics)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -90,8 +98,11 @@ class _Service:
 
     def _reload(self, server: Server) -> None:
         self._notifier.reloading()
-        config, messages = read_again(self._path, server.config)
+        old = server.config
+        config, messages = read_again(self._path, old)
         server.reload(config)
+        if self._channel is None:
+            server.observer.reloaded(config is not old)
         for message in messages:
             self._say(message)
         self._notifier.ready(status(server.config, server.addresses))

@@ -23,6 +23,8 @@ from llmhop.config import Config
 from llmhop.errors import ConfigError
 from llmhop.listeners import Listeners, open_listeners
 from llmhop.log import log
+from llmhop.metric_cells import FAILED_RELOADS, RELOADS, WORKER_RESTARTS
+from llmhop.metric_store import Metrics, MetricStore
 from llmhop.notify import Notifier, watchdog_interval
 from llmhop.service import SIGNALS, counted, read_again, run_worker, status
 
@@ -32,6 +34,7 @@ class _Worker:
     """A process, by what it said last. Times are of the monotonic clock."""
 
     pid: int
+    slot: int
     channel: socket.socket
     started: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
@@ -59,6 +62,10 @@ class _Supervisor:
         self._notifier = Notifier()
         self._watchdog = watchdog_interval()
         self._next_ping = 0.0
+        # A slot for each worker, and the last one for what is counted here.
+        self._store = MetricStore(config.workers + 1)
+        self._metrics = Metrics(self._store, config.workers, os.getpid())
+        self._metrics.publish()
         self._workers: list[_Worker] = []
         self._starts: list[float] = [0.0] * config.workers
         self._failures = 0
@@ -99,21 +106,22 @@ class _Supervisor:
                 self._start()
 
     def _start(self) -> None:
+        slot = min(set(range(self._config.workers)) - {worker.slot for worker in self._workers})
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # Until the worker has handlers of its own.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_worker(its)
+            self._become_worker(its, slot)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         its.close()
         ours.setblocking(False)
-        worker = _Worker(pid, ours)
+        worker = _Worker(pid, slot, ours)
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _become_worker(self, channel: socket.socket) -> NoReturn:
+    def _become_worker(self, channel: socket.socket, slot: int) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -124,7 +132,9 @@ class _Supervisor:
                 other.close()
             channel.setblocking(False)
             watchdog = self._watchdog and self._watchdog / 2
-            run_worker(self._path, self._config, self._listeners.for_worker(), channel, watchdog)
+            listeners = self._listeners.for_worker()
+            metrics = Metrics(self._store, slot, os.getpid())
+            run_worker(self._path, self._config, listeners, channel, watchdog, metrics)
             code = 0
         except ConfigError as error:
             log(str(error))
@@ -161,6 +171,7 @@ class _Supervisor:
             if worker.channel.fileno() in self._selector.get_map():
                 self._selector.unregister(worker.channel)
             worker.channel.close()
+            self._store.ended(worker.slot)
             if self._stop_by is None:
                 self._replace(worker, os.waitstatus_to_exitcode(code))
 
@@ -178,6 +189,7 @@ class _Supervisor:
         self._failures += 1
         log(f"worker {worker.pid} ended {how}; another starts in {wait:g} s")
         self._starts.append(now + wait)
+        self._count(WORKER_RESTARTS)
 
     # Signals.
 
@@ -196,10 +208,15 @@ class _Supervisor:
         self._config, messages = read_again(self._path, old)
         for message in messages:
             log(message)
+        self._count(FAILED_RELOADS if self._config is old else RELOADS)
         if self._config is not old:
             for worker in self._workers:
                 worker.reloading = True
             self._send(signal.SIGHUP)
+
+    def _count(self, cell: int) -> None:
+        self._metrics.process[cell] += 1
+        self._metrics.publish()
 
     def _stop(self) -> None:
         self._notifier.stopping(f"waiting for {counted(len(self._workers), 'worker')}")

@@ -39,8 +39,8 @@ class ResponseSink(Protocol):
     def response_body(self, data: bytes, complete: bool) -> None:
         """The next part of the body came."""
 
-    def response_failed(self, reason: str) -> None:
-        """There will be no more of the response."""
+    def response_failed(self, reason: str, kind: str) -> None:
+        """There will be no more of the response; `kind` is one of metric_cells.FAILURES."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -114,7 +114,7 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._receive_head(sink, data)
         except BackendError as error:
-            self._fail(str(error))
+            self._fail(str(error), "invalid_response")
 
     def eof_received(self) -> None:
         """End a body that ends with the connection; else the response broke off."""
@@ -124,7 +124,7 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             self._reader.end_of_stream()
         except BackendError as error:
-            self._fail(str(error))
+            self._fail(str(error), "closed")
         else:
             self.abort()
             sink.response_body(b"", True)
@@ -134,7 +134,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_lost(self)
         sink, self._sink = self._sink, None
         if sink is not None:
-            sink.response_failed(f"broke off the connection ({exc or 'closed'})")
+            sink.response_failed(f"broke off the connection ({exc or 'closed'})", "closed")
 
     def _receive_head(self, sink: ResponseSink, data: bytes) -> None:
         reader = self._reader
@@ -161,8 +161,8 @@ class UpstreamConnection(asyncio.Protocol):
             transport.abort()
         return True
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, kind: str) -> None:
         sink = self._sink
         self.abort()
         if sink is not None:
-            sink.response_failed(reason)
+            sink.response_failed(reason, kind)

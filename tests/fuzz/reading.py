@@ -12,6 +12,8 @@ from llmhop.request_reader import RequestReader
 from llmhop.response_reader import ResponseReader
 from llmhop.routing import Route, Table
 
+REQUEST_ID = b"id-1"
+
 
 class Requests(NamedTuple):
     """What became of a client's bytes. `refusal` is the status and message that end it."""
@@ -70,12 +72,14 @@ def forwarded_head(table: Table, head: RequestHead, route: Route, body_bytes: in
     """Write the head that a backend gets from a client at 192.0.2.1."""
     memo = ConnectionMemo(table)
     memo.connected(b"192.0.2.1", b"http")
-    return memo.request_head(head, route, 0, body_bytes)
+    return memo.request_head(head, route, 0, body_bytes, REQUEST_ID)
 
 
 def client_head(head: ResponseHead, length: int | None, *, decode: bool) -> bytes:
     """Write the head that a client gets."""
-    return rewrite.response_head(head, length, decode, not head.framed)
+    if head.status < 200:
+        return rewrite.interim_head(head)
+    return rewrite.response_head(head, length, decode, not head.framed, REQUEST_ID)
 
 
 def read_response(

@@ -49,13 +49,16 @@ class Process:
         descriptors = [sock.fileno() for sock in sockets]
         if sockets:
             command = ["-c", _AS_SYSTEMD, ",".join(map(str, descriptors)), *command]
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            stderr=subprocess.PIPE,
-            text=True,
-            pass_fds=descriptors,
-            env={**os.environ, "NOTIFY_SOCKET": name, **environment},
-        )
+        self._stdout = directory / "stdout"
+        with self._stdout.open("ab") as stdout:
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                pass_fds=descriptors,
+                env={**os.environ, "NOTIFY_SOCKET": name, **environment},
+            )
         try:
             started = self.notified()
             assert started.keys() == {"READY", "STATUS"}
@@ -70,6 +73,10 @@ class Process:
     def port(self) -> int:
         """The port of the only listener."""
         return int(self.status.rpartition(":")[2].split()[0])
+
+    def lines(self) -> list[str]:
+        """What is on standard output: the access log."""
+        return self._stdout.read_text(encoding="utf-8").splitlines()
 
     def write(self, config: object) -> None:
         self.path.write_text(config if isinstance(config, str) else json.dumps(config))

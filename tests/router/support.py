@@ -237,7 +237,8 @@ class Response:
     @property
     def error(self) -> dict[str, object]:
         found: dict[str, object] = json.loads(self.body)["error"]
-        assert sorted(found) == ["code", "message", "param", "type"]
+        assert sorted(found) == ["code", "message", "param", "request_id", "type"]
+        assert found["request_id"] == self.headers["x-request-id"]
         return found
 
 

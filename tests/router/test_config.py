@@ -216,6 +216,11 @@ BAD |= {
         {"models": MODELS, "listen": ["h:1", "h:1"]},
         "listen[1]: is listed twice; remove it",
     ),
+    "an unknown log": (
+        {"models": MODELS, "accessLog": "xml"},
+        'accessLog: is not a known format; write "text", "json" or "off"',
+    ),
+    "a log that is no word": ({"models": MODELS, "accessLog": True}, "accessLog: is not a known"),
     "no workers": ({"models": MODELS, "workers": 0}, "workers: is out of range; write a number"),
     "too many workers": ({"models": MODELS, "workers": 257}, "workers: is out of range"),
     "workers in words": ({"models": MODELS, "workers": "auto"}, "workers: is not a whole number"),

@@ -28,6 +28,7 @@ FULL: dict[str, Any] = {
     "authTokens": ["t"],
     "maxBodyBytes": 1,
     "workers": 2,
+    "accessLog": "json",
     "models": {
         "m": {
             "url": "https://h/v1",
@@ -161,7 +162,9 @@ def test_defaults_in_the_schema_are_what_a_config_without_the_key_means() -> Non
     model = properties["models"]["additionalProperties"]["properties"]
     given = {key: schema["default"] for key, schema in properties.items() if "default" in schema}
     of_model = {key: schema["default"] for key, schema in model.items() if "default" in schema}
-    assert given.keys() == {"host", "port", "socketMode", "maxBodyBytes", "workers"}
+    assert given.keys() == {
+        *("host", "port", "socketMode", "maxBodyBytes", "workers", "accessLog"),
+    }
     assert of_model.keys() == set(
         """
         unlisted connectTimeout idleTimeout responseTimeout readTimeout retries maxQueued

@@ -1,0 +1,76 @@
+"""Which numbers are kept of a model's requests, and where each stands among them.
+
+All are whole numbers, so that one struct holds them: times are microseconds.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+BOUNDS_US: Final = tuple(
+    round(seconds * 1_000_000)
+    for seconds in (
+        *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+        *(10, 20, 30, 60, 120, 300, 600),
+    )
+)
+"""Upper bounds of the histograms' buckets; one more bucket takes what is longer."""
+
+CLIENT_LEFT: Final = 499
+"""The status of a request whose client left before the head of a response, as nginx has it."""
+
+FAILURES: Final = (
+    "connect",
+    "connect_timeout",
+    "response_timeout",
+    "read_timeout",
+    "closed",
+    "invalid_response",
+)
+"""How backends fail: not reached, or not in time; sent no response in time, or no more of one;
+closed the connection; broke the rules of HTTP."""
+
+STATUSES: Final = tuple(
+    [str(int(status)) for status in HTTPStatus if status >= 200]
+    + [str(CLIENT_LEFT), "2xx", "3xx", "4xx", "5xx"]
+)
+"""Labels. A status that is not registered is counted under its class, so that they stay few."""
+
+# Gauges first.
+IN_FLIGHT: Final = 0
+QUEUED: Final = 1
+STREAMS: Final = 2
+GAUGES: Final = range(3)
+
+BYTES_IN: Final = 3
+BYTES_OUT: Final = 4
+PROMPT_TOKENS: Final = 5
+COMPLETION_TOKENS: Final = 6
+FAILURE: Final = 7
+DURATION: Final = FAILURE + len(FAILURES)
+DURATION_SUM: Final = DURATION + len(BOUNDS_US) + 1
+FIRST_BYTE: Final = DURATION_SUM + 1
+FIRST_BYTE_SUM: Final = FIRST_BYTE + len(BOUNDS_US) + 1
+STATUS: Final = FIRST_BYTE_SUM + 1
+CELLS: Final = STATUS + len(STATUSES)
+
+# The numbers of a process.
+CONNECTIONS: Final = 0
+PROCESS_GAUGES: Final = range(1)
+RELOADS: Final = 1
+FAILED_RELOADS: Final = 2
+DROPPED_LINES: Final = 3
+WORKER_RESTARTS: Final = 4
+PROCESS_CELLS: Final = 5
+
+
+def _status_cell(status: int) -> int:
+    exact = str(status)
+    return STATUS + STATUSES.index(exact if exact in STATUSES else f"{status // 100}xx")
+
+
+CELL_OF_STATUS: Final = tuple([0] * 200 + [_status_cell(status) for status in range(200, 600)])
+"""By status, from 200 on."""
+
+CELL_OF_FAILURE: Final = {kind: FAILURE + index for index, kind in enumerate(FAILURES)}

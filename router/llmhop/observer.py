@@ -1,0 +1,81 @@
+"""What a process observes of its requests, and where that goes: request ids, log and metrics."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from itertools import count
+
+from llmhop.access_log import AccessLog
+from llmhop.config import AccessLogFormat
+from llmhop.line_writer import LineWriter
+from llmhop.metric_cells import CONNECTIONS, DROPPED_LINES, FAILED_RELOADS, RELOADS
+from llmhop.metric_store import Metrics, MetricStore, Row
+from llmhop.request_record import RequestRecord
+
+_STDOUT = 1
+
+
+class Observer:
+    """Shared by the connections of a process. Implements request_record.Books."""
+
+    def __init__(self, metrics: Metrics, format_: AccessLogFormat) -> None:
+        # Without a standard output, its number may be that of any file.
+        usable = sys.__stdout__ is not None
+        self.access_log = AccessLog(LineWriter(_STDOUT), format_ if usable else "off")
+        self._usable = usable
+        self._metrics = metrics
+        # Told apart from those of other processes, of other hosts, and from before a restart.
+        prefix = os.urandom(8).hex() + "-"
+        # All in C: a Python function would take twice the time.
+        self.new_id = map(f"{prefix}%d".encode().__mod__, count(1)).__next__
+
+    @property
+    def store(self) -> MetricStore:
+        """The numbers of all processes."""
+        return self._metrics.store
+
+    def new_record(self) -> RequestRecord:
+        """Return the record of a new connection."""
+        return RequestRecord(self)
+
+    def row(self, model: str) -> Row:
+        """Return where the requests of a model are counted."""
+        return self._metrics.row(model)
+
+    def reloaded(self, good: bool) -> None:
+        """A new config was taken, or refused."""
+        self._metrics.process[RELOADS if good else FAILED_RELOADS] += 1
+
+    def change_log(self, format_: AccessLogFormat) -> None:
+        """Write the access log in another format from now on."""
+        if self._usable:
+            self.access_log.change(format_)
+
+    def sweep(self, records: Iterable[RequestRecord]) -> None:
+        """Write and publish what came since the last sweep; `records` are of all clients."""
+        self.access_log.set_clock()
+        self.access_log.flush()
+        self.publish(records)
+
+    def publish(self, records: Iterable[RequestRecord]) -> None:
+        """Let the other processes see what this one has counted."""
+        process = self._metrics.process
+        process[CONNECTIONS] = 0
+        self._metrics.clear_gauges()
+        for record in records:
+            process[CONNECTIONS] += 1
+            record.count_open()
+        process[DROPPED_LINES] += self.access_log.take_dropped()
+        self._metrics.publish()
+
+    def close(self) -> None:
+        """Write and publish the last of it."""
+        self.access_log.close()
+        self.publish(())
+
+
+def single_process() -> Metrics:
+    """Return metrics for a process that has no others beside it."""
+    return Metrics(MetricStore(1), 0, os.getpid())

@@ -1,0 +1,309 @@
+"""/metrics, as Prometheus reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+
+import pytest
+from llmhop.metric_cells import CELLS, IN_FLIGHT, STATUS
+from llmhop.metric_store import MAX_MODELS, OTHERS, Metrics, MetricStore
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.router.conftest import StartBackend, StartRouter
+from tests.router.process import Run
+from tests.router.support import Received, Wire, chat, post, respond_bytes
+from tests.router.test_workers import wait_until, workers
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+USAGE = {"prompt_tokens": 7, "completion_tokens": 5}
+
+
+class Scrape:
+    """What one scrape says."""
+
+    def __init__(self, port: int, *headers: str) -> None:
+        lines = ["GET /metrics HTTP/1.1", "Host: r", *headers]
+        with Wire(port) as wire:
+            wire.send("\r\n".join(lines).encode() + b"\r\n\r\n")
+            response = wire.response()
+        assert response.status == 200, response.body
+        assert response.headers["content-type"].startswith("text/plain; version=")
+        self.text = response.body.decode()
+        self._samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(self.text)
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float:
+        """A value, 0 where there is none."""
+        return self._samples.get((name, frozenset(labels.items())), 0)
+
+
+async def wait_for_the_end(request: Received, _: asyncio.StreamWriter) -> None:
+    await request.reader.read()
+
+
+def ask(port: int, *bodies: bytes) -> None:
+    with Wire(port) as wire:
+        for body in bodies:
+            wire.send(post(body))
+            wire.response()
+
+
+def test_requests_are_counted_by_model_and_status(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    teapot = start_backend(respond_bytes(b"HTTP/1.1 418 T\r\nContent-Length: 1\r\n\r\nx"))
+    odd = start_backend(respond_bytes(b"HTTP/1.1 599 T\r\nContent-Length: 1\r\n\r\nx"))
+    router = start_router({"a": start_backend(), "b": teapot, "odd": odd})
+    ask(router.port, chat("a"), chat("a"), chat("b"), chat("odd"))
+    scrape = Scrape(router.port)
+    assert scrape.value("llmhop_requests_total", model="a", status="200") == 2
+    assert scrape.value("llmhop_requests_total", model="b", status="418") == 1
+    assert scrape.value("llmhop_requests_total", model="odd", status="5xx") == 1
+    for name in ("llmhop_request_duration_seconds", "llmhop_time_to_first_byte_seconds"):
+        assert scrape.value(f"{name}_count", model="a") == 2
+        assert scrape.value(f"{name}_bucket", model="a", le="+Inf") == 2
+        assert scrape.value(f"{name}_bucket", model="a", le="600") == 2
+        assert 0 < scrape.value(f"{name}_sum", model="a") < 20
+    assert scrape.value("llmhop_request_bytes_total", model="a") == 2 * len(chat("a"))
+    assert scrape.value("llmhop_response_bytes_total", model="a") == 2 * len(chat("a"))
+    assert scrape.value("llmhop_client_connections") >= 1
+    assert scrape.value("process_resident_memory_bytes", worker="0") > 1e6
+
+
+def test_names_that_clients_make_up_are_no_labels(start_router: StartRouter) -> None:
+    router = start_router({"m": "http://127.0.0.1:1"})
+    ask(router.port, *[chat(f"made-up-{n}") for n in range(50)])
+    scrape = Scrape(router.port)
+    assert "made-up" not in scrape.text
+    assert scrape.value("llmhop_requests_total", model="", status="404") == 50
+
+
+def test_an_alias_is_counted_as_its_model(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    models = {"m": {"url": start_backend().url, "aliases": ["other"]}}
+    router = start_router({}, models=models)
+    ask(router.port, chat("other"))
+    scrape = Scrape(router.port)
+    assert scrape.value("llmhop_requests_total", model="m", status="200") == 1
+    assert '"other"' not in scrape.text
+
+
+def test_tokens_are_counted_from_an_answer_and_from_a_stream(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    whole = json.dumps({"choices": [{"text": "x" * 100}], "usage": USAGE}).encode()
+    event = b"data: " + json.dumps({"choices": [], "usage": USAGE}).encode() + b"\n\n"
+
+    async def respond(request: Received, writer: asyncio.StreamWriter) -> None:
+        if b"stream" not in request.body:
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            writer.write(head + b"Content-Length: %d\r\n\r\n" % len(whole) + whole)
+            return
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+        writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        for data in (b"data: {}\n\n", event, b"data: [DONE]\n\n", b""):
+            await asyncio.sleep(0.01)  # so that each comes alone
+            writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    router = start_router({"m": start_backend(respond)})
+    ask(router.port, chat(), chat(), b'{"model":"m","stream":true}')
+    scrape = Scrape(router.port)
+    assert scrape.value("llmhop_tokens_total", model="m", type="prompt") == 3 * 7
+    assert scrape.value("llmhop_tokens_total", model="m", type="completion") == 3 * 5
+
+
+def test_what_goes_on_now_is_shown_and_gone_when_it_ended(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    go_on = threading.Event()
+
+    async def respond(request: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        await asyncio.to_thread(go_on.wait)
+        writer.write(b"0\r\n\r\n")
+
+    models = {"m": {"url": start_backend(respond).url, "maxConcurrent": 1, "maxQueued": 5}}
+    router = start_router({}, models=models)
+    wires = [Wire(router.port) for _ in range(3)]
+    for wire in wires:
+        wire.send(post(chat()))
+    assert wires[0].head()[0] == 200
+
+    def now() -> tuple[float, float, float]:
+        scrape = Scrape(router.port)
+        names = ("requests_in_flight", "requests_queued", "streams_open")
+        first, second, third = (scrape.value(f"llmhop_{name}", model="m") for name in names)
+        return first, second, third
+
+    wait_until(lambda: now() == (3, 2, 1))
+    go_on.set()
+    for wire in wires[1:]:
+        assert wire.response().status == 200
+    assert now() == (0, 0, 0)
+    for wire in wires:
+        wire.close()
+
+
+def test_failures_of_backends_are_counted_by_kind(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    router = start_router(
+        {
+            "gone": "http://127.0.0.1:1",
+            "closes": start_backend(respond_bytes(b"", close=True)),
+            "lies": start_backend(respond_bytes(b"SMTP\r\n\r\n")),
+        }
+    )
+    ask(router.port, chat("gone"), chat("closes"), chat("lies"))
+    scrape = Scrape(router.port)
+    for model, kind in (("gone", "connect"), ("closes", "closed"), ("lies", "invalid_response")):
+        assert scrape.value("llmhop_backend_failures_total", model=model, kind=kind) == 1
+    assert scrape.value("llmhop_requests_total", model="closes", status="502") == 1
+
+
+def test_the_page_needs_a_token_where_there_are_any(start_router: StartRouter) -> None:
+    router = start_router({"m": "http://127.0.0.1:1"}, authTokens=["t"])
+    with Wire(router.port) as wire:
+        wire.send(b"GET /metrics HTTP/1.1\r\nHost: r\r\n\r\n")
+        assert wire.response().status == 401
+    assert "llmhop_build_info" in Scrape(router.port, "Authorization: Bearer t").text
+
+
+def test_a_models_own_page_is_reached_by_its_route(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    backend = start_backend(respond_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nvllm"))
+    router = start_router({"m": backend})
+    with Wire(router.port) as wire:
+        wire.send(b"GET /route/m/metrics HTTP/1.1\r\nHost: r\r\n\r\n")
+        assert wire.response().body == b"vllm"
+    assert backend.requests[0].line == "GET /metrics HTTP/1.1"
+
+
+def test_reloads_are_counted_by_result(run: Run) -> None:
+    config = {"models": {"m": {"url": "http://127.0.0.1:1"}}, "listen": "127.0.0.1:0"}
+    process = run(config)
+    process.write("{")
+    process.reload()
+    process.write(config)
+    process.reload()
+    process.reload()
+    scrape = Scrape(process.port)
+    assert scrape.value("llmhop_config_reloads_total", result="success") == 2
+    assert scrape.value("llmhop_config_reloads_total", result="failure") == 1
+
+
+def test_many_who_ask_at_once_all_get_the_page(start_router: StartRouter) -> None:
+    router = start_router({"m": "http://127.0.0.1:1"})
+    wires = [Wire(router.port) for _ in range(20)]
+    for wire in wires:
+        wire.send(b"GET /metrics HTTP/1.1\r\nHost: r\r\n\r\n")
+    wires.pop().close()
+    for wire in wires:
+        assert b"llmhop_build_info" in wire.response().body
+        wire.close()
+
+
+def test_any_worker_tells_the_sum_and_a_killed_one_takes_nothing_away(
+    run: Run, start_backend: StartBackend
+) -> None:
+    models = {"m": {"url": start_backend().url}}
+    process = run({"models": models, "workers": 3})
+
+    def total() -> float:
+        return Scrape(process.port).value("llmhop_requests_total", model="m", status="200")
+
+    for _ in range(60):
+        ask(process.port, chat())
+    wait_until(lambda: total() == 60)
+    before = workers(process)
+    for victim in before[:2]:
+        os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(set(workers(process)) - set(before[:2])) == 3)
+    assert all(total() == 60 for _ in range(20))
+    for _ in range(60):
+        ask(process.port, chat())
+    wait_until(lambda: total() == 120)
+    process.reload()
+    scrape = Scrape(process.port)
+    assert scrape.value("llmhop_worker_restarts_total") == 2
+    assert scrape.value("llmhop_config_reloads_total", result="success") == 1
+    assert all(scrape.value("process_open_fds", worker=str(n)) > 3 for n in range(4))
+
+
+def test_the_requests_of_a_killed_worker_are_no_longer_in_flight(
+    run: Run, start_backend: StartBackend
+) -> None:
+    backend = start_backend(wait_for_the_end)
+    process = run({"models": {"m": {"url": backend.url}}, "workers": 2})
+    wires = [Wire(process.port) for _ in range(30)]
+    for wire in wires:
+        wire.send(post(chat()))
+
+    def in_flight() -> float:
+        return Scrape(process.port).value("llmhop_requests_in_flight", model="m")
+
+    wait_until(lambda: in_flight() == 30)
+    before = workers(process)
+    for victim in before:
+        os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(set(workers(process)) - set(before)) == 2)
+    assert in_flight() == 0
+    for wire in wires:
+        wire.close()
+
+
+def test_counters_go_on_where_the_last_process_of_a_slot_left_them() -> None:
+    store = MetricStore(2)
+    first = Metrics(store, 0, 11)
+    row = first.row("m")
+    row.cells[STATUS] = 5
+    row.cells[IN_FLIGHT] = 2
+    row.changed = True
+    first.publish()
+    other = Metrics(store, 1, 22)
+    other.row("m").cells[STATUS] = 1
+    other.publish()  # the row was not marked as changed
+    store.ended(0)
+    assert [slot.process_id for slot in store.read()] == [0, 22]
+    second = Metrics(store, 0, 33)
+    second.row("n")
+    second.publish()
+    slots = list(store.read())
+    assert slots[0].process_id == 33
+    assert slots[0].models["m"][STATUS] == 5
+    assert slots[0].models["m"][IN_FLIGHT] == 0
+    assert slots[0].models["n"] == [0] * CELLS
+
+
+@pytest.mark.parametrize("name", ["", "\u00e9" * 127, "\u00e9" * 128, "x\u00e9" * 200, "x" * 9999])
+def test_any_name_is_found_again(name: str) -> None:
+    metrics = Metrics(MetricStore(1), 0, 1)
+    row = metrics.row(name)
+    assert metrics.row(name) is row
+    metrics.publish()
+    again = Metrics(metrics.store, 0, 1)
+    again.row(name)
+    again.publish()
+    [slot] = metrics.store.read()
+    assert len(slot.models) == 1
+
+
+def test_more_models_than_there_is_room_for_are_counted_together() -> None:
+    metrics = Metrics(MetricStore(1), 0, 1)
+    rows = {id(metrics.row(f"m{n}")) for n in range(MAX_MODELS + 10)}
+    assert len(rows) == MAX_MODELS
+    metrics.publish()
+    [slot] = metrics.store.read()
+    assert OTHERS in slot.models
