@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, cast
 
 from llmhop import limits
@@ -286,10 +287,10 @@ class ClientProtocol(asyncio.Protocol):
         if isinstance(decision, Route):
             self._forward(decision, head, body)
         elif isinstance(decision, Ready):
-            answer = self._router.readiness.answer(self._memo.table, decision.detailed)
-            self._exchange.answer(self, answer)
+            look = self._router.readiness.answer
+            self._exchange.answer(self, partial(look, self._memo.table, decision.detailed))
         elif isinstance(decision, MetricsPage):
-            self._exchange.answer(self, self._router.metrics_page())
+            self._exchange.answer(self, self._router.metrics_page)
         else:
             self._answer(Page(200, decision.body))
 

@@ -12,8 +12,8 @@ relayed. No timer runs for a request: the sweep asks it whether anything moved s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
 
 from llmhop import rewrite
 from llmhop.backends import Backend, Backends
@@ -165,8 +165,8 @@ class Exchange:
         else:
             self._enter(backend.gate)
 
-    def answer(self, downstream: Downstream, work: Coroutine[Any, Any, Page]) -> None:
-        """Wait for a response of llmhop's own; `work` must not raise."""
+    def answer(self, downstream: Downstream, work: Callable[[], Awaitable[Page]]) -> None:
+        """Answer with what `work` finds out; it must not raise."""
         self.active = True
         self._downstream = downstream
         self._paused = False
@@ -359,8 +359,8 @@ class Exchange:
 
     # The end.
 
-    async def _answer(self, work: Coroutine[Any, Any, Page]) -> None:
-        page = await work
+    async def _answer(self, work: Callable[[], Awaitable[Page]]) -> None:
+        page = await work()
         self._task = None
         self._end().exchange_answered(page)
 
