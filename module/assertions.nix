@@ -39,7 +39,8 @@ let
 
   remote = cfg.settings.models or { };
   # Headers for a model that is served here are fine; another URL is not.
-  servedTwice = lib.filter (key: (remote.${models.${key}.name} or { }) ? url) enabled;
+  elsewhere = upstream: upstream ? url || upstream ? urls;
+  servedTwice = lib.filter (key: elsewhere (remote.${models.${key}.name} or { })) enabled;
 
   failed = message: {
     assertion = false;

@@ -39,7 +39,7 @@ in
         `authTokens`, `maxBodyBytes`, `workers` and, under `models`, models
         that run elsewhere; `llmhop --schema` describes all of it. The models
         of {option}`services.llmhop.vllm.models` are added by the generator,
-        and an entry here without `url` adds headers or aliases to one of them.
+        and an entry here without `url` or `urls` adds headers or aliases to one of them.
 
         These values reach the world-readable Nix store. Write secrets as
         `''${file:name}`, with `name` being a credential that

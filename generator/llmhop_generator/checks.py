@@ -158,10 +158,13 @@ def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
     off = {_name(key, m) for key, m in declared.items() if isinstance(m, dict)} - names.keys()
     for name, upstream in elsewhere.items():
         path = ("llmhop", "settings", "models", name)
-        has_url = isinstance(upstream, dict) and upstream.get("url") is not None
-        if name in names and has_url:
-            yield (*path, "url"), f"is set by {names[name]}, which serves here; remove it or rename"
-        elif isinstance(upstream, dict) and not has_url and name not in names and name not in off:
+        if not isinstance(upstream, dict):
+            continue
+        given = [key for key in ("url", "urls") if upstream.get(key) is not None]
+        if name in names and given:
+            served = f"is set by {names[name]}, which serves here; remove it or rename"
+            yield (*path, given[0]), served
+        elif not given and name not in names and name not in off:
             yield (*path, "url"), "is required for a model that runs elsewhere; set it"
 
 

@@ -28,8 +28,8 @@ def _models(config: Config, elsewhere: dict[str, dict[str, Any]]) -> dict[str, d
             model.name: {"url": f"http://127.0.0.1:{model.port}"}
             for model in config.vllm.enabled_models
         }
-    # An entry without url adds headers to a model that is served here; while that
+    # An entry without url or urls adds headers to a model that is served here; while that
     # model is disabled it has nothing to add to.
-    routed = {name: upstream for name, upstream in elsewhere.items() if upstream.get("url")}
+    routed = {n: u for n, u in elsewhere.items() if u.get("url") or u.get("urls")}
     extra = {name: {**elsewhere[name], **here[name]} for name in elsewhere if name in here}
     return {**here, **routed, **extra}

@@ -174,6 +174,11 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "settings.models.qwen2-5-7b.url",
         "serves here",
     ),
+    "model of several urls named as a local one": (
+        {"llmhop/settings": {"models": {"qwen2-5-7b": {"urls": ["http://h"]}}}},
+        "settings.models.qwen2-5-7b.urls",
+        "serves here",
+    ),
     "header not a string": (
         {"llmhop/settings": {"models": {"x": {"url": "http://h", "headers": {"A": 1}}}}},
         "headers.A",

@@ -129,6 +129,7 @@ def test_the_router_gets_a_route_to_each_enabled_model(minimal: dict[str, Any]) 
             "authTokens": ["${file:token}"],
             "models": {
                 "gpt": {"url": "https://api.example.com", "headers": {"A": "${env:KEY}"}},
+                "pair": {"urls": ["http://a:8000", "http://b:8000"], "retries": 1},
                 "qwen2-5-7b": {"headers": {"X": "1"}},
             },
             "futureKey": [1, {"a": None}],
@@ -140,6 +141,7 @@ def test_the_router_gets_a_route_to_each_enabled_model(minimal: dict[str, Any]) 
         "futureKey": [1, {"a": None}],
         "models": {
             "gpt": {"url": "https://api.example.com", "headers": {"A": "${env:KEY}"}},
+            "pair": {"urls": ["http://a:8000", "http://b:8000"], "retries": 1},
             "qwen2-5-7b": {"url": "http://127.0.0.1:18001", "headers": {"X": "1"}},
         },
     }

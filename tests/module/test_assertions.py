@@ -74,6 +74,10 @@ REFUSED = {
         [vllm(), settings('models.a.url = "https://example.org";')],
         [f"{V}.models.a.name", "services.llmhop.settings.models"],
     ),
+    "a model served here and in several places": Refused(
+        [vllm(), settings('models.a.urls = [ "https://example.org" ];')],
+        [f"{V}.models.a.name", "services.llmhop.settings.models"],
+    ),
     "no model": Refused([vllm(models="")], [f"{V}.models", "services.llmhop.settings.models"]),
     "no enabled model": Refused(
         [vllm(models=model("a", 18001, "enable = false;"))], [f"{V}.models has no enabled model"]
