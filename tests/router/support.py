@@ -288,9 +288,11 @@ class Wire:
         """Read one chunk; empty at the end of the body, behind the trailers."""
         size = int(self.file.readline().partition(b";")[0], 16)
         data = self.file.read(size)
-        while not data and self.file.peek(2)[:2] != b"\r\n":
-            assert b":" in self.file.readline()
-        assert self.file.readline() == b"\r\n"
+        line = self.file.readline()
+        while line != b"\r\n":
+            assert not data, line
+            assert b":" in line
+            line = self.file.readline()
         return data
 
     def response(self, *, to_head: bool = False) -> Response:
