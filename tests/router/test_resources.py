@@ -57,6 +57,13 @@ def memory(process: Process, what: str = "VmRSS") -> int:
     return int(found[1]) * KB
 
 
+def in_chunks(body: bytes) -> bytes:
+    """A request with its body in chunks of 50 KB."""
+    start = b"POST /v1/x HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = [body[at : at + 50_000] for at in range(0, len(body), 50_000)]
+    return start + b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces]) + b"0\r\n\r\n"
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
     """Wait for what nothing tells; fail where it does not come."""
     end = time.monotonic() + TIMEOUT
@@ -113,8 +120,9 @@ def test_bodies_that_are_only_announced_take_no_memory(
     wait_until(lambda: descriptors(process) == before)
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
 def test_a_body_of_100_mb_is_relayed_and_its_memory_given_back(
-    run: Run, start_backend: StartBackend
+    chunked: bool, run: Run, start_backend: StartBackend
 ) -> None:
     async def digest(request: Received, writer: asyncio.StreamWriter) -> None:
         found = hashlib.sha256(request.body).hexdigest().encode()
@@ -125,10 +133,11 @@ def test_a_body_of_100_mb_is_relayed_and_its_memory_given_back(
     body = b'{"model":"m","x":"' + b"x" * (100_000_000 - 20) + b'"}'
     assert len(body) == 100_000_000
     expected = hashlib.sha256(body).hexdigest().encode()
+    raw = in_chunks(body) if chunked else post(body)
     memory_before = memory(process)
     with Wire(process.port) as wire:
         for _ in range(3):
-            wire.send(post(body))
+            wire.send(raw)
             assert wire.response().body == expected
             # Given back though the client is still there.
             assert memory(process) - memory_before < 40 * MB
