@@ -30,6 +30,7 @@ AT_ONCE = struct.pack("ii", 1, 0)
 def many_descriptors() -> Iterator[None]:
     """Lets this process, and the routers that it starts, open as many files as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard >= MANY + 100, f"{MANY + 100} open files are needed; see ulimit -Hn"
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
