@@ -67,12 +67,15 @@ def kept_lines(fields: Iterable[Field], dropped: Names) -> bytes:
     CGI kind (WSGI is one) read X_Forwarded_For as X-Forwarded-For, so an underscore counts as a
     hyphen here.
     """
-    kept = []
-    for field in fields:
-        key = hyphened(field[0])
-        if key not in dropped and not key.startswith(b"x-forwarded"):
-            kept.append(field)
-    return field_lines(kept, dropped)  # which takes out names that Connection has as they are
+    kept = [field for field in fields if not field[0].startswith(b"x-forwarded")]
+    if b"_" in b"".join([key for key, _, _ in kept]):
+        hyphens = [(hyphened(field[0]), field) for field in kept]
+        kept = [
+            field
+            for key, field in hyphens
+            if key not in dropped and not key.startswith(b"x-forwarded")
+        ]
+    return field_lines(kept, dropped)
 
 
 def hyphened(key: bytes) -> bytes:

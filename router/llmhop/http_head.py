@@ -134,8 +134,9 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         raise BadRequestError("This Expect header is not supported.", 417)
     target, asked_host = _origin_form(method, sink.url)
     # A host in the target counts, whatever Host says (RFC 9112 section 3.2.2).
-    host = asked_host or b"".join(examined.hosts)
-    if not all(_HOST.fullmatch(x) for x in (host, *examined.hosts)):
+    said_host = b"".join(examined.hosts)
+    host = asked_host or said_host
+    if not _HOST.fullmatch(said_host) or (asked_host and not _HOST.fullmatch(asked_host)):
         raise BadRequestError("The Host header is not a host and perhaps a port.")
     nominated = examined.nominated
     authorization = [field for field in sink.fields if field[0] == b"authorization"]
