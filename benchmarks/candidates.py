@@ -106,6 +106,12 @@ def aiohttp(directory: Path, port: int, backend: int) -> Candidate:
     return Candidate("aiohttp", command, _one_port(port))
 
 
+def go(directory: Path, port: int, backend: int) -> Candidate:
+    """The same on Go's standard library, tuned."""
+    models = [f"{model}={url}" for model, url in _urls(backend).items()]
+    return Candidate("Go", [str(directory / "go_router"), str(port), *models], _one_port(port))
+
+
 def llmhop(directory: Path, port: int, backend: int) -> Candidate:
     """This project's router, as installed for this Python, with authentication."""
     path = directory / "llmhop.json"
@@ -120,4 +126,4 @@ def llmhop(directory: Path, port: int, backend: int) -> Candidate:
     return Candidate("llmhop", command, _one_port(port))
 
 
-MAKERS = {"nginx": nginx, "haproxy": haproxy, "aiohttp": aiohttp, "llmhop": llmhop}
+MAKERS = {"nginx": nginx, "haproxy": haproxy, "go": go, "aiohttp": aiohttp, "llmhop": llmhop}

@@ -120,8 +120,10 @@ def events(
 
 
 def build(directory: Path) -> None:
-    """Compile the backend and the client for streams."""
+    """Compile the backend, the client for streams, and the router in Go."""
     for name in ("backend", "sse_client"):
         source = str(HERE / f"{name}.c")
         command = ["gcc", "-O2", "-Wall", "-o", str(directory / name), source]
         subprocess.run(command, check=True)
+    command = ["go", "build", "-o", str(directory / "go_router"), str(HERE / "go_router.go")]
+    subprocess.run(command, check=True, env={**os.environ, "GOCACHE": str(directory / "go")})
