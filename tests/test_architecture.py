@@ -61,19 +61,22 @@ ROUTER = Package(
     ROOT / "router/llmhop",
     tuple(
         """
-        __main__ cli supervisor service server listeners metrics_page client_protocol body_intake
-        connection_memo exchange readiness backends gate pool health upstream local_response
+        __main__ cli supervisor service server listeners metrics_page client_protocol
+        client_connection body_intake connection_memo exchange readiness backends gate pool
+        health upstream local_response
         observer request_record access_log line_writer metric_store metric_cells usage
-        rewrite routing naming
-        response_reader request_reader chunked large_body http_head head_cache fields
+        rewrite body_stream routing naming
+        response_reader request_reader multipart chunked large_body http_head head_cache
+        media_type upgrade fields
         config_file config_parser model_parser config_check config_schema config tls secrets
         urls listen errors limits memory notify log
         """.split()
     ),
     frozenset(
         """
-        connection_memo gate health rewrite routing naming response_reader request_reader chunked
-        large_body http_head head_cache fields config_parser model_parser config_check
+        connection_memo gate health rewrite body_stream routing naming response_reader
+        request_reader multipart chunked large_body http_head head_cache media_type upgrade
+        fields config_parser model_parser config_check
         config_schema config urls listen limits errors usage metric_cells
         """.split()
     ),

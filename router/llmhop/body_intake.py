@@ -18,8 +18,8 @@ class Client(Protocol):
     def body_came(self, complete: bool) -> None:
         """A piece came; with `complete`, the last one."""
 
-    def eof_received(self) -> None:
-        """The client closed its half."""
+    def eof_received(self) -> bool:
+        """The client closed its half; answers whether the other one stays open."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client's connection is closed."""
@@ -49,9 +49,9 @@ class BodyIntake(asyncio.BufferedProtocol):
         self._body.filled(nbytes)
         self._client.body_came(self._body.complete)
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         """Tell the client's protocol."""
-        self._client.eof_received()
+        return self._client.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the client's protocol."""

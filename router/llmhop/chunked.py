@@ -32,6 +32,15 @@ _TRAILER: Final = 3
 _DONE: Final = 4
 
 
+def write_chunk(pieces: list[bytes], last: bool) -> list[bytes]:
+    """Write `pieces` as one chunk; with `last`, the end of the body after it."""
+    size = sum(map(len, pieces))
+    chunk = [b"%x\r\n" % size, *pieces, _CRLF] if size else []
+    if last:
+        chunk.append(b"0\r\n\r\n")
+    return chunk
+
+
 class ChunkedReader:
     """Finds the chunks and the end of one chunked body. After ChunkError it is of no more use."""
 

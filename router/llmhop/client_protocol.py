@@ -1,140 +1,34 @@
-"""The client's side of the router: one connection, as an asyncio Protocol.
+"""The client's side of the router: the requests of one connection, as an asyncio Protocol.
 
 Invariants: requests are answered one at a time, in order; what a client sends ahead waits, unread
 beyond a bound; while an exchange runs, reading goes on, so that a client that leaves is noticed.
+What goes on as it comes (see body_stream) is read only while the backend takes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Protocol, cast
 
 from llmhop import limits
-from llmhop.backends import Backends
 from llmhop.body_intake import BodyIntake
-from llmhop.connection_memo import ConnectionMemo
-from llmhop.errors import ApiError, BadRequestError
-from llmhop.exchange import Exchange
+from llmhop.body_stream import FormStream, WebSocketStream
+from llmhop.client_connection import ClientConnection
+from llmhop.errors import ApiError
 from llmhop.http_head import RequestHead
-from llmhop.local_response import CONTINUE, Page, error_page, render
+from llmhop.local_response import CONTINUE, Page
 from llmhop.naming import rename
-from llmhop.observer import Observer
-from llmhop.readiness import Readiness
-from llmhop.request_reader import Body, RequestReader, read_whole
-from llmhop.routing import MetricsPage, Ready, Route, Table
+from llmhop.request_reader import Body, read_whole
+from llmhop.routing import MetricsPage, Ready, Route
 
 
-class Router(Protocol):
-    """What the connections share. `now` is loop time, as of the last sweep."""
-
-    table: Table
-    backends: Backends
-    readiness: Readiness
-    observer: Observer
-    draining: bool
-    now: float
-
-    async def metrics_page(self) -> Page:
-        """Return the page for Prometheus."""
-
-    def client_came(self, client: ClientProtocol) -> None:
-        """A client connected."""
-
-    def client_went(self, client: ClientProtocol) -> None:
-        """A client's connection is closed."""
-
-
-class ClientProtocol(asyncio.Protocol):
+class ClientProtocol(ClientConnection):
     """A client's connection. Implements exchange.Downstream."""
 
-    __slots__ = (
-        "_deadline",
-        "_exchange",
-        "_head",
-        "_is_new",
-        "_lingering",
-        "_memo",
-        "_paused",
-        "_proto",
-        "_reader",
-        "_router",
-        "_write_paused",
-        "record",
-        "transport",
-        "write",
-    )
-
-    transport: asyncio.Transport
-    write: Callable[[bytes], None]
-    """Sends bytes to the client. This and `transport`: only after the connection was made."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._memo = ConnectionMemo(router.table)
-        self._reader = RequestReader()
-        self._head: RequestHead | None = None
-        self._exchange = Exchange()
-        self.record = router.observer.new_record()
-        self._deadline = math.inf
-        self._is_new = True
-        self._lingering = False
-        self._paused = False
-        self._write_paused = False
-
-    def check_deadline(self, now: float) -> None:
-        """Close the connection if it was waited for too long; called by the sweep."""
-        if self._exchange.active:
-            self._exchange.check_deadline(now)
-            return
-        if now < self._deadline:
-            return
-        ending = self._lingering or self.transport.is_closing()
-        if (self._head is not None or self._reader.pending) and not ending:
-            self._refuse(BadRequestError("The request did not arrive in time.", 408, "timeout"))
-        else:
-            self.transport.abort()
-
-    def drain(self) -> None:
-        """Close now if idle, else after the response in flight.
-
-        A client that has just come gets time for its request, which may be on the way.
-        """
-        if self._head is not None or self._reader.pending:
-            return
-        if self._is_new:
-            self._deadline = min(self._deadline, self._router.now + limits.DRAIN_NEW_S)
-        else:
-            self.transport.close()
+    __slots__ = ()
 
     # What the event loop calls.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin with the time that a first request may take."""
-        self.transport = cast(asyncio.Transport, transport)
-        self.write = self.transport.write
-        peer = transport.get_extra_info("peername")
-        secure = transport.get_extra_info("sslcontext") is not None
-        address = peer[0] if isinstance(peer, tuple) else "unknown"
-        self._memo.connected(address.encode(), b"https" if secure else b"http")
-        self.record.connected(address)
-        self._router.client_came(self)
-        self._deadline = self._router.now + limits.CLIENT_IDLE_S
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the backend's work for a client that went."""
-        self._router.client_went(self)
-        if self._exchange.active:
-            self._exchange.cancel()
-        if self.record.active:
-            self.record.relayed("client_left")
-
-    def eof_received(self) -> None:
-        """Take a client that closes its half while it waits as gone, as nginx and Go do."""
-        if self._exchange.active:
-            self.transport.abort()
 
     def pause_writing(self) -> None:
         """The client reads slower than the backend writes."""
@@ -160,7 +54,9 @@ class ClientProtocol(asyncio.Protocol):
         self._reader.feed(data)
         if fresh:
             self._deadline = self._router.now + limits.CLIENT_HEAD_S
-        if not self._exchange.active and not self._write_paused:
+        if self._stream is not None:
+            self._read_on(self._stream)
+        elif not self._exchange.active and not self._write_paused:
             self._advance()
         elif len(self._reader.pending) > limits.MAX_PIPELINED_BYTES and not self._paused:
             self._paused = True
@@ -180,12 +76,19 @@ class ClientProtocol(asyncio.Protocol):
         return self.transport.get_write_buffer_size()
 
     def wants_close(self) -> bool:
-        """Whether the connection is to end after the response to the current request."""
-        return self._head is None or self._head.close or self._router.draining
+        """Whether the connection is to end after the response to the current request.
+
+        It is where the response came before the whole request did: nobody wants the rest.
+        """
+        head = self._head
+        return head is None or head.close or self._router.draining or self._stream is not None
 
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""
         self.record.relayed("complete")
+        if self._stream is not None and not isinstance(self._stream, WebSocketStream):
+            self._linger()
+            return
         self._finish(close or self._router.draining)
         if self._reader.pending or self._paused:
             self._advance_soon()
@@ -197,6 +100,9 @@ class ClientProtocol(asyncio.Protocol):
 
     def exchange_refused(self, error: ApiError) -> None:
         """Answer with an error."""
+        if self._stream is not None:
+            self._refuse(error)
+            return
         self._answer_error(error)
         self._advance_soon()
 
@@ -204,6 +110,24 @@ class ClientProtocol(asyncio.Protocol):
         """Close after what was relayed, without the end that a whole response has."""
         self.record.relayed(end)
         self._finish(close=True)
+
+    def request_wanted(self, wanted: bool) -> None:
+        """Read on while the backend takes what is read, and no more than that."""
+        stream = self._stream
+        if stream is None:
+            return
+        self._paused = not wanted
+        self._deadline = math.inf
+        if wanted:
+            self.transport.resume_reading()
+            self._read_on(stream)
+        else:
+            self.transport.pause_reading()
+
+    def switched(self) -> None:
+        """Let through what comes, beginning with what came ahead."""
+        self._stream = WebSocketStream(self._reader)
+        self.request_wanted(True)
 
     # Requests.
 
@@ -238,6 +162,14 @@ class ClientProtocol(asyncio.Protocol):
                         break
                     if not self._accept(self._head):
                         continue
+                    self._stream = self._form_in(self._head)
+                if self._stream is not None:
+                    self._pass_on(self._stream)
+                    if self._stream is None:
+                        continue
+                    if self._exchange.active:
+                        return
+                    break
                 body = self._reader.read_body()
                 if body is None:
                     self._deadline = self._router.now + limits.CLIENT_BODY_S
@@ -249,7 +181,7 @@ class ClientProtocol(asyncio.Protocol):
             else:
                 return
         except ApiError as error:
-            self._refuse(error)
+            self._break_off(error)
             return
         if self._paused:
             self._paused = False
@@ -304,50 +236,47 @@ class ClientProtocol(asyncio.Protocol):
         self._write_page(page, close, "complete")
         self._finish(close)
 
+    # Requests that go on as they come.
+
+    def _form_in(self, head: RequestHead) -> FormStream | None:
+        """Return the form that follows `head`, if one does. Raises ApiError."""
+        if head.boundary is None or not self._reader.has_body:
+            return None
+        return FormStream(head, head.boundary, self._reader, self._memo.table)
+
+    def _read_on(self, stream: FormStream | WebSocketStream) -> None:
+        try:
+            self._pass_on(stream)
+        except ApiError as error:
+            self._break_off(error)
+
+    def _pass_on(self, stream: FormStream | WebSocketStream) -> None:
+        """Send on what has come, if the backend takes it. Raises ApiError."""
+        if self._exchange.active and self._paused:
+            return
+        pieces = stream.read()
+        self.record.bytes_in += sum(map(len, pieces))
+        if stream.complete:
+            self._stream = None
+            self._deadline = math.inf
+        elif isinstance(stream, FormStream):
+            self._deadline = self._router.now + limits.CLIENT_BODY_S
+        if self._exchange.active:
+            self._exchange.send_more(pieces, stream.complete)
+        elif isinstance(stream, FormStream) and stream.route is not None:
+            self._begin(stream, stream.route)
+
+    def _begin(self, form: FormStream, route: Route) -> None:
+        length, body = form.begin()
+        self.record.bytes_in = len(body)
+        is_open = not form.complete
+        if is_open:
+            self.request_wanted(False)
+        backends = self._router.backends
+        self._exchange.start(self, self._memo, form.head, body, route, backends, is_open, length)
+
     def _answer_error(self, error: ApiError) -> None:
         """Answer a request that was read to its end."""
         close = self.wants_close()
         self._write_error(error, close)
         self._finish(close)
-
-    def _write_error(self, error: ApiError, close: bool) -> None:
-        record = self.record
-        if not record.active:  # its head could not be read
-            record.begin(None)
-        self._write_page(error_page(error, record.request_id), close, error.code or "refused")
-
-    def _write_page(self, page: Page, close: bool, end: str) -> None:
-        record, head_only = self.record, self._is_head()
-        self.write(render(page, record.request_id, head_only=head_only, close=close))
-        record.bytes_out = 0 if head_only else len(page.body)
-        record.end(page.status, end)
-
-    def _is_head(self) -> bool:
-        return self._head is not None and self._head.method == b"HEAD"
-
-    def _finish(self, close: bool) -> None:
-        """End the current request, and with `close` the connection."""
-        self._head = None
-        self._is_new = False
-        if close:
-            # What was written is still sent, to a client that takes it.
-            self._deadline = self._router.now + limits.CLOSE_S
-            self.transport.close()
-            return
-        wait = limits.CLIENT_HEAD_S if self._reader.pending else limits.CLIENT_IDLE_S
-        self._deadline = self._router.now + wait
-
-    def _refuse(self, error: ApiError) -> None:
-        """Answer and close, though bytes of the request may still come.
-
-        Closing at once would reset the connection under the answer, so what comes is thrown away
-        until the client closes or some seconds have passed (RFC 9112 section 9.6).
-        """
-        self._write_error(error, True)
-        self._lingering = True
-        if self._reader.large is not None:
-            self.transport.set_protocol(self)  # from its intake, which would keep what comes
-        self._deadline = self._router.now + limits.LINGER_S
-        self.transport.resume_reading()
-        if self.transport.can_write_eof():  # not over TLS
-            self.transport.write_eof()

@@ -54,3 +54,18 @@ class ConnectionMemo:
         if head.framed:
             return b"%b%b\r\nContent-Length: %d\r\n%b" % (start, request_id, body_bytes, rest)
         return b"%b%b\r\n%b" % (start, request_id, rest)
+
+    def streamed_head(
+        self,
+        head: RequestHead,
+        route: Route,
+        replica: int,
+        length: int | None,
+        request_id: bytes,
+    ) -> bytes:
+        """Return the head before a body that goes on as it comes; in chunks without a `length`."""
+        if length is not None:
+            return self.request_head(head, route, replica, length, request_id)
+        start = rewrite.request_start(head, route, replica, self._client, self.table.has_auth)
+        rest = route.header_lines
+        return b"%b%b\r\nTransfer-Encoding: chunked\r\n%b" % (start, request_id, rest)

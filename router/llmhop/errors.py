@@ -99,6 +99,13 @@ def conflicting_models(first: str, second: str) -> ApiError:
     )
 
 
+def model_twice() -> ApiError:
+    """400, for a form with two fields `model`, whatever they say."""
+    return ApiError(
+        400, "The form has two fields 'model'.", param="model", code="conflicting_models"
+    )
+
+
 def _shortened(name: str) -> str:
     return name if len(name) <= 200 else name[:200] + "…"
 

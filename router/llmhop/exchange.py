@@ -66,6 +66,12 @@ class Downstream(Protocol):
     def exchange_broken(self, end: str) -> None:
         """The response broke off after its head was written; `end` is for the access log."""
 
+    def request_wanted(self, wanted: bool) -> None:
+        """The backend takes more of a request that is open, or takes no more for now."""
+
+    def switched(self) -> None:
+        """The connection became a WebSocket; from now on the request is open."""
+
 
 class Heads(Protocol):
     """Writes the head that a replica gets."""
@@ -74,6 +80,16 @@ class Heads(Protocol):
         self, head: RequestHead, route: Route, replica: int, body_bytes: int, request_id: bytes
     ) -> bytes:
         """Return the head for the replica of this index."""
+
+    def streamed_head(
+        self,
+        head: RequestHead,
+        route: Route,
+        replica: int,
+        length: int | None,
+        request_id: bytes,
+    ) -> bytes:
+        """Return the head before a body of this length, or before chunks where it is None."""
 
 
 class Exchange:
@@ -92,6 +108,7 @@ class Exchange:
         "_gate",
         "_head_sent",
         "_heads",
+        "_length",
         "_moved",
         "_paused",
         "_pool",
@@ -100,6 +117,7 @@ class Exchange:
         "_relayed",
         "_replica",
         "_request",
+        "_request_open",
         "_retries",
         "_route",
         "_since",
@@ -127,7 +145,8 @@ class Exchange:
         self._route = cast(Route, None)  # that of no request
         self._queued = self._relayed = self._head_sent = self._paused = self._close = False
         self._tried = self._retries = 0
-        self._moved = False
+        self._moved = self._request_open = False
+        self._length: int | None = None
         self._since = 0.0
         self._unsent = 0
         self.active = False
@@ -140,10 +159,14 @@ class Exchange:
         body: Body,
         route: Route,
         backends: Backends,
+        request_open: bool = False,
+        length: int | None = None,
     ) -> None:
         """Send a request to a replica of the route's backend, when it is its turn.
 
-        `body` is what the backend gets, and `heads` writes what stands before it.
+        `body` is what the backend gets, and `heads` writes what stands before it. Of an open
+        request it is the first part: there is more for `send_more` whenever `request_wanted` says
+        so, and `length` bytes in all, where that is known.
         """
         self.active = True
         self._downstream = downstream
@@ -152,6 +175,8 @@ class Exchange:
         self._record.model = route.model
         self._request = request
         self._body = body
+        self._request_open = request_open
+        self._length = length
         if route is not self._route:  # of one config, as each config has routes of its own
             self._route = route
             self._backend = backends.get(route)
@@ -297,16 +322,54 @@ class Exchange:
 
     def _send(self, connection: UpstreamConnection) -> None:
         body, request = self._body, self._request
-        head = self._heads.request_head(
-            request, self._route, self._replica, len(body), self._record.request_id
-        )
+        id_, replica = self._record.request_id, self._replica
+        if self._request_open:
+            head = self._heads.streamed_head(request, self._route, replica, self._length, id_)
+            self._retries = 0  # what comes after the first part is not there a second time
+        else:
+            head = self._heads.request_head(request, self._route, replica, len(body), id_)
         if not self._retries:
             self._body = b""  # from here on the connection holds it, as long as it must
         self._connection = connection
         self._moved = True
-        connection.send((head, body), self, request.method == b"HEAD", request.http10)
+        connection.request_open = self._request_open
+        connection.send(
+            (head, body), self, request.method == b"HEAD", request.http10, request.websocket
+        )
         if self._paused:
             connection.transport.pause_reading()
+        if self._request_open and not connection.stalled:
+            self._downstream.request_wanted(True)
+
+    # More of an open request.
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether the client got the head of the response."""
+        return self._head_sent
+
+    def send_more(self, pieces: list[bytes], last: bool) -> None:
+        """Send more of an open request, at its end with `last`."""
+        connection = self._connection
+        if connection is None:  # the response failed meanwhile
+            return
+        self._moved = True
+        connection.transport.writelines(pieces)
+        if last:
+            self._request_open = connection.request_open = False
+
+    def end_stream(self) -> bool:
+        """Tell the backend that no more comes; answer whether it can be told so."""
+        connection = self._connection
+        if connection is None or not connection.transport.can_write_eof():
+            return False
+        connection.transport.write_eof()
+        return True
+
+    def request_stalled(self, stalled: bool) -> None:
+        """Tell the client's side, if it has more to send."""
+        if self._request_open:
+            self._downstream.request_wanted(not stalled)
 
     # What the connection to the backend calls.
 
@@ -332,6 +395,9 @@ class Exchange:
         downstream.write(start + body)
         if complete:
             self._done()
+        elif head.status == 101 and self._connection is not None:
+            self._request_open = self._connection.request_open = True
+            downstream.switched()
 
     def response_body(self, data: bytes, complete: bool) -> None:
         """Relay the next part of the body."""

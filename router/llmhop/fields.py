@@ -39,7 +39,16 @@ RESPONSE_DROPPED: Names = HOP_BY_HOP | {
 ErrorClass = type[BadRequestError] | type[BackendError]
 
 _EXAMINED = frozenset(
-    (b"authorization", b"connection", b"content-length", b"expect", b"host", b"transfer-encoding")
+    (
+        b"authorization",
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _REQUEST_ID = re.compile(rb"[!-~](?:[ -~]{0,126}[!-~])?")
@@ -90,23 +99,29 @@ class Examined:
         "authorization",
         "chunked",
         "content_length",
+        "content_types",
         "expect",
         "hosts",
         "nominated",
+        "upgrades",
     )
 
     def __init__(self, fields: Iterable[Field], error: ErrorClass) -> None:
         self.authorization: bytes | None = None
         self.chunked = False
         self.content_length: int | None = None
+        self.content_types: list[bytes] = []
         self.expect: bytes | None = None
         self.hosts: list[bytes] = []
         self.nominated: frozenset[bytes] = frozenset()
+        self.upgrades: list[bytes] = []
         for name, _, value in fields:
             if name not in _EXAMINED:
                 continue
             if name == b"host":
                 self.hosts.append(value)
+            elif name == b"content-type":
+                self.content_types.append(value)
             elif name == b"content-length":
                 self._length(value, error)
             elif name == b"transfer-encoding":
@@ -118,11 +133,18 @@ class Examined:
                 self.nominated = self.nominated.union(tokens)
             elif name == b"expect":
                 self.expect = value.lower() if self.expect is None else b"twice"
+            elif name == b"upgrade":
+                self.upgrades.append(value.lower())
             else:
                 # Two Authorization fields are no valid one.
                 self.authorization = value if self.authorization is None else b""
         if self.chunked and self.content_length is not None:
             raise error("There are both Content-Length and Transfer-Encoding.")
+
+    @property
+    def framed(self) -> bool:
+        """Whether a body is announced, by its length or as chunks."""
+        return self.chunked or self.content_length is not None
 
     def _length(self, value: bytes, error: ErrorClass) -> None:
         if self.content_length is not None or not _LENGTH.fullmatch(value):

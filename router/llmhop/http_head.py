@@ -25,6 +25,8 @@ from llmhop.fields import (
     kept_lines,
     request_id,
 )
+from llmhop.media_type import form_boundary
+from llmhop.upgrade import TO_WEBSOCKET, is_to_websocket, take_key
 
 _CONTROL = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
 _ABSOLUTE = re.compile(rb"https?://(?P<host>[^/?#@]+)(?P<rest>[/?].*)?", re.IGNORECASE | re.DOTALL)
@@ -35,14 +37,19 @@ _HOST = re.compile(rb"(?:[\w.~!$&'()*+;=%-]+|\[[\w:.%~-]+\])?(?::[0-9]*)?")
 _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z)", re.IGNORECASE)
 
 
+# Reading a form from requests that are answered here, or have no body, would be of no use.
+_BODILESS = (b"GET", b"HEAD")
+
+
 class RequestHead(msgspec.Struct, frozen=True):
     """A request's head, all but the value of its Content-Length (see head_cache).
 
     `target` is in origin form; `path` is `target` without its query. `bearer` is the token that
-    Authorization shows. `framed` says that a body is announced, by its length or as chunks.
+    the client shows. `framed` says that a body is announced, by its length or as chunks.
     `kept` and `authorization` are the lines that go on; `names` are those of all other fields,
-    hyphens for underscores.
-    `request_id` is the client's own, where it has a usable one.
+    hyphens for underscores. `request_id` is the client's own, where it has a usable one.
+    `boundary` is that of a multipart form. `websocket` says that this is to become a WebSocket: the
+    connection then carries no request after it, whatever the answer.
     """
 
     method: bytes
@@ -61,6 +68,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     kept: bytes
     authorization: bytes
     request_id: bytes | None
+    boundary: bytes | None
+    websocket: bool
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
@@ -110,7 +119,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
     try:
         parser.feed_data(raw)
     except httptools.HttpParserUpgrade:
-        pass  # An upgrade may be ignored (RFC 9110 section 7.8); CONNECT is refused below.
+        pass  # What is taken for an upgrade is decided below; CONNECT is refused.
     except httptools.HttpParserError as error:
         raise BadRequestError(f"This is not a valid HTTP/1.1 request: {error}.") from None
     if not sink.url:
@@ -140,6 +149,12 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         raise BadRequestError("The Host header is not a host and perhaps a port.")
     nominated = examined.nominated
     authorization = [field for field in sink.fields if field[0] == b"authorization"]
+    bearer = _bearer(examined.authorization)
+    websocket = is_to_websocket(examined) and method == b"GET" and not (http10 or examined.framed)
+    if websocket:
+        sink.fields, with_key, key = take_key(sink.fields)
+        authorization += with_key
+        bearer = key if examined.authorization is None else bearer
     head = RequestHead(
         method=method,
         target=target,
@@ -148,15 +163,17 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         names=frozenset([hyphened(key) for key, _, _ in sink.fields]) - {b"authorization"},
         nominated=nominated,
         host=host,
-        bearer=_bearer(examined.authorization),
-        framed=examined.chunked or examined.content_length is not None,
+        bearer=bearer,
+        framed=examined.framed,
         chunked=examined.chunked,
         http10=http10,
-        close=http10 or b"close" in nominated,
+        close=http10 or websocket or b"close" in nominated,
         expect_continue=examined.expect is not None and not http10,
         kept=kept_lines(sink.fields, REQUEST_DROPPED | nominated if nominated else REQUEST_DROPPED),
         authorization=field_lines(authorization, nominated) if authorization else b"",
         request_id=request_id(sink.fields),
+        boundary=None if method in _BODILESS else form_boundary(examined.content_types),
+        websocket=websocket,
     )
     return head, examined.content_length
 
@@ -174,25 +191,29 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
     try:
         parser.feed_data(raw)
     except httptools.HttpParserUpgrade:
-        raise BackendError("switched protocols without being asked") from None
+        pass  # Whether that was asked for is known where the response is read.
     except httptools.HttpParserError as error:
         raise BackendError(f"sent no valid HTTP response: {error}") from None
     _check_lines(raw, sink, BackendError)
     version = parser.get_http_version()
     status = parser.get_status_code()
-    if version not in ("1.1", "1.0") or not 100 <= status <= 599 or status == 101:
+    if version not in ("1.1", "1.0") or not 100 <= status <= 599:
         raise BackendError(f"sent HTTP/{version} with status {status}")
     examined = examine(sink.fields, BackendError)
+    if status == 101 and not is_to_websocket(examined):
+        raise BackendError("switched to another protocol than that of WebSockets")
     nominated = examined.nominated
     dropped = RESPONSE_DROPPED | nominated if nominated else RESPONSE_DROPPED
     content_type = b"".join([value for key, _, value in sink.fields if key == b"content-type"])
     streams = content_type.startswith(b"text/event-stream")
     head = ResponseHead(
         status=status,
-        framed=examined.chunked or examined.content_length is not None,
+        framed=examined.framed,
         chunked=examined.chunked,
         close=version == "1.0" or b"close" in nominated,
-        start=b"HTTP/1.1 %d %b\r\n" % (status, sink.reason) + field_lines(sink.fields, dropped),
+        start=b"HTTP/1.1 %d %b\r\n" % (status, sink.reason)
+        + field_lines(sink.fields, dropped)
+        + (TO_WEBSOCKET if status == 101 else b""),
         reports_usage=status == 200 and (streams or content_type.startswith(b"application/json")),
         streams=streams,
     )

@@ -30,6 +30,8 @@ def read_whole(data: bytes, limit: int) -> tuple[RequestHead, bytes] | None:
     head, length = _HEADS.read(data[:end])
     if not length or length != len(data) - end or length > LARGE_BYTES or length > limit:
         return None
+    if head.boundary is not None:  # RequestReader hands forms on in pieces
+        return None
     return head, data[end:]
 
 
@@ -38,7 +40,8 @@ class RequestReader:
 
     `pending` holds what waits for the next call. Of the head that was read last, `has_body` says
     whether body bytes follow it, `awaits_body` that none of them came with it. While `read_body`
-    answers None, a `large` body may be filled directly.
+    answers None, a `large` body may be filled directly. A form is read by `read_piece` instead,
+    until `body_left` is False; `length` is what its head announced.
     """
 
     __slots__ = (
@@ -47,9 +50,12 @@ class RequestReader:
         "_limit",
         "_parts",
         "_scanned",
+        "_taken",
         "awaits_body",
+        "body_left",
         "has_body",
         "large",
+        "length",
         "pending",
     )
 
@@ -59,9 +65,12 @@ class RequestReader:
         self._parts = bytearray()
         self._left = 0
         self._limit = 0
+        self._taken = 0
         self._chunks: ChunkedReader | None = None
         self.has_body = False
         self.awaits_body = False
+        self.body_left = False
+        self.length: int | None = None
         self.large: LargeBody | None = None
 
     def feed(self, data: bytes) -> None:
@@ -90,7 +99,8 @@ class RequestReader:
         self._left = length or 0
         self.has_body = head.chunked or self._left > 0
         start = end + 4
-        if self._left > LARGE_BYTES:
+        self.length = length
+        if self._left > LARGE_BYTES and head.boundary is None:
             self.large = LargeBody(self._left)
             start += self.large.add(memoryview(buffer)[start:])
         self.awaits_body = self.has_body and len(buffer) == end + 4
@@ -105,6 +115,7 @@ class RequestReader:
         if self._left > limit:
             raise body_too_large(limit)
         self._limit = limit
+        self._taken = 0
         self._chunks = ChunkedReader() if head.chunked else None
 
     def read_body(self) -> Body | None:
@@ -129,12 +140,35 @@ class RequestReader:
         end, self.pending = data[:missing], data[missing:]
         return self._joined(end) if self._parts else end
 
-    def _read_chunks(self, chunks: ChunkedReader, data: bytes) -> Body | None:
+    def read_piece(self) -> bytes:
+        """Return what has come of a body since the last call, without its chunks' framing.
+
+        Raises BadRequestError, and ApiError (413) where chunks exceed the limit.
+        """
+        data = self.pending
+        if self._chunks is None:
+            piece, self.pending = data[: self._left], data[self._left :]
+            self._left -= len(piece)
+            self.body_left = self._left > 0
+            return piece
+        self._feed_chunks(self._chunks, data)
+        self._taken += len(self._parts)
+        if self._taken > self._limit:
+            raise body_too_large(self._limit)
+        self.body_left = not self._chunks.done
+        piece = bytes(self._parts)
+        self._parts.clear()
+        return piece
+
+    def _feed_chunks(self, chunks: ChunkedReader, data: bytes) -> None:
         try:
             taken = chunks.feed(data, self._parts)
         except ChunkError as error:
             raise BadRequestError(f"The chunked body is not valid: {error}.") from None
         self.pending = data[taken:]
+
+    def _read_chunks(self, chunks: ChunkedReader, data: bytes) -> Body | None:
+        self._feed_chunks(chunks, data)
         if len(self._parts) > self._limit:
             raise body_too_large(self._limit)
         return self._joined(b"") if chunks.done else None

@@ -30,6 +30,7 @@ class ResponseReader:
         "_left",
         "_no_body",
         "_until_close",
+        "_websocket",
         "complete",
         "length",
         "reusable",
@@ -40,10 +41,14 @@ class ResponseReader:
         self.length: int | None = None
         self.start(False, False)
 
-    def start(self, to_head_request: bool, decode: bool) -> None:
-        """Begin with a response. Its chunks are relayed as they come, or taken off by `decode`."""
+    def start(self, to_head_request: bool, decode: bool, websocket: bool = False) -> None:
+        """Begin with a response. Its chunks are relayed as they come, or taken off by `decode`.
+
+        Where a `websocket` was asked for, a 101 is a final head, and everything after it the body.
+        """
         self._no_body = to_head_request
         self._decode = decode
+        self._websocket = websocket
         self._buffer = b""
         self._interim = 0
         self._chunks: ChunkedReader | None = None
@@ -81,6 +86,11 @@ class ResponseReader:
         head, self.length = _HEADS.read(buffer[:end])
         self._buffer = buffer[end:]
         status = head.status
+        if status == 101:
+            if not self._websocket:
+                raise BackendError("switched protocols without being asked")
+            self._until_close = True
+            return head
         if status < 200:
             self._interim += 1
             if self._interim > _MAX_INTERIM:

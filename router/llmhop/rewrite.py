@@ -9,6 +9,7 @@ from __future__ import annotations
 from llmhop.fields import REQUEST_DROPPED, kept_lines
 from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.routing import Route
+from llmhop.upgrade import TO_WEBSOCKET
 
 _HOST_LESS = b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
 _OWN = _HOST_LESS + b"X-Forwarded-Host: %b\r\n"
@@ -48,6 +49,7 @@ def request_start(
             own,
             authorization,
             kept,
+            TO_WEBSOCKET if head.websocket else b"",
             b"X-Request-Id: ",
         )
     )
@@ -71,6 +73,6 @@ def response_head(
             framing = b"Transfer-Encoding: chunked\r\n"
         elif length is not None:
             framing = b"Content-Length: %d\r\n" % length
-    if close:
+    if close and head.status != 101:
         framing += b"Connection: close\r\n"
     return b"%bX-Request-Id: %b\r\n%b\r\n" % (head.start, request_id, framing)

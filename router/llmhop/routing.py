@@ -21,7 +21,7 @@ from llmhop.errors import (
 )
 from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
-from llmhop.naming import ROUTE_PREFIX, read_target
+from llmhop.naming import ROUTE_PREFIX, NamedTarget, read_target
 from llmhop.request_reader import Body
 
 _MODELS_PATH = b"/v1/models"
@@ -136,9 +136,9 @@ class Table:
             if head.path.startswith(_MODELS_PATH + b"/"):
                 return self._describe(head.path[len(_MODELS_PATH) + 1 :])
         if len(head.target) != len(head.path) or head.path.startswith(ROUTE_PREFIX):
-            named = self._by_target(head.target, body)
-            if named is not None:
-                return named
+            named = read_target(head.target)
+            if named.names:
+                return self._by_target(named, _model_if_any(body))
         try:
             model = _BODY.decode(body).model
         except UNREADABLE_JSON as error:
@@ -148,14 +148,25 @@ class Table:
             raise model_not_found(model)
         return route
 
-    def _by_target(self, target: bytes, body: Body) -> Route | None:
-        """Return the route that path or query name, or None where they name none."""
-        named = read_target(target)
-        if not named.names:
-            return None
+    def decide_by_target(self, head: RequestHead) -> Route | None:
+        """Return the route that the target of a form names, or None. Raises ApiError (404)."""
+        named = read_target(head.target)
+        return self._by_target(named, None) if named.names else None
+
+    def decide_form(self, head: RequestHead, model: str) -> Route:
+        """Return the route of a form that names `model`, as `decide` does for other bodies."""
+        named = read_target(head.target)
+        if named.names:
+            return self._by_target(named, model)
+        route = self.routes.get(model)
+        if route is None:
+            raise model_not_found(model)
+        return route
+
+    def _by_target(self, named: NamedTarget, in_body: str | None) -> Route:
+        """Return the route that path or query name."""
         first, *others = named.names
         route = self.routes.get(first)
-        in_body = _model_if_any(body)
         for name in (*others, first if in_body is None else in_body):
             other = self.routes.get(name)
             if name != first and (route is None or other is None or other.model != route.model):

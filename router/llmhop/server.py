@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmhop import limits
 from llmhop.backends import Backends
+from llmhop.client_connection import ClientConnection
 from llmhop.client_protocol import ClientProtocol
 from llmhop.config import Config
 from llmhop.listeners import Listeners, is_unix, open_listeners
@@ -51,7 +52,7 @@ class Server:
         self.backends = Backends(self.pools, config.workers, self._loop)
         self.backends.serve(config.models)
         self.readiness = Readiness(self.backends, self._loop)
-        self.clients: set[ClientProtocol] = set()
+        self.clients: set[ClientConnection] = set()
         self._no_clients = asyncio.Event()
         self._no_clients.set()
         self.observer = Observer(metrics or single_process(), config.access_log)
@@ -109,12 +110,12 @@ class Server:
             if self._page is page:
                 self._page = None
 
-    def client_came(self, client: ClientProtocol) -> None:
+    def client_came(self, client: ClientConnection) -> None:
         """Count a client's connection in."""
         self.clients.add(client)
         self._no_clients.clear()
 
-    def client_went(self, client: ClientProtocol) -> None:
+    def client_went(self, client: ClientConnection) -> None:
         """Count a client's connection out."""
         self.clients.discard(client)
         if not self.clients:

@@ -42,14 +42,33 @@ class ResponseSink(Protocol):
     def response_failed(self, reason: str, kind: str) -> None:
         """There will be no more of the response; `kind` is one of metric_cells.FAILURES."""
 
+    def request_stalled(self, stalled: bool) -> None:
+        """The backend takes no more of the request for now, or takes more again."""
+
 
 class UpstreamConnection(asyncio.Protocol):
     """A connection to a backend. `on_idle` and `on_lost` are how its pool keeps count."""
 
-    __slots__ = ("_in_body", "_on_idle", "_on_lost", "_poll", "_reader", "_sink", "transport")
+    __slots__ = (
+        "_in_body",
+        "_on_idle",
+        "_on_lost",
+        "_poll",
+        "_reader",
+        "_sink",
+        "request_open",
+        "stalled",
+        "transport",
+    )
 
     transport: asyncio.Transport
     """Only after the connection was made."""
+
+    request_open: bool
+    """Whether there is more of the request to come, which is written to `transport`."""
+
+    stalled: bool
+    """Whether what was written waits for the backend to take it."""
 
     def __init__(
         self,
@@ -62,6 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink: ResponseSink | None = None
         self._reader = ResponseReader()
         self._in_body = False
+        self.request_open = self.stalled = False
 
     def is_fresh(self) -> bool:
         """Whether an idle connection can take a request.
@@ -71,14 +91,22 @@ class UpstreamConnection(asyncio.Protocol):
         """
         return not self.transport.is_closing() and not self._poll.poll(0)
 
-    def send(self, request: Sent, sink: ResponseSink, head_only: bool, decode: bool) -> None:
+    def send(
+        self,
+        request: Sent,
+        sink: ResponseSink,
+        head_only: bool,
+        decode: bool,
+        websocket: bool = False,
+    ) -> None:
         """Write a request and report its response to `sink`.
 
-        `head_only` says that it asks for a head, `decode` that chunks are to be taken off.
+        `head_only` says that it asks for a head, `websocket` for an upgrade; `decode` that chunks
+        are to be taken off.
         """
         self._sink = sink
         self._in_body = False
-        self._reader.start(head_only, decode)
+        self._reader.start(head_only, decode, websocket)
         head, body = request
         if len(body) > _JOIN_BYTES:
             self.transport.writelines(request)
@@ -116,6 +144,18 @@ class UpstreamConnection(asyncio.Protocol):
         except BackendError as error:
             self._fail(str(error), "invalid_response")
 
+    def pause_writing(self) -> None:
+        """The backend reads slower than it is written to."""
+        self.stalled = True
+        if self._sink is not None:
+            self._sink.request_stalled(True)
+
+    def resume_writing(self) -> None:
+        """The backend has caught up."""
+        self.stalled = False
+        if self._sink is not None:
+            self._sink.request_stalled(False)
+
     def eof_received(self) -> None:
         """End a body that ends with the connection; else the response broke off."""
         sink = self._sink
@@ -140,7 +180,7 @@ class UpstreamConnection(asyncio.Protocol):
         reader = self._reader
         reader.feed_head(data)
         while (head := reader.read_head()) is not None:
-            if head.status >= 200:
+            if head.status >= 200 or head.status == 101:
                 self._in_body = True
                 body = reader.first_body()
                 complete = reader.complete and self._finish()
@@ -154,7 +194,8 @@ class UpstreamConnection(asyncio.Protocol):
         # Called before the sink hears of the end, so that its next request finds this connection.
         self._sink = None
         transport = self.transport
-        if self._reader.reusable and transport.get_write_buffer_size() == 0:
+        sent = not self.request_open and transport.get_write_buffer_size() == 0
+        if self._reader.reusable and sent:
             transport.resume_reading()
             self._on_idle(self)
         else:

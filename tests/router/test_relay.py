@@ -305,3 +305,20 @@ def test_ipv6_is_listened_on_and_told_to_the_backend(
         wire.send(post(chat()))
         assert wire.response().status == 200
     assert backend.requests[0].values("x-forwarded-for") == ["::1"]
+
+
+def test_trailers_of_a_response_are_relayed_where_there_are_chunks(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n"
+    chunks = b"2\r\nok\r\n0\r\nT: 1\r\n\r\n"
+    router = start_router({"m": start_backend(respond_bytes(answer + chunks))})
+    with Wire(router.port) as wire:
+        for _ in range(2):
+            wire.send(post(chat()))
+            assert wire.head()[1] == {"transfer-encoding": "chunked", "trailer": "T"}
+            assert wire.file.read(len(chunks)) == chunks
+    with Wire(router.port) as wire:
+        wire.send(post(chat()).replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert wire.response().body == b"ok"
+        assert wire.at_end()
