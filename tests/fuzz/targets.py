@@ -12,6 +12,7 @@ from urllib.parse import unquote, unquote_plus
 from llmhop.config_parser import parse
 from llmhop.errors import ApiError, ConfigError
 from llmhop.fields import REQUEST_DROPPED
+from llmhop.http_head import RequestHead
 from llmhop.naming import read_target, rename
 from llmhop.routing import Route, Table
 from llmhop.secrets import expand
@@ -65,7 +66,7 @@ def requests(data: bytes) -> None:
     for head, body in found.messages:
         start = forwarded_head(table, head, table.routes["a"], len(body))
         sent += start + body
-        _check_forwarded(start + body, head.method, body, with_tokens=table.has_auth)
+        _check_forwarded(start + body, head, body, with_tokens=table.has_auth)
     backend = oracle.read_requests(sent)
     assert not backend.error, f"h11 refuses what is sent on: {backend.error}"
     bodies = [message.body for message in backend.messages]
@@ -88,17 +89,19 @@ def _compare_with_h11(raw: bytes, found: Requests) -> None:
         assert other_target.endswith(target) or target == b"/" or target.startswith(b"/?")
 
 
-def _check_forwarded(raw: bytes, method: bytes, body: bytes, *, with_tokens: bool) -> None:
+def _check_forwarded(raw: bytes, head: RequestHead, body: bytes, *, with_tokens: bool) -> None:
     reading = oracle.read_requests(raw)
     assert not reading.error, f"h11 refuses what is sent on: {reading.error}"
     ((start, fields, read_body),) = reading.messages
-    assert (start[0], read_body) == (method, body)
+    assert (start[0], read_body) == (head.method, body)
     assert start[1].startswith(b"/base/"), "the path leaves the base of the backend's URL"
     names = [name.lower().replace(b"_", b"-") for name, _ in fields]
     for name in _OWN:
         assert names.count(name) == 1, f"{name!r} is there {names.count(name)} times"
     assert dict(fields)[b"X-Forwarded-For"] == b"192.0.2.1"
     allowed = {*_OWN, b"content-length", b"x-forwarded-host", b"x-request-id", b"authorization"}
+    if head.websocket:
+        allowed |= {b"connection", b"upgrade"}
     assert not (set(names) - allowed) & REQUEST_DROPPED, "a field of one connection goes on"
     assert not {name for name in names if name.startswith(b"x-forwarded")} - allowed
     assert not (with_tokens and b"authorization" in names), "a token goes on"
