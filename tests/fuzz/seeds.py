@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tests.router.request_corpus import ENDED, FIELDS, FORWARDED, REFUSED, with_lines
 from tests.router.response_corpus import RESPONSES
+from tests.router.test_multipart import ACCEPTED as FORMS
+from tests.router.test_multipart import REFUSED as NO_FORMS
 
 _LARGEST = 4096  # larger ones slow fuzzing down and teach it nothing
 _WHOLE = b"\x00\x00"
@@ -37,6 +39,8 @@ def seeds(target: str) -> dict[str, bytes]:
         found |= {name: with_lines(*lines) for name, (lines, _) in FIELDS.items()}
     elif target == "responses":
         found = {name: case.raw for name, case in RESPONSES.items()}
+    elif target == "forms":
+        found = FORMS | NO_FORMS
     elif target == "naming":
         found = {f"named {n}": raw for n, raw in enumerate(_NAMED)}
     else:

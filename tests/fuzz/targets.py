@@ -18,6 +18,7 @@ from llmhop.routing import Route, Table
 from llmhop.secrets import expand
 
 from tests.fuzz import oracle
+from tests.fuzz.form_target import forms
 from tests.fuzz.reading import (
     Requests,
     client_head,
@@ -185,6 +186,7 @@ def config(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "requests": requests,
     "responses": responses,
+    "forms": forms,
     "naming": naming,
     "config": config,
 }
