@@ -34,6 +34,7 @@ let
     "hatchling"
     "httptools"
     "msgspec"
+    "prometheus-client"
     "pydantic"
     "uvloop"
   ];
