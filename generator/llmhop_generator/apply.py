@@ -1,35 +1,40 @@
 """Brings the host it runs on to the state that a configuration describes."""
 
-import grp
-import pwd
 import resource
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from llmhop_generator import files
 from llmhop_generator.contract import Config, Vllm
+from llmhop_generator.environment import Record, digests, read_record
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.inventory import sources
-from llmhop_generator.layout import (
-    ROUTER_CONFIG,
-    ROUTER_SOCKET,
-    ROUTER_UNIT,
-    ROUTER_USER,
-    quadlet_dir,
-    user_manager,
+from llmhop_generator.layout import quadlet_dir, user_manager
+from llmhop_generator.plan import (
+    Plan,
+    Pull,
+    RaiseLimit,
+    Reload,
+    Route,
+    Stage,
+    Start,
+    StartManager,
+    Step,
+    Stop,
+    StopRouter,
+    Swap,
+    Wanted,
+    make_plan,
 )
-from llmhop_generator.plan import UnitChanges, plan_units
-from llmhop_generator.podman import verify_quadlets
-from llmhop_generator.preflight import preflight, require_root
-from llmhop_generator.process import Account
+from llmhop_generator.plan_text import step_lines
+from llmhop_generator.podman import pull, verify_quadlets
+from llmhop_generator.preflight import preflight
+from llmhop_generator.present import account_of, read_present
+from llmhop_generator.progress import wait_until_up
 from llmhop_generator.render import render
-from llmhop_generator.systemd import (
-    UserManager,
-    hard_open_files_limit,
-    last_messages,
-    main_pid,
-    system,
-)
+from llmhop_generator.router_service import give_config, router_group, stop_router
+from llmhop_generator.routes import without_routes
+from llmhop_generator.sources import model_of, service_of
+from llmhop_generator.staging import stage, swap
+from llmhop_generator.systemd import UserManager, system, system_states
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
 _SOFT_OPEN_FILES = 1024
@@ -37,140 +42,164 @@ _SOFT_OPEN_FILES = 1024
 Report = Callable[[str], None]
 
 
-def apply(config: Config, report: Report) -> list[str]:
-    """Put files in place, queue the starts and reload llmhop; give the services to wait for.
+@dataclass(frozen=True)
+class Applied:
+    """What was brought about, and the services that are not up at the end."""
+
+    wanted: Wanted
+    failed: tuple[str, ...]
+
+
+def plan_for(config: Config) -> Plan:
+    """See that the host is ready for a configuration, and plan the way to it.
+
+    Raises:
+        GeneratorError: the host is not ready, or can't be asked. Nothing was changed.
+    """
+    rendered = render(config)
+    vllm = config.vllm if isinstance(config.vllm, Vllm) else None
+    key = b""
+    if vllm is not None:
+        preflight(vllm)
+        verify_quadlets(rendered.quadlets)
+        key = read_record(quadlet_dir(vllm.uid)).key
+    if rendered.router is not None:
+        router_group()
+    wanted = Wanted(
+        uid=vllm.uid if vllm else None,
+        sources=rendered.quadlets,
+        router=rendered.router,
+        environment=digests(rendered.quadlets, key),
+        key=key,
+        open_files=vllm.open_files_limit if vllm else 0,
+    )
+    return make_plan(wanted, read_present(wanted))
+
+
+def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applied:
+    """Carry out the plan for a configuration, and wait until the models are up or will not be.
 
     Raises:
         GeneratorError: the host is not ready or a step failed. Before the first
             step nothing is changed; after it, running this again goes on.
     """
-    require_root("apply")
-    wanted = render(config)
-    vllm = config.vllm if isinstance(config.vllm, Vllm) else None
-    if vllm is not None:
-        preflight(vllm)
-        verify_quadlets(wanted.quadlets)
-    router_group = _router_group() if wanted.router is not None else None
-    plan = plan_units(wanted.quadlets, vllm.uid if vllm else None, sources())
-    # First, because it can be refused; and a route leaves before its model stops.
-    _set_router(wanted.router, files.read(ROUTER_CONFIG), router_group, report)
-    for uid, changes in plan.items():
-        if vllm is None or uid != vllm.uid:
-            _retire(uid, changes, report)
-    if vllm is None:
-        return []
-    system("start", user_manager(vllm.uid))
-    _raise_open_files_limit(vllm, report)
-    manager = UserManager(Account(vllm.uid, vllm.gid))
-    changes = plan[vllm.uid]
-    _swap(manager, quadlet_dir(vllm.uid), changes, report)
-    _start(manager, changes, report)
-    return list(changes.start)
-
-
-def _router_group() -> int:
+    plan = plan_for(config)
+    if plan.steps and isinstance(plan.steps[0], StartManager):
+        # Podman can be asked for its images, and systemd for its units, only then.
+        _carry_out(plan, plan.steps[0], report)
+        plan = plan_for(config)
+    for warning in _warnings(plan):
+        report(f"warning: {warning}")
+    routed_at_end = False
+    for step in plan.steps:
+        if isinstance(step, Route) and step.after:
+            routed_at_end = True
+        else:
+            _carry_out(plan, step, report)
     try:
-        return grp.getgrnam(ROUTER_USER).gr_gid
-    except KeyError:
+        failed = _wait(plan, report, tick, gradually=routed_at_end) if wait else []
+        return Applied(plan.wanted, tuple(failed))
+    finally:
+        # Also without waiting, and where a model never comes up: at the next boot
+        # llmhop has every route.
+        if routed_at_end and plan.wanted.router is not None:
+            give_config(plan.wanted.router)
+
+
+def _wait(plan: Plan, report: Report, tick: Report, *, gradually: bool) -> list[str]:
+    wanted = plan.wanted
+    if wanted.uid is None:
+        return []
+    last = plan.steps[-1] if plan.steps else None
+    hidden = set(last.after) if isinstance(last, Route) else set()
+
+    def healthy(service: str) -> None:
+        if gradually and service in hidden and wanted.router is not None:
+            hidden.remove(service)
+            if hidden:
+                give_config(without_routes(wanted.router, [*map(model_of, hidden)]))
+
+    services = list(map(service_of, wanted.sources))
+    manager = UserManager(account_of(wanted.uid))
+    return wait_until_up(manager, services, report, tick, healthy)
+
+
+def _carry_out(plan: Plan, step: Step, report: Report) -> None:
+    for what, target, why in step_lines(plan, step):
+        report(f"{what} {target}" + (f": {why}" if why else ""))
+    match step:
+        case StartManager(uid):
+            system("start", user_manager(uid))
+        case RaiseLimit(uid, open_files):
+            _raise_open_files_limit(uid, open_files)
+        case Pull(uid, image, optional):
+            _pull(uid, image, report, optional=optional)
+        case Stage(uid, delete, write, environment):
+            record = Record(plan.wanted.key, environment) if environment else None
+            stage(uid, delete, write, record.as_text() if record else None)
+        case Route(hidden) if plan.wanted.router is not None:
+            give_config(without_routes(plan.wanted.router, hidden))
+        case StopRouter():
+            stop_router()
+        case Stop(uid, services):
+            _stop(UserManager(account_of(uid)), services)
+        case Swap(uid):
+            swap(uid)
+        case Reload(uid):
+            UserManager(account_of(uid)).reload()
+        case Start(uid, services):
+            _start(UserManager(account_of(uid)), services)
+
+
+def _pull(uid: int, image: str, report: Report, *, optional: bool) -> None:
+    if pull(account_of(uid), image):
+        return
+    if not optional:
         raise GeneratorError(
-            f"the group {ROUTER_USER} does not exist on this host, and nothing was changed; "
-            "run `llmhop-generator provision CONFIG`, or set services.llmhop.enable = false"
-        ) from None
+            f"{image} can't be pulled (see above), and nothing was changed; "
+            "see services.llmhop.vllm.image, .tag and the model's own"
+        )
+    report(f"warning: {image} can't be pulled (see above); the one that is here serves on")
 
 
-def _retire(uid: int, changes: UnitChanges, report: Report) -> None:
-    """Stop and remove the units of a user that serves no longer."""
-    if system("is-active", "--quiet", user_manager(uid), check=False).code == 0:
-        manager = UserManager(Account(uid, pwd.getpwuid(uid).pw_gid))
-        _swap(manager, quadlet_dir(uid), changes, report)
-        manager.reload()
-    else:
-        _replace_files(quadlet_dir(uid), changes.write, changes.delete)
+def _stop(manager: UserManager, services: tuple[str, ...]) -> None:
+    # One call: systemd stops them in the reverse of their start order.
+    manager.stop(services)
+    # Or a failed unit would be listed on, also when its source is gone.
+    manager.call("reset-failed", *services, check=False)
 
 
-def _swap(manager: UserManager, directory: Path, changes: UnitChanges, report: Report) -> None:
-    for service in changes.stop:
-        report(f"stopping {service}")
-    # Last started, first stopped.
-    manager.stop(changes.stop[::-1])
-    if changes.stop:
-        # Or a failed unit would be listed on, also when its source is gone.
-        manager.call("reset-failed", *changes.stop, check=False)
-    _replace_files(directory, changes.write, changes.delete)
-
-
-def _replace_files(directory: Path, write: Mapping[str, str], delete: tuple[str, ...]) -> None:
-    for name in delete:
-        files.remove(directory / name)
-    for name, text in write.items():
-        files.write(directory / name, text)
-
-
-def _start(manager: UserManager, changes: UnitChanges, report: Report) -> None:
-    if not changes.start:
-        if changes.delete:
-            manager.reload()
-        return
-    states = manager.states(changes.start)
-    down = [service for service in changes.start if states[service].active != "active"]
-    # Also where no file changed: a run that was ended early may have left it out.
-    if down or changes.write or changes.delete:
-        manager.reload()
-    if not down:
-        return
-    states = manager.states(down)
-    if unknown := [service for service in down if states[service].load != "loaded"]:
+def _start(manager: UserManager, services: tuple[str, ...]) -> None:
+    states = manager.states(services)
+    if unknown := [service for service in services if states[service].load != "loaded"]:
         raise GeneratorError(
             f"the user's manager did not load {', '.join(unknown)}; "
             "see that Podman's user generator is installed for user managers"
         )
-    report(f"starting {', '.join(down)}")
-    manager.start(down)
+    manager.start(services)
 
 
-def _raise_open_files_limit(vllm: Vllm, report: Report) -> None:
+def _raise_open_files_limit(uid: int, wanted: int) -> None:
     """Lift the running user manager's hard limit to what its units ask for.
 
     systemd clamps LimitNOFILE= of a user unit to the manager's own hard limit; the
     drop-in that raises it counts only from the manager's next start.
     """
-    unit = user_manager(vllm.uid)
-    pid = main_pid(unit)
-    if hard_open_files_limit(pid) >= vllm.open_files_limit:
-        return
-    limits = (min(_SOFT_OPEN_FILES, vllm.open_files_limit), vllm.open_files_limit)
+    unit = user_manager(uid)
+    pid = system_states([unit])[unit].main_pid
     try:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(_SOFT_OPEN_FILES, wanted), wanted))
     except OSError as error:
-        report(
-            f"warning: services.llmhop.vllm.openFilesLimit: the models get less than "
-            f"{vllm.open_files_limit}: the limit of {unit} can't be raised ({error.strerror})"
-        )
+        raise GeneratorError(
+            f"services.llmhop.vllm.openFilesLimit: the limit of {unit} can't be raised to "
+            f"{wanted} ({error.strerror}), and nothing was changed; set a lower one"
+        ) from None
 
 
-def _set_router(wanted: str | None, present: str | None, group: int | None, report: Report) -> None:
-    """Give llmhop its configuration, and have it reloaded or started.
-
-    Raises:
-        GeneratorError: llmhop refuses the configuration; it serves by the old one on.
-    """
-    if wanted is None:
-        if present is not None:
-            report("stopping llmhop")
-            system("stop", ROUTER_SOCKET, ROUTER_UNIT, check=False)
-            files.remove(ROUTER_CONFIG)
-        return
-    if wanted == present:
-        system("start", ROUTER_UNIT)
-        return
-    report("giving llmhop its new configuration")
-    files.write(ROUTER_CONFIG, wanted, mode=0o640, group=group)
-    done = system("reload-or-restart", ROUTER_UNIT, check=False)
-    if done.code == 0:
-        return
-    if present is not None:
-        files.write(ROUTER_CONFIG, present, mode=0o640, group=group)
-    raise GeneratorError(
-        "llmhop does not take its new configuration (services.llmhop.settings), "
-        f"and no model was touched; it says:\n{last_messages(ROUTER_UNIT, ROUTER_SOCKET)}"
-    )
+def _warnings(plan: Plan) -> list[str]:
+    if plan.present.limits_are_fixed and plan.present.open_files < plan.wanted.open_files:
+        return [
+            f"services.llmhop.vllm.openFilesLimit: the models get {plan.present.open_files}, "
+            f"not {plan.wanted.open_files}: root may not raise limits on this host"
+        ]
+    return []

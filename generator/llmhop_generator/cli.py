@@ -11,24 +11,19 @@ from typing import Any, NoReturn
 
 import click
 
-from llmhop_generator import __version__, files
-from llmhop_generator.apply import apply as bring_host
-from llmhop_generator.contract import Vllm
+from llmhop_generator import __version__
+from llmhop_generator.config_source import read_source
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.load import read_config
-from llmhop_generator.preflight import require_root
-from llmhop_generator.process import Account, become
-from llmhop_generator.progress import wait_until_up
-from llmhop_generator.provision import provision as set_up_host
-from llmhop_generator.render import render_tree
-from llmhop_generator.schema import contract_schema_text
-from llmhop_generator.status import as_json, as_table, journal_of
-from llmhop_generator.status import status as host_status
-from llmhop_generator.systemd import UserManager
+from llmhop_generator.process import become, require_root
+
+# What needs pydantic is imported by the commands that need it: it takes longer to load
+# than all the rest, and an apply with nothing to do goes without.
 
 EXIT_ERROR = 1
 EXIT_NOT_UP = 3
+EXIT_CHANGES = 4
 WATCH_S = 2
+LOCK_TIMEOUT_S = 300
 
 _config = click.argument("config", metavar="CONFIG")
 
@@ -73,7 +68,7 @@ def main(verbose: bool) -> None:
     """Turn an llmhop configuration into Podman Quadlet units and bring the host to that state.
 
     CONFIG is a JSON file, or - for standard input. Exit codes: 0 done, 1 error,
-    2 wrong usage, 3 applied but a model is not up.
+    2 wrong usage, 3 applied but a model is not up, 4 diff found changes.
     """
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -84,6 +79,9 @@ def main(verbose: bool) -> None:
 @_command
 def validate(config: str) -> None:
     """Check CONFIG and print what it serves."""
+    from llmhop_generator.contract import Vllm
+    from llmhop_generator.load import read_config
+
     read = read_config(config)
     models = read.vllm.enabled_models if isinstance(read.vllm, Vllm) else []
     for model in models:
@@ -94,6 +92,8 @@ def validate(config: str) -> None:
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of CONFIG."""
+    from llmhop_generator.schema import contract_schema_text
+
     click.echo(contract_schema_text(), nl=False)
 
 
@@ -115,12 +115,12 @@ def render(config: str, llmhop: str, output: Path) -> None:
     DIR/quadlet has the units, DIR/llmhop.json the router's configuration, and
     DIR/host what a host needs that is not NixOS.
     """
+    from llmhop_generator.load import read_config
+    from llmhop_generator.output import write_tree
+    from llmhop_generator.render import render_tree
+
     tree = render_tree(read_config(config), llmhop)
-    for path, text in tree.items():
-        files.write(output / path, text)
-    for name in files.read_ours(output / "quadlet"):
-        if f"quadlet/{name}" not in tree:
-            files.remove(output / "quadlet" / name)
+    write_tree(output, tree)
 
 
 @main.command()
@@ -130,28 +130,79 @@ def render(config: str, llmhop: str, output: Path) -> None:
 @_command
 def provision(config: str, llmhop: str, dry_run: bool) -> None:
     """Set up this host for CONFIG: user, ids, directories, services. Not for NixOS."""
+    from llmhop_generator.load import read_config
+    from llmhop_generator.provision import provision as set_up_host
+
     set_up_host(read_config(config), llmhop, click.echo, dry_run=dry_run)
 
 
 @main.command()
 @_config
-@click.option("--wait/--no-wait", default=True, help="Wait until the models are healthy.")
 @_command
-def apply(config: str, wait: bool) -> None:
-    """Bring this host to the state that CONFIG describes."""
+def check(config: str) -> None:
+    """See that this host is ready for CONFIG; every finding at once, with what to do."""
+    from llmhop_generator.contract import Vllm
+    from llmhop_generator.load import read_config
+    from llmhop_generator.preflight import preflight
+
     read = read_config(config)
-    services = bring_host(read, click.echo)
-    if not wait or not isinstance(read.vllm, Vllm):
-        return
-    account = Account(read.vllm.uid, read.vllm.gid)
-    failed = _wait(UserManager(account), services)
-    if failed:
-        names = [service.removeprefix("vllm-").removesuffix(".service") for service in failed]
-        _fail(
-            f"not up: {', '.join(failed)}. The other models serve. "
-            f"See why: llmhop-generator logs {names[0]}",
-            EXIT_NOT_UP,
-        )
+    require_root("check")
+    if isinstance(read.vllm, Vllm):
+        preflight(read.vllm)
+    click.echo("this host is ready")
+
+
+@main.command()
+@_config
+@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+@_command
+def diff(config: str, for_programs: bool) -> None:
+    """Show what `apply` would do, and do nothing. Exit code 0: nothing, 4: these steps."""
+    from llmhop_generator.apply import plan_for
+    from llmhop_generator.load import read_config
+    from llmhop_generator.plan_text import as_json, as_table
+
+    read = read_config(config)
+    require_root("diff")
+    plan = plan_for(read)
+    click.echo(as_json(plan) if for_programs else as_table(plan))
+    sys.exit(EXIT_CHANGES if plan.steps else 0)
+
+
+@main.command()
+@_config
+@click.option("--wait/--no-wait", default=True, help="Wait until the models are healthy.")
+@click.option(
+    "--lock-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=LOCK_TIMEOUT_S,
+    show_default=True,
+    help="How long to wait for another run to end.",
+)
+@_command
+def apply(config: str, wait: bool, lock_timeout: float) -> None:
+    """Bring this host to the state that CONFIG describes."""
+    from llmhop_generator.lock import locked
+    from llmhop_generator.settled import is_settled, remember
+
+    data = read_source(config)
+    require_root("apply")
+    report, tick = _terminal()
+    with locked(lock_timeout, report):
+        if is_settled(data):
+            report("nothing to do")
+            return
+        from llmhop_generator.apply import apply as bring_host
+        from llmhop_generator.load import parse_config
+
+        done = bring_host(parse_config(data, config), report, tick, wait=wait)
+        if wait and not done.failed:
+            remember(data, done.wanted)
+    if done.failed:
+        from llmhop_generator.why import why_not_up
+
+        _fail(why_not_up(done.failed), EXIT_NOT_UP)
 
 
 @main.command()
@@ -160,6 +211,9 @@ def apply(config: str, wait: bool) -> None:
 @_command
 def status(for_programs: bool, watch: bool) -> None:
     """Show how the models on this host are."""
+    from llmhop_generator.status import as_json, as_table
+    from llmhop_generator.status import status as host_status
+
     require_root("status")
     show = as_json if for_programs else as_table
     while True:
@@ -179,11 +233,14 @@ def status(for_programs: bool, watch: bool) -> None:
 @_command
 def logs(model: str, lines: int, follow: bool) -> None:
     """Show the journal of MODEL."""
+    from llmhop_generator.status import journal_of
+
     require_root("logs")
     become(journal_of(model, lines=lines, follow=follow))
 
 
-def _wait(manager: UserManager, services: list[str]) -> list[str]:
+def _terminal() -> tuple[Callable[[str], None], Callable[[str], None]]:
+    """A function for lines that stay, and one for the line that the next replaces."""
     live = sys.stdout.isatty()
     clear = "\r\033[K" if live else ""
 
@@ -194,4 +251,4 @@ def _wait(manager: UserManager, services: list[str]) -> list[str]:
         if live:
             click.echo(f"{clear}{line}", nl=False)
 
-    return wait_until_up(manager, services, report, tick)
+    return report, tick

@@ -5,11 +5,14 @@ import tempfile
 from pathlib import Path
 
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.units import HEADER
+from llmhop_generator.sources import HEADER
 
 
-def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> None:
-    """Replace a file such that a reader sees the old text or the new, also after a crash.
+def write(
+    path: Path, text: str, *, mode: int = 0o644, group: int | None = None, durable: bool = True
+) -> None:
+    """Replace a file such that a reader sees the old text or the new, if `durable` also
+    after a crash.
 
     `group` is the numeric id of the group it shall have; None leaves it as created.
 
@@ -26,12 +29,14 @@ def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None)
                 if group is not None:
                     os.fchown(file.fileno(), -1, group)
                 os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
     except OSError as error:
         raise GeneratorError(f"{path} can't be written: {error.strerror}") from None
 
@@ -75,7 +80,8 @@ def read_ours(directory: Path) -> dict[str, str]:
     return ours
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make names that were changed in a directory last through a crash."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

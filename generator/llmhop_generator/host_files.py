@@ -4,7 +4,7 @@ from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.layout import ROUTER_USER, STATE_DIR, quadlet_dir, user_manager
 from llmhop_generator.quadlet import unit_file, unit_line
 from llmhop_generator.router_units import router_units
-from llmhop_generator.units import HEADER
+from llmhop_generator.sources import HEADER
 
 OWN_USER = "vllm"
 """The one user that is declared here; any other name is the deployer's to declare."""

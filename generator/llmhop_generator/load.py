@@ -2,20 +2,16 @@
 
 import json
 import math
-import sys
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from llmhop_generator.checks import check
+from llmhop_generator.config_source import read_source, refuse
 from llmhop_generator.contract import Config, Llmhop, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
-
-MAX_BYTES = 64 * 1024 * 1024
-"""More than any real configuration; a device or a log given by mistake ends here."""
 
 _TYPES = {
     "bool_type": "true or false",
@@ -36,7 +32,7 @@ def read_config(source: str) -> Config:
     Raises:
         GeneratorError: the file can't be read, or the configuration is not right.
     """
-    return parse_config(_read(source), source)
+    return parse_config(read_source(source), source)
 
 
 def parse_config(data: bytes, source: str) -> Config:
@@ -57,7 +53,7 @@ def parse_config(data: bytes, source: str) -> Config:
             if detail["type"] != "default_factory_not_called"
         )
     except RecursionError:
-        raise _refuse(source, "is nested too deeply to be read; flatten it") from None
+        raise refuse(source, "is nested too deeply to be read; flatten it") from None
     problems.update(check(raw))
     if config is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -65,35 +61,13 @@ def parse_config(data: bytes, source: str) -> Config:
     return config
 
 
-def _refuse(source: str, what: str) -> GeneratorError:
-    return GeneratorError(f"{source}: {what}")
-
-
-def _read(source: str) -> bytes:
-    try:
-        if source == "-":
-            return sys.stdin.buffer.read(MAX_BYTES + 1)
-        with Path(source).open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise _refuse(source, "no such file; give the path of a JSON configuration") from None
-    except IsADirectoryError:
-        raise _refuse(source, "is a directory; give the path of a JSON file") from None
-    except PermissionError:
-        raise _refuse(source, "permission denied; run as a user that may read it") from None
-    except (OSError, ValueError) as error:
-        raise _refuse(source, f"can't be read: {getattr(error, 'strerror', error)}") from None
-
-
 def _parse_json(data: bytes, source: str) -> Any:
-    if len(data) > MAX_BYTES:
-        raise _refuse(source, f"is larger than {MAX_BYTES >> 20} MiB; this is no configuration")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _refuse(source, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        raise refuse(source, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     if not text.strip():
-        raise _refuse(source, 'is empty; the smallest configuration is {"version": 1}')
+        raise refuse(source, 'is empty; the smallest configuration is {"version": 1}')
     try:
         return json.loads(
             text,
@@ -104,11 +78,11 @@ def _parse_json(data: bytes, source: str) -> Any:
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise _refuse(source, f"is not JSON: {error.msg} ({where})") from None
+        raise refuse(source, f"is not JSON: {error.msg} ({where})") from None
     except RecursionError:
-        raise _refuse(source, "is nested too deeply to be read; flatten it") from None
+        raise refuse(source, "is nested too deeply to be read; flatten it") from None
     except _UnclearError as error:
-        raise _refuse(source, str(error)) from None
+        raise refuse(source, str(error)) from None
 
 
 class _UnclearError(ValueError):

@@ -1,6 +1,5 @@
 """What a host must have before anything on it is changed; every finding at once."""
 
-import os
 import pwd
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +10,6 @@ from llmhop_generator.podman import require_podman
 
 _LINGER = Path("/var/lib/systemd/linger")
 _HOW = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
-
-
-def require_root(verb: str) -> None:
-    """See that this process may change the host.
-
-    Raises:
-        GeneratorError: it is not root.
-    """
-    if os.geteuid() != 0:
-        raise GeneratorError(f"{verb} needs the system's managers; run it as root")
 
 
 def preflight(vllm: Vllm) -> None:

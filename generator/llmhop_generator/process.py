@@ -30,6 +30,16 @@ class Account:
     gid: int
 
 
+def require_root(verb: str) -> None:
+    """See that this process may change the host.
+
+    Raises:
+        GeneratorError: it is not root.
+    """
+    if os.geteuid() != 0:
+        raise GeneratorError(f"{verb} needs the system's managers; run it as root")
+
+
 def become(command: Sequence[str]) -> NoReturn:
     """Replace this process by a command, which has the terminal then.
 
@@ -55,9 +65,36 @@ def run(
     Raises:
         GeneratorError: the command is missing or, with `check`, exits with another code than 0.
     """
+    done = _run(command, env, account, subprocess.PIPE, subprocess.PIPE)
+    if check and done.returncode != 0:
+        said = (done.stderr or done.stdout).strip() or "it printed nothing"
+        raise GeneratorError(
+            f"`{shlex.join(command)}` failed with exit code {done.returncode}: {said}"
+        )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def follow(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, account: Account | None = None
+) -> int:
+    """Run a command to its end, its messages on our standard error; give its exit code.
+
+    Raises:
+        GeneratorError: the command is missing.
+    """
+    return _run(command, env, account, subprocess.DEVNULL, None).returncode
+
+
+def _run(
+    command: Sequence[str],
+    env: Mapping[str, str] | None,
+    account: Account | None,
+    stdout: int,
+    stderr: int | None,
+) -> "subprocess.CompletedProcess[str]":
     _log.info("%s", shlex.join(command))
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
             user=account.uid if account else None,
@@ -65,16 +102,11 @@ def run(
             extra_groups=[] if account else None,
             cwd="/",
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
             errors="replace",
             check=False,
         )
     except OSError as error:
         raise GeneratorError(f"{command[0]} can't be run: {error.strerror}; install it") from None
-    if check and done.returncode != 0:
-        said = (done.stderr or done.stdout).strip() or "it printed nothing"
-        raise GeneratorError(
-            f"`{shlex.join(command)}` failed with exit code {done.returncode}: {said}"
-        )
-    return Finished(done.returncode, done.stdout, done.stderr)

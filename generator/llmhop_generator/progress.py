@@ -38,12 +38,13 @@ def wait_until_up(
     services: Sequence[str],
     report: Callable[[str], None],
     tick: Callable[[str], None],
+    healthy: Callable[[str], None],
 ) -> list[str]:
     """Wait until each service is healthy or will not be; give those that are not.
 
     It ends because systemd ends every start: by TimeoutStartSec= and the start
     limit. `report` gets a line for each step, `tick` one a second to show as the
-    last line of a terminal.
+    last line of a terminal. `healthy` gets each service that has become so.
     """
     begun = time.monotonic()
     seen: dict[str, tuple[Outcome, int]] = {}
@@ -54,6 +55,8 @@ def wait_until_up(
             step = (now[service], states[service].restarts)
             if seen.get(service) != step:
                 report(_line(service, now[service], states[service], time.monotonic() - begun))
+                if now[service] is Outcome.HEALTHY:
+                    healthy(service)
             seen[service] = step
         pending = [s for s in services if now[s] in (Outcome.WAITING, Outcome.STARTING)]
         if not pending:

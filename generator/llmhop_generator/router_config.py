@@ -1,10 +1,10 @@
 """The configuration of llmhop: what the user set, and a route to each enabled model."""
 
-import json
 from typing import Any
 
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.listen import addresses
+from llmhop_generator.routes import as_text
 
 
 def router_config(config: Config) -> str | None:
@@ -18,7 +18,7 @@ def router_config(config: Config) -> str | None:
         (settings["listen"],) = addresses(asked.model_dump())
     settings["models"] = _models(config, settings.get("models", {}))
     set_keys = {key: value for key, value in settings.items() if value is not None}
-    return json.dumps(set_keys, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    return as_text(set_keys)
 
 
 def _models(config: Config, elsewhere: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

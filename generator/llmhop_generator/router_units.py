@@ -4,7 +4,7 @@ from llmhop_generator.contract import Llmhop
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_SOCKET, ROUTER_UNIT, ROUTER_USER
 from llmhop_generator.listen import addresses, streams
 from llmhop_generator.quadlet import unit_file, unit_line
-from llmhop_generator.units import HEADER
+from llmhop_generator.sources import HEADER
 
 # What llmhop may do: open sockets, read its configuration and what it is handed as
 # credentials, and tell systemd how it is.

@@ -1,8 +1,6 @@
 """How the models on this host are, for people and for programs."""
 
 import json
-import pwd
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,13 +8,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.inventory import Entry, entries, sources
 from llmhop_generator.layout import ROUTER_UNIT
+from llmhop_generator.podman import environment_of
+from llmhop_generator.present import account_of, read_sources
 from llmhop_generator.process import Account, run
 from llmhop_generator.progress import Outcome, outcome
-from llmhop_generator.systemd import UnitState, UserManager, system_states
-
-_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+from llmhop_generator.sources import Entry, entries
+from llmhop_generator.systemd import UnitState, UserManager, system_states, user_unit_messages
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,14 @@ def status() -> Status:
     Raises:
         GeneratorError: one of them can't be asked.
     """
-    models = [m for uid, texts in sources().items() if texts for m in _of_user(uid, entries(texts))]
+    models = [
+        m for uid, texts in read_sources().items() if texts for m in _of_user(uid, entries(texts))
+    ]
     return Status(tuple(models), system_states([ROUTER_UNIT])[ROUTER_UNIT].active)
 
 
 def _of_user(uid: int, found: Sequence[Entry]) -> Iterator[ModelStatus]:
-    account = Account(uid, pwd.getpwuid(uid).pw_gid)
+    account = account_of(uid)
     states = UserManager(account).states([entry.service for entry in found])
     images = _running_images(account)
     for entry in found:
@@ -83,23 +83,15 @@ def _up(state: UnitState) -> int | None:
 
 def _running_images(account: Account) -> dict[str, str]:
     """The image ids of the user's running containers, by name."""
-    home = pwd.getpwuid(account.uid).pw_dir
-    listed = run(
-        ["podman", "ps", "--format", "json"],
-        env={"HOME": home, "XDG_RUNTIME_DIR": f"/run/user/{account.uid}"},
-        account=account,
-    )
+    words = ["podman", "ps", "--format", "json"]
+    listed = run(words, env=environment_of(account), account=account)
     containers: list[dict[str, Any]] = json.loads(listed.stdout or "[]")
     return {name: c["ImageID"][:12] for c in containers for name in c["Names"]}
 
 
 def _last_line(service: str) -> str | None:
-    """The last line that a service wrote to the journal in this boot."""
-    words = ["journalctl", "-b", "-n", "20", "-o", "cat", f"_SYSTEMD_USER_UNIT={service}"]
-    lines = run(words, check=False).stdout.splitlines()
-    # Podman prints the id of each container that it starts and removes.
-    told = [line for line in lines if line.strip() and not _CONTAINER_ID.fullmatch(line)]
-    return told[-1].strip() if told else None
+    lines = user_unit_messages(service, 1)
+    return lines[-1] if lines else None
 
 
 def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
@@ -108,7 +100,7 @@ def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
     Raises:
         GeneratorError: this host has no such model.
     """
-    services = {e.name: e.service for texts in sources().values() for e in entries(texts)}
+    services = {e.name: e.service for texts in read_sources().values() for e in entries(texts)}
     if model not in services:
         close = get_close_matches(model, services, n=1) or list(services)
         hint = f"; there is {', '.join(close)}" if close else ""

@@ -1,5 +1,6 @@
 """The verbs of systemd that are needed here."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -8,14 +9,17 @@ from typing import Self
 
 from llmhop_generator.process import Account, Finished, run
 
-_PROPERTIES = "LoadState,ActiveState,Result,Job,NRestarts,ActiveEnterTimestampMonotonic"
+_CAP_SYS_RESOURCE = 24
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+_PROPERTIES = "LoadState,ActiveState,Result,Job,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
 
 
 @dataclass(frozen=True)
 class UnitState:
     """What a manager says of a unit, in systemd's words.
 
-    `active_since_s` is in seconds of the monotonic clock, 0 where it never was active.
+    `active_since_s` is in seconds of the monotonic clock, 0 where it never was active;
+    `main_pid` is 0 where there is none.
     """
 
     load: str
@@ -23,6 +27,7 @@ class UnitState:
     result: str
     has_job: bool
     restarts: int
+    main_pid: int
     active_since_s: float
 
     @classmethod
@@ -35,6 +40,7 @@ class UnitState:
             result=read.get("Result", ""),
             has_job=read.get("Job", "") not in ("", "0"),
             restarts=int(read.get("NRestarts") or 0),
+            main_pid=int(read.get("MainPID") or 0),
             active_since_s=int(read.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
         )
 
@@ -56,15 +62,19 @@ def _states(call: Callable[..., Finished], units: Sequence[str]) -> dict[str, Un
     return {unit: UnitState.parse(block) for unit, block in zip(units, blocks, strict=True)}
 
 
-def main_pid(unit: str) -> int:
-    """The main process of a system unit, or 0 where it has none."""
-    return int(system("show", "--value", "-p", "MainPID", unit).stdout.strip() or 0)
-
-
 def last_messages(*units: str) -> str:
     """The last lines that system units wrote to the journal in this boot."""
     named = [word for unit in units for word in ("-u", unit)]
     return run(["journalctl", "-b", *named, "-n", "10", "-o", "cat"], check=False).stdout.strip()
+
+
+def user_unit_messages(service: str, count: int) -> list[str]:
+    """The last lines that a user's service wrote to the journal in this boot."""
+    words = ["journalctl", "-b", "-n", str(count + 20), "-o", "cat"]
+    lines = run([*words, f"_SYSTEMD_USER_UNIT={service}"], check=False).stdout.splitlines()
+    # Podman prints the id of each container that it starts and removes.
+    told = [line.strip() for line in lines if not _CONTAINER_ID.fullmatch(line.strip())]
+    return [line for line in told if line][-count:]
 
 
 def hard_open_files_limit(pid: int) -> float:
@@ -74,6 +84,13 @@ def hard_open_files_limit(pid: int) -> float:
             hard = line.split()[4]
             return inf if hard == "unlimited" else int(hard)
     return inf
+
+
+def may_raise_limits() -> bool:
+    """Whether this process may raise hard limits; in a container root may not (prlimit(2))."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ import json
 from llmhop_generator import flags
 from llmhop_generator.contract import Model, Vllm
 from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
-
-HEADER = "Written by llmhop-generator, which replaces it; change the option it comes from."
-"""First line of every file of ours: what bears it may be replaced and removed."""
+from llmhop_generator.sources import HEADER, service_of
 
 CONTAINER_PORT = 8000
 CACHE_HOME = "/root/.cache"
@@ -39,11 +37,6 @@ def file_name(model: Model) -> str:
 def container_name(model: Model) -> str:
     """The name of a model's container."""
     return f"vllm-{model.name}"
-
-
-def service_of(file_name: str) -> str:
-    """The name of the service that Podman makes of a Quadlet source."""
-    return file_name.removesuffix(".container") + ".service"
 
 
 def quadlet_files(vllm: Vllm) -> dict[str, str]:

@@ -10,8 +10,8 @@ from llmhop.config_parser import parse as parse_router_config
 from llmhop.tls import server_context
 from llmhop_generator.quadlet import container_line
 from llmhop_generator.render import render_tree
+from llmhop_generator.sources import HEADER
 from llmhop_generator.text import unrepresentable
-from llmhop_generator.units import HEADER
 
 from tests.generator.conftest import Command
 from tests.generator.test_contract import EXAMPLES, parse

@@ -1,0 +1,122 @@
+"""A plan for people and for programs."""
+
+import json
+from typing import Any
+
+from llmhop_generator.layout import user_manager
+from llmhop_generator.plan import (
+    Plan,
+    Pull,
+    RaiseLimit,
+    Reload,
+    Route,
+    Stage,
+    Start,
+    StartManager,
+    Step,
+    Stop,
+    StopRouter,
+    Swap,
+)
+from llmhop_generator.routes import route_names
+from llmhop_generator.sources import Change, changes, model_of
+
+Line = tuple[str, str, str]
+"""One line of a plan: what is done, to what, and why or how."""
+
+
+def lines(plan: Plan) -> list[Line]:
+    """Spell the steps of a plan, one line for each thing that is touched."""
+    return [line for step in plan.steps for line in step_lines(plan, step)]
+
+
+def step_lines(plan: Plan, step: Step) -> list[Line]:
+    """Spell one step of a plan."""
+    match step:
+        case StartManager(uid):
+            return [("start", user_manager(uid), "the user's manager is down")]
+        case RaiseLimit(uid, open_files):
+            return [("limit", user_manager(uid), f"open files to {open_files}")]
+        case Pull(_, image, optional):
+            return [("pull", image, "if there is a newer one" if optional else "it is missing")]
+        case Route():
+            return [("route", "llmhop", _routing(plan, step))]
+        case StopRouter():
+            return [("stop", "llmhop", "it is not enabled")]
+        case Stop(uid, services):
+            return [("stop", service, _why(plan, uid, service)) for service in services]
+        case Stage(uid, delete, write):
+            gone: list[Line] = [("delete", name, "") for name in delete]
+            return gone + [("write", name, _differences(plan, uid, name)) for name in write]
+        case Swap(uid):
+            return [("swap", f"units of user {uid}", "")]
+        case Reload(uid):
+            return [("reload", user_manager(uid), "")]
+        case Start(_, services):
+            return [("start", service, "") for service in services]
+
+
+def as_table(plan: Plan) -> str:
+    """Write a plan for people."""
+    if not plan.steps:
+        return "no change"
+    rows = lines(plan)
+    first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
+    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in rows)
+
+
+def as_json(plan: Plan) -> str:
+    """Write a plan for programs."""
+    steps: list[dict[str, Any]] = []
+    for step in plan.steps:
+        for what, target, why in step_lines(plan, step):
+            shown: dict[str, Any] = {"step": what, "target": target, "detail": why or None}
+            if isinstance(step, Stage) and what == "write":
+                shown["changed"] = [vars(change) for change in _changes(plan, step.uid, target)]
+            steps.append(shown)
+    return json.dumps({"steps": steps}, indent=2, ensure_ascii=False)
+
+
+def _routing(plan: Plan, step: Route) -> str:
+    if step.after:
+        return f"with {', '.join(map(model_of, step.after))}, each when it is healthy"
+    before, wanted = route_names(plan.present.router), route_names(plan.wanted.router)
+    then = wanted - set(step.hidden)
+    gone = [f"without {', '.join(sorted(before - then))}"] if before - then else []
+    come = [f"with {', '.join(sorted(then - before))}"] if then - before else []
+    return "; ".join([*gone, *come]) or ("new settings" if plan.present.router_runs else "start it")
+
+
+def _source_of(service: str) -> str:
+    return service.removesuffix(".service") + ".container"
+
+
+def _why(plan: Plan, uid: int, service: str) -> str:
+    name = _source_of(service)
+    if uid != plan.wanted.uid or name not in plan.wanted.sources:
+        return "removed"
+    if _changes(plan, uid, name):
+        return "changed"
+    if plan.present.environment.get(name) != plan.wanted.environment.get(name):
+        return "its environment file changed"
+    return "it failed"
+
+
+def _changes(plan: Plan, uid: int, name: str) -> list[Change]:
+    old = plan.present.sources.get(uid, {}).get(name)
+    return [] if old is None else changes(old, plan.wanted.sources[name])
+
+
+def _differences(plan: Plan, uid: int, name: str) -> str:
+    if name not in plan.present.sources.get(uid, {}):
+        return "new"
+    return "; ".join(map(_difference, _changes(plan, uid, name)))
+
+
+def _difference(change: Change) -> str:
+    if change.key == "After":
+        return "start order"
+    if change.key.startswith("Environment "):
+        return change.key
+    old, new = " ".join(change.old) or "-", " ".join(change.new) or "-"
+    return f"{change.key}: {old} -> {new}"

@@ -1,0 +1,93 @@
+"""Reads what is on a host, for a plan; it changes nothing."""
+
+import pwd
+from collections.abc import Iterable, Mapping
+
+from llmhop_generator import files
+from llmhop_generator.environment import read_record
+from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, quadlet_dir, user_manager
+from llmhop_generator.plan import Present, Wanted
+from llmhop_generator.podman import has_image
+from llmhop_generator.process import Account
+from llmhop_generator.sources import image_of, service_of
+from llmhop_generator.systemd import (
+    UnitState,
+    UserManager,
+    hard_open_files_limit,
+    may_raise_limits,
+    system_states,
+)
+
+Sources = dict[int, dict[str, str]]
+
+
+def read_sources() -> Sources:
+    """Read our Quadlet sources: texts by uid and file name.
+
+    Raises:
+        GeneratorError: one can't be read.
+    """
+    users = quadlet_dir(0).parent
+    directories = [path for path in users.glob("*") if path.name.isdecimal()]
+    return {int(path.name): files.read_ours(path) for path in directories}
+
+
+def account_of(uid: int) -> Account:
+    """The account of a user, by number; also of one that was removed."""
+    try:
+        return Account(uid, pwd.getpwuid(uid).pw_gid)
+    except KeyError:
+        return Account(uid, uid)
+
+
+def read_present(wanted: Wanted) -> Present:
+    """Read what a plan for `wanted` has to know of this host.
+
+    Raises:
+        GeneratorError: something can't be read, or a manager can't be asked.
+    """
+    there = read_sources()
+    uids = {uid for uid, texts in there.items() if texts} | {u for u in [wanted.uid] if u}
+    units = system_states([ROUTER_UNIT, *map(user_manager, uids)])
+    up = [uid for uid in uids if units[user_manager(uid)].active == "active"]
+    states = {uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid)]) for uid in up}
+    record = read_record(quadlet_dir(wanted.uid)) if wanted.uid is not None else None
+    return Present(
+        sources=there,
+        states=states,
+        images=_images(wanted, up),
+        router=files.read(ROUTER_CONFIG),
+        router_runs=units[ROUTER_UNIT].active in ("active", "reloading"),
+        environment=record.digests if record else {},
+        open_files=_open_files(wanted, units),
+        limits_are_fixed=not may_raise_limits(),
+    )
+
+
+def _of(wanted: Wanted, uid: int) -> Iterable[str]:
+    return wanted.sources if uid == wanted.uid else ()
+
+
+def _states(uid: int, names: Iterable[str]) -> Mapping[str, str]:
+    services = sorted({service_of(name) for name in names})
+    found = UserManager(account_of(uid)).states(services)
+    return {service: _word(state) for service, state in found.items()}
+
+
+def _word(state: UnitState) -> str:
+    """The state in systemd's word; what waits for its turn to start is as good as starting."""
+    return "activating" if state.active == "inactive" and state.has_job else state.active
+
+
+def _images(wanted: Wanted, up: Iterable[int]) -> frozenset[str]:
+    """The images that are there, of those that are wanted; Podman needs the user's manager."""
+    if wanted.uid is None or wanted.uid not in up:
+        return frozenset()
+    account = account_of(wanted.uid)
+    named = {image_of(text)[0] for text in wanted.sources.values()}
+    return frozenset(image for image in sorted(named) if has_image(account, image))
+
+
+def _open_files(wanted: Wanted, units: Mapping[str, UnitState]) -> float:
+    pid = units[user_manager(wanted.uid)].main_pid if wanted.uid is not None else 0
+    return hard_open_files_limit(pid) if pid else wanted.open_files

@@ -1,0 +1,90 @@
+"""Tells quickly that there is nothing to do.
+
+After each success a stamp is kept of the configuration's bytes, of this program and of
+what was written. Where all of it is the same, environment files included, and every
+model is healthy, a plan would have no steps: the configuration need not even be parsed.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from llmhop_generator import __version__, files
+from llmhop_generator.environment import digests, read_record
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, STATE_DIR, quadlet_dir, user_manager
+from llmhop_generator.plan import Wanted
+from llmhop_generator.present import account_of, read_sources
+from llmhop_generator.sources import service_of
+from llmhop_generator.staging import staged_dir
+from llmhop_generator.systemd import (
+    UserManager,
+    hard_open_files_limit,
+    may_raise_limits,
+    system_states,
+)
+
+_STAMP = STATE_DIR / "applied.json"
+
+
+def remember(data: bytes, wanted: Wanted) -> None:
+    """Keep a stamp of a configuration that was applied, all its models being healthy."""
+    stamp = {
+        "input": _input_digest(data),
+        "written": _written_digest(),
+        "uid": wanted.uid,
+        "openFiles": wanted.open_files,
+    }
+    files.write(_STAMP, json.dumps(stamp, indent=2) + "\n", mode=0o600)
+
+
+def is_settled(data: bytes) -> bool:
+    """Whether a plan for the configuration in `data` would have no steps."""
+    try:
+        stamp = json.loads(files.read(_STAMP) or "{}")
+        return (
+            stamp.get("input") == _input_digest(data)
+            and stamp.get("written") == _written_digest()
+            and _runs(stamp["uid"], stamp["openFiles"])
+        )
+    except (GeneratorError, ValueError, KeyError, TypeError, AttributeError, OSError):
+        # What can't be read will be told by those who need it.
+        return False
+
+
+def _input_digest(data: bytes) -> str:
+    """Digest a configuration and the program that would read it."""
+    total = hashlib.sha256(__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        found = path.stat()
+        total.update(f"{path} {found.st_mtime_ns} {found.st_size}\n".encode())
+    total.update(data)
+    return total.hexdigest()
+
+
+def _written_digest() -> str:
+    """Digest the units of every user and llmhop's configuration, as they are now."""
+    written = {str(uid): texts for uid, texts in sorted(read_sources().items()) if texts}
+    text = json.dumps([written, files.read(ROUTER_CONFIG)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _runs(uid: int | None, open_files: int) -> bool:
+    routed = files.read(ROUTER_CONFIG) is not None
+    units = [ROUTER_UNIT] if routed else []
+    if uid is not None:
+        units.append(user_manager(uid))
+    states = system_states(units)
+    if any(states[unit].active != "active" for unit in units):
+        return False
+    if uid is None:
+        return True
+    texts, record = read_sources().get(uid, {}), read_record(quadlet_dir(uid))
+    if digests(texts, record.key) != record.digests or staged_dir(uid).exists():
+        return False
+    limit = hard_open_files_limit(states[user_manager(uid)].main_pid)
+    if limit < open_files and may_raise_limits():
+        return False
+    services = [*map(service_of, texts)]
+    healthy = UserManager(account_of(uid)).states(services)
+    return all(healthy[service].active == "active" for service in services)
