@@ -27,7 +27,8 @@ from llmhop_generator.plan import (
 from llmhop_generator.plan_text import step_lines
 from llmhop_generator.podman import pull, verify_quadlets
 from llmhop_generator.preflight import preflight
-from llmhop_generator.present import account_of, read_present
+from llmhop_generator.present import read_present
+from llmhop_generator.process import account_of
 from llmhop_generator.progress import wait_until_up
 from llmhop_generator.render import render
 from llmhop_generator.router_service import give_config, router_group, stop_router

@@ -26,7 +26,7 @@ def require_podman() -> None:
     said = run(["podman", "--version"]).stdout
     found = re.search(r"(\d+)\.(\d+)", said)
     if found is None or (int(found[1]), int(found[2])) < MINIMUM:
-        raise GeneratorError(f"Podman 5.0 or newer is needed; this host has: {said.strip()}")
+        raise GeneratorError(f"5.0 or newer is needed, and this host has {said.strip()}; update it")
 
 
 def has_image(account: Account, image: str) -> bool:

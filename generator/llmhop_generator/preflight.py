@@ -1,15 +1,19 @@
 """What a host must have before anything on it is changed; every finding at once."""
 
-import pwd
 from collections.abc import Iterator
-from pathlib import Path
 
-from llmhop_generator.contract import Vllm
+from llmhop_generator.contract import Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
-from llmhop_generator.podman import require_podman
-
-_LINGER = Path("/var/lib/systemd/linger")
-_HOW = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
+from llmhop_generator.host_devices import device_findings
+from llmhop_generator.host_ports import port_findings
+from llmhop_generator.host_storage import storage_findings
+from llmhop_generator.host_user import user_findings
+from llmhop_generator.layout import user_manager
+from llmhop_generator.podman import has_image, require_podman
+from llmhop_generator.present import read_sources
+from llmhop_generator.process import Account, account_of
+from llmhop_generator.systemd import system_states
+from llmhop_generator.units import image
 
 
 def preflight(vllm: Vllm) -> None:
@@ -18,68 +22,54 @@ def preflight(vllm: Vllm) -> None:
     Raises:
         GeneratorError: with every finding.
     """
-    require_podman()
-    if findings := [*_user(vllm), *_directories(vllm), *_environment_files(vllm)]:
+    findings = sorted(set(_findings(vllm)))
+    if findings:
         raise GeneratorError("the host is not ready, and nothing was changed", findings)
 
 
-def _at(*path: str) -> str:
-    return option_path(("vllm", *path))
-
-
-def _user(vllm: Vllm) -> Iterator[Problem]:
-    try:
-        account = pwd.getpwnam(vllm.user)
-    except KeyError:
-        yield Problem(_at("user"), f"{vllm.user} does not exist on this host; {_HOW}")
-        return
-    for key, wanted, found in (
-        ("uid", vllm.uid, account.pw_uid),
-        ("gid", vllm.gid, account.pw_gid),
-    ):
-        if wanted != found:
-            yield Problem(
-                _at(key), f"is {wanted}, but {vllm.user} has {found} on this host; make them agree"
-            )
-    if not (_LINGER / vllm.user).exists():
-        yield Problem(
-            _at("user"), f"{vllm.user} does not linger, and would stop with a logout; {_HOW}"
+def _findings(vllm: Vllm) -> Iterator[Problem]:
+    user = list(user_findings(vllm))
+    yield from user
+    podman = list(_podman())
+    yield from podman
+    account = None if user else account_of(vllm.uid)
+    absent = {} if podman or account is None else _absent_images(vllm, account)
+    yield from (
+        Problem(
+            where,
+            f"{name} is not in the storage of {vllm.user}, and localhost/ is no registry to pull "
+            f"it from; build, load or import it as {vllm.user}",
         )
-    for kind, start, count in (
-        ("uid", vllm.sub_uid_start, vllm.sub_uid_count),
-        ("gid", vllm.sub_gid_start, vllm.sub_gid_count),
-    ):
-        if not has_range(Path(f"/etc/sub{kind}"), vllm.user, vllm.uid, start, count):
-            yield Problem(
-                _at(f"sub{kind.capitalize()}Start"),
-                f"/etc/sub{kind} does not give {vllm.user} {count} ids from {start} on; {_HOW}",
-            )
+        for name, where in absent.items()
+        if name.startswith("localhost/")
+    )
+    yield from storage_findings(vllm, account, lacks_image=bool(absent))
+    yield from device_findings(vllm)
+    serving = {uid for uid, texts in read_sources().items() if texts}
+    yield from port_findings(vllm, {vllm.uid, *serving})
 
 
-def has_range(path: Path, user: str, uid: int, start: int, count: int) -> bool:
-    """Whether a line of /etc/subuid or /etc/subgid gives a user exactly this range.
-
-    Source: subuid(5); a line names the user or its id.
-    """
+def _podman() -> Iterator[Problem]:
     try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return False
-    wanted = [f"{owner}:{start}:{count}" for owner in (user, uid)]
-    return any(line.strip() in wanted for line in lines)
+        require_podman()
+    except GeneratorError as error:
+        yield Problem("Podman", str(error))
 
 
-def _directories(vllm: Vllm) -> Iterator[Problem]:
-    for key, path in (("cacheDir", vllm.cache_dir), ("dataDir", vllm.data_dir)):
-        if not Path(path).is_dir():
-            yield Problem(_at(key), f"{path} is not a directory on this host; {_HOW}")
-
-
-def _environment_files(vllm: Vllm) -> Iterator[Problem]:
-    named = {_at("environmentFile"): vllm.environment_file}
+def _absent_images(vllm: Vllm, account: Account) -> dict[str, str]:
+    """The images that the user does not have, and where each is set; none where it is not up."""
+    manager = user_manager(vllm.uid)
+    if system_states([manager])[manager].active != "active":
+        return {}
+    named: dict[str, str] = {}
     for key, model in vllm.models.items():
         if model.enable:
-            named[_at("models", key, "environmentFile")] = model.environment_file
-    for where, path in named.items():
-        if path is not None and not Path(path).is_file():
-            yield Problem(where, f"{path} does not exist on this host; put it there, or unset it")
+            named.setdefault(image(vllm, model), _where(key, model))
+    return {name: where for name, where in named.items() if not has_image(account, name)}
+
+
+def _where(key: str, model: Model) -> str:
+    for leaf, value in (("digest", model.digest), ("tag", model.tag)):
+        if value is not None:
+            return option_path(("vllm", "models", key, leaf))
+    return option_path(("vllm", "tag"))

@@ -1,6 +1,5 @@
 """Reads what is on a host, for a plan; it changes nothing."""
 
-import pwd
 from collections.abc import Iterable, Mapping
 
 from llmhop_generator import files
@@ -8,7 +7,7 @@ from llmhop_generator.environment import read_record
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, quadlet_dir, user_manager
 from llmhop_generator.plan import Present, Wanted
 from llmhop_generator.podman import has_image
-from llmhop_generator.process import Account
+from llmhop_generator.process import account_of
 from llmhop_generator.sources import image_of, service_of
 from llmhop_generator.systemd import (
     UnitState,
@@ -30,14 +29,6 @@ def read_sources() -> Sources:
     users = quadlet_dir(0).parent
     directories = [path for path in users.glob("*") if path.name.isdecimal()]
     return {int(path.name): files.read_ours(path) for path in directories}
-
-
-def account_of(uid: int) -> Account:
-    """The account of a user, by number; also of one that was removed."""
-    try:
-        return Account(uid, pwd.getpwuid(uid).pw_gid)
-    except KeyError:
-        return Account(uid, uid)
 
 
 def read_present(wanted: Wanted) -> Present:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pwd
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -24,10 +25,21 @@ class Finished:
 
 @dataclass(frozen=True)
 class Account:
-    """A user to run commands as, by number."""
+    """A user to run commands as, by number, with its other groups."""
 
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
+
+
+def account_of(uid: int) -> Account:
+    """The account of a user; also of one that was removed."""
+    try:
+        found = pwd.getpwuid(uid)
+    except KeyError:
+        return Account(uid, uid)
+    groups = os.getgrouplist(found.pw_name, found.pw_gid)
+    return Account(uid, found.pw_gid, tuple(sorted(groups)))
 
 
 def require_root(verb: str) -> None:
@@ -99,7 +111,7 @@ def _run(
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
             user=account.uid if account else None,
             group=account.gid if account else None,
-            extra_groups=[] if account else None,
+            extra_groups=account.groups if account else None,
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=stdout,

@@ -18,9 +18,9 @@ from llmhop_generator.layout import (
     quadlet_dir,
     user_manager,
 )
-from llmhop_generator.preflight import has_range
 from llmhop_generator.process import require_root, run
 from llmhop_generator.sources import HEADER
+from llmhop_generator.subids import has_range
 
 _ETC = Path("/etc")
 

@@ -10,8 +10,8 @@ from typing import Any
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import ROUTER_UNIT
 from llmhop_generator.podman import environment_of
-from llmhop_generator.present import account_of, read_sources
-from llmhop_generator.process import Account, run
+from llmhop_generator.present import read_sources
+from llmhop_generator.process import Account, account_of, run
 from llmhop_generator.progress import Outcome, outcome
 from llmhop_generator.sources import Entry, entries
 from llmhop_generator.systemd import UnitState, UserManager, system_states, user_unit_messages

@@ -115,7 +115,7 @@ def test_apply_refuses_to_run_as_another_user_and_without_podman(host: Machine) 
     assert "podman can't be run" in refused(host, f"llmhop-generator apply {CONFIG}")
     write(host, "/usr/bin/podman", "#!/bin/sh\necho podman version 4.9.3\n")
     host.succeed("chmod +x /usr/bin/podman")
-    assert "Podman 5.0 or newer" in refused(host, f"llmhop-generator apply {CONFIG}")
+    assert "Podman: 5.0 or newer" in refused(host, f"llmhop-generator apply {CONFIG}")
 
 
 def test_a_unit_that_podman_drops_is_an_error(host: Machine, tmp_path: Path) -> None:

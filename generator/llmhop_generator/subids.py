@@ -1,0 +1,40 @@
+"""Subordinate ids: the lines of /etc/subuid and /etc/subgid (subuid(5))."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Range:
+    """Some ids that an owner, by name or number, may use."""
+
+    owner: str
+    start: int
+    count: int
+
+    def overlaps(self, start: int, count: int) -> bool:
+        """Whether some of these ids lie in another range."""
+        return self.start < start + count and start < self.start + self.count
+
+
+def read_ranges(path: Path) -> list[Range]:
+    """Read the ranges of a file; none where it can't be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return list(_parse(lines))
+
+
+def _parse(lines: list[str]) -> Iterator[Range]:
+    for line in lines:
+        match line.strip().split(":"):
+            case [owner, start, count] if start.isdecimal() and count.isdecimal():
+                yield Range(owner, int(start), int(count))
+
+
+def has_range(path: Path, user: str, uid: int, start: int, count: int) -> bool:
+    """Whether a line of a file gives a user, named or by its id, exactly these ids."""
+    wanted = [Range(owner, start, count) for owner in (user, str(uid))]
+    return any(found in wanted for found in read_ranges(path))

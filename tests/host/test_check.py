@@ -1,0 +1,131 @@
+"""`check` on a booted host: each thing that a host can lack is found, all of them at once."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.host.cache import Cache
+from tests.host.machine import Machine
+from tests.host.project import install, wheels
+from tests.host.setup import write
+
+CONFIG = "/root/config.json"
+OPTION = "services.llmhop.vllm"
+
+
+def config(model: dict[str, Any] | None = None, **changes: Any) -> str:
+    vllm = {
+        "enable": True,
+        "uid": 503,
+        "subUidStart": 300000,
+        "tag": "v1",
+        "image": "registry.invalid/image",
+        "models": {"a": {"model": "m", "port": 18001, **(model or {})}},
+    }
+    return json.dumps({"version": 1, "vllm": vllm | changes})
+
+
+@pytest.fixture
+def host(new_machine: Callable[[str], Machine], cache: Cache) -> Machine:
+    """A host that was provisioned for the configuration above."""
+    machine = new_machine("check")
+    machine.start()
+    install(machine, wheels(cache))
+    write(machine, CONFIG, config())
+    machine.succeed(f"llmhop-generator provision {CONFIG}")
+    return machine
+
+
+def findings(machine: Machine, text: str) -> list[str]:
+    """What `check` finds for a configuration; it ends with 1 then and changes nothing."""
+    write(machine, CONFIG, text)
+    code, output = machine.execute(f"llmhop-generator check {CONFIG} 2>&1")
+    assert code == 1, output
+    first, *found = output.splitlines()
+    assert first == "error: the host is not ready, and nothing was changed", output
+    return [line.strip() for line in found]
+
+
+def the_one(found: list[str], start: str) -> str:
+    [line] = [line for line in found if line.startswith(start)]
+    return line
+
+
+def test_every_finding_is_told_at_once_with_its_option_and_what_to_do(host: Machine) -> None:
+    assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
+
+    spec = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0"}]}
+    write(host, "/etc/cdi/nvidia.json", json.dumps(spec))
+    write(host, "/etc/secret.env", "A=1")
+    host.succeed("chmod 600 /etc/secret.env", "chown root /var/cache/vllm")
+    host.succeed("systemd-run --unit taken python3 -m http.server --bind 127.0.0.1 18001")
+    host.wait_for_open_port(18001)
+    host.succeed(
+        "echo vllm:300000:1000 > /etc/subuid",
+        "echo other:310000:65536 >> /etc/subuid",
+        "loginctl disable-linger vllm",
+        "mv /usr/bin/newgidmap /usr/bin/moved",
+    )
+    found = findings(
+        host,
+        config(
+            {
+                "devices": ["nvidia.com/gpu=O", "/dev/dri/renderD128", "-/dev/optional"],
+                "environmentFile": "/etc/nowhere.env",
+            },
+            gid=504,
+            dataDir="/srv/nowhere",
+        ),
+    )
+    pid = host.get_unit_property("taken.service", "MainPID")
+    assert "but vllm has 503" in the_one(found, f"{OPTION}.gid:")
+    assert "but 1000; switch" in the_one(found, f"{OPTION}.subUidStart: /etc/subuid does")
+    overlap = the_one(found, f"{OPTION}.subUidStart: the range 300000 to 365535 overlaps")
+    assert "310000 to 375535 of other in /etc/subuid" in overlap
+    assert "does not linger" in the_one(found, f"{OPTION}.user: vllm")
+    assert "install uidmap" in the_one(found, f"{OPTION}.user: newgidmap")
+    assert "/srv/nowhere is not a directory" in the_one(found, f"{OPTION}.dataDir:")
+    nowhere = the_one(found, f"{OPTION}.models.a.environmentFile:")
+    assert "/etc/nowhere.env does not exist" in nowhere
+    assert "nearest: nvidia.com/gpu=0" in the_one(found, f"{OPTION}.models.a.devices[0]:")
+    assert "/dev/dri/renderD128 does not exist" in the_one(found, f"{OPTION}.models.a.devices[1]:")
+    taken = the_one(found, f"{OPTION}.models.a.port:")
+    assert f"18001 is taken by python3 (pid {pid})" in taken
+    assert len(found) == 10, found
+
+
+def test_what_the_user_can_not_read_write_or_keep_is_found(host: Machine) -> None:
+    write(host, "/etc/secret.env", "A=1")
+    host.succeed("chmod 600 /etc/secret.env", "chown root /var/cache/vllm", "mkdir /srv/small")
+    host.succeed("mount -t tmpfs -o size=10M,uid=503 small /srv/small")
+    found = findings(host, config(environmentFile="/etc/secret.env", dataDir="/srv/small"))
+    assert "can't be written by vllm" in the_one(found, f"{OPTION}.cacheDir:")
+    assert "can't be read by vllm" in the_one(found, f"{OPTION}.environmentFile:")
+    assert "0.0 GiB left and needs 5.00" in the_one(found, f"{OPTION}.dataDir:")
+    assert len(found) == 3, found
+
+    host.succeed("chown vllm /var/cache/vllm", "chgrp vllm /etc/secret.env")
+    host.succeed("chmod 640 /etc/secret.env", "mkdir -p /srv/over/{upper,work,merged}")
+    host.succeed(
+        "mount -t tmpfs layers /srv/over",
+        "mkdir -p /srv/over/upper /srv/over/work /srv/over/merged",
+        "mount -t overlay over -o lowerdir=/etc,upperdir=/srv/over/upper,workdir=/srv/over/work "
+        "/srv/over/merged",
+        "chown vllm /srv/over/merged",
+    )
+    found = findings(host, config(environmentFile="/etc/secret.env", dataDir="/srv/over/merged"))
+    assert "lies on overlay, which can't hold" in the_one(found, f"{OPTION}.dataDir: /srv/over")
+
+
+def test_an_image_that_no_registry_has_and_an_old_podman_are_found(host: Machine) -> None:
+    found = findings(host, config(image="localhost/built-here"))
+    absent = the_one(found, f"{OPTION}.tag:")
+    assert "localhost/built-here:v1 is not in the storage of vllm" in absent
+    host.succeed("mv /usr/bin/podman /usr/bin/moved")
+    found = findings(host, config(image="localhost/built-here"))
+    assert "podman can't be run" in the_one(found, "Podman:")
+    write(host, "/usr/bin/podman", "#!/bin/sh\necho podman version 4.9.3\n")
+    host.succeed("chmod +x /usr/bin/podman")
+    assert "5.0 or newer" in the_one(findings(host, config()), "Podman:")
