@@ -8,11 +8,8 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.sources import HEADER
 
 
-def write(
-    path: Path, text: str, *, mode: int = 0o644, group: int | None = None, durable: bool = True
-) -> None:
-    """Replace a file such that a reader sees the old text or the new, if `durable` also
-    after a crash.
+def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> None:
+    """Replace a file such that a reader sees the old text or the new, also after a crash.
 
     `group` is the numeric id of the group it shall have; None leaves it as created.
 
@@ -29,14 +26,12 @@ def write(
                 if group is not None:
                     os.fchown(file.fileno(), -1, group)
                 os.fchmod(file.fileno(), mode)
-                if durable:
-                    os.fsync(file.fileno())
+                os.fsync(file.fileno())
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        if durable:
-            sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise GeneratorError(f"{path} can't be written: {error.strerror}") from None
 
@@ -72,12 +67,13 @@ def read_ours(directory: Path) -> dict[str, str]:
 
     What somebody else put there has no mark of ours and is left alone.
     """
-    ours = {}
-    for path in sorted(directory.glob("*.container")):
-        text = read(path)
-        if text is not None and text.startswith(f"# {HEADER}\n"):
-            ours[path.name] = text
-    return ours
+    texts = {path.name: read(path) for path in sorted(directory.glob("*.container"))}
+    return {name: text for name, text in texts.items() if text and is_ours(text)}
+
+
+def is_ours(text: str) -> bool:
+    """Whether a text is that of a file that we wrote."""
+    return text.startswith(f"# {HEADER}\n")
 
 
 def sync_directory(directory: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmhop_generator import files
+from llmhop_generator.errors import GeneratorError
 
 
 def write_tree(output: Path, tree: Mapping[str, str]) -> None:
@@ -12,8 +13,13 @@ def write_tree(output: Path, tree: Mapping[str, str]) -> None:
     Raises:
         GeneratorError: a file can't be written or removed.
     """
-    for path, text in tree.items():
-        files.write(output / path, text, durable=False)
-    for name in files.read_ours(output / "quadlet"):
-        if f"quadlet/{name}" not in tree:
-            files.remove(output / "quadlet" / name)
+    try:
+        for directory in {(output / path).parent for path in tree}:
+            directory.mkdir(parents=True, exist_ok=True)
+        for path, text in tree.items():
+            (output / path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise GeneratorError(f"{error.filename} can't be written: {error.strerror}") from None
+    for unit in (output / "quadlet").glob("*.container"):
+        if f"quadlet/{unit.name}" not in tree and files.is_ours(files.read(unit) or ""):
+            files.remove(unit)

@@ -19,7 +19,6 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.process import require_root, run
-from llmhop_generator.sources import HEADER
 from llmhop_generator.subids import has_range
 
 _ETC = Path("/etc")
@@ -193,4 +192,4 @@ def _is(state: str, unit: str) -> bool:
 
 def _is_ours(path: Path) -> bool:
     text = files.read(path)
-    return text is not None and text.startswith(f"# {HEADER}\n")
+    return text is not None and files.is_ours(text)

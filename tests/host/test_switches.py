@@ -1,0 +1,306 @@
+"""Switch after switch on a booted host: what did not change keeps its container and its streams.
+
+Each switch says which models it starts anew; every other model has to keep its container
+id, and no stream of it may be cut or refused while the switch runs.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.cache import Cache
+from tests.host.machine import Machine
+from tests.host.project import wheels
+from tests.host.setup import Setup, standin_image, write
+from tests.images.load import as_user
+
+NAMES = ("steady", *"abcdefg")
+CONFIG = "/etc/llmhop/switches.json"
+SHARED, OWN = "/etc/vllm/shared.env", "/etc/vllm/own.env"
+Models = dict[str, dict[str, Any]]
+
+
+@dataclass
+class State:
+    """A configuration that switches change."""
+
+    models: Models
+    vllm: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def text(self) -> str:
+        vllm = {
+            "enable": True,
+            "uid": 503,
+            "subUidStart": 300000,
+            "image": "localhost/standin",
+            "tag": "v0.12.0",
+            **self.vllm,
+            "models": self.models,
+        }
+        llmhop = {"enable": vllm["enable"], "settings": self.settings}
+        if not vllm["enable"]:
+            vllm = {"enable": False}
+        return json.dumps({"version": 1, "vllm": vllm, "llmhop": llmhop})
+
+    def served(self) -> set[str]:
+        """The names of the models that this configuration serves."""
+        if not self.vllm.get("enable", True):
+            return set()
+        enabled = {k: m for k, m in self.models.items() if m.get("enable", True)}
+        return {model.get("name", key) for key, model in enabled.items()}
+
+
+def first() -> State:
+    models = {"steady": {"model": "m/steady", "port": 18000, "tag": "v0.12.0"}}
+    models |= {key: {"model": f"m/{key}", "port": 18001 + i} for i, key in enumerate("abc")}
+    return State(models)
+
+
+Change = Callable[[State, Machine], None]
+SWITCHES: list[tuple[str, Change, str]] = []
+
+
+def switch(name: str, anew: str = "") -> Callable[[Change], Change]:
+    """Add a switch to the matrix; `anew` names the models that it starts anew."""
+
+    def add(change: Change) -> Change:
+        SWITCHES.append((name, change, anew))
+        return change
+
+    return add
+
+
+def simple(name: str, anew: str, path: str, value: Any) -> None:
+    """Add a switch that sets, or with None removes, one key of one model."""
+    key, leaf = path.split(".")
+
+    def change(state: State, _machine: Machine) -> None:
+        if value is None:
+            del state.models[key][leaf]
+        else:
+            state.models[key][leaf] = value
+
+    switch(name, anew)(change)
+
+
+def whole(name: str, anew: str, key: str, value: Any) -> None:
+    """Add a switch that sets one backend-wide option."""
+    switch(name, anew)(lambda state, _machine: state.vllm.__setitem__(key, value))
+
+
+def routing(name: str, key: str, value: Any) -> None:
+    """Add a switch that sets one setting of llmhop, which touches no model."""
+    switch(name)(lambda state, _machine: state.settings.__setitem__(key, value))
+
+
+def content(name: str, anew: str, path: str, text: str) -> None:
+    """Add a switch that changes a file only."""
+    switch(name, anew)(lambda _state, machine: write(machine, path, text))
+
+
+switch("nothing")(lambda _state, _machine: None)
+simple("settings of one model", "a", "a.settings", {"seed": 1})
+simple("the same, rolled back", "a", "a.settings", None)
+simple("a tag", "b", "b.tag", "v0.11.0")
+simple("the same tag, rolled back", "b", "b.tag", None)
+simple("a device", "c", "c.devices", ["/dev/null:/dev/gpu0"])
+simple("no device any more", "c", "c.devices", None)
+simple("a variable", "a", "a.environment", {"A": "1"})
+simple("an environment file for one model", "b", "b.environmentFile", SHARED)
+simple("the same file for another", "c", "c.environmentFile", SHARED)
+content("the content of that file", "b c", SHARED, "TOKEN=second\n")
+content("the same content, written again", "", SHARED, "TOKEN=second\n")
+simple("no file for one of them", "c", "c.environmentFile", None)
+content("the content for the one that is left", "b", SHARED, "TOKEN=third\n")
+content("a file that no model reads", "", OWN, "OTHER=1\n")
+simple("size of shared memory", "c", "c.shmSize", "64m")
+simple("another model to load", "c", "c.model", "m/other")
+
+
+@switch("ports swapped between two models", "a b")
+def _(state: State, _machine: Machine) -> None:
+    a, b = state.models["a"], state.models["b"]
+    a["port"], b["port"] = b["port"], a["port"]
+
+
+simple("a port, and with it the start order", "c", "c.port", 17999)
+
+
+@switch("a model more", "d")
+def _(state: State, _machine: Machine) -> None:
+    state.models["d"] = {"model": "m/d", "port": 18004}
+
+
+@switch("a model renamed by its key", "e")
+def _(state: State, _machine: Machine) -> None:
+    state.models["e"] = state.models.pop("d")
+
+
+simple("a model renamed by its name", "f", "e.name", "f")
+simple("a model disabled", "", "a.enable", False)
+simple("the same model enabled", "a", "a.enable", True)
+
+
+@switch("a model removed")
+def _(state: State, _machine: Machine) -> None:
+    del state.models["e"]
+
+
+@switch("one removed, one added, one changed", "g c")
+def _(state: State, _machine: Machine) -> None:
+    del state.models["a"]
+    state.models["g"] = {"model": "m/g", "port": 18007}
+    state.models["c"]["settings"] = {"seed": 3}
+
+
+@switch("all of that, rolled back", "a c")
+def _(state: State, _machine: Machine) -> None:
+    state.models["a"] = {"model": "m/a", "port": 18002, "environment": {"A": "1"}}
+    del state.models["g"], state.models["c"]["settings"]
+
+
+whole("no start order", "", "startupOrdering", False)
+simple("a change without a start order", "a", "a.settings", {"seed": 4})
+whole("a start order again", "", "startupOrdering", True)
+routing("a setting of llmhop", "maxBodyBytes", 1_000_000)
+routing("a model that runs elsewhere", "models", {"far": {"url": "http://127.0.0.1:9"}})
+routing("no model elsewhere", "models", {})
+
+
+@switch("a model that was stopped by hand", "b")
+def _(_state: State, machine: Machine) -> None:
+    machine.succeed("systemctl --user -M vllm@.host stop vllm-b.service")
+
+
+whole("the tag of all models without their own", "a b c", "tag", "v0.11.0")
+whole("the same tag, rolled back", "a b c", "tag", "v0.12.0")
+
+
+class Host:
+    """The host under test, and what is checked around each switch."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def clock(self) -> float:
+        return float(self.machine.succeed("date +%s.%N"))
+
+    def ids(self, user: str = "vllm") -> dict[str, str]:
+        """The container of each model that runs, by the model's name."""
+        command = as_user(user, "podman", "ps", "--no-trunc", "--format", "{{.Names}} {{.ID}}")
+        lines = self.machine.succeed(command).splitlines()
+        return {name.removeprefix("vllm-"): id_ for name, id_ in map(str.split, lines)}
+
+    def diff(self) -> list[str]:
+        """The steps that `diff` says, as `apply` tells them."""
+        code, output = self.machine.execute(f"llmhop-generator diff --json {CONFIG}")
+        steps = json.loads(output)["steps"]
+        assert code == (4 if steps else 0), (code, output)
+        details = [f": {step['detail']}" if step["detail"] else "" for step in steps]
+        return [
+            f"{step['step']} {step['target']}{detail}"
+            for step, detail in zip(steps, details, strict=True)
+        ]
+
+    def switch(self, state: State, anew: Iterable[str]) -> None:
+        """Take a switch, and see that `diff` and `apply` agree and only `anew` is new."""
+        write(self.machine, CONFIG, state.text())
+        before, steps = self.ids(), self.diff()
+        told = self.machine.succeed(f"llmhop-generator apply {CONFIG}").splitlines()
+        # The last step waits for health, and is told by each model that becomes healthy.
+        announced = [step for step in steps if "when it is healthy" not in step]
+        assert [line for line in told if line in announced] == announced, (steps, told)
+        after = self.ids()
+        assert set(after) == state.served(), after
+        kept = {name: id_ for name, id_ in after.items() if name not in set(anew)}
+        assert kept == {name: before.get(name) for name in kept}, (before, after)
+        assert all(after[name] != before.get(name) for name in anew), (before, after)
+        assert self.diff() == []
+
+    def routes(self) -> set[str]:
+        listed = json.loads(self.machine.succeed("curl -fsS http://127.0.0.1:8080/v1/models"))
+        return {model["id"] for model in listed["data"]}
+
+
+@pytest.fixture
+def host(new_machine: Callable[[str], Machine], cache: Cache) -> Host:
+    machine = new_machine("switches")
+    machine.start()
+    files = {SHARED: "TOKEN=first\n", OWN: "OTHER=0\n"}
+    setup = Setup("switches", {"switches": first().text()}, standin_image(cache), files)
+    setup.prepare(wheels(cache))(machine)
+    client = Path(__file__).with_name("stream_client.py")
+    machine.copy_from_host(str(client), "/root/stream_client.py")
+    return Host(machine)
+
+
+def streams(host: Host) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in host.machine.succeed("cat /root/log").splitlines()]
+
+
+def test_a_switch_touches_what_changed_and_cuts_no_other_stream(host: Host) -> None:
+    machine, state = host.machine, first()
+    command = f"python3 /root/stream_client.py /root/log /root/stop {' '.join(NAMES)}"
+    machine.succeed(f"systemd-run --unit streams {command}")
+    machine.wait_until_succeeds("grep -q steady /root/log")
+    windows: list[tuple[str, float, float, set[str]]] = []
+    for name, change, anew in SWITCHES:
+        with machine.log.subtest(name):
+            untouched = state.served()
+            change(state, machine)
+            untouched &= state.served() - set(anew.split())
+            begun = host.clock()
+            host.switch(state, anew.split())
+            windows.append((name, begun, host.clock(), untouched))
+            assert host.routes() == state.served() | set(state.settings.get("models", {}))
+    machine.succeed("touch /root/stop")
+    machine.wait_until_fails("systemctl is-active streams.service", timeout=60)
+    taken = streams(host)
+    [long] = [each for each in taken if each["long"]]
+    assert long["wrong"] is None
+    assert long["chunks"] > 100
+    for name, begun, ended, untouched in windows:
+        for model in untouched:
+            during = [
+                each
+                for each in taken
+                if each["model"] == model and each["end"] > begun and each["begin"] < ended
+            ]
+            assert during, (name, model)
+            assert [each for each in during if each["wrong"]] == [], (name, model)
+    assert len(SWITCHES) >= 30
+
+
+def test_users_change_and_all_can_be_switched_off_and_on_again(host: Host) -> None:
+    machine, state = host.machine, first()
+    everything = state.served()
+    with machine.log.subtest("switched off, nothing is left running"):
+        state.vllm["enable"] = False
+        host.switch(state, [])
+        machine.wait_for_closed_port(8080)
+        machine.fail("find /etc/containers/systemd -name '*.container' | grep .")
+    with machine.log.subtest("switched on again"):
+        del state.vllm["enable"]
+        host.switch(state, everything)
+    with machine.log.subtest("another user"):
+        machine.succeed("useradd --system --uid 504 --user-group --home /srv/serving serving")
+        changed = {"user": "serving", "uid": 504, "subUidStart": 500000, "dataDir": "/srv/serving"}
+        state.vllm |= {**changed, "cacheDir": "/srv/cache"}
+        write(machine, CONFIG, state.text())
+        machine.succeed(f"llmhop-generator provision {CONFIG}")
+        machine.succeed(f"{as_user('vllm', 'podman', 'save', 'localhost/standin:v0.12.0')} >/srv/i")
+        machine.succeed(as_user("serving", "podman", "load", "-qi", "/srv/i"))
+        machine.succeed(f"llmhop-generator apply {CONFIG}")
+        assert host.ids() == {}
+        assert set(host.ids("serving")) == everything
+        assert host.routes() == everything
+        machine.fail("find /etc/containers/systemd/users/503 -name '*.container' | grep .")
+    with machine.log.subtest("the user before"):
+        state.vllm.clear()
+        host.switch(state, everything)
+        assert host.ids("serving") == {}
