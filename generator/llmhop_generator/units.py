@@ -1,6 +1,8 @@
 """One enabled model as one Quadlet source."""
 
 import json
+import re
+from typing import Any
 
 from llmhop_generator import flags
 from llmhop_generator.contract import Model, Vllm
@@ -17,6 +19,10 @@ START_LIMIT_BURST = 5
 # Wide enough for that many starts to fall into it, or the limit could never trip.
 START_LIMIT_INTERVAL_S = (START_TIMEOUT_S + RESTART_DELAY_S) * START_LIMIT_BURST
 STOP_TIMEOUT_S = 30
+# Without --shutdown-timeout, SIGTERM aborts what is being generated; vLLM has that flag
+# since 0.18 (vllm-project/vllm#36666). The engine needs some time to end after it.
+DRAINS_SINCE = (0, 18)
+DRAIN_S = 20
 
 # Every vLLM image has Python; not every one has curl. http.client, unlike urllib,
 # is not diverted by a proxy in the environment.
@@ -59,7 +65,7 @@ def image(vllm: Vllm, model: Model) -> str:
 
 def command_line(vllm: Vllm, model: Model) -> list[str]:
     """The words after the image's name, for `vllm` as the entrypoint."""
-    settings = flags.merge(vllm.model_settings, model.settings)
+    settings = settings_of(vllm, model)
     return [
         "serve",
         model.model,
@@ -68,6 +74,23 @@ def command_line(vllm: Vllm, model: Model) -> list[str]:
         f"--served-model-name={model.name}",
         *flags.arguments(settings),
     ]
+
+
+def settings_of(vllm: Vllm, model: Model) -> dict[str, Any]:
+    """The flags of a model: its own, the backend-wide ones, and a drain where vLLM knows one."""
+    version = re.match(r"v?(\d+)\.(\d+)", model.tag or vllm.tag)
+    # What a digest stands for is not known, nor is a tag such as `latest`.
+    known = (int(version[1]), int(version[2])) if version and model.digest is None else (0, 0)
+    own = flags.merge(vllm.model_settings, model.settings)
+    return flags.merge({"shutdown-timeout": DRAIN_S} if known >= DRAINS_SINCE else {}, own)
+
+
+def stop_timeout_s(vllm: Vllm, model: Model) -> int:
+    """How long a model has to end, its drain included."""
+    given = {flags.canonical(key): value for key, value in settings_of(vllm, model).items()}
+    drain = given.get("shutdown-timeout")
+    spare = STOP_TIMEOUT_S - DRAIN_S
+    return max(STOP_TIMEOUT_S, drain + spare) if type(drain) is int else STOP_TIMEOUT_S
 
 
 def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
@@ -94,7 +117,7 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
         ("RestartMode", "direct"),
         ("RestartSec", str(RESTART_DELAY_S)),
         ("TimeoutStartSec", str(START_TIMEOUT_S)),
-        ("TimeoutStopSec", str(2 * STOP_TIMEOUT_S)),
+        ("TimeoutStopSec", str(2 * stop_timeout_s(vllm, model))),
         ("LimitNOFILE", str(vllm.open_files_limit)),
     ]
     return unit_file(
@@ -136,7 +159,7 @@ def _sandbox(vllm: Vllm, model: Model) -> list[Line]:
         *(container_line("AddDevice", device) for device in model.devices),
         ("Notify", "healthy"),
         *_health_check(),
-        ("StopTimeout", str(STOP_TIMEOUT_S)),
+        ("StopTimeout", str(stop_timeout_s(vllm, model))),
     ]
 
 

@@ -77,6 +77,36 @@ def test_a_tag_may_move_on_and_a_digest_not(minimal: dict[str, Any]) -> None:
     assert "Pull=missing" in lines
 
 
+@pytest.mark.parametrize(
+    ("tag", "drains"),
+    [
+        ("v0.17.1", False),
+        ("v0.18.0", True),
+        ("v1.0-cpu", True),
+        ("0.20.1", True),
+        ("nightly", False),
+    ],
+)
+def test_requests_are_drained_where_that_vllm_knows_how(
+    minimal: dict[str, Any], tag: str, drains: bool
+) -> None:
+    minimal["vllm"]["tag"] = tag
+    lines = lines_of(minimal)
+    assert any("--shutdown-timeout=20" in line for line in lines) is drains
+    assert "StopTimeout=30" in lines
+    minimal["vllm"]["models"]["qwen2-5-7b"]["digest"] = "sha256:" + "a" * 64
+    assert not any("shutdown" in line for line in lines_of(minimal))
+
+
+@pytest.mark.parametrize("key", ["shutdown-timeout", "shutdown_timeout"])
+def test_a_longer_drain_has_the_time_that_it_asks_for(minimal: dict[str, Any], key: str) -> None:
+    minimal["vllm"] |= {"tag": "v0.20.0", "modelSettings": {key: 300}}
+    lines = lines_of(minimal)
+    assert [line.count("shutdown") for line in lines if line.startswith("Exec=")] == [1]
+    assert "StopTimeout=310" in lines
+    assert "TimeoutStopSec=620" in lines
+
+
 def test_a_model_starts_after_every_one_with_a_lower_port(minimal: dict[str, Any]) -> None:
     minimal["vllm"]["models"] |= {
         "b": {"model": "m", "port": 18002},
