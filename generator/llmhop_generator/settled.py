@@ -7,6 +7,7 @@ model is healthy, a plan would have no steps: the configuration need not even be
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from llmhop_generator import __version__, files
@@ -29,14 +30,18 @@ _STAMP = STATE_DIR / "applied.json"
 
 
 def remember(data: bytes, wanted: Wanted) -> None:
-    """Keep a stamp of a configuration that was applied, all its models being healthy."""
+    """Keep a stamp of a configuration that was applied, all its models being healthy.
+
+    Where it can't be kept the next run only takes longer.
+    """
     stamp = {
         "input": _input_digest(data),
         "written": _written_digest(),
         "uid": wanted.uid,
         "openFiles": wanted.open_files,
     }
-    files.write(_STAMP, json.dumps(stamp, indent=2) + "\n", mode=0o600)
+    with suppress(GeneratorError):
+        files.write(_STAMP, json.dumps(stamp, indent=2) + "\n", mode=0o600)
 
 
 def is_settled(data: bytes) -> bool:

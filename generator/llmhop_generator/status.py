@@ -8,13 +8,19 @@ from difflib import get_close_matches
 from typing import Any
 
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.layout import ROUTER_UNIT
+from llmhop_generator.layout import ROUTER_UNIT, user_manager
 from llmhop_generator.podman import environment_of
 from llmhop_generator.present import read_sources
 from llmhop_generator.process import Account, account_of, run
 from llmhop_generator.progress import Outcome, outcome
 from llmhop_generator.sources import Entry, entries
-from llmhop_generator.systemd import UnitState, UserManager, system_states, user_unit_messages
+from llmhop_generator.systemd import (
+    UnitState,
+    UserManager,
+    last_messages,
+    system_states,
+    user_unit_messages,
+)
 
 
 @dataclass(frozen=True)
@@ -28,17 +34,30 @@ class ModelStatus:
     port: int
     image: str
     image_id: str | None
+    image_digest: str | None
     devices: tuple[str, ...]
     unit: str
     last_error: str | None
 
 
 @dataclass(frozen=True)
+class RouterStatus:
+    """llmhop: its state in systemd's words, and what it says of itself."""
+
+    state: str
+    up_s: int | None
+    restarts: int
+    says: str
+    unit: str
+    last_error: str | None
+
+
+@dataclass(frozen=True)
 class Status:
-    """All models of this host, and the state of llmhop in systemd's words."""
+    """All models of this host, and llmhop."""
 
     models: tuple[ModelStatus, ...]
-    llmhop: str
+    llmhop: RouterStatus
 
 
 def status() -> Status:
@@ -47,10 +66,31 @@ def status() -> Status:
     Raises:
         GeneratorError: one of them can't be asked.
     """
-    models = [
-        m for uid, texts in read_sources().items() if texts for m in _of_user(uid, entries(texts))
-    ]
-    return Status(tuple(models), system_states([ROUTER_UNIT])[ROUTER_UNIT].active)
+    found = {uid: entries(texts) for uid, texts in read_sources().items() if texts}
+    units = system_states([ROUTER_UNIT, *map(user_manager, found)])
+    models: list[ModelStatus] = []
+    for uid, listed in found.items():
+        is_up = units[user_manager(uid)].active == "active"
+        models += _of_user(uid, listed) if is_up else map(_without_manager, listed)
+    return Status(tuple(models), _router(units[ROUTER_UNIT]))
+
+
+def _router(state: UnitState) -> RouterStatus:
+    return RouterStatus(
+        state=state.active,
+        up_s=_up(state),
+        restarts=state.restarts,
+        says=state.status_text if state.active == "active" else "",
+        unit=ROUTER_UNIT,
+        last_error=last_messages(ROUTER_UNIT).rpartition("\n")[2] or None
+        if state.active in ("failed", "activating")
+        else None,
+    )
+
+
+def _without_manager(entry: Entry) -> ModelStatus:
+    """A model whose user's manager is down, and with it every model of that user."""
+    return _judge(entry, UnitState.parse("ActiveState=inactive"), None, "its manager is down")
 
 
 def _of_user(uid: int, found: Sequence[Entry]) -> Iterator[ModelStatus]:
@@ -59,20 +99,27 @@ def _of_user(uid: int, found: Sequence[Entry]) -> Iterator[ModelStatus]:
     images = _running_images(account)
     for entry in found:
         state = states[entry.service]
-        judged = outcome(state)
-        in_trouble = judged in (Outcome.STARTING, Outcome.FAILED)
-        yield ModelStatus(
-            model=entry.name,
-            state=judged.name.lower(),
-            up_s=_up(state),
-            restarts=state.restarts,
-            port=entry.port,
-            image=entry.image,
-            image_id=images.get(f"vllm-{entry.name}"),
-            devices=entry.devices,
-            unit=entry.service,
-            last_error=_last_line(entry.service) if in_trouble else None,
-        )
+        in_trouble = outcome(state) in (Outcome.STARTING, Outcome.FAILED)
+        told = user_unit_messages(entry.service, 1) if in_trouble else []
+        yield _judge(entry, state, images.get(f"vllm-{entry.name}"), told[-1] if told else None)
+
+
+def _judge(
+    entry: Entry, state: UnitState, image: dict[str, str] | None, error: str | None
+) -> ModelStatus:
+    return ModelStatus(
+        model=entry.name,
+        state=outcome(state).name.lower(),
+        up_s=_up(state),
+        restarts=state.restarts,
+        port=entry.port,
+        image=entry.image,
+        image_id=image["id"][:12] if image else None,
+        image_digest=image["digest"] if image else None,
+        devices=entry.devices,
+        unit=entry.service,
+        last_error=error,
+    )
 
 
 def _up(state: UnitState) -> int | None:
@@ -81,17 +128,20 @@ def _up(state: UnitState) -> int | None:
     return max(0, int(time.clock_gettime(time.CLOCK_MONOTONIC) - state.active_since_s))
 
 
-def _running_images(account: Account) -> dict[str, str]:
-    """The image ids of the user's running containers, by name."""
-    words = ["podman", "ps", "--format", "json"]
-    listed = run(words, env=environment_of(account), account=account)
-    containers: list[dict[str, Any]] = json.loads(listed.stdout or "[]")
-    return {name: c["ImageID"][:12] for c in containers for name in c["Names"]}
+def _running_images(account: Account) -> dict[str, dict[str, str]]:
+    """The images, ids and digests, of the user's running containers, by name."""
+    environment = environment_of(account)
 
+    def ask(*words: str) -> list[dict[str, Any]]:
+        listed = run(["podman", *words, "--format", "json"], env=environment, account=account)
+        return list(json.loads(listed.stdout or "[]"))
 
-def _last_line(service: str) -> str | None:
-    lines = user_unit_messages(service, 1)
-    return lines[-1] if lines else None
+    digests = {image["Id"]: str(image.get("Digest", "")) for image in ask("images")}
+    return {
+        name: {"id": container["ImageID"], "digest": digests.get(container["ImageID"], "")}
+        for container in ask("ps")
+        for name in container["Names"]
+    }
 
 
 def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
@@ -124,7 +174,14 @@ def as_table(found: Status) -> str:
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
-    return "\n".join([*lines, f"llmhop is {found.llmhop}"])
+    return "\n".join([*lines, _router_line(found.llmhop)])
+
+
+def _router_line(router: RouterStatus) -> str:
+    up = "" if router.up_s is None else f" for {_duration(router.up_s)}"
+    restarts = f", {router.restarts} restarts" if router.restarts else ""
+    says = router.last_error or router.says
+    return f"llmhop is {router.state}{up}{restarts}{f': {says}' if says else ''}"
 
 
 def _row(model: ModelStatus) -> tuple[str, ...]:

@@ -11,7 +11,9 @@ from llmhop_generator.process import Account, Finished, run
 
 _CAP_SYS_RESOURCE = 24
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
-_PROPERTIES = "LoadState,ActiveState,Result,Job,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
+_PROPERTIES = (
+    "LoadState,ActiveState,Result,Job,NRestarts,MainPID,ActiveEnterTimestampMonotonic,StatusText"
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class UnitState:
     restarts: int
     main_pid: int
     active_since_s: float
+    status_text: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -42,6 +45,7 @@ class UnitState:
             restarts=int(read.get("NRestarts") or 0),
             main_pid=int(read.get("MainPID") or 0),
             active_since_s=int(read.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
+            status_text=read.get("StatusText", ""),
         )
 
 

@@ -10,6 +10,7 @@ with subtest("the switch ends with a code and a message that name the model"):
     assert "not up: vllm-bad.service" in output, output
     assert "good: healthy" in output, output
     assert "llmhop-generator logs bad" in output, output
+    assert "vllm-bad.service wrote last:" in output, output
 
 with subtest("the start limit tripped"):
     assert machine.get_unit_property("vllm-bad.service", "ActiveState", user="vllm") == "failed"
@@ -19,11 +20,13 @@ with subtest("the status says how each model is"):
     status = json.loads(machine.succeed("llmhop-generator status --json"))
     states = {model["model"]: model["state"] for model in status["models"]}
     assert states == {"bad": "failed", "good": "healthy", "hangs": "healthy"}, states
-    assert status["llmhop"] == "active"
+    assert status["llmhop"]["state"] == "active", status
+    assert status["llmhop"]["says"].startswith("serves 3 models"), status
     good = next(model for model in status["models"] if model["model"] == "good")
     assert good["port"] == 18002
     assert good["image"] == "localhost/standin:v0.12.0"
     assert len(good["image_id"]) == 12
+    assert good["image_digest"].startswith("sha256:"), good
     bad = next(model for model in status["models"] if model["model"] == "bad")
     assert bad["last_error"], bad
     table = machine.succeed("llmhop-generator status").splitlines()
