@@ -239,8 +239,28 @@ def host(new_machine: Callable[[str], Machine], cache: Cache) -> Host:
     return Host(machine)
 
 
-def streams(host: Host) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in host.machine.succeed("cat /root/log").splitlines()]
+@dataclass(frozen=True)
+class Window:
+    """The time that a switch took, and the models that it was to leave alone."""
+
+    name: str
+    begin: float
+    end: float
+    untouched: set[str]
+
+
+def take_switches(host: Host, state: State) -> list[Window]:
+    windows = []
+    for name, change, anew in SWITCHES:
+        with host.machine.log.subtest(name):
+            before = state.served()
+            change(state, host.machine)
+            begun = host.clock()
+            host.switch(state, anew.split())
+            untouched = (before & state.served()) - set(anew.split())
+            windows.append(Window(name, begun, host.clock(), untouched))
+            assert host.routes() == state.served() | set(state.settings.get("models", {}))
+    return windows
 
 
 def test_a_switch_touches_what_changed_and_cuts_no_other_stream(host: Host) -> None:
@@ -248,37 +268,26 @@ def test_a_switch_touches_what_changed_and_cuts_no_other_stream(host: Host) -> N
     command = f"python3 /root/stream_client.py /root/log /root/stop {' '.join(NAMES)}"
     machine.succeed(f"systemd-run --unit streams {command}")
     machine.wait_until_succeeds("grep -q steady /root/log")
-    windows: list[tuple[str, float, float, set[str]]] = []
-    for name, change, anew in SWITCHES:
-        with machine.log.subtest(name):
-            untouched = state.served()
-            change(state, machine)
-            untouched &= state.served() - set(anew.split())
-            begun = host.clock()
-            host.switch(state, anew.split())
-            windows.append((name, begun, host.clock(), untouched))
-            assert host.routes() == state.served() | set(state.settings.get("models", {}))
+    windows = take_switches(host, state)
+    assert len(windows) >= 30
     machine.succeed("touch /root/stop")
     machine.wait_until_fails("systemctl is-active streams.service", timeout=60)
-    taken = streams(host)
-    [long] = [each for each in taken if each["long"]]
+    streams = [json.loads(line) for line in machine.succeed("cat /root/log").splitlines()]
+    [long] = [stream for stream in streams if stream["long"]]
     assert long["wrong"] is None
     assert long["chunks"] > 100
-    for name, begun, ended, untouched in windows:
-        for model in untouched:
-            during = [
-                each
-                for each in taken
-                if each["model"] == model and each["end"] > begun and each["begin"] < ended
-            ]
-            assert during, (name, model)
-            assert [each for each in during if each["wrong"]] == [], (name, model)
-    assert len(SWITCHES) >= 30
+    for window in windows:
+        for model in window.untouched:
+            own = [stream for stream in streams if stream["model"] == model]
+            assert [s for s in own if s["end"] > window.begin and s["begin"] < window.end], window
+            # One that ends later may have been cut by what came next.
+            ended = [s for s in own if window.begin <= s["end"] <= window.end]
+            assert [stream for stream in ended if stream["wrong"]] == [], window
+    switch_off_and_on_and_change_the_user(host, state)
 
 
-def test_users_change_and_all_can_be_switched_off_and_on_again(host: Host) -> None:
-    machine, state = host.machine, first()
-    everything = state.served()
+def switch_off_and_on_and_change_the_user(host: Host, state: State) -> None:
+    machine, everything = host.machine, state.served()
     with machine.log.subtest("switched off, nothing is left running"):
         state.vllm["enable"] = False
         host.switch(state, [])
@@ -288,19 +297,22 @@ def test_users_change_and_all_can_be_switched_off_and_on_again(host: Host) -> No
         del state.vllm["enable"]
         host.switch(state, everything)
     with machine.log.subtest("another user"):
-        machine.succeed("useradd --system --uid 504 --user-group --home /srv/serving serving")
-        changed = {"user": "serving", "uid": 504, "subUidStart": 500000, "dataDir": "/srv/serving"}
-        state.vllm |= {**changed, "cacheDir": "/srv/cache"}
+        own = dict(state.vllm)
+        home = "/var/lib/serving"
+        machine.succeed(f"useradd --system --uid 504 --user-group --home {home} serving")
+        changed = {"user": "serving", "uid": 504, "subUidStart": 500000, "dataDir": home}
+        state.vllm |= {**changed, "cacheDir": "/var/cache/serving"}
         write(machine, CONFIG, state.text())
         machine.succeed(f"llmhop-generator provision {CONFIG}")
-        machine.succeed(f"{as_user('vllm', 'podman', 'save', 'localhost/standin:v0.12.0')} >/srv/i")
-        machine.succeed(as_user("serving", "podman", "load", "-qi", "/srv/i"))
+        image, archive = "localhost/standin:v0.12.0", f"{home}/image.tar"
+        machine.succeed(f"{as_user('vllm', 'podman', 'save', image)} > {archive}")
+        machine.succeed(as_user("serving", "podman", "load", "--quiet", "--input", archive))
         machine.succeed(f"llmhop-generator apply {CONFIG}")
         assert host.ids() == {}
         assert set(host.ids("serving")) == everything
         assert host.routes() == everything
         machine.fail("find /etc/containers/systemd/users/503 -name '*.container' | grep .")
     with machine.log.subtest("the user before"):
-        state.vllm.clear()
+        state.vllm = own
         host.switch(state, everything)
         assert host.ids("serving") == {}
