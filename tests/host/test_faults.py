@@ -68,7 +68,14 @@ def applied(machine: Machine, text: str) -> str:
     return machine.succeed(f"llmhop-generator apply {CONFIG} 2>&1")
 
 
-def test_a_fault_changes_nothing_and_the_next_run_goes_on(host: Machine) -> None:
+def test_faults_change_nothing_and_the_next_run_goes_on(host: Machine) -> None:
+    what_is_refused(host)
+    a_manager_that_is_down(host)
+    two_runs_at_once(host)
+    without_waiting(host)
+
+
+def what_is_refused(host: Machine) -> None:
     changed = config(settings={"seed": 1})
     with host.log.subtest("a full disk"):
         host.execute("dd if=/dev/zero of=/etc/containers/filler bs=1k 2>/dev/null")
@@ -86,9 +93,10 @@ def test_a_fault_changes_nothing_and_the_next_run_goes_on(host: Machine) -> None
         assert "registry.invalid/none:v0.12.0 can't be pulled" in output
         assert "nothing was changed" in output
     with host.log.subtest("the user's manager can't be reached"):
-        host.succeed("mv /run/user/503/systemd/private /run/user/503/bus /root/")
-        assert "systemctl --user" in refused(host, changed)
-        host.succeed("mv /root/private /run/user/503/systemd/", "mv /root/bus /run/user/503/")
+        private, bus = "/run/user/503/systemd/private", "/run/user/503/bus"
+        host.succeed(f"mv {private} {private}.away", f"mv {bus} {bus}.away")
+        assert "Failed to connect to user scope bus" in refused(host, changed)
+        host.succeed(f"mv {private}.away {private}", f"mv {bus}.away {bus}")
     with host.log.subtest("llmhop does not take its configuration"):
         bad = json.loads(changed) | {"llmhop": {"settings": {"maxBodyByte": 1}}}
         assert "maxBodyByte" in refused(host, json.dumps(bad))
@@ -102,39 +110,41 @@ def test_a_fault_changes_nothing_and_the_next_run_goes_on(host: Machine) -> None
         assert "b: healthy" in output
 
 
-def test_a_manager_that_is_down_is_started_and_one_that_can_not_be_is_an_error(
-    host: Machine,
-) -> None:
-    host.succeed("systemctl stop user@503.service", "systemctl mask --runtime user@503.service")
-    code, output = host.execute(f"llmhop-generator apply {CONFIG} 2>&1")
-    assert (code, "masked" in output) == (1, True), output
-    status = json.loads(host.succeed("llmhop-generator status --json"))
-    assert {model["last_error"] for model in status["models"]} == {"its manager is down"}
-    host.succeed("systemctl unmask --runtime user@503.service")
-    output = host.succeed(f"llmhop-generator apply {CONFIG} 2>&1")
-    assert "start user@503.service: the user's manager is down" in output
-    assert "b: healthy" in output
-    assert host.succeed(f"llmhop-generator apply {CONFIG}") == "nothing to do\n"
+def a_manager_that_is_down(host: Machine) -> None:
+    with host.log.subtest("a manager that can't be started"):
+        host.succeed("systemctl stop user@503.service", "systemctl mask --runtime user@503.service")
+        write(host, CONFIG, config())
+        code, output = host.execute(f"llmhop-generator apply {CONFIG} 2>&1")
+        assert (code, "masked" in output) == (1, True), output
+        status = json.loads(host.succeed("llmhop-generator status --json"))
+        assert {model["last_error"] for model in status["models"]} == {"its manager is down"}
+        host.succeed("systemctl unmask --runtime user@503.service")
+    with host.log.subtest("one that is down is started"):
+        output = host.succeed(f"llmhop-generator apply {CONFIG} 2>&1")
+        assert "start user@503.service: the user's manager is down" in output
+        assert "b: healthy" in output
+        assert host.succeed(f"llmhop-generator apply {CONFIG}") == "nothing to do\n"
 
 
-def test_of_two_runs_at_once_one_waits_and_says_for_which(host: Machine) -> None:
-    slow = config(environment={"STANDIN_START_DELAY": "6"})
-    write(host, "/root/slow.json", slow)
-    host.succeed("systemd-run --unit first llmhop-generator apply /root/slow.json")
-    host.wait_until_succeeds(f"grep -q START_DELAY {UNITS}/vllm-a.container", timeout=30)
-    pid = host.get_unit_property("first.service", "MainPID")
-    code, output = host.execute(f"llmhop-generator apply --lock-timeout 0 {CONFIG} 2>&1")
-    assert code == 1, output
-    assert f"another run is at work (pid {pid}), and nothing was changed" in output
-    output = host.succeed(f"llmhop-generator apply {CONFIG} 2>&1")
-    assert output.startswith(f"waiting for another run (pid {pid})"), output
-    assert "a: healthy" in output
-    host.fail(f"grep -q START_DELAY {UNITS}/vllm-a.container")
+def two_runs_at_once(host: Machine) -> None:
+    with host.log.subtest("of two runs at once one waits and says for which"):
+        write(host, "/root/slow.json", config(environment={"STANDIN_START_DELAY": "6"}))
+        host.succeed("systemd-run --unit first llmhop-generator apply /root/slow.json")
+        host.wait_until_succeeds(f"grep -q START_DELAY {UNITS}/vllm-a.container", timeout=30)
+        pid = host.get_unit_property("first.service", "MainPID")
+        code, output = host.execute(f"llmhop-generator apply --lock-timeout 0 {CONFIG} 2>&1")
+        assert code == 1, output
+        assert f"another run is at work (pid {pid}), and nothing was changed" in output
+        output = host.succeed(f"llmhop-generator apply {CONFIG} 2>&1")
+        assert output.startswith(f"waiting for another run (pid {pid})"), output
+        assert "a: healthy" in output
+        host.fail(f"grep -q START_DELAY {UNITS}/vllm-a.container")
 
 
-def test_without_waiting_every_route_is_given_at_once(host: Machine) -> None:
-    write(host, CONFIG, config(environment={"STANDIN_START_DELAY": "600"}))
-    host.succeed(f"llmhop-generator apply --no-wait {CONFIG}", timeout=120)
-    assert '"a"' in served(host)[3]
-    status = json.loads(host.succeed("llmhop-generator status --json"))
-    assert [model["state"] for model in status["models"]] == ["starting", "waiting"], status
+def without_waiting(host: Machine) -> None:
+    with host.log.subtest("without waiting every route is given at once"):
+        write(host, CONFIG, config(environment={"STANDIN_START_DELAY": "600"}))
+        host.succeed(f"llmhop-generator apply --no-wait {CONFIG}", timeout=120)
+        assert '"a"' in served(host)[3]
+        status = json.loads(host.succeed("llmhop-generator status --json"))
+        assert [model["state"] for model in status["models"]] == ["starting", "healthy"], status
