@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -188,6 +189,8 @@ def apply(config: str, wait: bool, lock_timeout: float) -> None:
 
     data = read_source(config)
     require_root("apply")
+    # So that also a run that is told to end gives llmhop every route.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report, tick = _terminal()
     with locked(lock_timeout, report):
         if is_settled(data):

@@ -59,7 +59,7 @@ def _environment_files(vllm: Vllm) -> Iterator[tuple[str, str]]:
 def _failed(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator[Problem]:
     """Run the tests as the user, in one process; give the problems of those that fail."""
     words = [w for i, (flag, path, _) in enumerate(tests) for w in (flag, path, str(i))]
-    for line in run(["sh", "-c", _TEST, "sh", *words], account=account).stdout.split():
+    for line in run(["/bin/sh", "-c", _TEST, "sh", *words], account=account).stdout.split():
         yield tests[int(line)][2]
 
 

@@ -40,7 +40,8 @@ def stage(uid: int, delete: Iterable[str], write: Mapping[str, str], record: str
     staged = staged_dir(uid)
     try:
         discard(uid)
-        staged.mkdir(mode=0o755, parents=True)
+        staged.mkdir(parents=True)
+        staged.chmod(0o755)  # whatever the umask is: the user has to read it
         for path in _listed(quadlet_dir(uid)):
             if path.name not in {*delete, *write, RECORD} and _is_plain(path):
                 os.link(path, staged / path.name)
