@@ -34,7 +34,7 @@ from llmhop_generator.render import render
 from llmhop_generator.router_service import give_config, router_group, stop_router
 from llmhop_generator.routes import without_routes
 from llmhop_generator.sources import model_of, service_of
-from llmhop_generator.staging import stage, swap
+from llmhop_generator.staging import discard, stage, swap
 from llmhop_generator.systemd import UserManager, system, system_states
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
@@ -89,6 +89,8 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         # Podman can be asked for its images, and systemd for its units, only then.
         _carry_out(plan, plan.steps[0], report)
         plan = plan_for(config)
+    for uid in {*plan.present.sources, *plan.present.states}:
+        discard(quadlet_dir(uid))  # what a run that was killed may have left
     for warning in _warnings(plan):
         report(f"warning: {warning}")
     routed_at_end = False
@@ -137,7 +139,7 @@ def _carry_out(plan: Plan, step: Step, report: Report) -> None:
             _pull(uid, image, report, optional=optional)
         case Stage(uid, delete, write, environment):
             record = Record(plan.wanted.key, environment) if environment else None
-            stage(uid, delete, write, record.as_text() if record else None)
+            stage(quadlet_dir(uid), delete, write, record.as_text() if record else None)
         case Route(hidden) if plan.wanted.router is not None:
             give_config(without_routes(plan.wanted.router, hidden))
         case StopRouter():
@@ -145,7 +147,7 @@ def _carry_out(plan: Plan, step: Step, report: Report) -> None:
         case Stop(uid, services):
             _stop(UserManager(account_of(uid)), services)
         case Swap(uid):
-            swap(uid)
+            swap(quadlet_dir(uid))
         case Reload(uid):
             UserManager(account_of(uid)).reload()
         case Start(uid, services):

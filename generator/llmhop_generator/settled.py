@@ -86,7 +86,7 @@ def _runs(uid: int | None, open_files: int) -> bool:
     if uid is None:
         return True
     texts, record = read_sources().get(uid, {}), read_record(quadlet_dir(uid))
-    if digests(texts, record.key) != record.digests or staged_dir(uid).exists():
+    if digests(texts, record.key) != record.digests or staged_dir(quadlet_dir(uid)).exists():
         return False
     limit = hard_open_files_limit(states[user_manager(uid)].main_pid)
     if limit < open_files and may_raise_limits():

@@ -10,7 +10,6 @@ from pathlib import Path
 from llmhop_generator import files
 from llmhop_generator.environment import RECORD
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.layout import quadlet_dir
 
 # Podman searches all below it for units of the system's manager and of every user's.
 _SEARCHED = Path("/etc/containers/systemd")
@@ -21,28 +20,30 @@ _RENAME_EXCHANGE = 2
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV)
 
 
-def staged_dir(uid: int) -> Path:
-    """Where the next set of a user's units is written: near the present one, and not searched."""
-    present = quadlet_dir(uid).resolve()
+def staged_dir(directory: Path) -> Path:
+    """Where the next set of units for a directory is written: near it, and not searched."""
+    present = directory.resolve()
     if present.is_relative_to(_SEARCHED):
-        return _SEARCHED.with_name(f".llmhop-units-{uid}")
+        return _SEARCHED.with_name(f".llmhop-units-{present.name}")
     return present.with_name(f".{present.name}.next")
 
 
-def stage(uid: int, delete: Iterable[str], write: Mapping[str, str], record: str | None) -> None:
-    """Write the next set of a user's units, beside the present one.
+def stage(
+    directory: Path, delete: Iterable[str], write: Mapping[str, str], record: str | None
+) -> None:
+    """Write the next set of units for a directory, beside the present one.
 
     What nobody changes is taken over, also what somebody else put there.
 
     Raises:
         GeneratorError: it can't be written; nothing is left of it.
     """
-    staged = staged_dir(uid)
+    staged = staged_dir(directory)
     try:
-        discard(uid)
+        discard(directory)
         staged.mkdir(parents=True)
         staged.chmod(0o755)  # whatever the umask is: the user has to read it
-        for path in _listed(quadlet_dir(uid)):
+        for path in _listed(directory):
             if path.name not in {*delete, *write, RECORD} and _is_plain(path):
                 os.link(path, staged / path.name)
         for name, text in write.items():
@@ -50,15 +51,15 @@ def stage(uid: int, delete: Iterable[str], write: Mapping[str, str], record: str
         if record is not None:
             files.write(staged / RECORD, record, mode=0o600)
     except OSError as error:
-        discard(uid)
+        discard(directory)
         raise GeneratorError(f"{staged} can't be written: {error.strerror}") from None
     except GeneratorError:
-        discard(uid)
+        discard(directory)
         raise
 
 
-def swap(uid: int) -> None:
-    """Put the staged set in the place of the present one.
+def swap(directory: Path) -> None:
+    """Put the staged set of units in the place of the present one.
 
     Where names can't be exchanged, or a directory of somebody else's is among them,
     file by file: then a crash may leave some of the old and some of the new.
@@ -66,7 +67,7 @@ def swap(uid: int) -> None:
     Raises:
         GeneratorError: it can't be done.
     """
-    staged, present = staged_dir(uid), quadlet_dir(uid).resolve()
+    staged, present = staged_dir(directory), directory.resolve()
     try:
         present.mkdir(mode=0o755, parents=True, exist_ok=True)
         if not all(map(_is_plain, _listed(present))) or not _exchange(staged, present):
@@ -74,12 +75,12 @@ def swap(uid: int) -> None:
         files.sync_directory(present.parent)
     except OSError as error:
         raise GeneratorError(f"{present} can't be replaced: {error.strerror}") from None
-    discard(uid)
+    discard(directory)
 
 
-def discard(uid: int) -> None:
+def discard(directory: Path) -> None:
     """Remove a staged set, which may be left of a run that was ended early."""
-    shutil.rmtree(staged_dir(uid), ignore_errors=True)
+    shutil.rmtree(staged_dir(directory), ignore_errors=True)
 
 
 def _listed(directory: Path) -> list[Path]:

@@ -1,0 +1,125 @@
+"""A set of units, written beside the present one and put in its place."""
+
+from pathlib import Path
+
+import pytest
+from llmhop_generator.environment import RECORD, Record, digests, read_record
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.quadlet import container_line
+from llmhop_generator.sources import HEADER, environment_files_of
+from llmhop_generator.staging import discard, stage, staged_dir, swap
+
+A, B, C = "vllm-a.container", "vllm-b.container", "vllm-c.container"
+FOREIGN = "mine.container"
+
+
+def unit(text: str) -> str:
+    return f"# {HEADER}\n{text}\n"
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A directory with two units of ours and one of somebody else's."""
+    directory = tmp_path / "503"
+    directory.mkdir()
+    for name, text in {A: unit("a"), B: unit("b"), FOREIGN: "theirs\n"}.items():
+        (directory / name).write_text(text)
+    return directory
+
+
+def texts(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in directory.iterdir() if path.is_file()}
+
+
+CHANGED = {A: unit("a"), C: unit("c"), FOREIGN: "theirs\n", RECORD: "digests"}
+
+
+def test_until_the_swap_nothing_is_seen_and_then_all(units: Path) -> None:
+    before = texts(units)
+    stage(units, [B], {C: unit("c")}, "digests")
+    assert texts(units) == before
+    swap(units)
+    assert texts(units) == CHANGED
+    assert not staged_dir(units).exists()
+    assert (units / RECORD).stat().st_mode & 0o777 == 0o600
+    assert units.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_directory_of_somebody_elses_stays_and_files_are_replaced_one_by_one(
+    units: Path,
+) -> None:
+    (units / "vllm-a.container.d").mkdir()
+    (units / "vllm-a.container.d/more.conf").write_text("theirs\n")
+    inode = units.stat().st_ino
+    stage(units, [B], {C: unit("c")}, "digests")
+    swap(units)
+    assert texts(units) == CHANGED
+    assert (units / "vllm-a.container.d/more.conf").read_text() == "theirs\n"
+    assert units.stat().st_ino == inode
+
+
+def test_a_link_to_the_directory_stays_a_link(units: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(units)
+    stage(link, [B], {C: unit("c")}, "digests")
+    swap(link)
+    assert link.is_symlink()
+    assert texts(link) == CHANGED
+
+
+def test_what_an_earlier_run_left_is_no_part_of_the_next_set(units: Path) -> None:
+    stage(units, [], {"vllm-left.container": unit("left")}, None)
+    stage(units, [B], {C: unit("c")}, "digests")
+    swap(units)
+    assert texts(units) == CHANGED
+
+
+def test_what_was_recorded_is_gone_with_the_last_environment_file(units: Path) -> None:
+    stage(units, [], {}, "digests")
+    swap(units)
+    stage(units, [], {A: unit("new")}, None)
+    swap(units)
+    assert RECORD not in texts(units)
+
+
+def test_what_can_not_be_written_leaves_nothing(units: Path) -> None:
+    before = texts(units)
+    with pytest.raises(GeneratorError, match="can't be written"):
+        stage(units, [], {"x" * 300: unit("too long a name")}, None)
+    assert texts(units) == before
+    assert not staged_dir(units).exists()
+    discard(units)
+
+
+def test_a_digest_tells_of_another_content_and_not_what_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "a file.env"
+    source = "=".join(container_line("EnvironmentFile", str(file)))
+    file.write_text("TOKEN=one\n")
+    first, second = read_record(tmp_path), read_record(tmp_path)
+    one = digests({A: source, B: ""}, first.key)
+    assert set(one) == {A}
+    assert digests({A: source}, first.key) == one
+    assert digests({A: source}, second.key) != one, "each host has a key of its own"
+    file.write_text("TOKEN=two\n")
+    two = digests({A: source}, first.key)
+    assert two != one
+    file.unlink()
+    assert digests({A: source}, first.key) not in (one, two)
+
+
+def test_what_was_recorded_is_read_again_and_what_is_damaged_is_as_if_it_was_not_there(
+    tmp_path: Path,
+) -> None:
+    kept = Record(b"k" * 32, {A: "digest"})
+    (tmp_path / RECORD).write_text(kept.as_text())
+    assert read_record(tmp_path) == kept
+    (tmp_path / RECORD).write_text('{"key": 1}')
+    assert read_record(tmp_path).digests == {}
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/vllm/.env", "/srv/a b", '/srv/"q"', "/srv/100%$x", "/srv/tab\t\\back", "/srv/é"]
+)
+def test_a_path_is_read_back_as_it_was_written(path: str) -> None:
+    line = "=".join(container_line("EnvironmentFile", path))
+    assert environment_files_of(line) == (path,)
