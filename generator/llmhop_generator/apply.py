@@ -93,35 +93,35 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         discard(quadlet_dir(uid))  # what a run that was killed may have left
     for warning in _warnings(plan):
         report(f"warning: {warning}")
-    routed_at_end = False
-    for step in plan.steps:
-        if isinstance(step, Route) and step.after:
-            routed_at_end = True
-        else:
-            _carry_out(plan, step, report)
+    routes_are_missing = False
     try:
-        failed = _wait(plan, report, tick, gradually=routed_at_end) if wait else []
-        return Applied(plan.wanted, tuple(failed))
+        for step in plan.steps:
+            if isinstance(step, Route):
+                routes_are_missing = bool(step.hidden or step.after)
+            if not (isinstance(step, Route) and step.after):
+                _carry_out(plan, step, report)
+        failed = _wait(plan, report, tick) if wait else []
     finally:
-        # Also without waiting, and where a model never comes up: at the next boot
-        # llmhop has every route.
-        if routed_at_end and plan.wanted.router is not None:
+        # However this ends, llmhop has every route, also at the next boot.
+        if routes_are_missing and plan.wanted.router is not None:
             give_config(plan.wanted.router)
+    return Applied(plan.wanted, tuple(failed))
 
 
-def _wait(plan: Plan, report: Report, tick: Report, *, gradually: bool) -> list[str]:
+def _wait(plan: Plan, report: Report, tick: Report) -> list[str]:
+    """Wait for every model, and give llmhop the missing routes as they become healthy."""
     wanted = plan.wanted
     if wanted.uid is None:
         return []
     last = plan.steps[-1] if plan.steps else None
-    hidden = set(last.after) if isinstance(last, Route) else set()
+    missing = set(last.after) if isinstance(last, Route) else set()
 
     def healthy(service: str) -> None:
-        if gradually and service in hidden and wanted.router is not None:
-            hidden.remove(service)
-            if hidden:
-                give_config(without_routes(wanted.router, [*map(model_of, hidden)]))
+        missing.discard(service)
+        if service in before and missing and wanted.router is not None:
+            give_config(without_routes(wanted.router, [*map(model_of, missing)]))
 
+    before = frozenset(missing)
     services = list(map(service_of, wanted.sources))
     manager = UserManager(account_of(wanted.uid))
     return wait_until_up(manager, services, report, tick, healthy)
