@@ -6,7 +6,7 @@
 First once at each step of the plan from the first configuration to the second, then COUNT
 times at random: at a random moment, or at a random thing that `apply` does. After each
 kill the units are those from before or those that were wanted, all of them, and llmhop's
-configuration is whole. Every third time or so `apply` then runs to its end, and the host
+configuration is whole. Every fourth time or so `apply` then runs to its end, and the host
 is as it was asked to be. The model "steady" is in every configuration and keeps its
 container throughout. Prints what was done, as JSON.
 """
@@ -130,12 +130,12 @@ def main() -> None:
         if chance.random() < 0.1:
             environment.write_text(f"TOKEN={chance.random()}\n")
         if chance.random() < 0.5:
-            seconds = chance.uniform(0.1, 4)
+            seconds = chance.uniform(0.1, 2.5)
             kill(config, lambda: kill_at_moment(config, seconds), "moments")  # noqa: B023
         else:
             thing = chance.randrange(1, 160)
             kill(config, lambda: kill_at_thing(config, thing), "things")  # noqa: B023
-        if chance.random() < 1 / 3:
+        if chance.random() < 1 / 4:
             converge(config, wanted[config], steady)
     converge(first, wanted[first], steady)
     print(json.dumps(done))
