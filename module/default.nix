@@ -12,5 +12,6 @@
     ./secret-assertions.nix
     ./host.nix
     ./services.nix
+    ./generator-services.nix
   ];
 }

@@ -22,6 +22,16 @@ in
       description = "The package that provides the `llmhop` command.";
     };
 
+    waitUntilHealthy = mkOption {
+      type = types.bool;
+      default = true;
+      example = false;
+      description = ''
+        Whether a switch waits until every model answers, and fails where one
+        does not come up. Otherwise it ends when all have been told to start.
+      '';
+    };
+
     settings = mkOption {
       type = types.submodule { freeformType = (pkgs.formats.json { }).type; };
       default = { };

@@ -1,17 +1,7 @@
-# The two system services: the router, and the generator that brings the host
-# to the configured state at boot and at every switch.
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+# The router's service and its sockets.
+{ config, lib, ... }:
 let
   cfg = config.services.llmhop;
-  generator = pkgs.callPackage ../generator/package.nix { };
-  contract = pkgs.writeText "llmhop-contract.json" (
-    builtins.toJSON (import ./contract.nix { inherit cfg lib; })
-  );
   routerConfig = "/var/lib/llmhop/llmhop.json";
   llmhop = lib.getExe cfg.package;
 
@@ -23,50 +13,9 @@ let
   # systemd keeps the sockets open while llmhop restarts, so that clients wait
   # and none is refused.
   sockets = lib.optional hasSocket "llmhop.socket";
-
-  managers = lib.optionals cfg.vllm.enable [
-    "systemd-logind.service"
-    "linger-users.service"
-    "user@${toString cfg.vllm.uid}.service"
-  ];
 in
 {
   config = lib.mkMerge [
-    (lib.mkIf (cfg.enable || cfg.vllm.enable) {
-      # For administrators: `llmhop-generator status`, and what `validate` reads.
-      environment.systemPackages = [ generator ];
-      environment.etc."llmhop/contract.json".source = contract;
-
-      systemd.services.llmhop-generator = {
-        description = "Apply the configuration of llmhop and its models";
-        wantedBy = [ "multi-user.target" ];
-        # Activation scripts run before systemd at boot and may not start or
-        # restart units. A service can, once the user's manager runs. On the
-        # first switch it is linger that starts the manager.
-        wants = [ "network-online.target" ] ++ managers;
-        after = [ "network-online.target" ] ++ managers;
-        path = [
-          "/run/wrappers"
-          config.systemd.package
-        ]
-        ++ lib.optional cfg.vllm.enable config.virtualisation.podman.package;
-        environment = lib.mkIf cfg.vllm.enable {
-          # Podman's own generator, to check the units that were written.
-          LLMHOP_QUADLET = "${config.virtualisation.podman.package}/libexec/podman/quadlet";
-        };
-        serviceConfig = {
-          Type = "oneshot";
-          RemainAfterExit = true;
-          # A changed contract is another store path, so a switch restarts the
-          # service just when there is something to apply.
-          ExecStart = "${lib.getExe generator} apply ${contract}";
-          # It waits for models, which may first be downloaded.
-          TimeoutStartSec = "infinity";
-          UMask = "0022";
-        };
-      };
-    })
-
     (lib.mkIf cfg.enable {
       systemd.services.llmhop = {
         description = "llmhop, router for OpenAI-compatible model servers";

@@ -31,7 +31,7 @@ from llmhop_generator.present import read_present
 from llmhop_generator.process import account_of
 from llmhop_generator.progress import wait_until_up
 from llmhop_generator.render import render
-from llmhop_generator.router_service import give_config, router_group, stop_router
+from llmhop_generator.router_service import give_config, router_group, stop_router, write_config
 from llmhop_generator.routes import without_routes
 from llmhop_generator.sources import model_of, service_of
 from llmhop_generator.staging import discard, stage, swap
@@ -57,11 +57,16 @@ def plan_for(config: Config) -> Plan:
     Raises:
         GeneratorError: the host is not ready, or can't be asked. Nothing was changed.
     """
+    if isinstance(config.vllm, Vllm):
+        preflight(config.vllm)
+    return _plan(config)
+
+
+def _plan(config: Config) -> Plan:
     rendered = render(config)
     vllm = config.vllm if isinstance(config.vllm, Vllm) else None
     key = b""
     if vllm is not None:
-        preflight(vllm)
         verify_quadlets(rendered.quadlets)
         key = read_record(quadlet_dir(vllm.uid)).key
     if rendered.router is not None:
@@ -75,6 +80,27 @@ def plan_for(config: Config) -> Plan:
         open_files=vllm.open_files_limit if vllm else 0,
     )
     return make_plan(wanted, read_present(wanted))
+
+
+def put_files(config: Config, report: Report) -> None:
+    """Put units and llmhop's configuration in place before the user's manager starts.
+
+    It then starts the models by the new units, where it would have had to start them by
+    the old ones first.
+
+    Raises:
+        GeneratorError: the manager runs already, or a file can't be written.
+    """
+    plan = _plan(config)
+    for uid in plan.present.states:
+        raise GeneratorError(
+            f"{user_manager(uid)} runs already, and nothing was changed; leave --files-only out"
+        )
+    for step in plan.steps:
+        if isinstance(step, Stage | Swap):
+            _carry_out(plan, step, report)
+    if plan.wanted.router is not None:
+        write_config(plan.wanted.router)
 
 
 def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applied:

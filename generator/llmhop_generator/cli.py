@@ -109,8 +109,11 @@ def schema() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the files go; made if it is not there.",
 )
+@click.option(
+    "--verify", is_flag=True, help="Have Podman's generator read the units, and fail if it can't."
+)
 @_command
-def render(config: str, llmhop: str, output: Path) -> None:
+def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
     """Write what CONFIG becomes below DIR, and touch nothing else.
 
     DIR/quadlet has the units, DIR/llmhop.json the router's configuration, and
@@ -118,9 +121,14 @@ def render(config: str, llmhop: str, output: Path) -> None:
     """
     from llmhop_generator.load import read_config
     from llmhop_generator.output import write_tree
+    from llmhop_generator.podman import verify_quadlets
+    from llmhop_generator.render import render as render_config
     from llmhop_generator.render import render_tree
 
-    tree = render_tree(read_config(config), llmhop)
+    read = read_config(config)
+    if verify:
+        verify_quadlets(render_config(read).quadlets)
+    tree = render_tree(read, llmhop)
     write_tree(output, tree)
 
 
@@ -181,8 +189,13 @@ def diff(config: str, for_programs: bool) -> None:
     show_default=True,
     help="How long to wait for another run to end.",
 )
+@click.option(
+    "--files-only",
+    is_flag=True,
+    help="Put files in place and start nothing: at boot, before the user's manager starts.",
+)
 @_command
-def apply(config: str, wait: bool, lock_timeout: float) -> None:
+def apply(config: str, wait: bool, lock_timeout: float, files_only: bool) -> None:
     """Bring this host to the state that CONFIG describes."""
     from llmhop_generator.lock import locked
     from llmhop_generator.settled import is_settled, remember
@@ -193,6 +206,12 @@ def apply(config: str, wait: bool, lock_timeout: float) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report, tick = _terminal()
     with locked(lock_timeout, report):
+        if files_only:
+            from llmhop_generator.apply import put_files
+            from llmhop_generator.load import parse_config
+
+            put_files(parse_config(data, config), report)
+            return
         if is_settled(data):
             report("nothing to do")
             return

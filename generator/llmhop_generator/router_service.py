@@ -23,22 +23,31 @@ def router_group() -> int:
         ) from None
 
 
+def write_config(text: str) -> None:
+    """Replace llmhop's configuration, for its next start.
+
+    Raises:
+        GeneratorError: it can't be written.
+    """
+    if text != files.read(ROUTER_CONFIG):
+        files.write(ROUTER_CONFIG, text, mode=0o640, group=router_group())
+
+
 def give_config(text: str) -> None:
     """Replace llmhop's configuration, and have it reloaded or started.
 
     Raises:
         GeneratorError: llmhop refuses it, and serves by the old one on.
     """
-    present, group = files.read(ROUTER_CONFIG), router_group()
-    if text != present:
-        files.write(ROUTER_CONFIG, text, mode=0o640, group=group)
+    present = files.read(ROUTER_CONFIG)
+    write_config(text)
     done = system("reload-or-restart", ROUTER_UNIT, check=False)
     if done.code == 0:
         return
     if present is None:
         files.remove(ROUTER_CONFIG)
-    elif text != present:
-        files.write(ROUTER_CONFIG, present, mode=0o640, group=group)
+    else:
+        write_config(present)
     raise GeneratorError(
         "llmhop does not take its new configuration (services.llmhop.settings) "
         f"and goes on with the one it has; it says:\n{last_messages(ROUTER_UNIT, ROUTER_SOCKET)}"

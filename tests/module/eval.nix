@@ -26,11 +26,19 @@ rec {
   # The text that is really written, not the attribute set it is made from.
   contractText = config.environment.etc."llmhop/contract.json".source.text;
 
+  # How it is written; without the path, which Nix would print in place of all else.
+  contractBuild = removeAttrs config.environment.etc."llmhop/contract.json".source [ "outPath" ];
+
   contract =
     if failures == [ ] then
       builtins.fromJSON contractText
     else
       throw (lib.concatStringsSep "\n" ([ "failed assertions:" ] ++ failures));
+
+  withoutVllm = import ../../module/contract-without-vllm.nix {
+    inherit lib;
+    cfg = config.services.llmhop;
+  };
 
   # The options of the module as NixOS' manual would show them.
   options =

@@ -22,6 +22,7 @@ let
   unit = {
     description = option types.singleLineStr "";
     after = option (types.listOf types.nonEmptyStr) [ ];
+    before = option (types.listOf types.nonEmptyStr) [ ];
     wants = option (types.listOf types.nonEmptyStr) [ ];
     requires = option (types.listOf types.nonEmptyStr) [ ];
     wantedBy = option (types.listOf types.nonEmptyStr) [ ];

@@ -43,6 +43,9 @@ let
     coreutils = derivation "coreutils";
     formats.json = _: { type = json; };
     writeText = name: text: derivation name // { inherit text; };
+    runCommand =
+      name: environment: script:
+      derivation name // environment // { inherit script; };
     python3Packages = lib.genAttrs pythonPackageNames derivation // {
       buildPythonApplication =
         arguments:

@@ -1,8 +1,12 @@
 """What the module declares on the host, beside the contract."""
 
+import json
 from typing import Any
 
 import pytest
+
+from llmhop_generator.contract import Vllm
+from llmhop_generator.load import parse_config
 
 from tests.module.nix import EXAMPLES, ROOT, evaluate, needs_nix, vllm
 
@@ -102,6 +106,64 @@ def test_the_generator_applies_the_contract_once_the_users_manager_runs(host: An
     assert service["environment"]["LLMHOP_QUADLET"].endswith("-podman/libexec/podman/quadlet")
 
 
+def test_a_switch_that_need_not_wait_for_the_models_does_not() -> None:
+    host = evaluate("host", vllm(), "{ services.llmhop.waitUntilHealthy = false; }")
+
+    command = host["services"]["llmhop-generator"]["serviceConfig"]["ExecStart"].split()
+    assert command[1:] == ["apply", "--no-wait", host["etc"]["llmhop/contract.json"]]
+
+
+def test_units_are_in_place_before_the_users_manager_looks_for_them(host: Any) -> None:
+    service = host["services"]["llmhop-units"]
+    command = service["serviceConfig"]["ExecStart"].split()
+
+    assert command[1:] == ["apply", "--files-only", host["etc"]["llmhop/contract.json"]]
+    assert service["wantedBy"] == ["user@503.service"]
+    assert service["before"] == ["user@503.service", "llmhop.service"]
+    assert service["restartIfChanged"] is False
+
+
+def test_models_go_with_their_service_but_neither_at_an_update_nor_at_shutdown(host: Any) -> None:
+    service = host["services"]["llmhop-models"]
+
+    assert service["serviceConfig"]["ExecStop"].split()[1] == "apply"
+    assert service["serviceConfig"]["RemainAfterExit"] is True
+    assert service["restartIfChanged"] is False
+    assert service["unitConfig"]["DefaultDependencies"] is False
+
+
+@pytest.mark.parametrize(
+    ("more", "stays"),
+    [
+        ("", None),
+        ('services.llmhop.settings.models.a.aliases = [ "b" ];', None),
+        ('services.llmhop.settings.models.far.url = "https://x.org";', {"far"}),
+    ],
+)
+def test_where_vllm_goes_llmhop_stays_if_it_has_other_models(
+    more: str, stays: set[str] | None
+) -> None:
+    contract = evaluate("withoutVllm", vllm(), f"{{ {more} }}")
+    config = parse_config(json.dumps(contract).encode(), "contract")
+
+    assert not isinstance(config.vllm, Vllm)
+    assert config.llmhop.enable is (stays is not None)
+    assert stays is None or config.llmhop.settings.models.keys() == stays
+
+
+def test_the_contract_is_rendered_and_read_by_podman_when_the_system_is_built() -> None:
+    contract = evaluate("contractBuild", vllm())
+
+    assert contract["script"].split()[:4] == [
+        "llmhop-generator",
+        "render",
+        '"$textPath"',
+        "--verify",
+    ]
+    assert contract["passAsFile"] == ["text"]
+    assert contract["LLMHOP_QUADLET"].endswith("-podman/libexec/podman/quadlet")
+
+
 def test_llmhop_does_not_wait_for_the_generator_which_waits_for_the_models(host: Any) -> None:
     service = host["services"]["llmhop"]
 
@@ -163,7 +225,12 @@ def test_without_vllm_only_the_router_is_declared() -> None:
 def test_without_llmhop_only_the_models_are_declared() -> None:
     host = evaluate("host", vllm(), "{ services.llmhop.enable = false; }")
 
-    assert host["services"].keys() == {"llmhop-generator", "user@503"}
+    assert host["services"].keys() == {
+        "llmhop-generator",
+        "llmhop-models",
+        "llmhop-units",
+        "user@503",
+    }
     assert host["users"]["users"].keys() == {"vllm"}
 
 

@@ -22,10 +22,11 @@ def declared() -> dict[str, dict[str, Any]]:
     return {option["name"]: option for option in evaluate("options")}
 
 
-def test_the_module_declares_the_documented_options_and_three_of_the_router(
+def test_the_module_declares_the_documented_options_and_four_of_its_own(
     declared: dict[str, dict[str, Any]],
 ) -> None:
-    router = {f"services.llmhop.{name}" for name in ("enable", "package", "settings")}
+    names = ("enable", "package", "settings", "waitUntilHealthy")
+    router = {f"services.llmhop.{name}" for name in names}
     documented = {option["name"] for option in DOCUMENTED}
 
     assert len(documented) == 31

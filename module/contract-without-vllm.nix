@@ -1,0 +1,14 @@
+# The contract of a host that vLLM leaves: llmhop stays where it has other models.
+{ lib, cfg }:
+let
+  models = lib.filterAttrs (_: model: model ? url || model ? urls) (cfg.settings.models or { });
+  hasModels = models != { };
+in
+{
+  version = 1;
+  llmhop = {
+    enable = cfg.enable && hasModels;
+    settings = cfg.settings // lib.optionalAttrs hasModels { inherit models; };
+  };
+  vllm.enable = false;
+}

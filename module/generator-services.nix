@@ -1,0 +1,127 @@
+# The services that run llmhop-generator: at boot before the models start, at boot
+# and at every switch to bring the host to the configured state, and at the end.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.llmhop;
+  generator = pkgs.callPackage ../generator/package.nix { };
+  command = lib.getExe generator;
+
+  quadlet = lib.optionalAttrs cfg.vllm.enable {
+    # Podman's own generator, to check the units.
+    LLMHOP_QUADLET = "${config.virtualisation.podman.package}/libexec/podman/quadlet";
+  };
+
+  # What the generator or Podman would refuse fails the build, not the switch.
+  contract =
+    pkgs.runCommand "llmhop-contract.json"
+      (
+        quadlet
+        // {
+          nativeBuildInputs = [ generator ];
+          text = builtins.toJSON (import ./contract.nix { inherit cfg lib; });
+          passAsFile = [ "text" ];
+        }
+      )
+      ''
+        llmhop-generator render "$textPath" --verify --output rendered
+        cp "$textPath" "$out"
+      '';
+
+  withoutVllm = pkgs.writeText "llmhop-without-vllm.json" (
+    builtins.toJSON (import ./contract-without-vllm.nix { inherit cfg lib; })
+  );
+
+  userManager = "user@${toString cfg.vllm.uid}.service";
+  managers = lib.optionals cfg.vllm.enable [
+    "systemd-logind.service"
+    "linger-users.service"
+    userManager
+  ];
+
+  common = {
+    path = [
+      "/run/wrappers"
+      config.systemd.package
+    ]
+    ++ lib.optional cfg.vllm.enable config.virtualisation.podman.package;
+    environment = quadlet;
+    serviceConfig = {
+      Type = "oneshot";
+      UMask = "0022";
+    };
+  };
+in
+{
+  config = lib.mkMerge [
+    (lib.mkIf (cfg.enable || cfg.vllm.enable) {
+      # For administrators: `llmhop-generator status`, and what `validate` reads.
+      environment.systemPackages = [ generator ];
+      environment.etc."llmhop/contract.json".source = contract;
+
+      systemd.services.llmhop-generator = lib.mkMerge [
+        common
+        {
+          description = "Apply the configuration of llmhop and its models";
+          wantedBy = [ "multi-user.target" ];
+          # Activation scripts run before systemd at boot and may not start or
+          # restart units. A service can, once the user's manager runs. On the
+          # first switch it is linger that starts the manager.
+          wants = [ "network-online.target" ] ++ managers;
+          after = [ "network-online.target" ] ++ managers;
+          serviceConfig = {
+            RemainAfterExit = true;
+            # A changed contract is another store path, so a switch restarts the
+            # service just when there is something to apply.
+            ExecStart = "${command} apply ${lib.optionalString (!cfg.waitUntilHealthy) "--no-wait "}${contract}";
+            # It waits for models, which may first be downloaded.
+            TimeoutStartSec = "infinity";
+          };
+        }
+      ];
+    })
+
+    (lib.mkIf cfg.vllm.enable {
+      # The user's manager starts what it finds. After a boot into another
+      # generation that would be the units of the one before.
+      systemd.services.llmhop-units = lib.mkMerge [
+        common
+        {
+          description = "Put the units of the models in place before their manager starts";
+          wantedBy = [ userManager ];
+          before = [
+            userManager
+            "llmhop.service"
+          ];
+          # For a switch there is llmhop-generator.service.
+          restartIfChanged = false;
+          unitConfig.RequiresMountsFor = "/var/lib/llmhop";
+          serviceConfig.ExecStart = "${command} apply --files-only ${contract}";
+        }
+      ];
+
+      # Models are not systemd's to stop when a switch turns vLLM off. It stops
+      # this service, as long as their user is there.
+      systemd.services.llmhop-models = lib.mkMerge [
+        common
+        {
+          description = "Models of llmhop on this host";
+          wantedBy = [ "multi-user.target" ];
+          # An update must not end every model.
+          restartIfChanged = false;
+          # Nor is there anything to do at shutdown.
+          unitConfig.DefaultDependencies = false;
+          serviceConfig = {
+            RemainAfterExit = true;
+            ExecStart = lib.getExe' pkgs.coreutils "true";
+            ExecStop = "${command} apply ${withoutVllm}";
+          };
+        }
+      ];
+    })
+  ];
+}
