@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.environment import Record, digests, read_record
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.layout import quadlet_dir, user_manager
+from llmhop_generator.layout import ROUTER_UNIT, quadlet_dir, user_manager
 from llmhop_generator.plan import (
     Plan,
     Pull,
@@ -99,8 +99,10 @@ def put_files(config: Config, report: Report) -> None:
     for step in plan.steps:
         if isinstance(step, Stage | Swap):
             _carry_out(plan, step, report)
-    if plan.wanted.router is not None:
+    if plan.wanted.router is not None and plan.wanted.router != plan.present.router:
         write_config(plan.wanted.router)
+        # It may be up already. Not waited for: it may have to wait for this to end.
+        system("--no-block", "try-reload-or-restart", ROUTER_UNIT)
 
 
 def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applied:

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-
 from llmhop_generator.contract import Vllm
 from llmhop_generator.load import parse_config
 
