@@ -117,8 +117,7 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         # Podman can be asked for its images, and systemd for its units, only then.
         _carry_out(plan, plan.steps[0], report)
         plan = plan_for(config)
-    for uid in {*plan.present.sources, *plan.present.states}:
-        discard(quadlet_dir(uid))  # what a run that was killed may have left
+    _discard_staged(plan)  # what a run that was killed may have left
     for warning in _warnings(plan):
         report(f"warning: {warning}")
     routes_are_missing = False
@@ -130,10 +129,16 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
                 _carry_out(plan, step, report)
         failed = _wait(plan, report, tick) if wait else []
     finally:
+        _discard_staged(plan)
         # However this ends, llmhop has every route, also at the next boot.
         if routes_are_missing and plan.wanted.router is not None:
             give_config(plan.wanted.router)
     return Applied(plan.wanted, tuple(failed))
+
+
+def _discard_staged(plan: Plan) -> None:
+    for uid in {*plan.present.sources, *plan.present.states}:
+        discard(quadlet_dir(uid))
 
 
 def _wait(plan: Plan, report: Report, tick: Report) -> list[str]:
