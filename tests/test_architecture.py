@@ -63,7 +63,8 @@ ROUTER = Package(
     tuple(
         """
         __main__ cli supervisor service server listeners metrics_page client_protocol
-        client_connection body_intake connection_memo exchange readiness backends gate pool
+        client_connection body_intake connection_memo exchange sending downstream readiness
+        backends gate pool
         health upstream local_response
         observer request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import select
+import socket
+import struct
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -19,6 +22,10 @@ from llmhop.observer import Observer
 from llmhop.readiness import Readiness
 from llmhop.request_reader import RequestReader
 from llmhop.routing import Table
+
+# For SO_LINGER: closing sends a reset, or what closing usually does.
+_RESETS = struct.pack("ii", 1, 0)
+_CLOSES = struct.pack("ii", 0, 0)
 
 
 class Router(Protocol):
@@ -55,6 +62,8 @@ class ClientConnection(asyncio.Protocol):
         "_reader",
         "_router",
         "_stream",
+        "_unmarked",
+        "_unsent",
         "_write_paused",
         "record",
         "transport",
@@ -78,18 +87,56 @@ class ClientConnection(asyncio.Protocol):
         self._lingering = False
         self._paused = False
         self._write_paused = False
+        self._unmarked = False
+        self._unsent = 0
 
     def check_deadline(self, now: float) -> None:
         """Close the connection if it was waited for too long; called by the sweep."""
         if now < self._deadline:
             if self._exchange.active:
-                self._exchange.check_deadline(now)
+                if self._paused and self._has_left():
+                    self.transport.abort()
+                else:
+                    self._exchange.check_deadline(now)
             return
         ending = self._lingering or self.transport.is_closing()
         if (self._head is not None or self._reader.pending) and not ending:
             self._break_off(BadRequestError("The request did not arrive in time.", 408, "timeout"))
-        else:
+        elif self._lingering or not self._still_reads(now):
             self.transport.abort()
+
+    def _still_reads(self, now: float) -> bool:
+        """Whether the client took more of a response since this was asked last; ask later again."""
+        unsent = self.unsent_bytes()
+        if unsent == self._unsent:  # or all was sent
+            return False
+        self._unsent = unsent
+        self._deadline = now + limits.CLIENT_STALL_S
+        return unsent > 0
+
+    def _has_left(self) -> bool:
+        """Whether the client has closed, which goes unnoticed while nothing is read from it.
+
+        The client of a WebSocket that closed one half may still listen.
+        """
+        poll = select.poll()
+        half = 0 if isinstance(self._stream, WebSocketStream) else select.POLLRDHUP
+        poll.register(self.transport.get_extra_info("socket").fileno(), half)
+        return bool(poll.poll(0))
+
+    def unsent_bytes(self) -> int:
+        """How much of what was written the client has not taken."""
+        return self.transport.get_write_buffer_size()
+
+    def unmarked(self, begins: bool) -> None:
+        """Have the kernel reset the connection, whatever closes it, until the response ended well.
+
+        So it is also where this process is killed. A unix socket can't be reset.
+        """
+        self._unmarked = begins
+        sock = self.transport.get_extra_info("socket")
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS if begins else _CLOSES)
 
     def drain(self) -> None:
         """Close now if idle, else after the response in flight.
@@ -167,13 +214,21 @@ class ClientConnection(asyncio.Protocol):
         wait = limits.CLIENT_HEAD_S if self._reader.pending else limits.CLIENT_IDLE_S
         self._deadline = self._router.now + wait
 
+    def _cut(self) -> None:
+        """Close within a response."""
+        if self._unmarked and self.transport.get_extra_info("sslcontext") is not None:
+            # Closing would send the end that TLS has of its own. What was written goes out first.
+            self._lingering = True
+            asyncio.get_running_loop().call_soon(self.transport.abort)
+        self._finish(close=not self._lingering)
+
     def _break_off(self, error: ApiError) -> None:
         """End a request that can't be read on, which may be on its way to a backend already."""
         if self._exchange.active:
             self._exchange.cancel()
             if self._exchange.head_sent:
                 self.record.relayed(error.code or "refused")
-                self._finish(close=True)
+                self._cut()
                 return
         self._refuse(error)
 

@@ -71,10 +71,6 @@ class ClientProtocol(ClientConnection):
 
     # What the exchange calls.
 
-    def unsent_bytes(self) -> int:
-        """How much of what was written the client has not taken."""
-        return self.transport.get_write_buffer_size()
-
     def wants_close(self) -> bool:
         """Whether the connection is to end after the response to the current request.
 
@@ -109,7 +105,7 @@ class ClientProtocol(ClientConnection):
     def exchange_broken(self, end: str) -> None:
         """Close after what was relayed, without the end that a whole response has."""
         self.record.relayed(end)
-        self._finish(close=True)
+        self._cut()
 
     def request_wanted(self, wanted: bool) -> None:
         """Read on while the backend takes what is read, and no more than that."""

@@ -28,6 +28,8 @@ Sent = tuple[bytes, Body]
 class ResponseSink(Protocol):
     """Who waits for a response. Nothing is called after `complete` or `response_failed`."""
 
+    __slots__ = ()
+
     def interim_head(self, head: ResponseHead) -> None:
         """A 1xx response came."""
 

@@ -1,0 +1,241 @@
+"""A request on its way to a replica: its turn, the choice, the connection, and how it is let go.
+
+A replica that can't be reached got no byte of the request, so the next one is tried. What was sent
+is sent again only where the config allows `retries`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from llmhop.backends import Backend
+from llmhop.downstream import Downstream, Heads
+from llmhop.errors import ApiError, backend_error, backend_unavailable, queue_full
+from llmhop.gate import Gate
+from llmhop.http_head import RequestHead
+from llmhop.log import log
+from llmhop.pool import Pool
+from llmhop.request_reader import Body
+from llmhop.request_record import RequestRecord
+from llmhop.routing import Route
+from llmhop.upstream import ResponseSink, UpstreamConnection
+
+
+class Sending(ResponseSink):
+    """What Exchange stands on. Implements gate.Waiting.
+
+    `active` says that a response is still to come.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_body",
+        "_close",
+        "_connection",
+        "_downstream",
+        "_gate",
+        "_head_sent",
+        "_heads",
+        "_length",
+        "_moved",
+        "_paused",
+        "_pool",
+        "_queued",
+        "_record",
+        "_relayed",
+        "_replica",
+        "_request",
+        "_request_open",
+        "_retries",
+        "_route",
+        "_since",
+        "_task",
+        "_tried",
+        "_unmarked",
+        "_unsent",
+        "active",
+    )
+
+    # Set by `start`. The client's side is let go at the end, so that the two are no cycle.
+    _downstream: Downstream
+    _heads: Heads
+    _record: RequestRecord
+    _request: RequestHead
+    _route: Route
+    _backend: Backend
+    _replica: int
+
+    def __init__(self) -> None:
+        self._connection: UpstreamConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._pool: Pool | None = None
+        self._gate: Gate | None = None
+        self._body: Body = b""
+        self._route = cast(Route, None)  # that of no request
+        self._queued = self._relayed = self._head_sent = self._paused = self._close = False
+        self._tried = self._retries = 0
+        self._moved = self._request_open = self._unmarked = False
+        self._length: int | None = None
+        self._since = 0.0
+        self._unsent = 0
+        self.active = False
+
+    def _enter(self, gate: Gate) -> None:
+        if gate.enter():
+            self._gate = gate
+            self._try_next()
+        elif gate.wait(self):
+            self._gate = gate
+            self._queued = True
+            self._record.queued()
+        else:
+            self._refuse(queue_full(self._backend.model))
+
+    def admitted(self) -> None:
+        """Go on with a request that waited at the gate."""
+        self._queued = False
+        self._record.admitted()
+        self._moved = True
+        self._try_next()
+
+    def _try_next(self) -> None:
+        backend = self._backend
+        if backend.is_single and not self._tried:
+            replica = 0
+        else:
+            picked = backend.pick(self._tried)
+            if picked is None:
+                self._refuse(self._unreachable())
+                return
+            replica = picked
+        self._tried |= 1 << replica
+        self._replica = replica
+        self._pool = pool = backend.pools[replica]
+        pool.outstanding += 1
+        self._record.origin = pool.origin
+        connection = pool.acquire()
+        if connection is not None:
+            self._send(connection)
+        else:
+            self._record.connecting()
+            self._task = asyncio.get_running_loop().create_task(self._connect(pool))
+
+    def _unreachable(self) -> ApiError:
+        backend = self._backend
+        if self._retries < backend.retries:
+            return backend_error(backend.model)  # one of them was sent the request
+        return backend_unavailable(backend.model, backend.retry_after())
+
+    async def _connect(self, pool: Pool) -> None:
+        try:
+            connection = await pool.connect()
+        except (OSError, UnicodeError) as error:
+            self._task = None
+            late = isinstance(error, TimeoutError)
+            reason = f"can't be reached ({'timed out' if late else error})"
+            self._pass_over(reason, "connect_timeout" if late else "connect")
+            return
+        self._task = None
+        if connection.transport.is_closing():
+            self._pass_over("closed the connection at once", "connect")
+        else:
+            self._record.connected_backend()
+            self._send(connection)
+
+    def _pass_over(self, reason: str, kind: str) -> None:
+        self._log(reason, kind)
+        self._leave_replica()
+        self._try_next()
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        body, request = self._body, self._request
+        id_, replica = self._record.request_id, self._replica
+        if self._request_open:
+            head = self._heads.streamed_head(request, self._route, replica, self._length, id_)
+            self._retries = 0  # what comes after the first part is not there a second time
+        else:
+            head = self._heads.request_head(request, self._route, replica, len(body), id_)
+        if not self._retries:
+            self._body = b""  # from here on the connection holds it, as long as it must
+        self._connection = connection
+        self._moved = True
+        connection.request_open = self._request_open
+        connection.send(
+            (head, body), self, request.method == b"HEAD", request.http10, request.websocket
+        )
+        if self._paused:
+            connection.transport.pause_reading()
+        if self._request_open and not connection.stalled:
+            self._downstream.request_wanted(True)
+
+    # More of an open request.
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether the client got the head of the response."""
+        return self._head_sent
+
+    def send_more(self, pieces: list[bytes], last: bool) -> None:
+        """Send more of an open request, at its end with `last`."""
+        connection = self._connection
+        if connection is None:  # the response failed meanwhile
+            return
+        self._moved = True
+        connection.transport.writelines(pieces)
+        if last:
+            self._request_open = connection.request_open = False
+
+    def end_stream(self) -> bool:
+        """Tell the backend that no more comes; answer whether it can be told so."""
+        connection = self._connection
+        if connection is None or not connection.transport.can_write_eof():
+            return False
+        connection.transport.write_eof()
+        return True
+
+    def request_stalled(self, stalled: bool) -> None:
+        """Tell the client's side, if it has more to send."""
+        if self._request_open:
+            self._downstream.request_wanted(not stalled)
+
+    # How it is let go.
+
+    def _abort(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
+
+    def _leave_replica(self) -> None:
+        if self._pool is not None:
+            self._pool.outstanding -= 1
+            self._pool = None
+
+    def _end(self) -> Downstream:
+        """Let go of everything; who waits at the gate comes next."""
+        downstream = self._downstream
+        del self._downstream
+        self._body = b""
+        self._unmarked = False
+        self.active = False
+        self._leave_replica()
+        if self._gate is not None:
+            self._leave_gate(self._gate)
+        return downstream
+
+    def _leave_gate(self, gate: Gate) -> None:
+        self._gate = None
+        if self._queued:
+            self._queued = False
+            gate.forget(self)
+        else:
+            gate.leave()
+
+    def _log(self, reason: str, kind: str) -> None:
+        origin = self._backend.pools[self._replica].origin
+        self._record.backend_failed(kind)
+        id_ = self._record.request_id.decode()
+        log(f"backend of model {self._backend.model!r} at {origin} {reason}; request {id_!r}")
+
+    def _refuse(self, error: ApiError) -> None:
+        self._end().exchange_refused(error)
