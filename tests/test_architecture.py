@@ -43,17 +43,17 @@ GENERATOR = Package(
     ROOT / "generator/llmhop_generator",
     tuple(
         """
-        __main__ cli provision apply settled status why progress staging preflight host_storage
-        host_user host_devices host_ports present environment lock output router_service
-        plan_text plan render host_files router_units router_config podman files units quadlet
-        load checks flags schema contract listen text config_source cdi subids routes sources
-        layout systemd process errors
+        __main__ cli provision apply settled status why terminal progress staging preflight
+        host_storage host_user host_devices host_ports present environment lock output
+        router_service plan_text plan render host_files router_units router_config podman files
+        units quadlet load checks flags schema contract listen text config_source steps cdi
+        subids routes sources layout systemd process errors
         """.split()
     ),
     frozenset(
         """
         plan_text plan render host_files router_units router_config units quadlet checks flags
-        schema contract listen text cdi routes sources layout errors
+        schema contract listen text steps cdi routes sources layout errors
         """.split()
     ),
 )

@@ -8,7 +8,19 @@ from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.environment import Record, digests, read_record
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import ROUTER_UNIT, quadlet_dir, user_manager
-from llmhop_generator.plan import (
+from llmhop_generator.plan import make_plan
+from llmhop_generator.plan_text import step_lines
+from llmhop_generator.podman import pull, verify_quadlets
+from llmhop_generator.preflight import preflight
+from llmhop_generator.present import read_present
+from llmhop_generator.process import account_of
+from llmhop_generator.progress import wait_until_up
+from llmhop_generator.render import render
+from llmhop_generator.router_service import give_config, router_group, stop_router, write_config
+from llmhop_generator.routes import without_routes
+from llmhop_generator.sources import model_of, service_of
+from llmhop_generator.staging import discard, stage, swap
+from llmhop_generator.steps import (
     Plan,
     Pull,
     RaiseLimit,
@@ -22,19 +34,7 @@ from llmhop_generator.plan import (
     StopRouter,
     Swap,
     Wanted,
-    make_plan,
 )
-from llmhop_generator.plan_text import step_lines
-from llmhop_generator.podman import pull, verify_quadlets
-from llmhop_generator.preflight import preflight
-from llmhop_generator.present import read_present
-from llmhop_generator.process import account_of
-from llmhop_generator.progress import wait_until_up
-from llmhop_generator.render import render
-from llmhop_generator.router_service import give_config, router_group, stop_router, write_config
-from llmhop_generator.routes import without_routes
-from llmhop_generator.sources import model_of, service_of
-from llmhop_generator.staging import discard, stage, swap
 from llmhop_generator.systemd import UserManager, system, system_states
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).

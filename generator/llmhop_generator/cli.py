@@ -16,6 +16,7 @@ from llmhop_generator import __version__
 from llmhop_generator.config_source import read_source
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.process import become, require_root
+from llmhop_generator.terminal import terminal
 
 # What needs pydantic is imported by the commands that need it: it takes longer to load
 # than all the rest, and an apply with nothing to do goes without.
@@ -204,7 +205,7 @@ def apply(config: str, wait: bool, lock_timeout: float, files_only: bool) -> Non
     require_root("apply")
     # So that also a run that is told to end gives llmhop every route.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    report, tick = _terminal()
+    report, tick = terminal()
     with locked(lock_timeout, report):
         if files_only:
             from llmhop_generator.apply import put_files
@@ -259,18 +260,3 @@ def logs(model: str, lines: int, follow: bool) -> None:
 
     require_root("logs")
     become(journal_of(model, lines=lines, follow=follow))
-
-
-def _terminal() -> tuple[Callable[[str], None], Callable[[str], None]]:
-    """A function for lines that stay, and one for the line that the next replaces."""
-    live = sys.stdout.isatty()
-    clear = "\r\033[K" if live else ""
-
-    def report(line: str) -> None:
-        click.echo(f"{clear}{line}")
-
-    def tick(line: str) -> None:
-        if live:
-            click.echo(f"{clear}{line}", nl=False)
-
-    return report, tick

@@ -4,143 +4,26 @@
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from math import inf
 
 from llmhop_generator.routes import route_names, without_routes
 from llmhop_generator.sources import image_of, model_of, service_of, unordered
-
-Files = Mapping[str, str]
-"""Quadlet sources by file name."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a configuration asks for.
-
-    `sources` stand in the order in which the models start. `environment` has a digest,
-    made with `key`, of what each source's environment files hold now; `open_files` is a
-    limit.
-    """
-
-    uid: int | None = None
-    sources: Files = field(default_factory=dict)
-    router: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    key: bytes = field(default=b"", repr=False)
-    open_files: int = 0
-
-
-@dataclass(frozen=True)
-class Present:
-    """What a host has.
-
-    `states` are systemd's words for services, by uid, of the managers that run.
-    `environment` has the digests with which models were started, by file name.
-    `open_files` is the hard limit of the manager that is to serve, which nobody can
-    raise where `limits_are_fixed`.
-    """
-
-    sources: Mapping[int, Files] = field(default_factory=dict)
-    states: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
-    images: frozenset[str] = frozenset()
-    router: str | None = None
-    router_runs: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
-    open_files: float = inf
-    limits_are_fixed: bool = False
-
-
-@dataclass(frozen=True)
-class StartManager:
-    """Start the service manager of a user."""
-
-    uid: int
-
-
-@dataclass(frozen=True)
-class RaiseLimit:
-    """Raise the hard limit on open files of a user's manager."""
-
-    uid: int
-    open_files: int
-
-
-@dataclass(frozen=True)
-class Pull:
-    """Pull an image as a user; `optional` where the one that is there serves as well."""
-
-    uid: int
-    image: str
-    optional: bool
-
-
-@dataclass(frozen=True)
-class Route:
-    """Give llmhop its wanted configuration, without the routes that are `hidden`.
-
-    `after` names the services that shall be healthy first.
-    """
-
-    hidden: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class StopRouter:
-    """Stop llmhop and remove its configuration."""
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Stop services of a user."""
-
-    uid: int
-    services: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Write a user's new set of sources beside the present one, digests included."""
-
-    uid: int
-    delete: tuple[str, ...] = ()
-    write: Files = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Swap:
-    """Put the staged set of sources in the place of the present one."""
-
-    uid: int
-
-
-@dataclass(frozen=True)
-class Reload:
-    """Have a user's manager run Podman's generator and load what it made."""
-
-    uid: int
-
-
-@dataclass(frozen=True)
-class Start:
-    """Start services of a user, in this order."""
-
-    uid: int
-    services: tuple[str, ...]
-
-
-Step = StartManager | RaiseLimit | Pull | Stage | Route | StopRouter | Stop | Swap | Reload | Start
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The steps from what is present to what is wanted."""
-
-    wanted: Wanted
-    present: Present
-    steps: tuple[Step, ...]
+from llmhop_generator.steps import (
+    Files,
+    Plan,
+    Present,
+    Pull,
+    RaiseLimit,
+    Reload,
+    Route,
+    Stage,
+    Start,
+    StartManager,
+    Step,
+    Stop,
+    StopRouter,
+    Swap,
+    Wanted,
+)
 
 
 def make_plan(wanted: Wanted, present: Present) -> Plan:

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 from llmhop_generator.layout import user_manager
-from llmhop_generator.plan import (
+from llmhop_generator.routes import route_names
+from llmhop_generator.sources import Change, changes, model_of
+from llmhop_generator.steps import (
     Plan,
     Pull,
     RaiseLimit,
@@ -18,8 +20,6 @@ from llmhop_generator.plan import (
     StopRouter,
     Swap,
 )
-from llmhop_generator.routes import route_names
-from llmhop_generator.sources import Change, changes, model_of
 
 Line = tuple[str, str, str]
 """One line of a plan: what is done, to what, and why or how."""

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from llmhop_generator import files
 from llmhop_generator.environment import read_record
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, quadlet_dir, user_manager
-from llmhop_generator.plan import Present, Wanted
 from llmhop_generator.podman import has_image
 from llmhop_generator.process import account_of
 from llmhop_generator.sources import image_of, service_of
+from llmhop_generator.steps import Present, Wanted
 from llmhop_generator.systemd import (
     UnitState,
     UserManager,

@@ -14,11 +14,11 @@ from llmhop_generator import __version__, files
 from llmhop_generator.environment import digests, read_record
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, STATE_DIR, quadlet_dir, user_manager
-from llmhop_generator.plan import Wanted
 from llmhop_generator.present import read_sources
 from llmhop_generator.process import account_of
 from llmhop_generator.sources import service_of
 from llmhop_generator.staging import staged_dir
+from llmhop_generator.steps import Wanted
 from llmhop_generator.systemd import (
     UserManager,
     hard_open_files_limit,

@@ -4,7 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from llmhop_generator.plan import (
+from llmhop_generator.plan import make_plan
+from llmhop_generator.plan_text import as_json, as_table, lines
+from llmhop_generator.progress import Outcome, outcome
+from llmhop_generator.routes import as_text
+from llmhop_generator.steps import (
     Plan,
     Present,
     Pull,
@@ -19,11 +23,7 @@ from llmhop_generator.plan import (
     StopRouter,
     Swap,
     Wanted,
-    make_plan,
 )
-from llmhop_generator.plan_text import as_json, as_table, lines
-from llmhop_generator.progress import Outcome, outcome
-from llmhop_generator.routes import as_text
 from llmhop_generator.systemd import UnitState
 
 UID = 503
