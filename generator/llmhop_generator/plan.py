@@ -166,7 +166,7 @@ def _units(
     if swaps:
         yield Swap(uid)
     # Also where no source changed: a run that was ended early may have left it out.
-    if swaps or restart:
+    if swaps or restart or uid in present.outdated:
         yield Reload(uid)
     if restart:
         yield Start(uid, tuple(map(service_of, restart)))

@@ -41,11 +41,14 @@ def read_present(wanted: Wanted) -> Present:
     uids = {uid for uid, texts in there.items() if texts} | {u for u in [wanted.uid] if u}
     units = system_states([ROUTER_UNIT, *map(user_manager, uids)])
     up = [uid for uid in uids if units[user_manager(uid)].active == "active"]
-    states = {uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid)]) for uid in up}
+    found = {uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid)]) for uid in up}
     record = read_record(quadlet_dir(wanted.uid)) if wanted.uid is not None else None
     return Present(
         sources=there,
-        states=states,
+        states={uid: {s: _word(state) for s, state in of.items()} for uid, of in found.items()},
+        outdated=frozenset(
+            uid for uid, of in found.items() if any(state.needs_reload for state in of.values())
+        ),
         images=_images(wanted, up),
         router=files.read(ROUTER_CONFIG),
         router_runs=units[ROUTER_UNIT].active in ("active", "reloading"),
@@ -59,10 +62,9 @@ def _of(wanted: Wanted, uid: int) -> Iterable[str]:
     return wanted.sources if uid == wanted.uid else ()
 
 
-def _states(uid: int, names: Iterable[str]) -> Mapping[str, str]:
+def _states(uid: int, names: Iterable[str]) -> Mapping[str, UnitState]:
     services = sorted({service_of(name) for name in names})
-    found = UserManager(account_of(uid)).states(services)
-    return {service: _word(state) for service, state in found.items()}
+    return UserManager(account_of(uid)).states(services)
 
 
 def _word(state: UnitState) -> str:

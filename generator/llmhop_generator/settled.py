@@ -92,5 +92,5 @@ def _runs(uid: int | None, open_files: int) -> bool:
     if limit < open_files and may_raise_limits():
         return False
     services = [*map(service_of, texts)]
-    healthy = UserManager(account_of(uid)).states(services)
-    return all(healthy[service].active == "active" for service in services)
+    found = UserManager(account_of(uid)).states(services).values()
+    return all(state.active == "active" and not state.needs_reload for state in found)

@@ -31,12 +31,14 @@ class Present:
 
     `states` are systemd's words for services, by uid, of the managers that run.
     `environment` has the digests with which models were started, by file name.
+    `outdated` names the users whose manager has read units that have changed since.
     `open_files` is the hard limit of the manager that is to serve, which nobody can
     raise where `limits_are_fixed`.
     """
 
     sources: Mapping[int, Files] = field(default_factory=dict)
     states: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    outdated: frozenset[int] = frozenset()
     images: frozenset[str] = frozenset()
     router: str | None = None
     router_runs: bool = False

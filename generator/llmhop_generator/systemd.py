@@ -11,8 +11,18 @@ from llmhop_generator.process import Account, Finished, run
 
 _CAP_SYS_RESOURCE = 24
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
-_PROPERTIES = (
-    "LoadState,ActiveState,Result,Job,NRestarts,MainPID,ActiveEnterTimestampMonotonic,StatusText"
+_PROPERTIES = ",".join(
+    [
+        "LoadState",
+        "ActiveState",
+        "Result",
+        "Job",
+        "NRestarts",
+        "MainPID",
+        "ActiveEnterTimestampMonotonic",
+        "StatusText",
+        "NeedDaemonReload",
+    ]
 )
 
 
@@ -21,7 +31,8 @@ class UnitState:
     """What a manager says of a unit, in systemd's words.
 
     `active_since_s` is in seconds of the monotonic clock, 0 where it never was active;
-    `main_pid` is 0 where there is none.
+    `main_pid` is 0 where there is none; `needs_reload` says that the unit was read from a
+    file, or the Quadlet source behind it, that has changed since.
     """
 
     load: str
@@ -32,6 +43,7 @@ class UnitState:
     main_pid: int
     active_since_s: float
     status_text: str = ""
+    needs_reload: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -46,6 +58,7 @@ class UnitState:
             main_pid=int(read.get("MainPID") or 0),
             active_since_s=int(read.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
             status_text=read.get("StatusText", ""),
+            needs_reload=read.get("NeedDaemonReload") == "yes",
         )
 
 

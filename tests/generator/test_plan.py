@@ -162,6 +162,11 @@ def test_a_model_that_is_merely_down_keeps_the_route_that_it_has() -> None:
     assert taken == (Reload(UID), Start(UID, (A_SERVICE,)))
 
 
+def test_a_manager_that_has_not_read_the_units_since_they_changed_reads_them() -> None:
+    both = {A: source(), B: source()}
+    assert steps(wanted(both), replace(present(both), outdated=frozenset({UID}))) == (Reload(UID),)
+
+
 def test_images_are_pulled_before_all_else_and_only_for_what_starts() -> None:
     there = {A: source(image="r/a:1"), B: source(image="r/b:1")}
     new = source(image="r/new@sha256:0", pull="missing")
