@@ -24,6 +24,7 @@ from urllib.request import urlopen
 UNITS = Path("/etc/containers/systemd/users/503")
 ROUTES = Path("/var/lib/llmhop/llmhop.json")
 KILL_AT = Path(__file__).with_name("kill_at.py")
+PROGRESS = Path(__file__).with_name("kill_loop.json")
 PYTHON = sys.executable
 AS_USER = "cd / && runuser -u vllm -- env HOME=/var/lib/vllm XDG_RUNTIME_DIR=/run/user/503"
 
@@ -126,6 +127,7 @@ def main() -> None:
         converge(second, wanted[second], steady)
         number += 1
     while done["moments"] + done["things"] < count:
+        PROGRESS.write_text(json.dumps(done))
         config = chance.choice(configs)
         if chance.random() < 0.1:
             environment.write_text(f"TOKEN={chance.random()}\n")
