@@ -66,7 +66,7 @@ ROUTER = Package(
         client_connection body_intake connection_memo exchange sending downstream readiness
         backends gate pool
         health upstream local_response
-        observer request_record access_log line_writer metric_store metric_cells usage
+        observer ledger request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming
         response_reader request_reader multipart chunked large_body http_head head_cache
         media_type upgrade fields

@@ -170,7 +170,7 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange.active:
             self._exchange.cancel()
         if self.record.active:
-            self.record.relayed("client_left")
+            self.record.end(self.record.status, "client_left")
 
     def eof_received(self) -> bool:
         """Take a client that closes its half while it waits as gone, as nginx and Go do.
@@ -227,7 +227,7 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange.active:
             self._exchange.cancel()
             if self._exchange.head_sent:
-                self.record.relayed(error.code or "refused")
+                self.record.end(self.record.status, error.code or "refused")
                 self._cut()
                 return
         self._refuse(error)

@@ -81,7 +81,8 @@ class ClientProtocol(ClientConnection):
 
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""
-        self.record.relayed("complete")
+        record = self.record
+        record.end(record.status, "complete")
         if self._stream is not None and not isinstance(self._stream, WebSocketStream):
             self._linger()
             return
@@ -104,7 +105,7 @@ class ClientProtocol(ClientConnection):
 
     def exchange_broken(self, end: str) -> None:
         """Close after what was relayed, without the end that a whole response has."""
-        self.record.relayed(end)
+        self.record.end(self.record.status, end)
         self._cut()
 
     def request_wanted(self, wanted: bool) -> None:

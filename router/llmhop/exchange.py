@@ -24,6 +24,7 @@ from llmhop.log import log
 from llmhop.request_reader import Body
 from llmhop.routing import Route
 from llmhop.sending import Sending
+from llmhop.usage import TAIL_BYTES
 
 
 class Exchange(Sending):
@@ -170,7 +171,11 @@ class Exchange(Sending):
         """Relay the next part of the body."""
         self._moved = True
         if data:
-            self._record.piece_came(data)
+            record = self._record
+            size = len(data)
+            record.bytes_out += size
+            if record.last is not None:
+                record.last.append(data if size <= TAIL_BYTES else data[-TAIL_BYTES:])
             self._downstream.write(data)
         if complete:
             self._done()

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final
 
 MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
 
-_PIECE_BYTES: Final = 4096
+_PIPE_BYTES: Final = 4096
 """PIPE_BUF on Linux: what is written at once stays in one piece among what others write."""
+
+_PIECE_BYTES: Final = 16 * 1024
+"""For what is no pipe. Files take any length in one piece, unix sockets as much as this."""
 
 
 class LineWriter:
@@ -22,6 +27,7 @@ class LineWriter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._piece_bytes = _PIPE_BYTES
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         # Each has one thread that changes it.
@@ -47,6 +53,9 @@ class LineWriter:
             self._thread.join(seconds)
 
     def _run(self) -> None:
+        with suppress(OSError):  # nobody will read it
+            if not stat.S_ISFIFO(os.fstat(self._descriptor).st_mode):
+                self._piece_bytes = _PIECE_BYTES
         while (lines := self._queue.get()) is not None:
             self._write(lines)
             self._written_bytes += len(lines)
@@ -54,9 +63,9 @@ class LineWriter:
     def _write(self, lines: bytes) -> None:
         start = 0
         while start < len(lines):
-            end = lines.rfind(b"\n", start, start + _PIECE_BYTES) + 1
+            end = lines.rfind(b"\n", start, start + self._piece_bytes) + 1
             try:
-                start += os.write(self._descriptor, lines[start : end or start + _PIECE_BYTES])
+                start += os.write(self._descriptor, lines[start : end or start + self._piece_bytes])
             except BlockingIOError:  # somebody made it non-blocking
                 select.select([], [self._descriptor], [])
             except OSError:  # nobody will read it

@@ -9,10 +9,11 @@ from itertools import count
 
 from llmhop.access_log import AccessLog
 from llmhop.config import AccessLogFormat
+from llmhop.ledger import count_requests, log_requests
 from llmhop.line_writer import LineWriter
 from llmhop.metric_cells import CONNECTIONS, DROPPED_LINES, FAILED_RELOADS, RELOADS
 from llmhop.metric_store import Metrics, MetricStore, Row
-from llmhop.request_record import RequestRecord
+from llmhop.request_record import Ended, RequestRecord
 
 _STDOUT = 1
 
@@ -26,6 +27,7 @@ class Observer:
         self.access_log = AccessLog(LineWriter(_STDOUT), format_ if usable else "off")
         self._usable = usable
         self._metrics = metrics
+        self.ended: list[Ended] = []
         # Told apart from those of other processes, of other hosts, and from before a restart.
         prefix = os.urandom(8).hex() + "-"
         # All in C: a Python function would take twice the time.
@@ -44,23 +46,33 @@ class Observer:
         """Return where the requests of a model are counted."""
         return self._metrics.row(model)
 
+    def settle(self) -> None:
+        """Count and log what has ended."""
+        count_requests(self.ended, self._metrics.row)
+        if self.access_log.on:
+            log_requests(self.ended, self.access_log)
+        self.ended.clear()
+
     def reloaded(self, good: bool) -> None:
         """A new config was taken, or refused."""
         self._metrics.process[RELOADS if good else FAILED_RELOADS] += 1
 
     def change_log(self, format_: AccessLogFormat) -> None:
         """Write the access log in another format from now on."""
+        self.settle()
         if self._usable:
             self.access_log.change(format_)
 
     def sweep(self, records: Iterable[RequestRecord]) -> None:
         """Write and publish what came since the last sweep; `records` are of all clients."""
+        self.settle()
         self.access_log.set_clock()
         self.access_log.flush()
         self.publish(records)
 
     def publish(self, records: Iterable[RequestRecord]) -> None:
         """Let the other processes see what this one has counted."""
+        self.settle()
         process = self._metrics.process
         process[CONNECTIONS] = 0
         self._metrics.clear_gauges()
@@ -72,6 +84,7 @@ class Observer:
 
     def close(self) -> None:
         """Write and publish the last of it."""
+        self.settle()
         self.access_log.close()
         self.publish(())
 

@@ -29,10 +29,11 @@ class Pool:
     and takes them back is the exchange.
     """
 
-    __slots__ = ("_idle", "_loop", "_retired", "health", "origin", "outstanding")
+    __slots__ = ("_idle", "_loop", "_retired", "health", "name", "origin", "outstanding")
 
     def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
         self.origin = origin
+        self.name = str(origin)
         self._loop = loop
         self._idle: dict[UpstreamConnection, float] = {}
         self._retired = False

@@ -113,7 +113,7 @@ class Sending(ResponseSink):
         self._replica = replica
         self._pool = pool = backend.pools[replica]
         pool.outstanding += 1
-        self._record.origin = pool.origin
+        self._record.backend = pool.name
         connection = pool.acquire()
         if connection is not None:
             self._send(connection)

@@ -20,6 +20,7 @@ TAIL_PIECES: Final = 4
 come alone."""
 
 _KEY: Final = b'"usage"'
+_PLAIN: Final = b'"usage":{'
 _REPORT: Final = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _MAX_TRIES: Final = 8
 _MAX_TOKENS: Final = 2**40
@@ -51,6 +52,11 @@ def find_usage(tail: bytes) -> Usage | None:
         end = tail.rfind(_KEY, max(0, len(tail) - TAIL_BYTES), end)
         if end < 0:
             return None
+        if tail.startswith(_PLAIN, end):  # as vLLM writes it; no expression is needed
+            begin = end + len(_PLAIN) - 1
+            close = tail.find(b"}", begin)
+            if close > 0 and tail.find(b"{", begin + 1, close) < 0:
+                return _read(tail[begin : close + 1])
         match = _REPORT.match(tail, end)
         if match is not None:
             return _read(match[1])
