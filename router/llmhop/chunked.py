@@ -32,6 +32,12 @@ _TRAILER: Final = 3
 _DONE: Final = 4
 
 
+# The size line of a whole chunk by the length of all of it, in the spelling that came last: with
+# that line, no other size is possible.
+_LINES: Final[dict[int, bytes]] = {}
+_MAX_KNOWN: Final = 4096
+
+
 def write_chunk(pieces: list[bytes], last: bool) -> list[bytes]:
     """Write `pieces` as one chunk; with `last`, the end of the body after it."""
     size = sum(map(len, pieces))
@@ -93,11 +99,19 @@ class ChunkedReader:
         """
         if self._state != _SIZE or self._line:
             return False
+        length = len(data)
+        known = _LINES.get(length)
+        if known is not None and data.startswith(known):
+            return data.endswith(_CRLF)
         match = _SIZE_LINE.match(data, 0, _MAX_LINE_BYTES)
         if match is None:
             return False
         size = int(match[1], 16)
-        return size > 0 and match.end() + size + 2 == len(data) and data.endswith(_CRLF)
+        if size == 0 or match.end() + size + 2 != length:
+            return False
+        if length < _MAX_KNOWN:
+            _LINES[length] = match[0]
+        return data.endswith(_CRLF)
 
     def _take_data_end(self, data: bytes, position: int) -> int:
         expected = _CRLF[len(self._line) :]

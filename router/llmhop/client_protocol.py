@@ -19,7 +19,7 @@ from llmhop.errors import ApiError
 from llmhop.http_head import RequestHead
 from llmhop.local_response import CONTINUE, Page
 from llmhop.naming import rename
-from llmhop.request_reader import Body, read_whole
+from llmhop.request_reader import Body
 from llmhop.routing import MetricsPage, Ready, Route
 
 
@@ -134,7 +134,7 @@ class ClientProtocol(ClientConnection):
             return False
         table = self._router.table
         try:
-            whole = read_whole(data, table.max_body_bytes)
+            whole = self._reader.read_whole(data, table.max_body_bytes)
             if whole is None:
                 return False
             self._head, body = whole

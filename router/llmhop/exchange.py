@@ -167,16 +167,20 @@ class Exchange(Sending):
             self._unmarked = True
             downstream.unmarked(True)
 
-    def response_body(self, data: bytes, complete: bool) -> None:
-        """Relay the next part of the body."""
+    def response_piece(self, data: bytes) -> None:
+        """Relay the next part of the body, after which there is more."""
         self._moved = True
+        record = self._record
+        size = len(data)
+        record.bytes_out += size
+        if record.last is not None:
+            record.last.append(data if size <= TAIL_BYTES else data[-TAIL_BYTES:])
+        self._downstream.write(data)
+
+    def response_body(self, data: bytes, complete: bool) -> None:
+        """Relay the next part of the body, perhaps the last one."""
         if data:
-            record = self._record
-            size = len(data)
-            record.bytes_out += size
-            if record.last is not None:
-                record.last.append(data if size <= TAIL_BYTES else data[-TAIL_BYTES:])
-            self._downstream.write(data)
+            self.response_piece(data)
         if complete:
             self._done()
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from llmhop.limits import MAX_HEAD_BYTES
+
 Head = TypeVar("Head")
 
 MAX_HEADS: Final = 512
@@ -18,6 +20,7 @@ MAX_HEADS: Final = 512
 MAX_CACHED_BYTES: Final = 2048
 """Larger heads are parsed each time."""
 
+_HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"\r\nContent-Length: "
 _LOWER_LENGTH: Final = b"\r\ncontent-length: "
 _MAX_DIGITS: Final = 18
@@ -47,7 +50,7 @@ class HeadCache(Generic[Head]):
             before, name, after = raw.partition(_LOWER_LENGTH)
         if name:
             digits, _, after = after.partition(b"\r")
-            if not digits.isdigit() or len(digits) > _MAX_DIGITS:
+            if not _is_length(digits):
                 return self._parse(raw)
             key = (before, name, after)
             if key in self._heads:
@@ -62,3 +65,50 @@ class HeadCache(Generic[Head]):
                 self._heads.clear()
             self._heads[key] = parsed
         return parsed
+
+
+class LastHead(Generic[Head]):
+    """The head that a connection brought twice, known again without taking its bytes apart."""
+
+    __slots__ = ("_after", "_before", "_cache", "_head")
+
+    def __init__(self, cache: HeadCache[Head]) -> None:
+        self._cache = cache
+        self._head: Head | None = None
+        # What stands before and after the digits of Content-Length; empty while that is not known.
+        self._before = self._after = b""
+
+    def read_whole(self, data: bytes) -> tuple[Head, bytes] | None:
+        """Return the message in `data` if that is exactly one, with a body of known length.
+
+        Most are. Answers None for all others. Raises what the cache raises.
+        """
+        before, head = self._before, self._head
+        if before and head is not None and data.startswith(before):
+            stop = data.find(b"\r", len(before))
+            digits = data[len(before) : stop]
+            if data.startswith(self._after, stop) and _is_length(digits):
+                body = data[stop + len(self._after) :]
+                return (head, body) if len(body) == int(digits) > 0 else None
+        end = data.find(_HEAD_END) + 4
+        if not 4 < end <= MAX_HEAD_BYTES or data.startswith(b"\r"):
+            return None
+        raw = data[:end]
+        found, length = self._cache.read(raw)
+        if found is not head:
+            self._head, self._before = found, b""
+        elif not before:
+            self._remember(raw)
+        return (found, data[end:]) if length and length == len(data) - end else None
+
+    def _remember(self, raw: bytes) -> None:
+        before, name, after = raw.partition(_LENGTH)
+        if not name:
+            before, name, after = raw.partition(_LOWER_LENGTH)
+        digits, end, after = after.partition(b"\r")
+        if name and _is_length(digits):
+            self._before, self._after = before + name, end + after
+
+
+def _is_length(digits: bytes) -> bool:
+    return digits.isdigit() and len(digits) <= _MAX_DIGITS

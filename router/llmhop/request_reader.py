@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from llmhop.chunked import ChunkedReader, ChunkError
 from llmhop.errors import BadRequestError, body_too_large
-from llmhop.head_cache import HeadCache
+from llmhop.head_cache import HeadCache, LastHead
 from llmhop.http_head import RequestHead, parse_request_head
 from llmhop.large_body import LARGE_BYTES, LargeBody
 from llmhop.limits import MAX_HEAD_BYTES
@@ -17,22 +17,6 @@ Body = bytes | bytearray | memoryview
 
 _HEAD_END = b"\r\n\r\n"
 _HEADS = HeadCache(parse_request_head)
-
-
-def read_whole(data: bytes, limit: int) -> tuple[RequestHead, bytes] | None:
-    """Return the request in `data` if that is exactly one, with a body of known length.
-
-    Most are. Answers None wherever RequestReader has more to do. Raises BadRequestError.
-    """
-    end = data.find(_HEAD_END) + 4
-    if not 4 < end <= MAX_HEAD_BYTES or data.startswith(b"\r"):
-        return None
-    head, length = _HEADS.read(data[:end])
-    if not length or length != len(data) - end or length > LARGE_BYTES or length > limit:
-        return None
-    if head.boundary is not None:  # RequestReader hands forms on in pieces
-        return None
-    return head, data[end:]
 
 
 class RequestReader:
@@ -46,6 +30,7 @@ class RequestReader:
 
     __slots__ = (
         "_chunks",
+        "_last",
         "_left",
         "_limit",
         "_parts",
@@ -61,6 +46,7 @@ class RequestReader:
 
     def __init__(self) -> None:
         self.pending = b""
+        self._last = LastHead(_HEADS)
         self._scanned = 0
         self._parts = bytearray()
         self._left = 0
@@ -72,6 +58,21 @@ class RequestReader:
         self.body_left = False
         self.length: int | None = None
         self.large: LargeBody | None = None
+
+    def read_whole(self, data: bytes, limit: int) -> tuple[RequestHead, bytes] | None:
+        """Return the request in `data` if that is exactly one, with a body of known length.
+
+        To be asked where nothing is pending. Answers None, with nothing read, wherever the other
+        methods have more to do. Raises BadRequestError.
+        """
+        whole = self._last.read_whole(data)
+        if whole is None:
+            return None
+        head, body = whole
+        # read_body tells of bodies beyond the limit; forms go on in pieces.
+        if len(body) > LARGE_BYTES or len(body) > limit or head.boundary is not None:
+            return None
+        return whole
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the client."""

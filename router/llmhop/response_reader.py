@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llmhop.chunked import ChunkedReader, ChunkError
 from llmhop.errors import BackendError
-from llmhop.head_cache import HeadCache
+from llmhop.head_cache import HeadCache, LastHead
 from llmhop.http_head import ResponseHead, parse_response_head
 from llmhop.limits import MAX_HEAD_BYTES
 
@@ -27,6 +29,7 @@ class ResponseReader:
         "_chunks",
         "_decode",
         "_interim",
+        "_last",
         "_left",
         "_no_body",
         "_until_close",
@@ -37,6 +40,7 @@ class ResponseReader:
     )
 
     def __init__(self) -> None:
+        self._last = LastHead(_HEADS)
         self._left = 0
         self.length: int | None = None
         self.start(False, False)
@@ -60,16 +64,18 @@ class ResponseReader:
         Answers None, with nothing read, wherever the other methods have more to do. Raises
         BackendError.
         """
-        end = data.find(_HEAD_END) + 4
-        if not 4 <= end <= MAX_HEAD_BYTES or self._no_body or self._buffer:
+        if self._no_body or self._buffer:
             return None
-        head, length = _HEADS.read(data[:end])
-        if not length or length != len(data) - end or head.status in _NO_BODY:
+        whole = self._last.read_whole(data)
+        if whole is None:
             return None
-        self.length = length
+        head, body = whole
+        if head.status in _NO_BODY:
+            return None
+        self.length = len(body)
         self.complete = True
         self.reusable = not head.close
-        return head, data[end:]
+        return whole
 
     def feed_head(self, data: bytes) -> None:
         """Take bytes while `read_head` has given no final head."""
@@ -120,8 +126,6 @@ class ResponseReader:
         """
         chunks = self._chunks
         if chunks is not None:
-            if not self._decode and chunks.take_whole(data):
-                return data
             return self._read_chunks(chunks, data)
         if self._until_close:
             return data
@@ -133,6 +137,13 @@ class ResponseReader:
             self.reusable = False
             return data[: self._left]
         return data
+
+    def takes_whole(self) -> Callable[[bytes], bool] | None:
+        """Return what tells whether bytes are one whole chunk, to be relayed as they are.
+
+        None where the body does not come in chunks that are relayed so.
+        """
+        return None if self._chunks is None or self._decode else self._chunks.take_whole
 
     def _read_chunks(self, chunks: ChunkedReader, data: bytes) -> bytes:
         payload = bytearray() if self._decode else None

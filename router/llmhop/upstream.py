@@ -41,6 +41,9 @@ class ResponseSink(Protocol):
     def response_body(self, data: bytes, complete: bool) -> None:
         """The next part of the body came."""
 
+    def response_piece(self, data: bytes) -> None:
+        """The next part of the body came, which is not the last one."""
+
     def response_failed(self, reason: str, kind: str) -> None:
         """There will be no more of the response; `kind` is one of metric_cells.FAILURES."""
 
@@ -58,6 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_poll",
         "_reader",
         "_sink",
+        "_takes_whole",
         "request_open",
         "stalled",
         "transport",
@@ -83,6 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink: ResponseSink | None = None
         self._reader = ResponseReader()
         self._in_body = False
+        self._takes_whole: Callable[[bytes], bool] | None = None
         self.request_open = self.stalled = False
 
     def is_fresh(self) -> bool:
@@ -135,6 +140,9 @@ class UpstreamConnection(asyncio.Protocol):
             return
         try:
             if self._in_body:
+                if self._takes_whole is not None and self._takes_whole(data):
+                    sink.response_piece(data)
+                    return
                 reader = self._reader
                 relayed = reader.read_body(data)
                 sink.response_body(relayed, reader.complete and self._finish())
@@ -184,6 +192,7 @@ class UpstreamConnection(asyncio.Protocol):
         while (head := reader.read_head()) is not None:
             if head.status >= 200 or head.status == 101:
                 self._in_body = True
+                self._takes_whole = reader.takes_whole()
                 body = reader.first_body()
                 complete = reader.complete and self._finish()
                 sink.response_head(head, reader.length, body, complete)
