@@ -1,4 +1,4 @@
-"""Draws medians as an SVG bar chart, relative to the first candidate. Needs nothing but Python."""
+"""Draws ratios to the first candidate as an SVG bar chart. Needs nothing but Python."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ PANELS = (
     ("large_cpu", "requests of 256 KB for a second of CPU"),
     ("event_cpu", "events of 100 streams for a second of CPU"),
 )
+Ratios = dict[str, dict[str, float]]
 _COLOURS = ("#7a869a", "#b08d57", "#8c6bb1", "#1f77b4", "#2a9d8f")
 _LABEL, _BAR, _ROW, _PANEL_GAP = 190, 420, 22, 34
 
 
-def _panel(medians: dict[str, dict[str, float]], key: str, top: int) -> list[str]:
-    reference = next(iter(medians.values()))[key]
-    ratios = {name: reference / found[key] for name, found in medians.items()}
-    largest = max(ratios.values())
+def _panel(ratios: Ratios, key: str, top: int) -> list[str]:
+    work = {name: 1 / found[key] for name, found in ratios.items()}
+    largest = max(work.values())
     parts = []
-    for row, (name, ratio) in enumerate(ratios.items()):
+    for row, (name, ratio) in enumerate(work.items()):
         y, width = top + row * _ROW, _BAR * ratio / largest
         colour = _COLOURS[row % len(_COLOURS)]
         parts += [
@@ -31,13 +31,13 @@ def _panel(medians: dict[str, dict[str, float]], key: str, top: int) -> list[str
     return parts
 
 
-def draw(medians: dict[str, dict[str, float]]) -> str:
-    """Return the chart for medians by candidate and key; the first candidate is 1."""
+def draw(ratios: Ratios) -> str:
+    """Return the chart for ratios by candidate and key; the first candidate is 1."""
     parts, top = [], 10
     for key, title in PANELS:
         parts.append(f'<text x="{_LABEL}" y="{top + 14}" font-weight="bold">{title}</text>')
-        parts += _panel(medians, key, top + _ROW)
-        top += _ROW * (len(medians) + 1) + _PANEL_GAP - _ROW
+        parts += _panel(ratios, key, top + _ROW)
+        top += _ROW * (len(ratios) + 1) + _PANEL_GAP - _ROW
     size = f'width="{_LABEL + _BAR + 60}" height="{top}"'
     style = 'font-family="sans-serif" font-size="13" fill="#222"'
     return "\n".join(
