@@ -110,6 +110,9 @@ class Metrics:
 
     def row(self, model: str) -> Row:
         """Return where a model's requests are counted."""
+        row = self._rows.get(model)
+        if row is not None:
+            return row
         name = model.encode()[:_NAME_BYTES].decode(errors="replace")
         row = self._rows.get(name)
         if row is None:

@@ -20,8 +20,8 @@ from llmhop.metric_cells import CELL_OF_FAILURE, CLIENT_LEFT, IN_FLIGHT, QUEUED,
 from llmhop.metric_store import NO_MODEL, Row
 from llmhop.usage import TAIL_BYTES, TAIL_PIECES
 
-MAX_ENDED: Final = 64
-"""So many requests wait to be counted, at most: about 1 MB, and a stop of a fifth of a ms."""
+MAX_ENDED: Final = 256
+"""So many requests wait to be counted, at most: about 1 MB, and a stop of about 1 ms."""
 
 
 class Ended(msgspec.Struct, gc=False):
