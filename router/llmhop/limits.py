@@ -58,10 +58,11 @@ PROBE_S: Final = 1.0
 """How long /ready waits for a backend to take a connection, and how long an answer of it counts."""
 
 CLIENT_STALL_S: Final = 60.0
-"""How long a client may take nothing of a response whose rest waits at the backend."""
+"""How long a client may take nothing of a response whose rest waits here or at the backend."""
 
 CLIENT_IDLE_S: Final = 75.0
-"""How long a client may keep a connection open without a request."""
+"""How long a client may keep a connection open without a request; CLIENT_STALL_S counts while it
+has yet to take the rest of a response."""
 
 CLIENT_HEAD_S: Final = 10.0
 """From the first byte of a request to the end of its head (slowloris)."""
@@ -73,7 +74,8 @@ LINGER_S: Final = 5.0
 """How long input is discarded after an early refusal, so that the client can read it."""
 
 CLOSE_S: Final = 60.0
-"""How long a client may take to read the end of the last response on its connection."""
+"""How long a client may take to read the end of the last response on its connection, and as long
+as CLIENT_STALL_S allows if it reads on."""
 
 DRAIN_S: Final = 30.0
 """How long SIGTERM waits for the requests in flight."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from llmhop.chunked import ChunkedReader, ChunkError
 from llmhop.errors import ApiError, BackendError
-from llmhop.head_cache import MAX_CACHED_BYTES, MAX_HEADS, HeadCache
+from llmhop.head_cache import MAX_CACHED_BYTES, MAX_HEADS, HeadCache, LastHead
 from llmhop.http_head import parse_request_head, parse_response_head
 
 from tests.router.conftest import StartBackend, StartRouter
@@ -41,6 +42,50 @@ def test_a_head_that_differs_in_any_byte_is_read_on_its_own(
             assert outcome(cache.read, other) == outcome(parse, other)
             assert outcome(cache.read, other) == outcome(parse, other)
     assert cache.read(raw) == parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("parse", "raw"), [(parse_request_head, REQUEST), (parse_response_head, RESPONSE)]
+)
+@pytest.mark.parametrize("body", [b"twelve bytes", b"", b"twelve bytes!"])
+def test_a_connection_reads_what_follows_a_repeat_as_a_new_connection_would(
+    parse: Callable[[bytes], tuple[object, int | None]], raw: bytes, body: bytes
+) -> None:
+    def read(last: LastHead[object], data: bytes) -> object:
+        try:
+            return last.read_whole(data)
+        except (ApiError, BackendError) as error:
+            return type(error), str(error)
+
+    message = raw + b"twelve bytes"
+    for at in range(len(raw)):
+        last: LastHead[object] = LastHead(HeadCache(parse))
+        first = last.read_whole(message)
+        assert first is not None
+        assert first[1] == b"twelve bytes"
+        for _ in range(2):
+            again = last.read_whole(message)
+            assert again is not None
+            assert again[0] is first[0]
+            assert again[1] == first[1]
+        for byte in (b"", b"0", b"1", b"a", b"\r", b"\n", b" ", b"\xff"):
+            other = raw[:at] + byte + raw[at + 1 :] + body
+            assert read(last, other) == read(LastHead(HeadCache(parse)), other)
+            assert last.read_whole(message) == first
+
+
+def test_a_whole_chunk_is_known_by_its_length_and_line_or_read_byte_by_byte() -> None:
+    lines = [b"5\r\n", b"05\r\n", b"5;x\r\n", b"6\r\n", b"4\r\n", b"0\r\n", b"\r\n", b"+5\r\n"]
+    pieces = [line + data for line in lines for data in (b"hello\r\n", b"hell\r\n", b"hello\n\n")]
+    for _ in range(2):
+        for piece in pieces:
+            reader, slow, payload = ChunkedReader(), ChunkedReader(), bytearray()
+            try:
+                fed = slow.feed(piece, payload) == len(piece) and slow.feed(b"0\r\n\r\n") == 5
+                whole = fed and slow.done and bool(payload)
+            except ChunkError:
+                whole = False
+            assert reader.take_whole(piece) == whole, piece
 
 
 @pytest.mark.parametrize(
