@@ -163,22 +163,19 @@ def test_who_leaves_while_the_backend_does_not_read_is_noticed(
         router = start_router({"m": peer.url})
         with Wire(router.port) as wire:
             wire.send(head(50_000_000) + BEGUN)
-            link = peer.accept()
-            stalls = 0
-            wire.socket.setblocking(False)
-            while stalls < 3:
-                try:
-                    wire.socket.send(b"x" * 1_000_000)
-                    stalls = 0
-                except BlockingIOError:
-                    until_read(router)
-                    stalls += 1
+            peer.accept()
+            (client,) = router.server.clients
+            stalled = partial(router.thread.call, lambda: client._paused)
+            while not stalled():
+                wire.send(b"x" * 50_000)
+                until_read(router)
             router.sweep_after(0)
-            (client,) = [c for c in router.server.clients if c.record.active]
+            assert router.thread.call(lambda: client.record.active), "who waits is left alone"
             if reset:
                 wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        router.sweep_after(0)
-        with contextlib.suppress(ConnectionResetError):
-            while link.file.read1(1 << 20):
-                pass
-        assert not router.thread.call(lambda: client.record.active)
+
+        def is_noticed() -> bool:
+            router.sweep_after(0)
+            return router.thread.call(lambda: not client.record.active)
+
+        wait_for(is_noticed)
