@@ -11,7 +11,7 @@ from llmhop.errors import ConfigError, Problem
 if TYPE_CHECKING:
     import ssl
 
-_TODO = "make it a PEM file that llmhop can read, or pass it with LoadCredential="
+_ADVICE = "make it a PEM file that llmhop can read, or pass it with LoadCredential="
 
 
 def server_context(certificate: str, key: str, environment: Mapping[str, str]) -> ssl.SSLContext:
@@ -45,7 +45,7 @@ def server_context(certificate: str, key: str, environment: Mapping[str, str]) -
             where, what = "tls.key", "is encrypted"
         elif error.reason == "KEY_VALUES_MISMATCH":
             where, what = "tls.key", "is not the key of tls.certificate"
-        raise ConfigError([Problem(where, what, _TODO)]) from None
+        raise ConfigError([Problem(where, what, _ADVICE)]) from None
     return context
 
 
@@ -56,5 +56,5 @@ def _unreadable(where: str, path: Path) -> Problem | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its path holds a NUL"
         shown = ascii(str(path))[1:-1]
-        return Problem(where, f"can't be read ({reason}: {shown})", _TODO)
+        return Problem(where, f"can't be read ({reason}: {shown})", _ADVICE)
     return None
