@@ -28,6 +28,9 @@ install_packages() {
 python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
 
 made_from=$(cat generator/pyproject.toml router/pyproject.toml tests/requirements.txt | sha256sum)
+# Two commands that start at once make it once.
+exec 9>.venv.lock
+flock 9
 if [ "$(cat .venv/made-from 2>/dev/null)" != "$made_from" ]; then
   echo "making .venv" >&2
   python3 -m venv --clear .venv
@@ -35,3 +38,4 @@ if [ "$(cat .venv/made-from 2>/dev/null)" != "$made_from" ]; then
     -r tests/requirements.txt -e generator -e router
   echo "$made_from" >.venv/made-from
 fi
+exec 9>&-

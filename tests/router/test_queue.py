@@ -6,8 +6,9 @@ import asyncio
 import json
 import threading
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Protocol
 
+import pytest
 from llmhop.gate import Gate
 
 from tests.router.conftest import StartBackend, StartRouter
@@ -44,6 +45,22 @@ def limited(backend: Backend, most: int, **more: Any) -> dict[str, dict[str, Any
     return {"m": {"url": backend.url, "maxConcurrent": most, **more}}
 
 
+class StartLimited(Protocol):
+    def __call__(self, most: int, **more: Any) -> tuple[Engine, Backend, RunningRouter]: ...
+
+
+@pytest.fixture
+def start_limited(start_backend: StartBackend, start_router: StartRouter) -> StartLimited:
+    """Starts a model of so many requests at once, and a router before it."""
+
+    def start(most: int, **more: Any) -> tuple[Engine, Backend, RunningRouter]:
+        engine = Engine()
+        backend = start_backend(engine.respond)
+        return engine, backend, start_router(limited(backend, most, **more))
+
+    return start
+
+
 def gate_of(router: RunningRouter) -> Gate:
     gate = router.server.backends.all()["m"].gate
     assert gate is not None
@@ -68,11 +85,9 @@ def numbers(backend: Backend) -> list[int]:
 
 
 def test_the_backend_gets_no_more_requests_at_once_than_it_may_have_and_in_order(
-    start_backend: StartBackend, start_router: StartRouter
+    start_limited: StartLimited,
 ) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    router = start_router(limited(backend, 2))
+    engine, backend, router = start_limited(2)
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(router.port)) for _ in range(8)]
         for number, wire in enumerate(wires):
@@ -92,12 +107,8 @@ def test_the_backend_gets_no_more_requests_at_once_than_it_may_have_and_in_order
     assert (gate_of(router).active, gate_of(router).queued) == (0, 0)
 
 
-def test_who_finds_the_queue_full_is_told_to_come_again(
-    start_backend: StartBackend, start_router: StartRouter
-) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    router = start_router(limited(backend, 1, maxQueued=1))
+def test_who_finds_the_queue_full_is_told_to_come_again(start_limited: StartLimited) -> None:
+    engine, backend, router = start_limited(1, maxQueued=1)
     with Wire(router.port) as running, Wire(router.port) as waiting, Wire(router.port) as wire:
         running.send(post(numbered(0)))
         assert backend.arrived.acquire(timeout=20)
@@ -119,12 +130,8 @@ def test_who_finds_the_queue_full_is_told_to_come_again(
     assert numbers(backend) == [0, 1, 3]
 
 
-def test_without_a_queue_the_next_request_is_refused_at_once(
-    start_backend: StartBackend, start_router: StartRouter
-) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    router = start_router(limited(backend, 1, maxQueued=0))
+def test_without_a_queue_the_next_request_is_refused_at_once(start_limited: StartLimited) -> None:
+    engine, backend, router = start_limited(1, maxQueued=0)
     with Wire(router.port) as running, Wire(router.port) as wire:
         running.send(post(numbered(0)))
         assert backend.arrived.acquire(timeout=20)
@@ -135,11 +142,9 @@ def test_without_a_queue_the_next_request_is_refused_at_once(
 
 
 def test_a_client_that_leaves_the_queue_frees_its_place_and_is_never_served(
-    start_backend: StartBackend, start_router: StartRouter
+    start_limited: StartLimited,
 ) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    router = start_router(limited(backend, 1, maxQueued=1))
+    engine, backend, router = start_limited(1, maxQueued=1)
     with Wire(router.port) as running, Wire(router.port) as wire:
         running.send(post(numbered(0)))
         assert backend.arrived.acquire(timeout=20)
@@ -157,11 +162,9 @@ def test_a_client_that_leaves_the_queue_frees_its_place_and_is_never_served(
 
 
 def test_a_client_that_leaves_while_it_is_served_makes_room_for_the_next(
-    start_backend: StartBackend, start_router: StartRouter
+    start_limited: StartLimited,
 ) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    router = start_router(limited(backend, 1))
+    engine, backend, router = start_limited(1)
     with Wire(router.port) as wire:
         with Wire(router.port) as running:
             running.send(post(numbered(0)))
@@ -176,11 +179,9 @@ def test_a_client_that_leaves_while_it_is_served_makes_room_for_the_next(
 
 
 def test_who_waits_too_long_is_told_so_and_others_still_get_their_turn(
-    start_backend: StartBackend, start_router: StartRouter
+    start_limited: StartLimited,
 ) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    router = start_router(limited(backend, 1, queueTimeout=30))
+    engine, backend, router = start_limited(1, queueTimeout=30)
     with Wire(router.port) as running, Wire(router.port) as waiting, Wire(router.port) as late:
         running.send(post(numbered(0)))
         assert backend.arrived.acquire(timeout=20)
@@ -201,12 +202,8 @@ def test_who_waits_too_long_is_told_so_and_others_still_get_their_turn(
     assert numbers(backend) == [0, 2]
 
 
-def test_a_backend_that_is_down_lets_the_queue_go_on(
-    start_backend: StartBackend, start_router: StartRouter
-) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    router = start_router(limited(backend, 1))
+def test_a_backend_that_is_down_lets_the_queue_go_on(start_limited: StartLimited) -> None:
+    _, backend, router = start_limited(1)
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(router.port)) for _ in range(5)]
         for number, wire in enumerate(wires):
@@ -220,11 +217,9 @@ def test_a_backend_that_is_down_lets_the_queue_go_on(
 
 
 def test_a_reload_that_raises_or_lifts_the_limit_lets_in_who_waits(
-    start_backend: StartBackend, start_router: StartRouter
+    start_limited: StartLimited,
 ) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    router = start_router(limited(backend, 1))
+    engine, backend, router = start_limited(1)
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(router.port)) for _ in range(6)]
         for number, wire in enumerate(wires):
