@@ -9,6 +9,7 @@ let
 
   model = m: {
     inherit (m)
+      containerConfig
       devices
       digest
       enable
@@ -16,15 +17,18 @@ let
       model
       name
       port
+      serviceConfig
       settings
       shmSize
       tag
+      unitConfig
       ;
     environmentFile = path m.environmentFile;
   };
 
   vllm = {
     inherit (cfg.vllm)
+      containerConfig
       devices
       enable
       environment
@@ -33,6 +37,7 @@ let
       image
       modelSettings
       openFilesLimit
+      serviceConfig
       startupOrdering
       subGidCount
       subGidStart
@@ -40,6 +45,7 @@ let
       subUidStart
       tag
       uid
+      unitConfig
       user
       ;
     cacheDir = path cfg.vllm.cacheDir;

@@ -34,11 +34,21 @@ let
     else
       "${lib.head parts}:${port}";
   streams = map stream addresses;
+
+  tcp = lib.filter (address: !isSocket address && split address != null) addresses;
+  # 127.0.0.0/8, ::1 also within IPv4's range, and the name of either.
+  isLoopback =
+    address:
+    builtins.match "localhost|127\\.[0-9.]*|\\[(0*:)*0*1]|\\[::ffff:127\\..*" (lib.head (split address))
+    != null;
 in
 {
   option = "services.llmhop.settings.${if listen != null then "listen" else "port"}";
 
-  ports = map portOf (lib.filter (address: !isSocket address && split address != null) addresses);
+  ports = map portOf tcp;
+
+  # Those that the network can reach; 0 stands for any.
+  publicPorts = lib.remove 0 (map portOf (lib.filter (address: !isLoopback address) tcp));
 
   socketMode = given "socketMode" "0660";
 

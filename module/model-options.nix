@@ -4,9 +4,13 @@
 { lib, name, ... }:
 let
   inherit (lib) literalExpression mkOption types;
+  unitKeys = import ./unit-key-options.nix {
+    inherit lib;
+    path = "services.llmhop.vllm";
+  };
 in
 {
-  options = {
+  options = unitKeys // {
     enable = lib.mkEnableOption "this model" // {
       default = true;
     };

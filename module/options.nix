@@ -22,6 +22,17 @@ in
       description = "The package that provides the `llmhop` command.";
     };
 
+    openFirewall = mkOption {
+      type = types.bool;
+      default = false;
+      description = ''
+        Whether to open the TCP ports on which the router listens for the
+        network (`listen`, or `host` and `port`, in `settings`) in the firewall.
+        Ports on loopback addresses stay closed. Set `authTokens` where not
+        everybody who reaches the port may use the models.
+      '';
+    };
+
     waitUntilHealthy = mkOption {
       type = types.bool;
       default = true;

@@ -35,6 +35,25 @@ let
   ];
   secretsOf = environment: lib.intersectLists secretNames (lib.attrNames environment);
 
+  # Of a unit's keys: Environment= holds one or more NAME=value, quoted or not.
+  secretsInKeys =
+    keys:
+    lib.filter (
+      name:
+      lib.any (line: builtins.match "(.*[[:space:]\"'])?${name}=.*" (toString line) != null) (
+        lib.toList (keys.Environment or [ ])
+      )
+    ) secretNames;
+
+  refused = path: secrets: {
+    assertion = secrets == [ ];
+    message = ''
+      ${path} sets ${lib.concatStringsSep " and " secrets},
+      a secret that everybody could read in the Nix store. Set it in the
+      file that environmentFile names.
+    '';
+  };
+
   literalTokens = lib.filter (token: lib.isString token && !lib.hasInfix "$" token) (
     lib.toList (cfg.settings.authTokens or [ ])
   );
@@ -51,14 +70,13 @@ in
             string, such as "/etc/vllm/vllm.env".
           '';
         }) (scopes "environmentFile")
-        ++ map (scope: {
-          assertion = secretsOf scope.value == [ ];
-          message = ''
-            ${scope.path} sets ${lib.concatStringsSep " and " (secretsOf scope.value)},
-            a secret that everybody could read in the Nix store. Set it in the
-            file that environmentFile names.
-          '';
-        }) (scopes "environment");
+        ++ map (scope: refused scope.path (secretsOf scope.value)) (scopes "environment")
+        ++ lib.concatMap (
+          option: map (scope: refused "${scope.path}.Environment" (secretsInKeys scope.value)) (scopes option)
+        ) [
+          "containerConfig"
+          "serviceConfig"
+        ];
     })
 
     (lib.mkIf cfg.enable {

@@ -56,6 +56,16 @@ in
       };
     })
 
+    (lib.mkIf (cfg.enable && cfg.openFirewall) {
+      networking.firewall.allowedTCPPorts = own.publicPorts;
+      warnings = lib.optional (own.publicPorts == [ ]) ''
+        services.llmhop.openFirewall opens no port, because llmhop listens on
+        nothing but loopback or unix sockets (${own.option}). Set
+        services.llmhop.settings.listen = ":8080" to serve the network, or leave
+        openFirewall out.
+      '';
+    })
+
     (lib.mkIf (cfg.enable && hasSocket) {
       systemd.sockets.llmhop = {
         description = "llmhop's sockets";

@@ -7,9 +7,13 @@
 let
   inherit (lib) literalExpression mkOption types;
   cfg = config.services.llmhop.vllm;
+  unitKeys = import ./unit-key-options.nix {
+    inherit lib;
+    path = null;
+  };
 in
 {
-  options.services.llmhop.vllm = {
+  options.services.llmhop.vllm = unitKeys // {
     enable = lib.mkEnableOption "vLLM in rootless Podman containers, with llmhop in front";
 
     cacheDir = mkOption {

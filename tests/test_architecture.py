@@ -46,14 +46,14 @@ GENERATOR = Package(
         __main__ cli provision apply settled status why terminal progress staging preflight
         host_storage host_user host_devices host_ports present environment lock output
         router_service plan_text plan render host_files router_units router_config podman files
-        units quadlet load checks flags schema contract listen text config_source steps cdi
-        subids routes sources layout systemd process errors
+        units quadlet load checks flags schema contract unit_keys listen text config_source steps
+        cdi subids routes sources layout systemd process errors
         """.split()
     ),
     frozenset(
         """
         plan_text plan render host_files router_units router_config units quadlet checks flags
-        schema contract listen text steps cdi routes sources layout errors
+        schema contract unit_keys listen text steps cdi routes sources layout errors
         """.split()
     ),
 )

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from llmhop_generator.cli import main
 from llmhop_generator.contract import Vllm
 from llmhop_generator.load import parse_config
+from llmhop_generator.unit_keys import SECTIONS
 
 from tests.module.nix import REASON, nix_instantiate
 
@@ -47,9 +48,10 @@ def test_the_readme_names_each_command_and_no_other() -> None:
 
 def test_the_readme_names_each_option() -> None:
     documented = json.loads((ROOT / "tests/module/options.json").read_text(encoding="utf-8"))
-    for option in documented:
-        leaf = option["name"].rsplit(".", 1)[1]
-        assert re.search(rf"[`.]{leaf}[`.]", README), option["name"]
+    leaves = {option["name"].rsplit(".", 1)[1] for option in documented}
+    ours = {"openFirewall", "waitUntilHealthy", "package"}
+    for leaf in leaves | ours | set(SECTIONS):
+        assert re.search(rf"[`.]{leaf}[`.]", README), leaf
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

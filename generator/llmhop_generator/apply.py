@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.environment import Record, digests, read_record
@@ -36,6 +37,7 @@ from llmhop_generator.steps import (
     Wanted,
 )
 from llmhop_generator.systemd import UserManager, system, system_states
+from llmhop_generator.units import added_option
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
 _SOFT_OPEN_FILES = 1024
@@ -67,7 +69,7 @@ def _plan(config: Config) -> Plan:
     vllm = config.vllm if isinstance(config.vllm, Vllm) else None
     key = b""
     if vllm is not None:
-        verify_quadlets(rendered.quadlets)
+        verify_quadlets(rendered.quadlets, partial(added_option, vllm))
         key = read_record(quadlet_dir(vllm.uid)).key
     if rendered.router is not None:
         router_group()

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from llmhop_generator import flags
+from llmhop_generator import flags, unit_keys
 from llmhop_generator.contract import MAX_ID
 from llmhop_generator.errors import Path, Problem, option_path
 from llmhop_generator.listen import is_address, ports
@@ -82,6 +82,7 @@ def _ids(vllm: dict[str, Any]) -> Found:
 def _backend(vllm: dict[str, Any]) -> Found:
     yield from _flags(("vllm", "modelSettings"), vllm.get("modelSettings"))
     yield from _environment(("vllm", "environment"), vllm.get("environment"))
+    yield from _unit_keys(("vllm",), vllm)
     for index, device in enumerate(_list(vllm.get("devices"))):
         yield from _device(("vllm", "devices", index), device)
     for key, model in _object(vllm.get("models")).items():
@@ -92,6 +93,7 @@ def _backend(vllm: dict[str, Any]) -> Found:
             yield (*path, "tag"), "excludes `digest`; set one of the two"
         yield from _flags((*path, "settings"), model.get("settings"))
         yield from _environment((*path, "environment"), model.get("environment"))
+        yield from _unit_keys(path, model)
         for index, device in enumerate(_list(model.get("devices"))):
             yield from _device((*path, "devices", index), device)
 
@@ -111,6 +113,18 @@ def _environment(path: Path, environment: Any) -> Found:
             yield (
                 (*path, key),
                 "is a secret and would be seen in the unit; set it in environmentFile",
+            )
+
+
+def _unit_keys(path: Path, options: dict[str, Any]) -> Found:
+    for option in unit_keys.SECTIONS:
+        keys = _object(options.get(option))
+        for key, what in unit_keys.problems(option, keys):
+            yield (*path, option, key), what
+        for name in sorted(unit_keys.variables(keys) & set(_SECRETS)):
+            yield (
+                (*path, option, "Environment"),
+                f"sets {name}, a secret that would be seen in the unit; set it in environmentFile",
             )
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -120,15 +120,17 @@ def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
     DIR/quadlet has the units, DIR/llmhop.json the router's configuration, and
     DIR/host what a host needs that is not NixOS.
     """
+    from llmhop_generator.contract import Vllm
     from llmhop_generator.load import read_config
     from llmhop_generator.output import write_tree
     from llmhop_generator.podman import verify_quadlets
     from llmhop_generator.render import render as render_config
     from llmhop_generator.render import render_tree
+    from llmhop_generator.units import added_option
 
     read = read_config(config)
-    if verify:
-        verify_quadlets(render_config(read).quadlets)
+    if verify and isinstance(read.vllm, Vllm):
+        verify_quadlets(render_config(read).quadlets, partial(added_option, read.vllm))
     tree = render_tree(read, llmhop)
     write_tree(output, tree)
 

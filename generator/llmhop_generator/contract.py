@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from llmhop_generator.text import AbsolutePath, Matching, Text, VolumePath
+from llmhop_generator.unit_keys import UnitKeys
 
 SCHEMA_ID = "urn:llmhop:contract:1"
 MAX_ID = 2**32 - 2
@@ -135,6 +136,15 @@ class Model(Options):
     settings: Flags = Field({}, description="Flags of vllm serve; they win over `modelSettings`.")
     shm_size: Size = Field("32g", description="Size of /dev/shm.", examples=["64g"])
     tag: ImageTag | None = Field(None, description="Image tag of this model; excludes `digest`.")
+    unit_config: UnitKeys = Field(
+        {}, description="Keys for [Unit] of this model; they win over the backend-wide ones."
+    )
+    service_config: UnitKeys = Field(
+        {}, description="Keys for [Service] of this model; they win over the backend-wide ones."
+    )
+    container_config: UnitKeys = Field(
+        {}, description="Keys for [Container] of this model; they win over the backend-wide ones."
+    )
 
 
 class Vllm(Options):
@@ -194,6 +204,17 @@ class Vllm(Options):
     )
     tag: ImageTag = Field(
         description="Image tag of models that set neither `tag` nor `digest`.", examples=["v0.11.0"]
+    )
+    unit_config: UnitKeys = Field(
+        {}, description="Keys for [Unit] of every model, written after llmhop's own."
+    )
+    service_config: UnitKeys = Field(
+        {}, description="Keys for [Service] of every model, written after llmhop's own."
+    )
+    container_config: UnitKeys = Field(
+        {},
+        description="Keys for [Container] of every model, written after llmhop's own.",
+        examples=[{"GroupAdd": "keep-groups"}],
     )
 
     @field_validator("models", mode="before")

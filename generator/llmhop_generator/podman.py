@@ -4,10 +4,10 @@ import os
 import pwd
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from llmhop_generator.errors import GeneratorError
+from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.process import Account, follow, run
 from llmhop_generator.sources import service_of
 
@@ -70,10 +70,13 @@ def quadlet_command() -> str:
     raise GeneratorError(f"Podman's Quadlet program is not at {looked}; set LLMHOP_QUADLET to it")
 
 
-def verify_quadlets(files: Mapping[str, str]) -> None:
+def verify_quadlets(
+    files: Mapping[str, str], option_of: Callable[[str, str], str | None] = lambda file, key: None
+) -> None:
     """Pass Quadlet sources through Podman's own generator, without touching the host.
 
-    Podman only logs a unit that it can't read, and leaves it out.
+    Podman only logs a unit that it can't read, and leaves it out. `option_of` gives the
+    option by which a deployer set a key of a file.
 
     Raises:
         GeneratorError: a source does not become a service; with what Podman says.
@@ -92,5 +95,25 @@ def verify_quadlets(files: Mapping[str, str]) -> None:
     missing = [name for name in files if service_of(name) not in services]
     if missing:
         raise GeneratorError(
-            f"Podman's generator makes no service of {', '.join(missing)}: {made.stderr.strip()}"
+            f"Podman's generator makes no service of {', '.join(missing)}: {_said(made.stderr)}",
+            sorted(_blamed(made.stderr, missing, option_of)),
         )
+
+
+def _said(text: str) -> str:
+    """What Podman's generator says, without the names of files that it could read."""
+    return "\n".join(line for line in text.strip().splitlines() if "Loading source" not in line)
+
+
+def _blamed(
+    text: str, missing: list[str], option_of: Callable[[str, str], str | None]
+) -> set[Problem]:
+    """The deployers' keys that Podman complains of: a line of it names the file and the key."""
+    return {
+        Problem(option, "is refused by Podman; see podman-systemd.unit(5) for its keys and values")
+        for line in text.splitlines()
+        for name in missing
+        if f'"{name}"' in line
+        for key in re.findall(r"[A-Za-z0-9-]+", line)
+        if (option := option_of(name, key))
+    }

@@ -4,8 +4,9 @@ import json
 import re
 from typing import Any
 
-from llmhop_generator import flags
+from llmhop_generator import flags, unit_keys
 from llmhop_generator.contract import Model, Vllm
+from llmhop_generator.errors import option_path
 from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
 from llmhop_generator.sources import HEADER, service_of
 
@@ -93,6 +94,20 @@ def stop_timeout_s(vllm: Vllm, model: Model) -> int:
     return max(STOP_TIMEOUT_S, drain + spare) if type(drain) is int else STOP_TIMEOUT_S
 
 
+def added_option(vllm: Vllm, file: str, key: str) -> str | None:
+    """The option by which a deployer set a key of a source, or None."""
+    name = next(name for name, m in vllm.models.items() if m.enable and file_name(m) == file)
+    for path, options in ((("vllm", "models", name), vllm.models[name]), (("vllm",), vllm)):
+        for option, keys in (
+            ("unitConfig", options.unit_config),
+            ("containerConfig", options.container_config),
+            ("serviceConfig", options.service_config),
+        ):
+            if key in keys:
+                return option_path((*path, option, key))
+    return None
+
+
 def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
     unit = [unit_line("Description", f"vLLM model {model.name}")]
     if before:
@@ -120,12 +135,16 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
         ("TimeoutStopSec", str(2 * stop_timeout_s(vllm, model))),
         ("LimitNOFILE", str(vllm.open_files_limit)),
     ]
+    container = [*_image(vllm, model), *_sandbox(vllm, model), *_input(vllm, model)]
     return unit_file(
         HEADER,
         [
-            ("Unit", unit),
-            ("Container", [*_image(vllm, model), *_sandbox(vllm, model), *_input(vllm, model)]),
-            ("Service", service),
+            ("Unit", [*unit, *unit_keys.lines(vllm.unit_config, model.unit_config)]),
+            (
+                "Container",
+                [*container, *unit_keys.lines(vllm.container_config, model.container_config)],
+            ),
+            ("Service", [*service, *unit_keys.lines(vllm.service_config, model.service_config)]),
             ("Install", [("WantedBy", "default.target")]),
         ],
     )

@@ -135,6 +135,53 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "secret flag": ({f"{M}/settings": {"api-key": "sk-abc"}}, "settings.api-key", "VLLM_API_KEY"),
     "list item like a flag": ({f"{M}/settings": {"a": ["x", "-y"]}}, "settings.a", "'-y'"),
     "relative environmentFile": ({f"{M}/environmentFile": ".env"}, "environmentFile", "absolute"),
+    "bad key for a unit": (
+        {"vllm/unitConfig": {"A=B": 1}},
+        'services.llmhop.vllm.unitConfig."A=B"',
+        "a key of a unit file",
+    ),
+    "newline in a unit's key": (
+        {f"{M}/serviceConfig": {"Nice": ["1", "2\n[Install]"]}},
+        f"{QWEN}.serviceConfig.Nice",
+        "newline",
+    ),
+    "NUL in a unit's key": ({"vllm/unitConfig": {"A": "\0"}}, "vllm.unitConfig.A", "NUL"),
+    "a unit's key that would swallow the next": (
+        {f"{M}/containerConfig": {"Label": "a=\\"}},
+        f"{QWEN}.containerConfig.Label",
+        "ends with a backslash",
+    ),
+    "object in a unit's key": (
+        {f"{M}/containerConfig": {"Label": [{"a": 1}]}},
+        f"{QWEN}.containerConfig.Label",
+        "must be a string, a number",
+    ),
+    "null in a unit's key": ({"vllm/unitConfig": {"A": None}}, "unitConfig.A", "must be a string"),
+    "container's name": (
+        {f"{M}/containerConfig": {"ContainerName": "x"}},
+        f"{QWEN}.containerConfig.ContainerName",
+        "set the model's `name`",
+    ),
+    "port in containerConfig": (
+        {"vllm/containerConfig": {"PublishPort": "80:80"}},
+        "services.llmhop.vllm.containerConfig.PublishPort",
+        "`port`",
+    ),
+    "kind of service": (
+        {"vllm/serviceConfig": {"Type": "oneshot"}},
+        "services.llmhop.vllm.serviceConfig.Type",
+        "health check",
+    ),
+    "secret in containerConfig": (
+        {f"{M}/containerConfig": {"Environment": ["A=1 'HF_TOKEN=hf_abc'"]}},
+        f"{QWEN}.containerConfig.Environment",
+        "sets HF_TOKEN",
+    ),
+    "secret in serviceConfig": (
+        {"vllm/serviceConfig": {"Environment": "VLLM_API_KEY=x"}},
+        "services.llmhop.vllm.serviceConfig.Environment",
+        "sets VLLM_API_KEY",
+    ),
     "settings as a list": ({"llmhop/settings": []}, "services.llmhop.settings", "an object"),
     "bad listen": ({"llmhop/settings": {"listen": "8080"}}, "settings.listen", '":8080"'),
     "listen is a number": (
@@ -289,7 +336,11 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(
     generator: Command, config_file: Callable[[Any], Path]
 ) -> None:
     config = changed(
-        {"vllm/environment": {"HF_TOKEN": "hf_abc"}, f"{M}/settings": {"api-key": "sk-abc"}}
+        {
+            "vllm/environment": {"HF_TOKEN": "hf_abc"},
+            "vllm/containerConfig": {"Environment": "HF_TOKEN=hf_abc"},
+            f"{M}/settings": {"api-key": "sk-abc"},
+        }
     )
     done = generator("validate", config_file(config))
     assert done.returncode == 1

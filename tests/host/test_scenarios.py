@@ -52,6 +52,16 @@ def test_every_option_reaches_the_container(run_scenario: RunScenario, standin: 
     run_scenario("inside", Setup("inside", configs("inside"), standin, files))
 
 
+def test_keys_that_a_deployer_adds_reach_the_container(
+    run_scenario: RunScenario, standin: Image
+) -> None:
+    # A device that only a group may open, as /dev/kfd is; the user's manager is in that group.
+    gpu = "mknod -m 660 /dev/gpu1 c 1 5 && chgrp video /dev/gpu1"
+    manager = f"[Service]\nSupplementaryGroups=video\nExecStartPre=+sh -c '{gpu}'\n"
+    files = {"/etc/systemd/system/user@503.service.d/gpu.conf": manager}
+    run_scenario("unit-keys", Setup("unit-keys", configs("unit-keys"), standin, files))
+
+
 def test_hostile_strings_arrive_unchanged(run_scenario: RunScenario, standin: Image) -> None:
     texts = configs("hostile")
     files = {environment_file(texts["hostile"]): "FROM_FILE=read\n"}

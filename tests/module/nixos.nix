@@ -92,6 +92,7 @@ in
     systemd.sockets = attrsOf (submodule socket);
     systemd.user.services = attrsOf (submodule service);
     systemd.tmpfiles.settings = attrsOf (types.attrsOf (types.attrsOf (submodule tmpfile)));
+    networking.firewall.allowedTCPPorts = option (types.listOf types.port) [ ];
     virtualisation.podman.enable = option types.bool false;
     virtualisation.podman.package = option types.package (stand-in.derivation "podman");
   }

@@ -140,6 +140,14 @@ REFUSED = {
         [vllm(models=model("a", 18001, 'environment.VLLM_API_KEY = "x";'))],
         [f"{V}.models.a.environment", "VLLM_API_KEY"],
     ),
+    "a secret among keys of containers": Refused(
+        [vllm('containerConfig.Environment = [ "A=1" "\'HF_TOKEN=x\' B=2" ];')],
+        [f"{V}.containerConfig.Environment", "HF_TOKEN", "environmentFile"],
+    ),
+    "a secret among keys of a model's service": Refused(
+        [vllm(models=model("a", 18001, 'serviceConfig.Environment = "VLLM_API_KEY=x";'))],
+        [f"{V}.models.a.serviceConfig.Environment", "VLLM_API_KEY"],
+    ),
 }
 
 
@@ -185,6 +193,7 @@ ALLOWED = {
     "ids that are not set": [vllm(), f"{{ {OTHER_USER} = {{ }}; users.groups.other = {{ }}; }}"],
     "the highest range": [vllm("subGidStart = 4294967294; subGidCount = 1;")],
     "an environment file outside the store": [vllm('environmentFile = "/etc/vllm/.env";')],
+    "a variable that ends like a secret's": [vllm('serviceConfig.Environment = "MY_HF_TOKEN=x";')],
     "nothing enabled": ["{ }"],
 }
 
@@ -263,6 +272,42 @@ def test_a_token_in_plain_text_is_warned_of_without_being_shown() -> None:
     assert "services.llmhop.settings.authTokens" in warning
     assert "1 token(s)" in warning
     assert "hunter2" not in warning
+
+
+@pytest.mark.parametrize(
+    ("listen", "ports"),
+    [
+        ('listen = ":8080";', [8080]),
+        ('port = 9000; host = "10.0.0.1";', [9000]),
+        ('listen = [ "[::]:8443" "127.0.0.1:8080" "gpu.example:81" "unix:/run/s" ];', [8443, 81]),
+    ],
+)
+def test_the_firewall_opens_for_what_the_network_can_reach(listen: str, ports: list[int]) -> None:
+    opened = settings(f"{listen} }}; services.llmhop.openFirewall = true; services.llmhop = {{")
+    closed = settings(listen)
+
+    assert evaluate("config.networking.firewall.allowedTCPPorts", vllm(), opened) == ports
+    assert evaluate("config.networking.firewall.allowedTCPPorts", vllm(), closed) == []
+    assert evaluate("warnings", vllm(), opened) == []
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "",
+        'listen = [ "127.8.0.1:1" "localhost:2" "[::1]:3" "[0:0:0:0:0:0:0:1]:4" "unix:/run/s" ];',
+        'listen = "[::ffff:127.0.0.1]:5";',
+        'listen = ":0";',
+        'host = "::1";',
+    ],
+)
+def test_a_firewall_that_would_open_for_nobody_is_warned_of(listen: str) -> None:
+    module = settings(f"{listen} }}; services.llmhop.openFirewall = true; services.llmhop = {{")
+
+    assert evaluate("config.networking.firewall.allowedTCPPorts", vllm(), module) == []
+    (warning,) = evaluate("warnings", vllm(), module)
+    assert "services.llmhop.openFirewall" in warning
+    assert 'services.llmhop.settings.listen = ":8080"' in warning
 
 
 def test_automatic_ranges_that_can_reach_ours_are_warned_of() -> None:

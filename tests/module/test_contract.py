@@ -52,10 +52,12 @@ def test_contract_nix_prints_the_contract_of_one_module() -> None:
     assert canonical(json.loads(printed)) == (EXAMPLES / "minimal.json").read_text("utf-8")
 
 
-def test_the_contract_has_every_documented_option_and_nothing_else() -> None:
+def test_the_contract_has_every_option_of_the_backend_and_nothing_else() -> None:
     documented = json.loads((ROOT / "tests" / "module" / "options.json").read_text("utf-8"))
     prefix = "services.llmhop.vllm."
     options = [option["name"].removeprefix(prefix) for option in documented]
+    keys = ("unitConfig", "serviceConfig", "containerConfig")
+    options += [*keys, *(f"models.<name>.{key}" for key in keys)]
     of_model = {name.removeprefix("models.<name>.") for name in options if "<name>" in name}
     of_vllm = {name for name in options if "<name>" not in name}
 
@@ -91,6 +93,32 @@ def test_sets_lists_null_and_strings_in_settings_survive() -> None:
         "json": '{"a":[1,2]}',
         "size": "128K",
         "off": None,
+    }
+
+
+def test_keys_of_units_carry_what_the_user_wrote_and_lists_of_two_modules_together() -> None:
+    one = vllm(
+        """
+          unitConfig.PartOf = "x.target";
+          containerConfig = { GroupAdd = "keep-groups"; Volume = [ "/a:/a" ]; };
+        """,
+        """a = {
+          model = "org/a";
+          port = 18001;
+          serviceConfig = { CPUWeight = 0.5; OOMScoreAdjust = -5; SendSIGHUP = true; };
+        };""",
+    )
+    two = '{ services.llmhop.vllm.containerConfig.Volume = [ "/b:/b" ]; }'
+
+    written = contract(one, two)["vllm"]
+
+    assert written["unitConfig"] == {"PartOf": "x.target"}
+    assert written["containerConfig"]["GroupAdd"] == "keep-groups"
+    assert sorted(written["containerConfig"]["Volume"]) == ["/a:/a", "/b:/b"]
+    assert written["models"]["a"]["serviceConfig"] == {
+        "CPUWeight": 0.5,
+        "OOMScoreAdjust": -5,
+        "SendSIGHUP": True,
     }
 
 

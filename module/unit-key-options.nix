@@ -1,0 +1,58 @@
+# Keys that a deployer adds to the units of models: for every model, or for one.
+# `path` leads to the backend-wide options, null where these are those.
+{ lib, path }:
+let
+  inherit (lib) mkOption types;
+
+  value = types.oneOf [
+    types.bool
+    types.int
+    types.float
+    types.str
+  ];
+
+  keys =
+    section: option: more:
+    mkOption (
+      {
+        type = types.attrsOf (types.either value (types.listOf value));
+        default = { };
+        description =
+          if path != null then
+            "Keys for `[${section}]` in the unit of this model. They win over {option}`${path}.${option}`."
+          else
+            ''
+              Keys for `[${section}]` in the unit of every model, written as they
+              stand after llmhop's own. A key that takes one value is replaced, one
+              that takes several is added to, and `""` as the first of a list
+              empties it before. The items of a list become a line each; `[ ]` for a
+              model writes none. ${more.about}
+            '';
+      }
+      // lib.optionalAttrs (path == null) { inherit (more) example; }
+    );
+in
+{
+  unitConfig = keys "Unit" "unitConfig" {
+    about = "See {manpage}`systemd.unit(5)`.";
+    example.PartOf = "inference.target";
+  };
+
+  serviceConfig = keys "Service" "serviceConfig" {
+    about = "See {manpage}`systemd.service(5)`; `ExecStart` and `Type` are Podman's and refused.";
+    example.MemoryMax = "64G";
+  };
+
+  containerConfig = keys "Container" "containerConfig" {
+    about = ''
+      See {manpage}`podman-systemd.unit(5)`. Keys that llmhop has an option for and
+      knows a model by, such as `Image`, `Exec` and `PublishPort`, are refused, and
+      Podman refuses those that it does not know; either fails the build. Values
+      reach the world-readable Nix store; secrets belong in
+      {option}`services.llmhop.vllm.environmentFile`.'';
+    example = {
+      GroupAdd = "keep-groups";
+      Volume = [ "/srv/templates:/templates:ro" ];
+    };
+  };
+}
