@@ -4,6 +4,7 @@
 {
   imports = [
     ./options.nix
+    ./contract-option.nix
     ./vllm-options.nix
     ./identity-options.nix
     ./assertions.nix

@@ -23,7 +23,7 @@ let
         quadlet
         // {
           nativeBuildInputs = [ generator ];
-          text = builtins.toJSON (import ./contract.nix { inherit cfg lib; });
+          text = builtins.toJSON cfg.contract;
           passAsFile = [ "text" ];
         }
       )

@@ -5,25 +5,21 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
 
 import click
 
 from llmhop_generator import __version__
 from llmhop_generator.config_source import read_source
-from llmhop_generator.errors import GeneratorError
+from llmhop_generator.exits import EXIT_CHANGES, EXIT_NOT_UP, fail, reports_errors
+from llmhop_generator.fleet_command import evaluate
 from llmhop_generator.process import become, require_root
 from llmhop_generator.terminal import terminal
 
 # What needs pydantic is imported by the commands that need it: it takes longer to load
 # than all the rest, and an apply with nothing to do goes without.
 
-EXIT_ERROR = 1
-EXIT_NOT_UP = 3
-EXIT_CHANGES = 4
 WATCH_S = 2
 LOCK_TIMEOUT_S = 300
 
@@ -45,24 +41,6 @@ _llmhop = click.option(
 )
 
 
-def _command(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn our errors into messages and exit codes."""
-
-    @wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except GeneratorError as error:
-            _fail(str(error))
-
-    return wrapped
-
-
-def _fail(message: str, code: int = EXIT_ERROR) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
-    sys.exit(code)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option("-v", "--verbose", is_flag=True, help="Show each command that is run.")
@@ -78,7 +56,7 @@ def main(verbose: bool) -> None:
 
 @main.command()
 @_config
-@_command
+@reports_errors
 def validate(config: str) -> None:
     """Check CONFIG and print what it serves."""
     from llmhop_generator.contract import Vllm
@@ -113,7 +91,7 @@ def schema() -> None:
 @click.option(
     "--verify", is_flag=True, help="Have Podman's generator read the units, and fail if it can't."
 )
-@_command
+@reports_errors
 def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
     """Write what CONFIG becomes below DIR, and touch nothing else.
 
@@ -139,7 +117,7 @@ def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
 @_config
 @_llmhop
 @click.option("--dry-run", is_flag=True, help="Show the steps, and take none.")
-@_command
+@reports_errors
 def provision(config: str, llmhop: str, dry_run: bool) -> None:
     """Set up this host for CONFIG: user, ids, directories, services. Not for NixOS."""
     from llmhop_generator.load import read_config
@@ -150,7 +128,7 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
 
 @main.command()
 @_config
-@_command
+@reports_errors
 def check(config: str) -> None:
     """See that this host is ready for CONFIG; every finding at once, with what to do."""
     from llmhop_generator.contract import Vllm
@@ -167,7 +145,7 @@ def check(config: str) -> None:
 @main.command()
 @_config
 @click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
-@_command
+@reports_errors
 def diff(config: str, for_programs: bool) -> None:
     """Show what `apply` would do, and do nothing. Exit code 0: nothing, 4: these steps."""
     from llmhop_generator.apply import plan_for
@@ -197,7 +175,7 @@ def diff(config: str, for_programs: bool) -> None:
     is_flag=True,
     help="Put files in place and start nothing: at boot, before the user's manager starts.",
 )
-@_command
+@reports_errors
 def apply(config: str, wait: bool, lock_timeout: float, files_only: bool) -> None:
     """Bring this host to the state that CONFIG describes."""
     from llmhop_generator.lock import locked
@@ -227,13 +205,13 @@ def apply(config: str, wait: bool, lock_timeout: float, files_only: bool) -> Non
     if done.failed:
         from llmhop_generator.why import why_not_up
 
-        _fail(why_not_up(done.failed), EXIT_NOT_UP)
+        fail(why_not_up(done.failed), EXIT_NOT_UP)
 
 
 @main.command()
 @click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
 @click.option("--watch", is_flag=True, help="Print it again every two seconds.")
-@_command
+@reports_errors
 def status(for_programs: bool, watch: bool) -> None:
     """Show how the models on this host are."""
     from llmhop_generator.status import as_json, as_table
@@ -255,10 +233,13 @@ def status(for_programs: bool, watch: bool) -> None:
 @click.argument("model", metavar="MODEL")
 @click.option("-n", "--lines", default=100, show_default=True, help="How many lines to begin with.")
 @click.option("--follow/--no-follow", default=True, help="Wait for more lines.")
-@_command
+@reports_errors
 def logs(model: str, lines: int, follow: bool) -> None:
     """Show the journal of MODEL."""
     from llmhop_generator.status import journal_of
 
     require_root("logs")
     become(journal_of(model, lines=lines, follow=follow))
+
+
+main.add_command(evaluate)

@@ -3,15 +3,20 @@
 import logging
 import os
 import pwd
+import selectors
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import IO, NoReturn, cast
 
 from llmhop_generator.errors import GeneratorError
 
 _log = logging.getLogger(__name__)
+
+_TERMINATE_S = 10.0  # how long a command that is told to end may take before it is killed
+_PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def become(command: Sequence[str]) -> NoReturn:
     try:
         os.execvp(command[0], list(command))  # noqa: S606 - no shell is wanted
     except OSError as error:
-        raise GeneratorError(f"{command[0]} can't be run: {error.strerror}; install it") from None
+        raise _not_run(command, error) from None
 
 
 def run(
@@ -97,6 +102,101 @@ def follow(
     return _run(command, env, account, subprocess.DEVNULL, None).returncode
 
 
+class Running:
+    """A command that runs; `code` is its exit code once it has ended."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", said: Callable[[str], None]) -> None:
+        self._child = child
+        self._said = said
+        self.code: int | None = None
+
+    def lines(self) -> Iterator[bytes]:
+        """Give each line of standard output as it comes, and wait for the end.
+
+        The lines of standard error go to `said` meanwhile, so that neither stream holds
+        up the other.
+        """
+        output, messages = _Lines(self._child.stdout), _Lines(self._child.stderr)
+        with selectors.DefaultSelector() as selector:
+            for lines in (output, messages):
+                selector.register(lines.descriptor, selectors.EVENT_READ, lines)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    lines = key.data
+                    found = lines.read()
+                    if lines.ended:
+                        selector.unregister(key.fd)
+                    if lines is output:
+                        yield from found
+                        continue
+                    for message in found:
+                        self._said(message.decode("utf-8", errors="replace"))
+        self.code = self._child.wait()
+
+
+class _Lines:
+    """Splits what comes through a pipe into lines, which may be long."""
+
+    def __init__(self, pipe: IO[bytes] | None) -> None:
+        self.descriptor = cast(IO[bytes], pipe).fileno()
+        self.ended = False
+        self._begun: list[bytes] = []
+
+    def read(self) -> list[bytes]:
+        """Give the lines that are complete now; at the end also the last, without its newline."""
+        data = os.read(self.descriptor, _PIECE_BYTES)
+        self.ended = not data
+        head, newline, tail = data.rpartition(b"\n")
+        if not newline and not self.ended:
+            self._begun.append(data)
+            return []
+        text = b"".join([*self._begun, head])
+        self._begun = [tail] if tail else []
+        return text.split(b"\n") if newline or text else []
+
+
+@contextmanager
+def running(command: Sequence[str], said: Callable[[str], None]) -> Iterator[Running]:
+    """Start a command, in our own directory, whose output is read while it runs.
+
+    `said` gets each line of its standard error. Where the context is left before the
+    command has ended, it is told to end, and killed if it does not.
+
+    Raises:
+        GeneratorError: the command is missing.
+    """
+    _log.info("%s", shlex.join(command))
+    try:
+        child = subprocess.Popen(
+            command,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        raise _not_run(command, error) from None
+    with child:
+        try:
+            yield Running(child, said)
+        finally:
+            if child.poll() is None:
+                _end(child)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    child.terminate()
+    try:
+        child.wait(_TERMINATE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _not_run(command: Sequence[str], error: OSError) -> GeneratorError:
+    return GeneratorError(f"{command[0]} can't be run: {error.strerror}; install it")
+
+
 def _run(
     command: Sequence[str],
     env: Mapping[str, str] | None,
@@ -121,4 +221,4 @@ def _run(
             check=False,
         )
     except OSError as error:
-        raise GeneratorError(f"{command[0]} can't be run: {error.strerror}; install it") from None
+        raise _not_run(command, error) from None
