@@ -1,4 +1,5 @@
-# A host with many models to choose from, of which two are enabled. Flags that
+# For a fleet: every host has the same list of models and enables some of them,
+# here two of ten. Needs NVIDIA's driver and a file with HF_TOKEN. Flags that
 # take JSON are written as JSON strings; 0.9 and "128K" arrive as written.
 { lib, ... }:
 let

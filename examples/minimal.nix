@@ -1,4 +1,5 @@
-# Two models on one host, and llmhop on 127.0.0.1:8080 in front of them.
+# For a first look: the least that the module takes for two models, and llmhop
+# on 127.0.0.1:8080 in front of them. It names no GPU; see single-gpu.nix.
 {
   services.llmhop.vllm = {
     enable = true;

@@ -1,6 +1,9 @@
-# Two models, each on a GPU of its own. They do not share memory, so they may
-# start at the same time. The large one is pinned to an image by its digest.
+# For a host with two NVIDIA GPUs, each with a model of its own. The models do
+# not share memory, so they may start at the same time. Needs NVIDIA's driver.
+# The large one is pinned to an image by its digest.
 {
+  hardware.nvidia-container-toolkit.enable = true;
+
   services.llmhop.vllm = {
     enable = true;
     uid = 503;

@@ -1,6 +1,6 @@
-# A local model beside one that runs elsewhere. Clients need a token; it and
-# the key of the remote API are credentials of the service, so that neither
-# reaches the Nix store.
+# For one address for local models and those of OpenAI's API. Needs a key of
+# theirs and a token for your clients in files of root's; systemd gives both to
+# the service as credentials, so that neither reaches the Nix store.
 {
   services.llmhop = {
     settings = {

@@ -84,8 +84,8 @@ in
       default = "32g";
       example = "64g";
       description = ''
-        Size of the container's `/dev/shm`, which NCCL uses between the
-        processes of one model (tensor parallelism).
+        Size of the container's shared memory, `/dev/shm`, which NCCL uses
+        between the processes of one model (tensor parallelism).
       '';
     };
 

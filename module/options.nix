@@ -49,10 +49,10 @@ in
       example = literalExpression ''
         {
           listen = [ "127.0.0.1:8080" "unix:/run/llmhop/llmhop.sock" ];
-          authTokens = [ "''${file:api-token}" ];
+          authTokens = [ "\''${file:api-token}" ];
           models."gpt-4o" = {
             url = "https://api.openai.com";
-            headers.Authorization = "Bearer ''${file:openai-key}";
+            headers.Authorization = "Bearer \''${file:openai-key}";
           };
         }'';
       description = ''

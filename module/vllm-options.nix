@@ -39,10 +39,11 @@ in
           [ ]'';
       example = [ "amd.com/gpu=all" ];
       description = ''
-        Devices of every container: CDI names such as `nvidia.com/gpu=all`, or
-        paths such as `/dev/dri/renderD128`. Each becomes one `AddDevice=`
-        line as it stands. Without devices vLLM runs on the CPU. The `devices`
-        of a model replace this list.
+        Devices of every container, such as GPUs: CDI names such as
+        `nvidia.com/gpu=all`, or paths, which for GPUs of AMD are `/dev/kfd`
+        and `/dev/dri`. Each becomes one `AddDevice=` line as it stands.
+        Without devices vLLM runs on the CPU. The `devices` of a model replace
+        this list.
       '';
     };
 
@@ -62,9 +63,10 @@ in
       example = "/etc/vllm/.env";
       description = ''
         File of `KEY=VALUE` lines given to every container, for secrets such
-        as `HF_TOKEN`. Podman reads it as {option}`services.llmhop.vllm.user`
-        when a container starts, before the model's own file, whose entries
-        win. It must not lie in the Nix store, which everybody can read.
+        as `HF_TOKEN`, the token of Hugging Face. Podman reads it as
+        {option}`services.llmhop.vllm.user` when a container starts, before
+        the model's own file, whose entries win. It must not lie in the Nix
+        store, which everybody can read.
       '';
     };
 
@@ -84,10 +86,17 @@ in
       type = types.attrsOf types.anything;
       default = { };
       description = ''
-        Command line flags of the model server, for every model: `true`
-        becomes `--<key>`, `null` and `false` are left out, and anything else
-        is the value of `--<key>`. Write `"no-<key>" = true` for the negated
-        form. The `settings` of a model win over these.
+        Command line flags of the model server, `vllm serve`, for every model,
+        such as `max-model-len`, the longest context, or
+        `gpu-memory-utilization`, the share of a GPU's memory that a model
+        takes (most of it unless it is set; models on one GPU have to share it).
+
+        `true` becomes `--<key>`, `null` and `false` are left out, and anything
+        else is the value of `--<key>`: objects are written as JSON, the items
+        of a list as words after the flag. Write `"no-<key>" = true` for the
+        negated form. The `settings` of a model win over these. Flags that
+        llmhop sets itself (`port`, `served-model-name` and others) and
+        secrets (`api-key`) are refused.
       '';
     };
 
@@ -117,9 +126,8 @@ in
       type = types.ints.positive;
       default = 1048576;
       description = ''
-        `LimitNOFILE` of every model's unit, and of the user manager, which
-        cannot give its units more than it has. A running user manager takes a
-        raised limit when it is started the next time.
+        Limit of open files (`LimitNOFILE`) of every model's unit, and of the
+        user manager, which cannot give its units more than it has.
       '';
     };
 
@@ -127,8 +135,8 @@ in
       type = types.bool;
       default = true;
       description = ''
-        Start the enabled models one after the other, by ascending port, so
-        that no two of them measure the free memory of one GPU at the same
+        Start the enabled models one after the other, in the order of their
+        ports, so that no two of them measure the free memory of one GPU at the same
         time. Turn it off only where every model has a device of its own.
       '';
     };

@@ -60,7 +60,7 @@ def _seconds(default: float, description: str) -> Schema:
 TOP_KEYS: Keys = {
     "listen": {
         "description": "Address to listen on, or several: host:port, :port for every interface, "
-        "or unix:/path. Without it: host and port.",
+        "or unix:/path for a unix socket. Without it: host and port.",
         "anyOf": [_ADDRESS, {"type": "array", "minItems": 1, "items": _ADDRESS}],
     },
     "host": {
@@ -101,14 +101,14 @@ TOP_KEYS: Keys = {
         "minimum": 0,
         "exclusiveMaximum": 2**63,
         "default": DEFAULT_MAX_BODY_BYTES,
-        "description": "Largest request body, in bytes; 0 stands for the default.",
+        "description": "Largest size of a request body, in bytes; 0 stands for the default.",
     },
     "accessLog": {
         "type": "string",
         "enum": ["off", "text", "json"],
         "default": "text",
-        "description": "How each request is logged on standard output: as key=value, as a JSON "
-        "object a line, or not at all. No bodies, headers and queries.",
+        "description": "How the access log on standard output tells of each request: as key=value, "
+        "as a JSON object a line, or not at all. No bodies, headers and queries.",
     },
     "workers": {
         "type": "integer",
@@ -167,19 +167,19 @@ MODEL_KEYS: Keys = {
         "same.",
     },
     "connectTimeout": _seconds(
-        CONNECT_TIMEOUT_S, "Longest time for connecting to the backend, TLS included, in seconds."
+        CONNECT_TIMEOUT_S, "Timeout for connecting to the backend, TLS included, in seconds."
     ),
     "idleTimeout": _seconds(
         UPSTREAM_IDLE_S,
-        "How long an unused connection to the backend is kept, in seconds. Shorter than what the "
-        "backend keeps; uvicorn, and so vLLM, closes after 5.",
+        "Timeout of an unused connection to the backend, in seconds. Shorter than the backend's "
+        "own; uvicorn, and so vLLM, closes after 5.",
     ),
     "responseTimeout": _seconds(
-        RESPONSE_TIMEOUT_S, "Longest wait for the head of a response, in seconds; then 504."
+        RESPONSE_TIMEOUT_S, "Timeout for the head of a response, in seconds; then 504."
     ),
     "readTimeout": _seconds(
         READ_TIMEOUT_S,
-        "Longest pause between two pieces of a response, in seconds; then it is broken off.",
+        "Timeout between two pieces of a response, in seconds; then it is broken off.",
     ),
     "retries": {
         "type": "integer",
@@ -194,19 +194,20 @@ MODEL_KEYS: Keys = {
         "type": "integer",
         "minimum": 1,
         "maximum": MAX_REQUESTS,
-        "description": "Most requests at once, over all urls. With workers each takes its share, "
-        "rounded up. Without it there is no limit.",
+        "description": "Most concurrent requests, over all urls. With workers each takes its "
+        "share, rounded up. Without it there is no limit.",
     },
     "maxQueued": {
         "type": "integer",
         "minimum": 0,
         "maximum": MAX_REQUESTS,
         "default": DEFAULT_MAX_QUEUED,
-        "description": "Most requests that wait where maxConcurrent is reached, shared among "
+        "description": "Most requests in the queue where maxConcurrent is reached, shared among "
         "workers alike; more are refused with 429.",
     },
     "queueTimeout": _seconds(
-        QUEUE_TIMEOUT_S, "Longest wait for a place among maxConcurrent, in seconds; then 503."
+        QUEUE_TIMEOUT_S,
+        "Timeout in the queue for a place among maxConcurrent, in seconds; then 503.",
     ),
 }
 

@@ -10,6 +10,7 @@ let
     modules = [
       ../../module
       (import ./nixos.nix { inherit containerToolkit; })
+      ./secret-managers.nix
     ]
     ++ modules;
   };

@@ -1,0 +1,60 @@
+"""What the pages list is what there is: options, settings, units, errors, metrics."""
+
+import re
+from pathlib import Path
+
+import pytest
+from llmhop.metric_store import MetricStore
+from llmhop.metrics_page import render_page
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.docs.markdown import BOOK, ROOT
+from tests.docs.update_pages import (
+    INTERNALS,
+    OPTIONS,
+    SETTINGS,
+    fresh_internals_page,
+    fresh_options_page,
+    fresh_settings_page,
+)
+from tests.module.nix import needs_nix
+
+UPDATE = "run python3 -m tests.docs.update_pages and review the change"
+
+
+def committed(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+@needs_nix
+def test_the_page_of_options_is_what_the_module_declares() -> None:
+    assert committed(OPTIONS) == fresh_options_page(), UPDATE
+
+
+def test_the_page_of_settings_is_what_the_routers_schema_says() -> None:
+    assert committed(SETTINGS) == fresh_settings_page(), UPDATE
+
+
+def test_the_unit_on_the_page_of_internals_is_what_the_generator_renders() -> None:
+    assert committed(INTERNALS) == fresh_internals_page(), UPDATE
+
+
+@pytest.mark.parametrize("page", [OPTIONS, SETTINGS], ids=lambda page: page.name)
+def test_no_description_is_taken_for_html(page: Path) -> None:
+    outside_of_code = re.sub(r"(?s)```.*?```|`[^`]*`", "", committed(page))
+    assert "<" not in outside_of_code
+
+
+def test_clients_are_told_of_every_error_code_and_no_other() -> None:
+    source = (ROOT / "router/llmhop/errors.py").read_text(encoding="utf-8")
+    table = committed(BOOK / "clients.md").split("## Errors")[1].split("##")[0]
+    in_use = set(re.findall(r'code="(\w+)"', source))
+    assert set(re.findall(r"\d{3} `(\w+)`", table)) == in_use
+
+
+def test_operators_are_told_of_every_metric_and_no_other() -> None:
+    page = render_page(MetricStore(1)).decode()
+    families = {family.name for family in text_string_to_metric_families(page)}
+    table = committed(BOOK / "operations.md").split("## Metrics")[1].split("##")[0]
+    named = {name.removesuffix("_total") for name in re.findall(r"`(llmhop_\w+)`", table)}
+    assert named == {name for name in families if name.startswith("llmhop_")}

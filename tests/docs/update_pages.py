@@ -1,0 +1,56 @@
+"""Writes what in docs/ is made from the module, from the router's schema and by the generator.
+
+Run from the repository root: python3 -m tests.docs.update_pages
+The options take nix-instantiate and a nixpkgs library at <nixpkgs/lib>.
+"""
+
+import re
+
+from llmhop.config_schema import config_schema
+from llmhop_generator.load import parse_config
+from llmhop_generator.render import render
+from llmhop_generator.schema import contract_schema
+
+from tests.docs.markdown import BOOK, ROOT
+from tests.docs.options_page import options_page
+from tests.docs.settings_page import settings_page
+from tests.module.nix import evaluate
+
+OPTIONS = BOOK / "options.md"
+SETTINGS = BOOK / "settings.md"
+INTERNALS = BOOK / "internals.md"
+SHOWN = "vllm-qwen2-5-7b.container"
+"""The unit of examples/minimal.json that the page of internals shows."""
+
+
+def fresh_options_page() -> str:
+    """Write the page of options as the module is now. Raises NixError where that can't be read."""
+    return options_page(evaluate("options"), contract_schema())
+
+
+def fresh_settings_page() -> str:
+    """Write the page of settings as the router's schema is now."""
+    return settings_page(config_schema())
+
+
+def fresh_internals_page() -> str:
+    """Give the page of internals with the unit in it as it is rendered now."""
+    example = (ROOT / "examples/minimal.json").read_bytes()
+    unit = render(parse_config(example, "minimal.json")).quadlets[SHOWN]
+    committed = INTERNALS.read_text(encoding="utf-8")
+    return re.sub(r"(?s)(?<=```ini\n).*?(?=^```)", lambda _: unit, committed, flags=re.MULTILINE)
+
+
+def main() -> None:
+    """Write the pages."""
+    for path, text in (
+        (SETTINGS, fresh_settings_page()),
+        (INTERNALS, fresh_internals_page()),
+        (OPTIONS, fresh_options_page()),
+    ):
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
