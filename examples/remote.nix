@@ -3,6 +3,7 @@
 # the service as credentials, so that neither reaches the Nix store.
 {
   services.llmhop = {
+    openFirewall = true;
     settings = {
       listen = ":8080";
       authTokens = [ "\${file:api-token}" ];

@@ -17,6 +17,7 @@ in
   };
 
   services.llmhop = {
+    openFirewall = true;
     settings = {
       listen = ":8080";
       authTokens = [ "\${file:client-token}" ];

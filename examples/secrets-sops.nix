@@ -18,6 +18,7 @@
   };
 
   services.llmhop = {
+    openFirewall = true;
     settings = {
       listen = ":8080";
       authTokens = [ "\${file:client-token}" ];

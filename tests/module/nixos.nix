@@ -53,6 +53,7 @@ let
     description = option types.str "";
     uid = option (types.nullOr types.int) null;
     group = option types.str "";
+    extraGroups = option (types.listOf types.str) [ ];
     home = option types.path "/var/empty";
     isSystemUser = option types.bool false;
     isNormalUser = option types.bool false;

@@ -46,6 +46,12 @@ def test_an_example_becomes_a_unit_for_each_enabled_model(contract: Path) -> Non
     assert set(render(config).quadlets) == expected
 
 
+def test_the_groups_that_may_open_amd_gpus_reach_the_container() -> None:
+    config = parse_config((EXAMPLES / "amd.json").read_bytes(), "amd.json")
+    unit = render(config).quadlets["vllm-qwen3-8b.container"].splitlines()
+    assert {"AddDevice=/dev/kfd", "AddDevice=/dev/dri", "GroupAdd=keep-groups"} <= set(unit)
+
+
 @pytest.mark.parametrize("contract", CONTRACTS, ids=name)
 def test_secrets_of_an_example_are_named_and_not_written(contract: Path) -> None:
     settings = json.loads(contract.read_text(encoding="utf-8"))["llmhop"]["settings"]
