@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from click.testing import CliRunner
+from llmhop.config_schema import MODEL_KEYS, TOP_KEYS
 from llmhop_generator.cli import main
 from llmhop_generator.contract import Vllm
 from llmhop_generator.load import parse_config
@@ -38,3 +39,8 @@ def test_the_readme_names_each_option() -> None:
     ours = {"openFirewall", "waitUntilHealthy", "package"}
     for leaf in leaves | ours | set(SECTIONS):
         assert re.search(rf"[`.]{leaf}[`.]", README), leaf
+
+
+def test_the_readme_names_each_setting_of_the_router() -> None:
+    for key in (*TOP_KEYS, *MODEL_KEYS):
+        assert re.search(rf"[`.]{key}[`.]", README), key
