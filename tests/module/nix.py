@@ -81,7 +81,8 @@ def _unavailable() -> str | None:
     try:
         nix_instantiate("--eval", "--expr", "(import <nixpkgs/lib>).version")
     except NixError as error:
-        return f"<nixpkgs/lib> cannot be imported: {error.args[0].strip().splitlines()[-1]}"
+        why = next(line for line in str(error).splitlines() if line.startswith("error:"))
+        return f"no nixpkgs for Nix ({why}); add a channel or set NIX_PATH"
     return None
 
 
