@@ -1,22 +1,58 @@
-{ lib, python3Packages }:
+{
+  lib,
+  python3Packages,
+}:
+let
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../pyproject.toml
+      ./pyproject.toml
+      ./contract.schema.json
+      (lib.fileset.fileFilter (file: file.hasExt "py" || file.name == "py.typed") ./llmhop_generator)
+      (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/generator)
+      (lib.fileset.fileFilter (file: file.hasExt "json") ../examples)
+    ];
+  };
+in
 python3Packages.buildPythonApplication {
   pname = "llmhop-generator";
   version = "0.1.0";
   pyproject = true;
 
-  src = lib.cleanSource ./.;
+  inherit src;
+  sourceRoot = "${src.name}/generator";
 
   build-system = [ python3Packages.hatchling ];
 
-  dependencies = [
-    python3Packages.click
-    python3Packages.pydantic
+  dependencies = with python3Packages; [
+    click
+    pydantic
   ];
 
-  pythonImportsCheck = [ "llmhop_generator" ];
+  nativeCheckInputs = with python3Packages; [
+    hypothesis
+    jsonschema
+    pytestCheckHook
+  ];
+
+  preCheck = "cd ..";
+
+  enabledTestPaths = [ "tests/generator" ];
+  # Asks the router whether it takes what is rendered for it.
+  disabledTestPaths = [ "tests/generator/test_render.py" ];
+  # The source above the package is read-only.
+  pytestFlags = [
+    "-pno:cacheprovider"
+    # Warnings of other versions than the tested ones fail no build.
+    "-Wdefault"
+  ];
+
+  pythonImportsCheck = [ "llmhop_generator.cli" ];
 
   meta = {
     description = "Turns the configuration of llmhop into Quadlet units and the router's config";
+    homepage = "https://github.com/llmhop/llmhop";
     license = lib.licenses.mit;
     mainProgram = "llmhop-generator";
     platforms = lib.platforms.linux;

@@ -1,16 +1,27 @@
-{ lib, python3Packages }:
+{
+  lib,
+  python3Packages,
+}:
+let
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../pyproject.toml
+      ./pyproject.toml
+      ./config.schema.json
+      (lib.fileset.fileFilter (file: file.hasExt "py" || file.name == "py.typed") ./llmhop)
+      (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/router)
+      (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/fuzz)
+    ];
+  };
+in
 python3Packages.buildPythonApplication {
   pname = "llmhop";
   version = "0.1.0";
   pyproject = true;
 
-  src = lib.fileset.toSource {
-    root = ./.;
-    fileset = lib.fileset.unions [
-      ./pyproject.toml
-      (lib.fileset.fileFilter (file: file.hasExt "py" || file.name == "py.typed") ./llmhop)
-    ];
-  };
+  inherit src;
+  sourceRoot = "${src.name}/router";
 
   build-system = [ python3Packages.hatchling ];
 
@@ -22,6 +33,40 @@ python3Packages.buildPythonApplication {
     uvloop
   ];
 
+  nativeCheckInputs = with python3Packages; [
+    hypothesis
+    jsonschema
+    pytestCheckHook
+    python-multipart
+    trustme
+  ];
+
+  preCheck = "cd ..";
+
+  # Those that are quick, and need no other client than their own.
+  enabledTestPaths = map (name: "tests/router/test_${name}.py") [
+    "config"
+    "errors"
+    "gate"
+    "headers_and_auth"
+    "health"
+    "http_head"
+    "multipart"
+    "naming"
+    "readers"
+    "relay"
+    "request_id"
+    "schema"
+    "secrets"
+    "usage"
+  ];
+  # The source above the package is read-only.
+  pytestFlags = [
+    "-pno:cacheprovider"
+    # Warnings of other versions than the tested ones fail no build.
+    "-Wdefault"
+  ];
+
   pythonImportsCheck = [
     "llmhop.cli"
     "llmhop.server"
@@ -29,6 +74,7 @@ python3Packages.buildPythonApplication {
 
   meta = {
     description = "One port, many models: routes OpenAI-compatible requests to backends by their model";
+    homepage = "https://github.com/llmhop/llmhop";
     license = lib.licenses.mit;
     mainProgram = "llmhop";
     platforms = lib.platforms.linux;

@@ -83,6 +83,38 @@ def test_a_failing_model_does_not_hold_up_the_others(
     run_scenario("failing", Setup("failing", configs("failing"), standin, applied=False))
 
 
+def test_a_switch_there_and_back_leaves_what_is_the_same(
+    run_scenario: RunScenario, standin: Image
+) -> None:
+    run_scenario(
+        "switch", Setup("switch", configs("switch", "switch-changed", "switch-off"), standin)
+    )
+
+
+def test_models_come_back_however_the_host_went_down(
+    run_scenario: RunScenario, standin: Image
+) -> None:
+    run_scenario("reboot", Setup("pair", configs("pair"), standin))
+
+
+def test_containers_and_router_can_do_no_more_than_they_must(
+    run_scenario: RunScenario, standin: Image
+) -> None:
+    run_scenario("hardening", Setup("pair", configs("pair"), standin))
+
+
+def test_a_secret_is_where_it_is_needed_and_nowhere_else(
+    run_scenario: RunScenario, standin: Image
+) -> None:
+    credential = "[Service]\nLoadCredential=client-token:/etc/vllm/client-token\n"
+    files = {
+        "/etc/vllm/vllm.env": "HF_TOKEN=hf_5ecret\n",
+        "/etc/vllm/client-token": "t0ken-5ecret",
+        "/etc/systemd/system/llmhop.service.d/credentials.conf": credential,
+    }
+    run_scenario("secrets", Setup("secrets", configs("secrets"), standin, files))
+
+
 def test_nixos_options_become_answers_of_a_real_vllm(
     run_scenario: RunScenario, cache: Cache
 ) -> None:

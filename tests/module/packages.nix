@@ -33,9 +33,14 @@ let
     "click"
     "hatchling"
     "httptools"
+    "hypothesis"
+    "jsonschema"
     "msgspec"
     "prometheus-client"
     "pydantic"
+    "pytestCheckHook"
+    "python-multipart"
+    "trustme"
     "uvloop"
   ];
 

@@ -73,8 +73,8 @@ with subtest("the report of readiness comes from a child of systemd, so that it 
     machine.succeed("kill -9 $(cat /run/user/503/libpod/tmp/pause.pid)")
     machine.succeed("rm /run/user/503/libpod/tmp/pause.pid")
     machine.succeed("systemctl --user -M vllm@.host start --no-block vllm-hangs.service")
-    machine.wait_until_succeeds("pgrep -u vllm -f '^/usr/bin/conmon .* -n vllm-hangs '", timeout=60)
-    processes = machine.succeed("pgrep -u vllm -f '^/usr/bin/podman run .*vllm-hangs'").split()
+    machine.wait_until_succeeds("pgrep -u vllm -f 'conmon .* -n vllm-hangs '", timeout=60)
+    processes = machine.succeed("pgrep -u vllm -f '/podman run .*vllm-hangs'").split()
     manager = machine.succeed("systemctl show --value -p MainPID user@503.service").strip()
     parents = [machine.succeed(f"ps -o ppid= -p {pid}").strip() for pid in processes]
     assert parents == [manager], (processes, parents, manager)

@@ -49,6 +49,7 @@ class Options:
     host: str
     port: int
     api_key: str | None = None
+    max_model_len: int | None = None
 
 
 @dataclass
@@ -112,6 +113,7 @@ def parse_arguments(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     if not port.isdecimal() or int(port) > 65535:
         raise SystemExit(f"{program}: error: argument --port: invalid port: {port!r}")
     api_key = (flag_values(args, "api-key") or [environ.get("VLLM_API_KEY", "")])[-1]
+    length = (flag_values(args, "max-model-len") or [""])[-1]
     return Options(
         model=model,
         served_names=tuple(flag_values(args, "served-model-name")) or (model,),
@@ -119,6 +121,7 @@ def parse_arguments(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         host=(flag_values(args, "host") or ["0.0.0.0"])[-1],  # noqa: S104
         port=int(port),
         api_key=api_key or None,
+        max_model_len=int(length) if length.isdecimal() else None,
     )
 
 
@@ -328,6 +331,8 @@ class Handler(BaseHTTPRequestHandler):
         """The model list: each served name is an entry, `root` is what they all serve."""
         options, created = self.state.options, int(self.state.started)
         entry = {"object": "model", "created": created, "owned_by": "vllm", "root": options.model}
+        if options.max_model_len is not None:
+            entry["max_model_len"] = options.max_model_len
         return {"object": "list", "data": [{"id": name} | entry for name in options.served_names]}
 
     def do_GET(self) -> None:

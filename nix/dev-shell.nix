@@ -1,0 +1,50 @@
+# All that `tests/run` installs elsewhere, of nixpkgs' versions. Scenarios on a
+# booted host need root and mmdebstrap as well.
+{
+  curl,
+  mdbook,
+  mkShell,
+  nixfmt,
+  python3,
+  ruff,
+}:
+mkShell {
+  packages = [
+    curl
+    mdbook
+    nixfmt
+    ruff
+    (python3.withPackages (
+      ps: with ps; [
+        # Of the two packages.
+        click
+        httptools
+        msgspec
+        prometheus-client
+        pydantic
+        uvloop
+
+        # Of the tests.
+        aiohttp
+        editables
+        h11
+        hatchling
+        hypothesis
+        jsonschema
+        mypy
+        openai
+        packaging
+        pytest
+        python-multipart
+        trustme
+        types-jsonschema
+        websockets
+      ]
+    ))
+  ];
+
+  # The working tree, not an installed copy.
+  shellHook = ''
+    export PYTHONPATH="$PWD/generator:$PWD/router"
+  '';
+}

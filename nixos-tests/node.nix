@@ -1,0 +1,76 @@
+# What every machine has: room for the models, their image in the user's
+# storage, and the commands that scenarios use (see tests/host/setup.py).
+{ image }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  vllm = config.services.llmhop.vllm;
+  uid = toString vllm.uid;
+
+  command =
+    name: file:
+    pkgs.writers.writePython3Bin name {
+      libraries = [ pkgs.python3Packages.openai ];
+      doCheck = false;
+    } (builtins.readFile file);
+
+  # Says what the generator said, and ends with its code: a switch ends with 4
+  # where any unit failed. The machine was booted into the first configuration.
+  switch-to = pkgs.writeShellScriptBin "switch-to" ''
+    system=/run/booted-system/specialisation/$1
+    if [ ! -e "$system" ]; then system=/run/booted-system; fi
+    unit=llmhop-generator.service
+    "$system/bin/switch-to-configuration" test
+    invocation=$(systemctl show --property InvocationID --value "$unit")
+    journalctl --quiet --output cat --unit "$unit" "_SYSTEMD_INVOCATION_ID=$invocation"
+    exit "$(systemctl show --property ExecMainStatus --value "$unit")"
+  '';
+in
+{
+  virtualisation = {
+    cores = 2;
+    memorySize = 6144;
+    diskSize = 16384;
+  };
+  system.switch.enable = true;
+
+  environment.systemPackages = [
+    pkgs.curl
+    switch-to
+    (command "chat" ../tests/scenarios/chat_command.py)
+    (command "streams" ../tests/scenarios/streams_command.py)
+  ];
+
+  # In the storage before the user's manager starts what needs it.
+  systemd.services.load-images = lib.mkIf vllm.enable {
+    requires = [ "user-runtime-dir@${uid}.service" ];
+    after = [ "user-runtime-dir@${uid}.service" ];
+    before = [ "user@${uid}.service" ];
+    wantedBy = [ "user@${uid}.service" ];
+    path = [
+      "/run/wrappers"
+      config.virtualisation.podman.package
+    ];
+    environment = {
+      HOME = vllm.dataDir;
+      XDG_RUNTIME_DIR = "/run/user/${uid}";
+    };
+    serviceConfig = {
+      Type = "oneshot";
+      RemainAfterExit = true;
+      User = vllm.user;
+    };
+    # Podman's pause process has to belong to the user's manager, not to this.
+    script = ''
+      ${image.stream} | podman load
+      ${lib.concatMapStrings (tag: ''
+        podman tag ${image.name}:${image.tag} ${image.name}:${tag}
+      '') image.otherTags}
+      podman system migrate
+    '';
+  };
+}
