@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -107,15 +108,17 @@ def evaluate(
     try:
         if compare is not None:
             before += evaluation.results(earlier(flake, compare))
-        for result in evaluation.results(flake):
-            if isinstance(result, Failed):
-                failures.append(result.name)
-            if output:
-                write_file(output, result)
-            if report or front or compare is not None:
-                results.append(result)
-            elif not output:
-                click.echo(as_line(result))
+        # Closed, so that also an error here ends Nix.
+        with closing(evaluation.results(flake)) as found:
+            for result in found:
+                if isinstance(result, Failed):
+                    failures.append(result.name)
+                if output:
+                    write_file(output, result)
+                if report or front or compare is not None:
+                    results.append(result)
+                elif not output:
+                    click.echo(as_line(result))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     if report:

@@ -66,6 +66,8 @@ def records(
     left = dict.fromkeys(hosts)
     with running(_jobs(flake, workers, max_memory_mib), said) as jobs:
         for line in jobs.lines():
+            if not line.endswith(b"\n"):
+                continue  # it was killed in the middle of it
             record = parse_job(line)
             if record.host in left:
                 del left[record.host]
@@ -89,7 +91,7 @@ def parse_job(line: bytes) -> Record:
         value = job["extraValue"]
         value["contract"], value["address"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        shown = line[:200].decode("utf-8", errors="replace")
+        shown = line[:200].decode("utf-8", errors="replace").rstrip("\n")
         raise GeneratorError(
             f"{JOBS} wrote a line that is not understood: {shown}; it must be 2.31 or newer"
         ) from None

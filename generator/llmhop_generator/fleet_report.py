@@ -8,6 +8,9 @@ from llmhop_generator.fleet_addresses import base_urls
 from llmhop_generator.fleet_hosts import Failed, Host, Result, Without, those
 from llmhop_generator.units import image
 
+_Users = dict[str, dict[str, list[str]]]
+"""By a name what it stands for, and the hosts on which it does."""
+
 _HEAD = ("HOST", "MODEL", "PORT", "WEIGHTS", "IMAGE", "DEVICES")
 
 
@@ -27,24 +30,29 @@ def as_text(results: Sequence[Result]) -> str:
 
 def collisions(hosts: Sequence[Host]) -> Iterator[str]:
     """Say what can't be told apart by those who use several of the hosts."""
-    weights: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    weights: _Users = defaultdict(lambda: defaultdict(list))
+    names: _Users = defaultdict(lambda: defaultdict(list))
     llmhops: dict[str, list[str]] = defaultdict(list)
     for host in hosts:
         for model in host.models:
             weights[model.name][weights_of(host, model)].append(host.name)
+            for name in (model.name, *host.aliases(model.name)):
+                names[name][model.name].append(host.name)
         for url in base_urls(host):
             llmhops[url].append(host.name)
     for name, users in weights.items():
         if len(users) > 1:
-            shown = "; ".join(f"{model} on {', '.join(on)}" for model, on in users.items())
-            yield f"the model {name} has different weights: {shown}"
-    for alias, owner, host_name in _aliases(hosts):
-        if alias in weights:
-            on = ", ".join(name for names in weights[alias].values() for name in names)
-            yield f"{alias} is an alias of {owner} on {host_name}, and a model on {on}"
-    for url, names in llmhops.items():
-        if len(names) > 1:
-            yield f"{url} is the llmhop of {' and of '.join(names)}"
+            yield f"the model {name} has different weights: {_by(users)}"
+    for name, users in names.items():
+        if len(users) > 1:
+            yield f"the name {name} stands for different models: {_by(users)}"
+    for url, on in llmhops.items():
+        if len(on) > 1:
+            yield f"{url} is the llmhop of {' and of '.join(on)}"
+
+
+def _by(users: dict[str, list[str]]) -> str:
+    return "; ".join(f"{what} on {', '.join(on)}" for what, on in users.items())
 
 
 def weights_of(host: Host, model: Model) -> str:
@@ -69,13 +77,6 @@ def _replicas(hosts: Sequence[Host]) -> Iterator[str]:
     for name, names in sorted(served.items()):
         if len(names) > 1:
             yield f"{name}: {', '.join(names)}"
-
-
-def _aliases(hosts: Sequence[Host]) -> Iterator[tuple[str, str, str]]:
-    for host in hosts:
-        for name in host.settings.get("models", {}):
-            for alias in host.aliases(name):
-                yield alias, name, host.name
 
 
 def _hidden(host: Host) -> str:

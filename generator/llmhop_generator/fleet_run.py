@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Evaluation:
     report: Callable[[str], None]
     tick: Callable[[str], None]
 
-    def results(self, flake: str) -> Iterator[Result]:
+    def results(self, flake: str) -> Generator[Result]:
         """Evaluate the hosts of a flake, and give each one's result as soon as it is there.
 
         Raises:

@@ -111,7 +111,7 @@ class Running:
         self.code: int | None = None
 
     def lines(self) -> Iterator[bytes]:
-        """Give each line of standard output as it comes, and wait for the end.
+        """Give each line of standard output, with its newline, and wait for the end.
 
         The lines of standard error go to `said` meanwhile, so that neither stream holds
         up the other.
@@ -130,7 +130,7 @@ class Running:
                         yield from found
                         continue
                     for message in found:
-                        self._said(message.decode("utf-8", errors="replace"))
+                        self._said(message.decode("utf-8", errors="replace").rstrip("\r\n"))
         self.code = self._child.wait()
 
 
@@ -143,16 +143,18 @@ class _Lines:
         self._begun: list[bytes] = []
 
     def read(self) -> list[bytes]:
-        """Give the lines that are complete now; at the end also the last, without its newline."""
+        """Give the lines that are complete now; at the end also one that is not."""
         data = os.read(self.descriptor, _PIECE_BYTES)
         self.ended = not data
-        head, newline, tail = data.rpartition(b"\n")
-        if not newline and not self.ended:
-            self._begun.append(data)
-            return []
-        text = b"".join([*self._begun, head])
-        self._begun = [tail] if tail else []
-        return text.split(b"\n") if newline or text else []
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines = [line + b"\n" for line in lines]
+            lines[0] = b"".join([*self._begun, lines[0]])
+            self._begun = []
+        self._begun.append(rest)
+        if self.ended and any(self._begun):
+            lines.append(b"".join(self._begun))
+        return lines
 
 
 @contextmanager

@@ -110,16 +110,23 @@ def test_two_hosts_with_one_address_collide() -> None:
     assert "http://10.0.0.7:80" in refused(*hosts)
 
 
-def test_an_alias_that_is_a_model_elsewhere_collides() -> None:
-    aliased = {"listen": ":80", "models": {"a": {"aliases": ["b"]}}}
-    hosts = [host("one", aliased, a={}), host("two", b={})]
+@pytest.mark.parametrize("other", ["b", "x"])
+def test_a_name_of_different_models_on_two_hosts_collides(other: str) -> None:
+    one = host("one", {"listen": ":80", "models": {"a": {"aliases": [other]}}}, a={})
+    two = host("two", {"listen": ":80", "models": {"b": {"aliases": ["x"]}}}, b={})
 
-    assert list(collisions(hosts)) == ["b is an alias of a on one, and a model on two"]
+    said = f"the name {other} stands for different models: a on one; b on two"
+    assert list(collisions([one, two])) == [said]
+    assert said in refused(one, two)
     with pytest.raises(ConfigError):
         accepted(
-            {"models": {"a": {"url": "http://one", "aliases": ["b"]}, "b": {"url": "http://two"}}}
+            {
+                "models": {
+                    "a": {"url": "http://one", "aliases": [other]},
+                    "b": {"url": "http://two", "aliases": ["x"]},
+                }
+            }
         )
-    assert "b is an alias of a" in refused(*hosts)
 
 
 def test_hosts_that_serve_the_same_do_not_collide() -> None:

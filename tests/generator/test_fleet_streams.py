@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -76,6 +77,18 @@ def test_a_host_is_printed_before_the_next_is_evaluated(programs: Programs, tmp_
     assert json.loads(rest)["host"] == "b"
 
 
+def test_a_terminal_shows_how_far_it_is(programs: Programs) -> None:
+    programs(job("a") + job("b"))
+    ours, terminal = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        command = [sys.executable, "-m", "llmhop_generator", "eval", "flake"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, check=True)
+        os.close(terminal)
+        shown = screen.read(1 << 16).decode()
+    assert len(done.stdout.splitlines()) == 2
+    assert all(f"{number} of 2 hosts" in shown for number in (0, 1, 2))
+
+
 def test_many_messages_hold_up_no_line_and_are_passed_on(
     programs: Programs, generator: Command
 ) -> None:
@@ -104,7 +117,7 @@ def test_an_error_line_fails_its_host_though_the_exit_code_is_0(
     assert json.loads(done.stdout.splitlines()[1]) == {"host": "b", "error": error}
 
 
-@pytest.mark.parametrize("lines", ["", job("a")])
+@pytest.mark.parametrize("lines", ["", job("a"), job("a") + job("b")[:-5]])
 def test_hosts_without_a_line_are_named_when_nix_eval_jobs_ends_early(
     lines: str, programs: Programs, generator: Command
 ) -> None:
