@@ -8,6 +8,7 @@ let
     fileset = lib.fileset.unions [
       ../pyproject.toml
       ./pyproject.toml
+      ./hatch_build.py
       ./config.schema.json
       (lib.fileset.fileFilter (file: file.hasExt "py" || file.name == "py.typed") ./llmhop)
       (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/router)
@@ -23,7 +24,14 @@ python3Packages.buildPythonApplication {
   inherit src;
   sourceRoot = "${src.name}/router";
 
-  build-system = [ python3Packages.hatchling ];
+  build-system = with python3Packages; [
+    hatchling
+    mypy
+    setuptools
+  ];
+
+  # Compiles the way of a request, see hatch_build.py.
+  env.HATCH_BUILD_HOOK_ENABLE_CUSTOM = "1";
 
   dependencies = with python3Packages; [
     click

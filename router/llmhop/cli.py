@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -17,6 +18,13 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, asked: bo
     if asked:
         click.echo(config_schema_text(), nl=False)
         context.exit()
+
+
+def _version_line() -> str:
+    """Say which version this is, and whether it was compiled (see hatch_build.py)."""
+    one_of_them = find_spec("llmhop.exchange")
+    compiled = one_of_them is not None and str(one_of_them.origin).endswith(".so")
+    return "%(prog)s %(version)s" + (" (compiled)" if compiled else "")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,7 +45,7 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, asked: bo
     callback=_print_schema,
     help="Print the JSON Schema of the config and exit.",
 )
-@click.version_option(__version__, package_name="llmhop", message="%(prog)s %(version)s")
+@click.version_option(__version__, package_name="llmhop", message=_version_line())
 def main(path: Path, check: bool) -> None:
     """Route OpenAI-compatible requests to backends by their model.
 

@@ -161,8 +161,7 @@ class ClientProtocol(ClientConnection):
                         continue
                     self._stream = self._form_in(self._head)
                 if self._stream is not None:
-                    self._pass_on(self._stream)
-                    if self._stream is None:
+                    if self._pass_on(self._stream):
                         continue
                     if self._exchange.active:
                         return
@@ -247,10 +246,13 @@ class ClientProtocol(ClientConnection):
         except ApiError as error:
             self._break_off(error)
 
-    def _pass_on(self, stream: FormStream | WebSocketStream) -> None:
-        """Send on what has come, if the backend takes it. Raises ApiError."""
+    def _pass_on(self, stream: FormStream | WebSocketStream) -> bool:
+        """Send on what has come, if the backend takes it; answer whether that was the last of it.
+
+        Raises ApiError.
+        """
         if self._exchange.active and self._paused:
-            return
+            return False
         pieces = stream.read()
         self.record.bytes_in += sum(map(len, pieces))
         if stream.complete:
@@ -262,6 +264,7 @@ class ClientProtocol(ClientConnection):
             self._exchange.send_more(pieces, stream.complete)
         elif isinstance(stream, FormStream) and stream.route is not None:
             self._begin(stream, stream.route)
+        return self._stream is None
 
     def _begin(self, form: FormStream, route: Route) -> None:
         length, body = form.begin()

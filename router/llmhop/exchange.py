@@ -61,8 +61,9 @@ class Exchange(Sending):
         self._body = body
         self._request_open = request_open
         self._length = length
-        if route is not self._route:  # of one config, as each config has routes of its own
-            self._route = route
+        self._route = route
+        if route is not self._served:  # of one config, as each config has routes of its own
+            self._served = route
             self._backend = backends.get(route)
         self._relayed = self._head_sent = self._paused = False
         self._moved = True

@@ -70,36 +70,38 @@ class HeadCache(Generic[Head]):
 class LastHead(Generic[Head]):
     """The head that a connection brought twice, known again without taking its bytes apart."""
 
-    __slots__ = ("_after", "_before", "_cache", "_head")
+    __slots__ = ("_after", "_before", "_cache", "_head", "_size")
 
     def __init__(self, cache: HeadCache[Head]) -> None:
         self._cache = cache
         self._head: Head | None = None
-        # What stands before and after the digits of Content-Length; empty while that is not known.
+        # What stands before and after the digits of Content-Length, and the length of all of it
+        # with them; 0 while that is not known.
         self._before = self._after = b""
+        self._size = 0
 
     def read_whole(self, data: bytes) -> tuple[Head, bytes] | None:
         """Return the message in `data` if that is exactly one, with a body of known length.
 
         Most are. Answers None for all others. Raises what the cache raises.
         """
-        before, head = self._before, self._head
-        if before and head is not None and data.startswith(before):
-            stop = data.find(b"\r", len(before))
-            digits = data[len(before) : stop]
-            if data.startswith(self._after, stop) and _is_length(digits):
-                body = data[stop + len(self._after) :]
-                return (head, body) if len(body) == int(digits) > 0 else None
+        head, size = self._head, self._size
+        if size and head is not None:
+            # Nothing is searched: if it is a repeat, its length says what head it must have.
+            length = len(data) - size
+            known = b"%b%d%b" % (self._before, length, self._after)
+            if length > 0 and len(known) == size and data.startswith(known):
+                return head, data[size:]
         end = data.find(_HEAD_END) + 4
         if not 4 < end <= MAX_HEAD_BYTES or data.startswith(b"\r"):
             return None
         raw = data[:end]
-        found, length = self._cache.read(raw)
+        found, announced = self._cache.read(raw)
         if found is not head:
-            self._head, self._before = found, b""
-        elif not before:
+            self._head, self._size = found, 0
+        else:
             self._remember(raw)
-        return (found, data[end:]) if length and length == len(data) - end else None
+        return (found, data[end:]) if announced and announced == len(data) - end else None
 
     def _remember(self, raw: bytes) -> None:
         before, name, after = raw.partition(_LENGTH)
@@ -107,7 +109,7 @@ class LastHead(Generic[Head]):
             before, name, after = raw.partition(_LOWER_LENGTH)
         digits, end, after = after.partition(b"\r")
         if name and _is_length(digits):
-            self._before, self._after = before + name, end + after
+            self._before, self._after, self._size = before + name, end + after, len(raw)
 
 
 def _is_length(digits: bytes) -> bool:

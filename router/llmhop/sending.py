@@ -7,7 +7,6 @@ is sent again only where the config allows `retries`.
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 from llmhop.backends import Backend
 from llmhop.downstream import Downstream, Heads
@@ -49,6 +48,7 @@ class Sending(ResponseSink):
         "_request_open",
         "_retries",
         "_route",
+        "_served",
         "_since",
         "_task",
         "_tried",
@@ -58,6 +58,7 @@ class Sending(ResponseSink):
     )
 
     # Set by `start`. The client's side is let go at the end, so that the two are no cycle.
+    __deletable__ = ("_downstream",)  # for mypyc
     _downstream: Downstream
     _heads: Heads
     _record: RequestRecord
@@ -72,7 +73,7 @@ class Sending(ResponseSink):
         self._pool: Pool | None = None
         self._gate: Gate | None = None
         self._body: Body = b""
-        self._route = cast(Route, None)  # that of no request
+        self._served: Route | None = None  # whose backend `_backend` is
         self._queued = self._relayed = self._head_sent = self._paused = self._close = False
         self._tried = self._retries = 0
         self._moved = self._request_open = self._unmarked = False

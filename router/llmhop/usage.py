@@ -8,7 +8,7 @@ within the report, is not found.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -26,7 +26,7 @@ _MAX_TRIES: Final = 8
 _MAX_TOKENS: Final = 2**40
 
 
-class Usage(NamedTuple):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of a request's prompt and of its answer."""
 
     prompt: int
@@ -47,16 +47,16 @@ _DECODER = msgspec.json.Decoder(_Report)
 
 def find_usage(tail: bytes) -> Usage | None:
     """Return what the last report in `tail` says, or None where there is none."""
+    plain = tail.rfind(_PLAIN, -TAIL_BYTES)
+    if plain >= 0:  # as vLLM writes it; no expression is needed
+        report, brace, rest = tail[plain + len(_PLAIN) - 1 :].partition(b"}")
+        if brace and b"{" not in report[1:] and _KEY not in rest:
+            return _read(report + brace)
     end = len(tail)
     for _ in range(_MAX_TRIES):
-        end = tail.rfind(_KEY, max(0, len(tail) - TAIL_BYTES), end)
+        end = tail.rfind(_KEY, -TAIL_BYTES, end)
         if end < 0:
             return None
-        if tail.startswith(_PLAIN, end):  # as vLLM writes it; no expression is needed
-            begin = end + len(_PLAIN) - 1
-            close = tail.find(b"}", begin)
-            if close > 0 and tail.find(b"{", begin + 1, close) < 0:
-                return _read(tail[begin : close + 1])
         match = _REPORT.match(tail, end)
         if match is not None:
             return _read(match[1])

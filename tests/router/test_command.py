@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from llmhop import __version__
+from llmhop import __version__, exchange
 
 from tests.router.conftest import StartBackend
 from tests.router.process import Run, llmhop
@@ -232,5 +232,6 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 
 
 def test_the_version_and_the_help_are_told() -> None:
-    assert llmhop("--version").stdout == f"llmhop {__version__}\n"
+    compiled = " (compiled)" if exchange.__file__.endswith(".so") else ""
+    assert llmhop("--version").stdout == f"llmhop {__version__}{compiled}\n"
     assert "--check" in llmhop("--help").stdout
