@@ -36,6 +36,7 @@ mkShell {
         packaging
         pytest
         python-multipart
+        setuptools
         trustme
         types-jsonschema
         websockets

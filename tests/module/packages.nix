@@ -36,10 +36,12 @@ let
     "hypothesis"
     "jsonschema"
     "msgspec"
+    "mypy"
     "prometheus-client"
     "pydantic"
     "pytestCheckHook"
     "python-multipart"
+    "setuptools"
     "trustme"
     "uvloop"
   ];
