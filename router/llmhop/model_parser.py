@@ -67,9 +67,11 @@ def _model(check: Checker, name: str, value: object) -> ModelConfig | None:
     entry = check.members(value, MODEL_KEYS, ("models", name))
     if entry is None:
         return None
-    headers = _headers(check, name, entry.get("headers", {}))
-    aliases = _aliases(check, name, entry.get("aliases", []))
-    unlisted = check.boolean(key_path("models", name, "unlisted"), entry.get("unlisted", False))
+    headers = _headers(check, name, entry["headers"]) if "headers" in entry else ()
+    aliases = _aliases(check, name, entry["aliases"]) if "aliases" in entry else ()
+    unlisted = "unlisted" in entry and check.boolean(
+        key_path("models", name, "unlisted"), entry["unlisted"]
+    )
     urls = _urls(check, name, entry)
     connect = _seconds(check, name, entry, "connectTimeout", CONNECT_TIMEOUT_S)
     idle = _seconds(check, name, entry, "idleTimeout", UPSTREAM_IDLE_S)
@@ -106,7 +108,10 @@ def _count(
 
 
 def _seconds(check: Checker, name: str, entry: dict[str, Any], key: str, default: float) -> float:
-    return check.seconds(key_path("models", name, key), entry.get(key, default)) or default
+    # Not even its path is written where there is nothing to check: of many models, few have one.
+    if key not in entry:
+        return default
+    return check.seconds(key_path("models", name, key), entry[key]) or default
 
 
 def _urls(check: Checker, name: str, entry: dict[str, Any]) -> list[BackendUrl]:
@@ -185,7 +190,7 @@ def _aliases(check: Checker, name: str, value: object) -> tuple[str, ...]:
 
 def _check_aliases(check: Checker, models: dict[str, Any]) -> None:
     # Over what is written, also where another part of a model is wrong.
-    owner = {name: key_path("models", name) for name in models}
+    owner = {name: name for name in models}
     for name, entry in models.items():
         aliases = entry.get("aliases") if isinstance(entry, dict) else None
         for index, alias in enumerate(aliases if isinstance(aliases, list) else []):
@@ -193,5 +198,6 @@ def _check_aliases(check: Checker, models: dict[str, Any]) -> None:
                 continue
             where = key_path("models", name, "aliases", index)
             if alias in owner:
-                check.problem(where, f"is a name of {owner[alias]} already", "remove or rename it")
-            owner.setdefault(alias, key_path("models", name))
+                named = key_path("models", owner[alias])
+                check.problem(where, f"is a name of {named} already", "remove or rename it")
+            owner.setdefault(alias, name)
