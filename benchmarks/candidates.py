@@ -32,7 +32,7 @@ def _one_port(port: int) -> dict[str, int]:
     return dict.fromkeys(MODELS, port)
 
 
-def nginx(directory: Path, port: int, backend: int) -> Candidate:
+def nginx(directory: Path, port: int, backend: int, workers: int = 1) -> Candidate:
     """Plain proxy_pass: bodies stay in memory and are not read; no log."""
     ports = {model: port + n for n, model in enumerate(MODELS)}
     servers = "".join(
@@ -53,7 +53,8 @@ def nginx(directory: Path, port: int, backend: int) -> Candidate:
         f"  {kind}_temp_path {directory}/{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    config = f"""daemon off; master_process off; worker_processes 1;
+    master = "on" if workers > 1 else "off"  # without one, the measured process is the worker
+    config = f"""daemon off; master_process {master}; worker_processes {workers};
 pid {directory}/nginx.pid; error_log {directory}/nginx.log crit;
 events {{ worker_connections 16384; }}
 http {{
@@ -112,13 +113,14 @@ def go(directory: Path, port: int, backend: int) -> Candidate:
     return Candidate("Go", [str(directory / "go_router"), str(port), *models], _one_port(port))
 
 
-def llmhop(directory: Path, port: int, backend: int) -> Candidate:
+def llmhop(directory: Path, port: int, backend: int, workers: int = 1) -> Candidate:
     """This project's router, as installed for this Python, with authentication."""
     path = directory / "llmhop.json"
     config = {
         "listen": f"127.0.0.1:{port}",
         "authTokens": [TOKEN],
         "accessLog": "json",
+        "workers": workers,
         "models": {model: {"url": url} for model, url in _urls(backend).items()},
     }
     path.write_text(json.dumps(config))

@@ -17,7 +17,7 @@ from pathlib import Path
 from candidates import Candidate
 
 HERE = Path(__file__).parent
-ROUTER_CPU, LOAD_CPU = "0", "1"
+ROUTER_CPU, LOAD_CPU, BOTH_CPUS = "0", "1", "0,1"
 _TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 _START_S = 10
 
@@ -81,11 +81,16 @@ def resident_mb(pid: int) -> float:
 
 
 def requests(
-    candidate: Candidate, pid: int, body_bytes: int, connections: int, seconds: int
+    candidate: Candidate,
+    pid: int,
+    body_bytes: int,
+    connections: int,
+    seconds: int,
+    load_cpus: str = LOAD_CPU,
 ) -> Result:
     """Load with whole requests, as many as go. Raises BenchmarkError where any fails."""
     url = f"http://127.0.0.1:{candidate.ports['m']}/"
-    command = pinned(LOAD_CPU, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s")
+    command = pinned(load_cpus, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s")
     before = cpu_us(pid)
     output = subprocess.run(
         [*command, "-s", str(HERE / "post.lua"), url],

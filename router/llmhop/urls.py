@@ -73,13 +73,14 @@ def parse_backend_url(text: str) -> BackendUrl:
         raise ValueError("does not start with http://, https:// or unix:/")
     if "@" in parts.netloc:
         raise ValueError("holds a user name or password, which are not sent")
-    if not parts.hostname:
+    hostname = parts.hostname  # worked out each time it is asked for
+    if not hostname:
         raise ValueError("has no host")
     _refuse_fragment(text)
     if port == 0:
         raise ValueError("has port 0")
     tls = parts.scheme == "https"
-    host = check_host(parts.hostname)
+    host = check_host(hostname)
     if port is None:
         port = 443 if tls else 80
     return BackendUrl(Origin(tls, host, port), parts.netloc, parts.path, parts.query)
