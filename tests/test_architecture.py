@@ -43,20 +43,20 @@ GENERATOR = Package(
     ROOT / "generator/llmhop_generator",
     tuple(
         """
-        __main__ cli fleet_command fleet_run fleet_nix provision apply settled status why
+        __main__ cli fleet_command fleet_run fleet_nix provision apply carry_out settled status why
         terminal progress staging preflight
         host_storage host_user host_devices host_ports present environment lock output
         router_service plan_text fleet_front fleet_report fleet_compare fleet_addresses
-        fleet_hosts plan render host_files router_units router_config podman files
+        fleet_hosts plan turns render host_files router_units router_config podman files
         units quadlet load checks flags schema contract unit_keys listen text config_source
-        steps cdi subids routes sources layout fleet_revision systemd process exits errors
+        steps cdi subids routes sources start_note layout fleet_revision systemd process exits errors
         """.split()
     ),
     frozenset(
         """
         plan_text fleet_front fleet_report fleet_compare fleet_addresses fleet_hosts
-        plan render host_files router_units router_config units quadlet checks flags
-        schema contract unit_keys listen text steps cdi routes sources layout fleet_revision errors
+        plan turns render host_files router_units router_config units quadlet checks flags
+        schema contract unit_keys listen text steps cdi routes sources start_note layout fleet_revision errors
         """.split()
     ),
 )

@@ -205,7 +205,7 @@ def apply(config: str, wait: bool, lock_timeout: float, files_only: bool) -> Non
     if done.failed:
         from llmhop_generator.why import why_not_up
 
-        fail(why_not_up(done.failed), EXIT_NOT_UP)
+        fail(why_not_up(done.failed, done.left), EXIT_NOT_UP)
 
 
 @main.command()

@@ -1,44 +1,40 @@
-"""Digests of the environment files with which models were started.
+"""Digests of what environment files hold, which go into the notes that units leave.
 
 They tell a later run that a file's content changed, and nobody what is in it: they are
-keyed, and the file that keeps key and digests is root's own. It lies among the units, so
-that both are replaced as one.
+made with a key that only root can read.
 """
 
 import hashlib
-import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmhop_generator import files
+from llmhop_generator.layout import STATE_DIR
 from llmhop_generator.sources import environment_files_of
 
-RECORD = ".environment.json"
+KEY = STATE_DIR / "environment.key"
 _KEY_BYTES = 32
 
 
-@dataclass(frozen=True)
-class Record:
-    """A key and the digests made with it, by the name of a source."""
-
-    key: bytes
-    digests: Mapping[str, str]
-
-    def as_text(self) -> str:
-        """Write it as it is kept."""
-        kept = {"key": self.key.hex(), "digests": dict(sorted(self.digests.items()))}
-        return json.dumps(kept, indent=2) + "\n"
-
-
-def read_record(directory: Path) -> Record:
-    """Read what was recorded beside the units; a new key and no digests where nothing was."""
+def read_key() -> bytes:
+    """Read this host's key; a new one where none was kept, or a damaged one."""
     try:
-        read = json.loads(files.read(directory / RECORD) or "")
-        return Record(bytes.fromhex(read["key"]), dict(read["digests"]))
-    except (ValueError, TypeError, KeyError):
-        return Record(secrets.token_bytes(_KEY_BYTES), {})
+        key = bytes.fromhex(files.read(KEY) or "")
+    except ValueError:
+        key = b""
+    return key if len(key) == _KEY_BYTES else secrets.token_bytes(_KEY_BYTES)
+
+
+def keep_key(key: bytes) -> None:
+    """Keep the key, so that the next run makes the same digests.
+
+    Raises:
+        GeneratorError: it can't be written.
+    """
+    text = f"{key.hex()}\n"
+    if files.read(KEY) != text:
+        files.write(KEY, text, mode=0o600)
 
 
 def digests(sources: Mapping[str, str], key: bytes) -> dict[str, str]:

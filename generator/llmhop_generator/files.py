@@ -1,6 +1,7 @@
 """Files of ours on a host: read, replaced as a whole, removed."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -60,6 +61,22 @@ def read(path: Path) -> str | None:
         return None
     except OSError as error:
         raise GeneratorError(f"{path} can't be read: {error.strerror}") from None
+
+
+def read_of_others(path: Path, limit: int) -> str | None:
+    """Read up to `limit` bytes of a plain file that somebody may have replaced by anything."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return os.read(descriptor, limit).decode("utf-8", errors="replace")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def read_ours(directory: Path) -> dict[str, str]:

@@ -21,3 +21,8 @@ def quadlet_dir(uid: int) -> Path:
 def user_manager(uid: int) -> str:
     """The system unit that runs a user's service manager."""
     return f"user@{uid}.service"
+
+
+def runtime_dir(uid: int) -> Path:
+    """What lasts as long as a user's manager: its XDG_RUNTIME_DIR, `%t` in its units."""
+    return Path("/run/user") / str(uid)

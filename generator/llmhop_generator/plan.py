@@ -5,9 +5,11 @@
 
 from collections.abc import Iterable, Mapping
 
-from llmhop_generator.routes import route_names, without_routes
-from llmhop_generator.sources import image_of, model_of, service_of, unordered
+from llmhop_generator.routes import route_names, with_routes
+from llmhop_generator.sources import image_of, model_of, service_of
+from llmhop_generator.start_note import note_of
 from llmhop_generator.steps import (
+    Await,
     Files,
     Plan,
     Present,
@@ -22,33 +24,37 @@ from llmhop_generator.steps import (
     Stop,
     StopRouter,
     Swap,
+    Turn,
     Wanted,
 )
+from llmhop_generator.turns import Work, port_of, survey
 
 
 def make_plan(wanted: Wanted, present: Present) -> Plan:
     """Plan the steps from what is present to what is wanted; none where all is well.
 
     What can fail or take long comes first, while everything serves: images, and the
-    new files beside the old. A route leaves before its model stops and comes back when
-    it is healthy. A changed model is stopped before its source and its digest are
-    replaced, so that whenever this ends early, what runs is what the files say, and the
-    next run goes on from there. A model that only moved in the start order runs on.
+    new files beside the old. What is removed, or holds a port that another model is to
+    have, stops before all units are swapped in. Then the models that run by another unit
+    than theirs are replaced in turns, and what is down is started. Whenever this ends
+    early, the notes that units leave tell the next run what is still to be replaced. A
+    model that only moved in the start order runs on.
     """
-    restart = _restarts(wanted, present)
+    work = survey(wanted, present)
+    routing = _Routing(wanted, present, work)
     stages = list(_stages(wanted, present))
-    hidden = _hidden(wanted, present, restart)
-    steps: list[Step] = [*_ground(wanted, present), *_pulls(wanted, present, restart), *stages]
-    steps += _routes_before(wanted, present, hidden)
+    steps: list[Step] = [*_ground(wanted, present), *_pulls(wanted, present, work), *stages]
+    if wanted.router is None and present.router is not None:
+        steps.append(StopRouter())
+    steps += routing.give()
     for uid, there in present.sources.items():
         if uid != wanted.uid and there:
             steps += _retire(uid, present)
     if wanted.uid is not None:
         swaps = any(stage.uid == wanted.uid for stage in stages)
-        steps += _units(wanted.uid, wanted, present, restart, swaps=swaps)
-    if hidden:
-        after = (service_of(name) for name in wanted.sources if model_of(name) in hidden)
-        steps.append(Route(after=tuple(after)))
+        steps += _units(wanted.uid, wanted, present, work, swaps=swaps)
+        steps += _replacements(wanted.uid, work, routing)
+        steps += _starts(wanted.uid, work, routing)
     return Plan(wanted, present, tuple(steps))
 
 
@@ -60,26 +66,74 @@ def _there(wanted: Wanted, present: Present) -> Files:
     return {} if wanted.uid is None else present.sources.get(wanted.uid, {})
 
 
-def _restarts(wanted: Wanted, present: Present) -> tuple[str, ...]:
-    """The sources whose models have to be started, and stopped before where they run."""
-    there, states = _there(wanted, present), _states(wanted.uid, present)
-    return tuple(
-        name
-        for name, text in wanted.sources.items()
-        if name not in there
-        or unordered(there[name]) != unordered(text)
-        or _other_environment(name, wanted, present)
-        or states.get(service_of(name)) not in ("active", "activating", "reloading")
-    )
+class _Routing:
+    """llmhop's routes as the steps go: which are hidden, and which lead where a model still runs.
 
-
-def _other_environment(name: str, wanted: Wanted, present: Present) -> bool:
-    """Whether a model's environment files hold something else than when it was started.
-
-    One of which nothing is recorded was started by an earlier version: it runs on.
+    A model's route leaves before it stops, and comes, as that of a new one, when it is
+    healthy. One that is merely down keeps the route it has. None is hidden where no other
+    route would be left: llmhop does not run without one.
     """
-    recorded = present.environment.get(name)
-    return recorded is not None and recorded != wanted.environment.get(name)
+
+    def __init__(self, wanted: Wanted, present: Present, work: Work) -> None:
+        self._config = wanted.router
+        self._present, self._runs = present.router, present.router_runs
+        self._shown = route_names(present.router)
+        self._all = route_names(wanted.router)
+        self._given: tuple[frozenset[str], Mapping[str, int]] | None = None
+        states = _states(wanted.uid, present)
+        self._hidden = frozenset(
+            name
+            for name in map(model_of, wanted.sources)
+            if states.get(f"vllm-{name}.service") != "active" and name not in self._shown
+        ) | set(map(model_of, work.in_the_way))
+        self._ports: dict[str, int] = {}
+        for name in work.running:
+            port, note = port_of(name, present), note_of(wanted.sources[name])
+            if port is not None and note is not None and port != note.port:
+                self._ports[model_of(name)] = port
+
+    def give(self, without: Iterable[str] = ()) -> list[Route]:
+        """The step to the routes as they have to be now, where it is one."""
+        if self._config is None:
+            return []
+        self._hidden |= set(without)
+        now = self._effective(), dict(self._ports)
+        if self._given is None:
+            self._given = now
+            if with_routes(self._config, *now) == self._present and self._runs:
+                return []
+        elif now == self._given:
+            return []
+        self._given = now
+        then = self._all - now[0]
+        gone, come = self._shown - then, then - self._shown
+        self._shown = then
+        return [Route(*now, tuple(sorted(gone)), tuple(sorted(come)))]
+
+    def wait(self, uid: int, names: Iterable[str]) -> Await:
+        """The step that waits for models, and then gives them their routes."""
+        services, models = tuple(map(service_of, names)), {*map(model_of, names)}
+        if self._config is None:
+            return Await(uid, services)
+        moved = models & self._all & (self._effective() | self._ports.keys())
+        self._hidden -= models
+        self._ports = {name: port for name, port in self._ports.items() if name not in models}
+        now = self._effective(), dict(self._ports)
+        if moved:
+            self._given, self._shown = now, self._shown | moved
+        return Await(uid, services, tuple(sorted(moved)), *now)
+
+    def ports_of(self, names: Iterable[str]) -> tuple[tuple[str, int], ...]:
+        """The models that still run at another port than theirs, and that port."""
+        models = map(model_of, names)
+        return tuple((name, self._ports[name]) for name in models if name in self._ports)
+
+    def hides(self, name: str) -> bool:
+        """Whether the route of a model is hidden now."""
+        return model_of(name) in self._effective()
+
+    def _effective(self) -> frozenset[str]:
+        return self._hidden & self._all if self._all - self._hidden else frozenset()
 
 
 def _ground(wanted: Wanted, present: Present) -> Iterable[Step]:
@@ -91,40 +145,15 @@ def _ground(wanted: Wanted, present: Present) -> Iterable[Step]:
         yield RaiseLimit(wanted.uid, wanted.open_files)
 
 
-def _pulls(wanted: Wanted, present: Present, names: Iterable[str]) -> Iterable[Step]:
+def _pulls(wanted: Wanted, present: Present, work: Work) -> Iterable[Step]:
     if wanted.uid is None:
         return
-    for image, policy in dict.fromkeys(image_of(wanted.sources[name]) for name in names):
+    texts = [wanted.sources[name] for name in wanted.sources if name in set(work.to_start)]
+    for image, policy in dict.fromkeys(map(image_of, texts)):
         there = image in present.images
         # What is called localhost/… was made on this host: no registry has it.
         if not there or (policy == "newer" and not image.startswith("localhost/")):
             yield Pull(wanted.uid, image, optional=there)
-
-
-def _hidden(wanted: Wanted, present: Present, restart: Iterable[str]) -> tuple[str, ...]:
-    """The models whose routes come when they are healthy: those that stop, and new ones.
-
-    One that is merely down keeps the route it has. None is hidden where no other
-    route would be left: llmhop does not run without one.
-    """
-    if wanted.router is None or wanted.uid is None:
-        return ()
-    states, routed = _states(wanted.uid, present), route_names(present.router)
-    stopped = _to_stop(wanted.uid, [n for n in restart if n in _there(wanted, present)], present)
-    hidden = {model_of(service) for service in stopped}
-    for name in wanted.sources:
-        if states.get(service_of(name)) != "active" and model_of(name) not in routed:
-            hidden.add(model_of(name))
-    routes = route_names(wanted.router)
-    return tuple(sorted(hidden & routes)) if routes - hidden else ()
-
-
-def _routes_before(wanted: Wanted, present: Present, hidden: tuple[str, ...]) -> Iterable[Step]:
-    if wanted.router is None:
-        if present.router is not None:
-            yield StopRouter()
-    elif without_routes(wanted.router, hidden) != present.router or not present.router_runs:
-        yield Route(hidden)
 
 
 def _stages(wanted: Wanted, present: Present) -> Iterable[Stage]:
@@ -136,8 +165,8 @@ def _stages(wanted: Wanted, present: Present) -> Iterable[Stage]:
     there = _there(wanted, present)
     stale = tuple(name for name in there if name not in wanted.sources)
     write = {name: text for name, text in wanted.sources.items() if there.get(name) != text}
-    if stale or write or present.environment != wanted.environment:
-        yield Stage(wanted.uid, stale, write, wanted.environment)
+    if stale or write:
+        yield Stage(wanted.uid, stale, write)
 
 
 def _retire(uid: int, present: Present) -> Iterable[Step]:
@@ -157,16 +186,36 @@ def _to_stop(uid: int, names: Iterable[str], present: Present) -> tuple[str, ...
 
 
 def _units(
-    uid: int, wanted: Wanted, present: Present, restart: tuple[str, ...], *, swaps: bool
+    uid: int, wanted: Wanted, present: Present, work: Work, *, swaps: bool
 ) -> Iterable[Step]:
-    there = _there(wanted, present)
-    stale = [name for name in there if name not in wanted.sources]
-    if stop := _to_stop(uid, [*stale, *(name for name in restart if name in there)], present):
+    stale = [name for name in _there(wanted, present) if name not in wanted.sources]
+    if stop := _to_stop(uid, [*stale, *work.in_the_way], present):
         yield Stop(uid, stop)
     if swaps:
         yield Swap(uid)
     # Also where no source changed: a run that was ended early may have left it out.
-    if swaps or restart or uid in present.outdated:
+    if swaps or work.to_start or uid in present.outdated:
         yield Reload(uid)
-    if restart:
-        yield Start(uid, tuple(map(service_of, restart)))
+
+
+def _replacements(uid: int, work: Work, routing: _Routing) -> Iterable[Step]:
+    if work.turns and work.starting:
+        # Or one that stops now would change the free memory that they measure.
+        yield routing.wait(uid, work.starting)
+    for turn in work.turns:
+        stop = [name for name in turn if name in work.running and name not in work.in_the_way]
+        services = tuple(map(service_of, turn))
+        ports = routing.ports_of(turn)
+        steps: list[Route | Stop | Start | Await] = [*routing.give(map(model_of, stop))]
+        if stop:
+            steps.append(Stop(uid, tuple(map(service_of, stop))))
+        steps += [Start(uid, services, apart=len(turn) > 1), routing.wait(uid, turn)]
+        yield Turn(services, tuple(steps), ports)
+
+
+def _starts(uid: int, work: Work, routing: _Routing) -> Iterable[Step]:
+    if work.last:
+        yield Start(uid, tuple(map(service_of, work.last)))
+    rest = [n for n in work.starting if not work.turns and routing.hides(n)]
+    if waiting := [*rest, *work.last]:
+        yield routing.wait(uid, waiting)

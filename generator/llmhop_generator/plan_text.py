@@ -1,12 +1,13 @@
 """A plan for people and for programs."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from llmhop_generator.layout import user_manager
-from llmhop_generator.routes import route_names
 from llmhop_generator.sources import Change, changes, model_of
 from llmhop_generator.steps import (
+    Await,
     Plan,
     Pull,
     RaiseLimit,
@@ -19,10 +20,13 @@ from llmhop_generator.steps import (
     Stop,
     StopRouter,
     Swap,
+    Turn,
 )
 
 Line = tuple[str, str, str]
 """One line of a plan: what is done, to what, and why or how."""
+
+_ENVIRONMENT = "its environment file changed"
 
 
 def lines(plan: Plan) -> list[Line]:
@@ -41,6 +45,8 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
             return [("pull", image, "if there is a newer one" if optional else "it is missing")]
         case Route():
             return [("route", "llmhop", _routing(plan, step))]
+        case Turn(_, steps):
+            return [line for each in steps for line in step_lines(plan, each)]
         case StopRouter():
             return [("stop", "llmhop", "it is not enabled")]
         case Stop(uid, services):
@@ -54,6 +60,8 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
             return [("reload", user_manager(uid), "")]
         case Start(_, services):
             return [("start", service, "") for service in services]
+        case Await(_, services, routes):
+            return [("wait", service, _until(service, routes)) for service in services]
 
 
 def as_table(plan: Plan) -> str:
@@ -78,13 +86,13 @@ def as_json(plan: Plan) -> str:
 
 
 def _routing(plan: Plan, step: Route) -> str:
-    if step.after:
-        return f"with {', '.join(map(model_of, step.after))}, each when it is healthy"
-    before, wanted = route_names(plan.present.router), route_names(plan.wanted.router)
-    then = wanted - set(step.hidden)
-    gone = [f"without {', '.join(sorted(before - then))}"] if before - then else []
-    come = [f"with {', '.join(sorted(then - before))}"] if then - before else []
+    gone = [f"without {', '.join(step.gone)}"] if step.gone else []
+    come = [f"with {', '.join(step.come)}"] if step.come else []
     return "; ".join([*gone, *come]) or ("new settings" if plan.present.router_runs else "start it")
+
+
+def _until(service: str, routes: Collection[str]) -> str:
+    return "until it is healthy" + ("; then its route" if model_of(service) in routes else "")
 
 
 def _source_of(service: str) -> str:
@@ -97,9 +105,9 @@ def _why(plan: Plan, uid: int, service: str) -> str:
         return "removed"
     if _changes(plan, uid, name):
         return "changed"
-    if plan.present.environment.get(name) != plan.wanted.environment.get(name):
-        return "its environment file changed"
-    return "it failed"
+    if plan.present.sources.get(uid, {}).get(name) != plan.wanted.sources[name]:
+        return _ENVIRONMENT
+    return "it runs by an earlier unit"
 
 
 def _changes(plan: Plan, uid: int, name: str) -> list[Change]:
@@ -110,7 +118,7 @@ def _changes(plan: Plan, uid: int, name: str) -> list[Change]:
 def _differences(plan: Plan, uid: int, name: str) -> str:
     if name not in plan.present.sources.get(uid, {}):
         return "new"
-    return "; ".join(map(_difference, _changes(plan, uid, name)))
+    return "; ".join(map(_difference, _changes(plan, uid, name))) or _ENVIRONMENT
 
 
 def _difference(change: Change) -> str:

@@ -3,11 +3,17 @@
 from collections.abc import Iterable, Mapping
 
 from llmhop_generator import files
-from llmhop_generator.environment import read_record
-from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, quadlet_dir, user_manager
+from llmhop_generator.layout import (
+    ROUTER_CONFIG,
+    ROUTER_UNIT,
+    quadlet_dir,
+    runtime_dir,
+    user_manager,
+)
 from llmhop_generator.podman import has_image
 from llmhop_generator.process import account_of
 from llmhop_generator.sources import image_of, service_of
+from llmhop_generator.start_note import StartNote, note_file, note_of
 from llmhop_generator.steps import Present, Wanted
 from llmhop_generator.systemd import (
     UnitState,
@@ -18,6 +24,7 @@ from llmhop_generator.systemd import (
 )
 
 Sources = dict[int, dict[str, str]]
+_NOTE_BYTES = 200
 
 
 def read_sources() -> Sources:
@@ -42,7 +49,6 @@ def read_present(wanted: Wanted) -> Present:
     units = system_states([ROUTER_UNIT, *map(user_manager, uids)])
     up = [uid for uid in uids if units[user_manager(uid)].active == "active"]
     found = {uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid)]) for uid in up}
-    record = read_record(quadlet_dir(wanted.uid)) if wanted.uid is not None else None
     return Present(
         sources=there,
         states={uid: {s: _word(state) for s, state in of.items()} for uid, of in found.items()},
@@ -52,7 +58,7 @@ def read_present(wanted: Wanted) -> Present:
         images=_images(wanted, up),
         router=files.read(ROUTER_CONFIG),
         router_runs=units[ROUTER_UNIT].active in ("active", "reloading"),
-        environment=record.digests if record else {},
+        notes=_notes(wanted, there, found),
         open_files=_open_files(wanted, units),
         limits_are_fixed=not may_raise_limits(),
     )
@@ -69,7 +75,33 @@ def _states(uid: int, names: Iterable[str]) -> Mapping[str, UnitState]:
 
 def _word(state: UnitState) -> str:
     """The state in systemd's word; what waits for its turn to start is as good as starting."""
-    return "activating" if state.active == "inactive" and state.has_job else state.active
+    return "activating" if _waits(state) else state.active
+
+
+def read_note(uid: int, name: str) -> StartNote | None:
+    """By what the model of a source was started last, while its user's manager ran."""
+    text = files.read_of_others(runtime_dir(uid) / note_file(service_of(name)), _NOTE_BYTES)
+    return StartNote.parse(text) if text is not None else None
+
+
+def _notes(
+    wanted: Wanted, there: Sources, found: Mapping[int, Mapping[str, UnitState]]
+) -> Mapping[str, StartNote]:
+    if wanted.uid is None or wanted.uid not in found:
+        return {}
+    notes: dict[str, StartNote | None] = {}
+    for name in wanted.sources:
+        state = found[wanted.uid][service_of(name)]
+        # What waits for its turn will be started by what its manager has read.
+        if _waits(state) and not state.needs_reload and name in there.get(wanted.uid, {}):
+            notes[name] = note_of(there[wanted.uid][name])
+        else:
+            notes[name] = read_note(wanted.uid, name)
+    return {name: note for name, note in notes.items() if note is not None}
+
+
+def _waits(state: UnitState) -> bool:
+    return state.active == "inactive" and state.has_job
 
 
 def _images(wanted: Wanted, up: Iterable[int]) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from llmhop_generator.systemd import UnitState, UserManager
@@ -33,37 +34,50 @@ def outcome(state: UnitState) -> Outcome:
     return Outcome.FAILED
 
 
-def wait_until_up(
-    manager: UserManager,
-    services: Sequence[str],
-    report: Callable[[str], None],
-    tick: Callable[[str], None],
-    healthy: Callable[[str], None],
-) -> list[str]:
-    """Wait until each service is healthy or will not be; give those that are not.
+@dataclass
+class Watch:
+    """Waits for services of one user, and tells each step of theirs once.
 
-    It ends because systemd ends every start: by TimeoutStartSec= and the start
-    limit. `report` gets a line for each step, `tick` one a second to show as the
-    last line of a terminal. `healthy` gets each service that has become so.
+    `report` gets a line for each step, `tick` one a second to show as the last line of a
+    terminal.
     """
-    begun = time.monotonic()
-    seen: dict[str, tuple[Outcome, int]] = {}
-    while True:
-        states = manager.states(services)
-        now = {service: outcome(states[service]) for service in services}
-        for service in services:
-            step = (now[service], states[service].restarts)
-            if seen.get(service) != step:
-                report(_line(service, now[service], states[service], time.monotonic() - begun))
-                if now[service] is Outcome.HEALTHY:
-                    healthy(service)
-            seen[service] = step
-        pending = [s for s in services if now[s] in (Outcome.WAITING, Outcome.STARTING)]
-        if not pending:
-            return [service for service in services if now[service] is not Outcome.HEALTHY]
-        starting = [s for s in pending if now[s] is Outcome.STARTING] or pending
-        tick(f"{_model(starting[0])} starting, {time.monotonic() - begun:.0f} s")
-        time.sleep(POLL_S)
+
+    manager: UserManager
+    report: Callable[[str], None]
+    tick: Callable[[str], None]
+    _begun: float = field(default_factory=time.monotonic)
+    _told: dict[str, tuple[Outcome, int]] = field(default_factory=dict)
+
+    def until_up(
+        self, services: Sequence[str], healthy: Callable[[str], None] | None = None
+    ) -> list[str]:
+        """Wait until each service is healthy or will not be; give those that are not.
+
+        It ends because systemd ends every start: by TimeoutStartSec= and the start
+        limit. `healthy` gets each service that is healthy, as it becomes so.
+        """
+        waiting = set(services)
+        while True:
+            states = self.manager.states(services)
+            now = {service: outcome(states[service]) for service in services}
+            for service in services:
+                self._tell(service, now[service], states[service])
+                if service in waiting and now[service] is Outcome.HEALTHY:
+                    waiting.discard(service)
+                    if healthy is not None:
+                        healthy(service)
+            pending = [s for s in services if now[s] in (Outcome.WAITING, Outcome.STARTING)]
+            if not pending:
+                return [service for service in services if now[service] is not Outcome.HEALTHY]
+            starting = [s for s in pending if now[s] is Outcome.STARTING] or pending
+            self.tick(f"{_model(starting[0])} starting, {time.monotonic() - self._begun:.0f} s")
+            time.sleep(POLL_S)
+
+    def _tell(self, service: str, now: Outcome, state: UnitState) -> None:
+        step = (now, state.restarts)
+        if self._told.get(service) != step:
+            self.report(_line(service, now, state, time.monotonic() - self._begun))
+        self._told[service] = step
 
 
 def _model(service: str) -> str:

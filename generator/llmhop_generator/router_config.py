@@ -4,7 +4,7 @@ from typing import Any
 
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.listen import addresses
-from llmhop_generator.routes import as_text
+from llmhop_generator.routes import as_text, local_url
 
 
 def router_config(config: Config) -> str | None:
@@ -24,10 +24,7 @@ def router_config(config: Config) -> str | None:
 def _models(config: Config, elsewhere: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     here = {}
     if isinstance(config.vllm, Vllm):
-        here = {
-            model.name: {"url": f"http://127.0.0.1:{model.port}"}
-            for model in config.vllm.enabled_models
-        }
+        here = {model.name: {"url": local_url(model.port)} for model in config.vllm.enabled_models}
     # An entry without url or urls adds headers to a model that is served here; while that
     # model is disabled it has nothing to add to.
     routed = {n: u for n, u in elsewhere.items() if u.get("url") or u.get("urls")}

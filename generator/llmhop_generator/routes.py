@@ -1,7 +1,7 @@
 """The routes in a rendered configuration of llmhop."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 
 def route_names(router: str | None) -> frozenset[str]:
@@ -12,13 +12,21 @@ def route_names(router: str | None) -> frozenset[str]:
         return frozenset()
 
 
-def without_routes(router: str, hidden: Collection[str]) -> str:
-    """A configuration without some of its routes, written as it was."""
-    if not hidden:
+def with_routes(router: str, hidden: Collection[str], ports: Mapping[str, int]) -> str:
+    """A configuration without some of its routes, and others to the port that is named."""
+    if not hidden and not ports:
         return router
     read = json.loads(router)
-    read["models"] = {k: v for k, v in read["models"].items() if k not in hidden}
-    return as_text(read)
+    models = {name: entry for name, entry in read["models"].items() if name not in hidden}
+    for name, port in ports.items():
+        if name in models:
+            models[name] = {**models[name], "url": local_url(port)}
+    return as_text({**read, "models": models})
+
+
+def local_url(port: int) -> str:
+    """Where a model on this host is reached."""
+    return f"http://127.0.0.1:{port}"
 
 
 def as_text(settings: object) -> str:

@@ -1,23 +1,26 @@
 """Tells quickly that there is nothing to do.
 
 After each success a stamp is kept of the configuration's bytes, of this program and of
-what was written. Where all of it is the same, environment files included, and every
-model is healthy, a plan would have no steps: the configuration need not even be parsed.
+what was written. Where all of it is the same, and every model is healthy and was started
+by what its unit and its environment files hold now, a plan would have no steps: the
+configuration need not even be parsed.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from llmhop_generator import __version__, files
-from llmhop_generator.environment import digests, read_record
+from llmhop_generator.environment import digests, read_key
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, STATE_DIR, quadlet_dir, user_manager
-from llmhop_generator.present import read_sources
+from llmhop_generator.present import read_note, read_sources
 from llmhop_generator.process import account_of
 from llmhop_generator.sources import service_of
 from llmhop_generator.staging import staged_dir
+from llmhop_generator.start_note import note_of, with_environment
 from llmhop_generator.steps import Wanted
 from llmhop_generator.systemd import (
     UserManager,
@@ -85,8 +88,8 @@ def _runs(uid: int | None, open_files: int) -> bool:
         return False
     if uid is None:
         return True
-    texts, record = read_sources().get(uid, {}), read_record(quadlet_dir(uid))
-    if digests(texts, record.key) != record.digests or staged_dir(quadlet_dir(uid)).exists():
+    texts = read_sources().get(uid, {})
+    if not _started_by(uid, texts) or staged_dir(quadlet_dir(uid)).exists():
         return False
     limit = hard_open_files_limit(states[user_manager(uid)].main_pid)
     if limit < open_files and may_raise_limits():
@@ -94,3 +97,12 @@ def _runs(uid: int | None, open_files: int) -> bool:
     services = [*map(service_of, texts)]
     found = UserManager(account_of(uid)).states(services).values()
     return all(state.active == "active" and not state.needs_reload for state in found)
+
+
+def _started_by(uid: int, texts: Mapping[str, str]) -> bool:
+    """Whether each model was last started by its source, and its environment files as they are."""
+    held = digests(texts, read_key())
+    return all(
+        note_of(text) == note_of(with_environment(text, held.get(name, ""))) == read_note(uid, name)
+        for name, text in texts.items()
+    )

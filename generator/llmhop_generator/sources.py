@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from llmhop_generator.start_note import without_note
+
 HEADER = "Written by llmhop-generator, which replaces it; change the option it comes from."
 """First line of every file of ours: what bears it may be replaced and removed."""
 
@@ -28,11 +30,6 @@ def service_of(file_name: str) -> str:
 def model_of(unit: str) -> str:
     """The name of the model that a source or a service stands for."""
     return unit.removeprefix("vllm-").removesuffix(".container").removesuffix(".service")
-
-
-def unordered(source: str) -> list[str]:
-    """A source without its place in the start order, which is nothing to a running service."""
-    return [line for line in source.splitlines() if not line.startswith("After=")]
 
 
 def environment_files_of(source: str) -> tuple[str, ...]:
@@ -81,8 +78,13 @@ def _entry(file_name: str, text: str) -> Entry:
         service=service_of(file_name),
         image=keys["Image"][0],
         port=int(keys["PublishPort"][0].split(":")[1]),
-        devices=tuple(value.strip("\"'") for value in keys.get("AddDevice", [])),
+        devices=devices_of(text),
     )
+
+
+def devices_of(source: str) -> tuple[str, ...]:
+    """The devices of a source: CDI names and paths."""
+    return tuple(value.strip("\"'") for value in values(source).get("AddDevice", []))
 
 
 _VARIABLE = "Environment "
@@ -100,9 +102,10 @@ class Change:
 def changes(old: str, new: str) -> list[Change]:
     """Compare two sources key by key, and the values of a key word by word.
 
-    Of variables only the names are told: their values may be somebody's secret.
+    Of variables only the names are told: their values may be somebody's secret. The note
+    that a unit leaves changes with all else, and is not told.
     """
-    before, after = _told(values(old)), _told(values(new))
+    before, after = _told(values(without_note(old))), _told(values(without_note(new)))
     found = []
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llmhop_generator import files
-from llmhop_generator.environment import RECORD
 from llmhop_generator.errors import GeneratorError
 
 # Podman searches all below it for units of the system's manager and of every user's.
@@ -28,9 +27,7 @@ def staged_dir(directory: Path) -> Path:
     return present.with_name(f".{present.name}.next")
 
 
-def stage(
-    directory: Path, delete: Iterable[str], write: Mapping[str, str], record: str | None
-) -> None:
+def stage(directory: Path, delete: Iterable[str], write: Mapping[str, str]) -> None:
     """Write the next set of units for a directory, beside the present one.
 
     What nobody changes is taken over, also what somebody else put there.
@@ -44,12 +41,10 @@ def stage(
         staged.mkdir(parents=True)
         staged.chmod(0o755)  # whatever the umask is: the user has to read it
         for path in _listed(directory):
-            if path.name not in {*delete, *write, RECORD} and _is_plain(path):
+            if path.name not in {*delete, *write} and _is_plain(path):
                 os.link(path, staged / path.name)
         for name, text in write.items():
             files.write(staged / name, text)
-        if record is not None:
-            files.write(staged / RECORD, record, mode=0o600)
     except OSError as error:
         discard(directory)
         raise GeneratorError(f"{staged} can't be written: {error.strerror}") from None
@@ -108,8 +103,3 @@ def _replace_each(staged: Path, present: Path) -> None:
             files.remove(present / name)
     for name, text in files.read_ours(staged).items():
         files.write(present / name, text)
-    record = files.read(staged / RECORD)
-    if record is not None:
-        files.write(present / RECORD, record, mode=0o600)
-    else:
-        files.remove(present / RECORD)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from llmhop_generator.start_note import StartNote
+
 Files = Mapping[str, str]
 """Quadlet sources by file name."""
 
@@ -12,15 +14,13 @@ Files = Mapping[str, str]
 class Wanted:
     """What a configuration asks for.
 
-    `sources` stand in the order in which the models start. `environment` has a digest,
-    made with `key`, of what each source's environment files hold now; `open_files` is a
-    limit.
+    `sources` stand in the order in which the models start. `key` is what the digests of
+    environment files in them are made with; `open_files` is a limit.
     """
 
     uid: int | None = None
     sources: Files = field(default_factory=dict)
     router: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
     key: bytes = field(default=b"", repr=False)
     open_files: int = 0
 
@@ -30,7 +30,7 @@ class Present:
     """What a host has.
 
     `states` are systemd's words for services, by uid, of the managers that run.
-    `environment` has the digests with which models were started, by file name.
+    `notes` say, by file name, by what each model of the user that is to serve was started.
     `outdated` names the users whose manager has read units that have changed since.
     `open_files` is the hard limit of the manager that is to serve, which nobody can
     raise where `limits_are_fixed`.
@@ -42,7 +42,7 @@ class Present:
     images: frozenset[str] = frozenset()
     router: str | None = None
     router_runs: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, StartNote] = field(default_factory=dict)
     open_files: float = inf
     limits_are_fixed: bool = False
 
@@ -75,11 +75,14 @@ class Pull:
 class Route:
     """Give llmhop its wanted configuration, without the routes that are `hidden`.
 
-    `after` names the services that shall be healthy first.
+    `ports` are those of models that still run where they did. `gone` and `come` are the
+    routes that llmhop loses and gets by this.
     """
 
-    hidden: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
+    hidden: frozenset[str] = frozenset()
+    ports: Mapping[str, int] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
+    come: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,11 @@ class Stop:
 
 @dataclass(frozen=True)
 class Stage:
-    """Write a user's new set of sources beside the present one, digests included."""
+    """Write a user's new set of sources beside the present one."""
 
     uid: int
     delete: tuple[str, ...] = ()
     write: Files = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,54 @@ class Reload:
 
 @dataclass(frozen=True)
 class Start:
-    """Start services of a user, in this order."""
+    """Start services of a user, in this order; `apart`: each at once, whatever the order."""
 
     uid: int
     services: tuple[str, ...]
+    apart: bool = False
 
 
-Step = StartManager | RaiseLimit | Pull | Stage | Route | StopRouter | Stop | Swap | Reload | Start
+@dataclass(frozen=True)
+class Await:
+    """Wait until services of a user are healthy or will not be.
+
+    `routes` are the models that llmhop gets as they become healthy; those in `hidden`
+    stay hidden, and `ports` are as in `Route`.
+    """
+
+    uid: int
+    services: tuple[str, ...]
+    routes: tuple[str, ...] = ()
+    hidden: frozenset[str] = frozenset()
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Replace running models while the others serve: not begun where one before it failed.
+
+    `ports` are the models that will leave a port, and the port.
+    """
+
+    services: tuple[str, ...]
+    steps: tuple[Route | Stop | Start | Await, ...]
+    ports: tuple[tuple[str, int], ...] = ()
+
+
+Step = (
+    StartManager
+    | RaiseLimit
+    | Pull
+    | Stage
+    | Route
+    | StopRouter
+    | Stop
+    | Swap
+    | Reload
+    | Start
+    | Await
+    | Turn
+)
 
 
 @dataclass(frozen=True)

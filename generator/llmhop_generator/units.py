@@ -9,6 +9,7 @@ from llmhop_generator.contract import Model, Vllm
 from llmhop_generator.errors import option_path
 from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
 from llmhop_generator.sources import HEADER, service_of
+from llmhop_generator.start_note import with_note
 
 CONTAINER_PORT = 8000
 CACHE_HOME = "/root/.cache"
@@ -136,7 +137,7 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
         ("LimitNOFILE", str(vllm.open_files_limit)),
     ]
     container = [*_image(vllm, model), *_sandbox(vllm, model), *_input(vllm, model)]
-    return unit_file(
+    source = unit_file(
         HEADER,
         [
             ("Unit", [*unit, *unit_keys.lines(vllm.unit_config, model.unit_config)]),
@@ -148,6 +149,7 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
             ("Install", [("WantedBy", "default.target")]),
         ],
     )
+    return with_note(source, container_name(model), model.port)
 
 
 def _image(vllm: Vllm, model: Model) -> list[Line]:

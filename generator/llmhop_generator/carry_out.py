@@ -1,0 +1,175 @@
+"""Takes the steps of a plan, one after the other."""
+
+import resource
+from collections.abc import Callable
+
+from llmhop_generator.environment import keep_key
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.layout import quadlet_dir, user_manager
+from llmhop_generator.plan_text import step_lines
+from llmhop_generator.podman import pull
+from llmhop_generator.process import account_of
+from llmhop_generator.progress import Watch
+from llmhop_generator.router_service import give_config, stop_router
+from llmhop_generator.routes import with_routes
+from llmhop_generator.sources import model_of
+from llmhop_generator.staging import stage, swap
+from llmhop_generator.steps import (
+    Await,
+    Plan,
+    Pull,
+    RaiseLimit,
+    Reload,
+    Route,
+    Stage,
+    Start,
+    StartManager,
+    Step,
+    Stop,
+    StopRouter,
+    Swap,
+    Turn,
+)
+from llmhop_generator.systemd import UserManager, system, system_states
+
+# What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
+_SOFT_OPEN_FILES = 1024
+
+Report = Callable[[str], None]
+
+
+class Run:
+    """One run through a plan.
+
+    Without a `watch` nothing is waited for: then the start order that systemd knows is the
+    only one. `left` names the services whose turn did not come, because one before failed.
+    """
+
+    def __init__(self, plan: Plan, report: Report, watch: Watch | None = None) -> None:
+        self._plan = plan
+        self._report = report
+        self._watch = watch
+        self._failed = False
+        self._given: str | None = None
+        self._ports = {m: port for s in plan.steps if isinstance(s, Turn) for m, port in s.ports}
+        self.left: list[str] = []
+
+    def take_all(self) -> None:
+        """Take every step, but no further turn once a model in one did not come up.
+
+        Raises:
+            GeneratorError: a step failed; the next run goes on from there.
+        """
+        for step in self._plan.steps:
+            if not isinstance(step, Turn):
+                self.take(step)
+            elif self._failed:
+                self.left += step.services
+            else:
+                for name, _ in step.ports:
+                    del self._ports[name]
+                for each in step.steps:
+                    self.take(each)
+
+    def give_all_routes(self) -> None:
+        """However a run ends, llmhop has every route, also at the next boot."""
+        if self._plan.wanted.router is not None and self._given is not None:
+            self._give(with_routes(self._plan.wanted.router, (), self._ports))
+
+    def take(self, step: Step) -> None:
+        """Take one step, and tell it.
+
+        Raises:
+            GeneratorError: it failed.
+        """
+        if isinstance(step, Await) and self._watch is None:
+            return
+        for what, target, why in step_lines(self._plan, step):
+            self._report(f"{what} {target}" + (f": {why}" if why else ""))
+        match step:
+            case StartManager(uid):
+                system("start", user_manager(uid))
+            case RaiseLimit(uid, open_files):
+                _raise_open_files_limit(uid, open_files)
+            case Pull(uid, image, optional):
+                self._pull(uid, image, optional=optional)
+            case Stage(uid, delete, write):
+                if self._plan.wanted.key:
+                    keep_key(self._plan.wanted.key)
+                stage(quadlet_dir(uid), delete, write)
+            case Route(hidden, ports) if self._plan.wanted.router is not None:
+                self._give(with_routes(self._plan.wanted.router, hidden, ports), anew=True)
+            case StopRouter():
+                stop_router()
+            case Stop(uid, services):
+                _stop(UserManager(account_of(uid)), services)
+            case Swap(uid):
+                swap(quadlet_dir(uid))
+            case Reload(uid):
+                UserManager(account_of(uid)).reload()
+            case Start(uid, services, apart):
+                _start(UserManager(account_of(uid)), services, apart=apart and bool(self._watch))
+            case Await():
+                self._await(step)
+
+    def _give(self, text: str, *, anew: bool = False) -> None:
+        if anew or text != self._given:
+            give_config(text)
+        self._given = text
+
+    def _await(self, step: Await) -> None:
+        router, missing = self._plan.wanted.router, set(step.routes)
+
+        def healthy(service: str) -> None:
+            if model_of(service) in missing and router is not None:
+                missing.discard(model_of(service))
+                self._give(with_routes(router, step.hidden | missing, step.ports))
+
+        if self._watch is not None and self._watch.until_up(step.services, healthy):
+            self._failed = True
+
+    def _pull(self, uid: int, image: str, *, optional: bool) -> None:
+        if pull(account_of(uid), image):
+            return
+        if not optional:
+            raise GeneratorError(
+                f"{image} can't be pulled (see above), and nothing was changed; "
+                "see services.llmhop.vllm.image, .tag and the model's own"
+            )
+        self._report(
+            f"warning: {image} can't be pulled (see above); the one that is here serves on"
+        )
+
+
+def _stop(manager: UserManager, services: tuple[str, ...]) -> None:
+    # One call: systemd stops them in the reverse of their start order.
+    manager.stop(services)
+    # Or a failed unit would be listed on, also when its source is gone.
+    manager.call("reset-failed", *services, check=False)
+
+
+def _start(manager: UserManager, services: tuple[str, ...], *, apart: bool) -> None:
+    states = manager.states(services)
+    if unknown := [service for service in services if states[service].load != "loaded"]:
+        raise GeneratorError(
+            f"the user's manager did not load {', '.join(unknown)}; "
+            "see that Podman's user generator is installed for user managers"
+        )
+    manager.start(services, apart=apart)
+
+
+def _raise_open_files_limit(uid: int, wanted: int) -> None:
+    """Lift the running user manager's hard limit to what its units ask for.
+
+    systemd clamps LimitNOFILE= of a user unit to the manager's own hard limit; the
+    drop-in that raises it counts only from the manager's next start.
+    """
+    unit = user_manager(uid)
+    pid = system_states([unit])[unit].main_pid
+    try:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(_SOFT_OPEN_FILES, wanted), wanted))
+    except OSError as error:
+        raise GeneratorError(
+            f"services.llmhop.vllm.openFilesLimit: the limit of {unit} can't be raised to "
+            f"{wanted} ({error.strerror}), and nothing was changed; set a lower one"
+        ) from None
