@@ -4,11 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from llmhop_generator import files
 from llmhop_generator.carry_out import Run
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.environment import digests, read_key
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.layout import ROUTER_UNIT, quadlet_dir, user_manager
+from llmhop_generator.layout import (
+    ENVIRONMENT_KEY,
+    ROUTER_CONFIG,
+    ROUTER_UNIT,
+    STAMP,
+    quadlet_dir,
+    user_manager,
+)
 from llmhop_generator.plan import make_plan
 from llmhop_generator.podman import verify_quadlets
 from llmhop_generator.preflight import preflight
@@ -109,6 +117,8 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         Run(plan, report).take(plan.steps[0])
         plan = plan_for(config)
     _discard_staged(plan)  # what a run that was killed may have left
+    for path in (ROUTER_CONFIG, ENVIRONMENT_KEY, STAMP):
+        files.discard_unfinished(path)
     for warning in _warnings(plan):
         report(f"warning: {warning}")
     watch = None

@@ -10,17 +10,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llmhop_generator import files
-from llmhop_generator.layout import STATE_DIR
+from llmhop_generator.layout import ENVIRONMENT_KEY
 from llmhop_generator.sources import environment_files_of
 
-KEY = STATE_DIR / "environment.key"
 _KEY_BYTES = 32
 
 
 def read_key() -> bytes:
     """Read this host's key; a new one where none was kept, or a damaged one."""
     try:
-        key = bytes.fromhex(files.read(KEY) or "")
+        key = bytes.fromhex(files.read(ENVIRONMENT_KEY) or "")
     except ValueError:
         key = b""
     return key if len(key) == _KEY_BYTES else secrets.token_bytes(_KEY_BYTES)
@@ -33,8 +32,8 @@ def keep_key(key: bytes) -> None:
         GeneratorError: it can't be written.
     """
     text = f"{key.hex()}\n"
-    if files.read(KEY) != text:
-        files.write(KEY, text, mode=0o600)
+    if files.read(ENVIRONMENT_KEY) != text:
+        files.write(ENVIRONMENT_KEY, text, mode=0o600)
 
 
 def digests(sources: Mapping[str, str], key: bytes) -> dict[str, str]:

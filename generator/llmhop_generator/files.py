@@ -37,6 +37,12 @@ def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None)
         raise GeneratorError(f"{path} can't be written: {error.strerror}") from None
 
 
+def discard_unfinished(path: Path) -> None:
+    """Remove what a run that was killed in `write` left beside a file."""
+    for left in path.parent.glob(f".{path.name}.????????"):
+        remove(left)
+
+
 def remove(path: Path) -> None:
     """Remove a file, if it is there.
 

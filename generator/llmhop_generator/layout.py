@@ -4,6 +4,8 @@ from pathlib import Path
 
 STATE_DIR = Path("/var/lib/llmhop")
 ROUTER_CONFIG = STATE_DIR / "llmhop.json"
+ENVIRONMENT_KEY = STATE_DIR / "environment.key"
+STAMP = STATE_DIR / "applied.json"
 ROUTER_USER = "llmhop"
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"

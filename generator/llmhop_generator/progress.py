@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from llmhop_generator.systemd import UnitState, UserManager
 
-POLL_S = 1.0
+POLL_S = 0.5
 
 
 class Outcome(Enum):
@@ -38,7 +38,7 @@ def outcome(state: UnitState) -> Outcome:
 class Watch:
     """Waits for services of one user, and tells each step of theirs once.
 
-    `report` gets a line for each step, `tick` one a second to show as the last line of a
+    `report` gets a line for each step, `tick` one at each look to show as the last line of a
     terminal.
     """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from llmhop_generator import __version__, files
 from llmhop_generator.environment import digests, read_key
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, STATE_DIR, quadlet_dir, user_manager
+from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, STAMP, quadlet_dir, user_manager
 from llmhop_generator.present import read_note, read_sources
 from llmhop_generator.process import account_of
 from llmhop_generator.sources import service_of
@@ -28,8 +28,6 @@ from llmhop_generator.systemd import (
     may_raise_limits,
     system_states,
 )
-
-_STAMP = STATE_DIR / "applied.json"
 
 
 def remember(data: bytes, wanted: Wanted) -> None:
@@ -44,13 +42,13 @@ def remember(data: bytes, wanted: Wanted) -> None:
         "openFiles": wanted.open_files,
     }
     with suppress(GeneratorError):
-        files.write(_STAMP, json.dumps(stamp, indent=2) + "\n", mode=0o600)
+        files.write(STAMP, json.dumps(stamp, indent=2) + "\n", mode=0o600)
 
 
 def is_settled(data: bytes) -> bool:
     """Whether a plan for the configuration in `data` would have no steps."""
     try:
-        stamp = json.loads(files.read(_STAMP) or "{}")
+        stamp = json.loads(files.read(STAMP) or "{}")
         return (
             stamp.get("input") == _input_digest(data)
             and stamp.get("written") == _written_digest()

@@ -85,7 +85,7 @@ def test_what_can_not_be_written_leaves_nothing(units: Path) -> None:
 @pytest.fixture
 def key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "environment.key"
-    monkeypatch.setattr("llmhop_generator.environment.KEY", path)
+    monkeypatch.setattr("llmhop_generator.environment.ENVIRONMENT_KEY", path)
     return path
 
 

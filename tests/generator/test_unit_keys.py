@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.contract import Vllm
+from llmhop_generator.start_note import without_note
 from llmhop_generator.units import added_option, quadlet_files
 
 from tests.generator.test_contract import parse
@@ -17,7 +18,7 @@ def unit_of(config: Any) -> dict[str, list[str]]:
     assert isinstance(vllm, Vllm)
     sections: dict[str, list[str]] = {}
     for block in quadlet_files(vllm)[QWEN].split("\n\n")[1:]:
-        name, *lines = block.strip().splitlines()
+        name, *lines = without_note(block).strip().splitlines()
         sections[name.strip("[]")] = lines
     return sections
 

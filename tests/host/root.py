@@ -37,6 +37,7 @@ PACKAGES = (
     "iproute2",
     "procps",
     "curl",
+    "strace",  # kills a command at a system call
     "netcat-openbsd",  # the driver's wait_for_open_port
     "python3",
     "python3-venv",

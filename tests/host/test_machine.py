@@ -210,7 +210,9 @@ def test_nothing_is_left_when_the_test_run_is_ended(
     number: signal.Signals, root: Path, scratch: Path, name: str
 ) -> None:
     program = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # Which a shell ignores for what it runs in the background.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from tests.host.machine import Machine\n"
         "machine = Machine(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))\n"

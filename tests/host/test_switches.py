@@ -1,12 +1,14 @@
 """Switch after switch on a booted host: what did not change keeps its container and its streams.
 
 Each switch says which models it starts anew; every other model has to keep its container
-id, and no stream of it may be cut or refused while the switch runs.
+id, and no stream of it may be cut or refused while the switch runs. Of those that it
+replaces, one at a time is down, but where each has a device of its own.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +64,26 @@ def first() -> State:
 
 
 Change = Callable[[State, Machine], None]
-SWITCHES: list[tuple[str, Change, str]] = []
 
 
-def switch(name: str, anew: str = "") -> Callable[[Change], Change]:
+@dataclass(frozen=True)
+class Switch:
+    """A switch of the matrix; `together` where the models that it replaces go side by side."""
+
+    name: str
+    change: Change
+    anew: list[str]
+    together: bool
+
+
+SWITCHES: list[Switch] = []
+
+
+def switch(name: str, anew: str = "", *, together: bool = False) -> Callable[[Change], Change]:
     """Add a switch to the matrix; `anew` names the models that it starts anew."""
 
     def add(change: Change) -> Change:
-        SWITCHES.append((name, change, anew))
+        SWITCHES.append(Switch(name, change, anew.split(), together))
         return change
 
     return add
@@ -122,7 +136,7 @@ simple("size of shared memory", "c", "c.shmSize", "64m")
 simple("another model to load", "c", "c.model", "m/other")
 
 
-@switch("ports swapped between two models", "a b")
+@switch("ports swapped between two models", "a b", together=True)
 def _(state: State, _machine: Machine) -> None:
     a, b = state.models["a"], state.models["b"]
     a["port"], b["port"] = b["port"], a["port"]
@@ -162,6 +176,23 @@ def _(state: State, _machine: Machine) -> None:
 def _(state: State, _machine: Machine) -> None:
     state.models["a"] = {"model": "m/a", "port": 18002, "environment": {"A": "1"}}
     del state.models["g"], state.models["c"]["settings"]
+
+
+@switch("devices of their own for two models", "b c")
+def _(state: State, _machine: Machine) -> None:
+    state.models["b"]["devices"] = ["/dev/null:/dev/gpu"]
+    state.models["c"]["devices"] = ["/dev/zero:/dev/gpu"]
+
+
+@switch("a change of models with devices of their own", "b c", together=True)
+def _(state: State, _machine: Machine) -> None:
+    state.models["b"]["settings"] = state.models["c"]["settings"] = {"seed": 5}
+
+
+@switch("no devices any more", "b c")
+def _(state: State, _machine: Machine) -> None:
+    for key in "bc":
+        del state.models[key]["devices"], state.models[key]["settings"]
 
 
 whole("no start order", "", "startupOrdering", False)
@@ -207,20 +238,30 @@ class Host:
             for step, detail in zip(steps, details, strict=True)
         ]
 
-    def switch(self, state: State, anew: Iterable[str]) -> None:
-        """Take a switch, and see that `diff` and `apply` agree and only `anew` is new."""
+    def switch(self, state: State, anew: Iterable[str]) -> set[str]:
+        """Take a switch, and see that `diff` and `apply` agree and only `anew` is new.
+
+        Gives the models that were replaced, and not merely started.
+        """
         write(self.machine, CONFIG, state.text())
         before, steps = self.ids(), self.diff()
         told = self.machine.succeed(f"llmhop-generator apply {CONFIG}").splitlines()
-        # The last step waits for health, and is told by each model that becomes healthy.
-        announced = [step for step in steps if "when it is healthy" not in step]
-        assert [line for line in told if line in announced] == announced, (steps, told)
+        assert [line for line in told if line in steps] == steps, (steps, told)
         after = self.ids()
         assert set(after) == state.served(), after
         kept = {name: id_ for name, id_ in after.items() if name not in set(anew)}
         assert kept == {name: before.get(name) for name in kept}, (before, after)
         assert all(after[name] != before.get(name) for name in anew), (before, after)
         assert self.diff() == []
+        return set(anew) & before.keys() & after.keys()
+
+    def down(self, model: str) -> tuple[int, int]:
+        """When a model stopped serving last, and when it served again."""
+        properties = ("ActiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
+        command = f"systemctl --user -M vllm@.host show -p {' -p '.join(properties)}"
+        shown = self.machine.succeed(f"{command} vllm-{model}.service").splitlines()
+        found = dict(line.split("=") for line in shown)
+        return int(found[properties[0]]), int(found[properties[1]])
 
     def routes(self) -> set[str]:
         listed = json.loads(self.machine.succeed("curl -fsS http://127.0.0.1:8080/v1/models"))
@@ -251,14 +292,17 @@ class Window:
 
 def take_switches(host: Host, state: State) -> list[Window]:
     windows = []
-    for name, change, anew in SWITCHES:
-        with host.machine.log.subtest(name):
+    for each in SWITCHES:
+        with host.machine.log.subtest(each.name):
             before = state.served()
-            change(state, host.machine)
+            each.change(state, host.machine)
             begun = host.clock()
-            host.switch(state, anew.split())
-            untouched = (before & state.served()) - set(anew.split())
-            windows.append(Window(name, begun, host.clock(), untouched))
+            replaced = host.switch(state, each.anew)
+            untouched = (before & state.served()) - set(each.anew)
+            windows.append(Window(each.name, begun, host.clock(), untouched))
+            down = [host.down(model) for model in replaced]
+            overlap = any(a[0] < b[0] < a[1] for a, b in permutations(down, 2))
+            assert overlap == each.together, down
             assert host.routes() == state.served() | set(state.settings.get("models", {}))
     return windows
 
