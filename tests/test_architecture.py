@@ -49,14 +49,16 @@ GENERATOR = Package(
         router_service plan_text fleet_front fleet_report fleet_compare fleet_addresses
         fleet_hosts plan turns render host_files router_units router_config podman files
         units quadlet load checks flags schema contract unit_keys listen text config_source
-        steps cdi subids routes sources start_note layout fleet_revision systemd process exits errors
+        steps cdi subids routes sources start_note layout
+        fleet_revision systemd process exits errors
         """.split()
     ),
     frozenset(
         """
         plan_text fleet_front fleet_report fleet_compare fleet_addresses fleet_hosts
         plan turns render host_files router_units router_config units quadlet checks flags
-        schema contract unit_keys listen text steps cdi routes sources start_note layout fleet_revision errors
+        schema contract unit_keys listen text steps cdi routes sources start_note layout
+        fleet_revision errors
         """.split()
     ),
 )

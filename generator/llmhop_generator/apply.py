@@ -53,8 +53,7 @@ def plan_for(config: Config) -> Plan:
     Raises:
         GeneratorError: the host is not ready, or can't be asked. Nothing was changed.
     """
-    if isinstance(config.vllm, Vllm):
-        preflight(config.vllm)
+    preflight(config)
     return _plan(config)
 
 

@@ -131,14 +131,12 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
 @reports_errors
 def check(config: str) -> None:
     """See that this host is ready for CONFIG; every finding at once, with what to do."""
-    from llmhop_generator.contract import Vllm
     from llmhop_generator.load import read_config
     from llmhop_generator.preflight import preflight
 
     read = read_config(config)
     require_root("check")
-    if isinstance(read.vllm, Vllm):
-        preflight(read.vllm)
+    preflight(read)
     click.echo("this host is ready")
 
 

@@ -36,6 +36,17 @@ def ports(settings: Mapping[str, Any]) -> list[int]:
     return [port for text in addresses(settings) if (port := _port_of(text)) is not None]
 
 
+def unix_path(text: str) -> str | None:
+    """The path of an address that is a unix socket, else None."""
+    return text.removeprefix(_UNIX) if text.startswith(f"{_UNIX}/") else None
+
+
+def split(text: str) -> tuple[str, int]:
+    """The host and the port of an address that is no unix socket."""
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
 def streams(texts: Sequence[str]) -> list[str] | None:
     """Give the addresses as ListenStream= takes them (systemd.socket(5)).
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from llmhop_generator.contract import Model, Vllm
+from llmhop_generator.contract import Config, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host_devices import device_findings
-from llmhop_generator.host_ports import port_findings
+from llmhop_generator.host_ports import port_findings, router_findings
 from llmhop_generator.host_storage import storage_findings
 from llmhop_generator.host_user import user_findings
 from llmhop_generator.layout import user_manager
@@ -16,13 +16,16 @@ from llmhop_generator.systemd import system_states
 from llmhop_generator.units import image
 
 
-def preflight(vllm: Vllm) -> None:
-    """See that the host has what the containers of `vllm` need.
+def preflight(config: Config) -> None:
+    """See that the host has what the containers of a configuration need, and llmhop its sockets.
 
     Raises:
         GeneratorError: with every finding.
     """
-    findings = sorted(set(_findings(vllm)))
+    found = [*_findings(config.vllm)] if isinstance(config.vllm, Vllm) else []
+    if config.llmhop.enable:
+        found += router_findings(config.llmhop)
+    findings = sorted(set(found))
     if findings:
         raise GeneratorError("the host is not ready, and nothing was changed", findings)
 

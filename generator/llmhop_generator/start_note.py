@@ -45,7 +45,10 @@ def with_note(source: str, unit: str, port: int, environment: str = "") -> str:
     bare = without_note(source)
     digest = hashlib.sha256(f"{_started_by(bare)}\0{environment}".encode()).hexdigest()[:32]
     line = f'ExecStartPre=-/bin/sh -c "echo {digest} {port} >%t/{unit}.started"\n'
-    return bare.replace(f"\n{_SECTION}", f"\n{_SECTION}{line}", 1)
+    # Last, or an empty ExecStartPre= of the deployer's would take it away.
+    before, section, rest = bare.partition(f"\n{_SECTION}")
+    own, blank, after = rest.partition("\n\n")
+    return "".join([before, section, own, "\n" if blank else "", line, blank[1:], after])
 
 
 def with_environment(source: str, environment: str) -> str:

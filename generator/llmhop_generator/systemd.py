@@ -72,6 +72,14 @@ def system_states(units: Sequence[str]) -> dict[str, UnitState]:
     return _states(system, units)
 
 
+def system_socket_listens(unit: str) -> list[str]:
+    """The addresses that an active socket unit of the system's manager listens on."""
+    said = system("show", "-p", "ActiveState", "-p", "Listen", "--", unit).stdout.splitlines()
+    # Such as `Listen=127.0.0.1:8080 (Stream)`, a line for each.
+    listens = [line.partition("=")[2].rpartition(" (")[0] for line in said if "Listen=" in line]
+    return listens if "ActiveState=active" in said else []
+
+
 def _states(call: Callable[..., Finished], units: Sequence[str]) -> dict[str, UnitState]:
     if not units:
         return {}

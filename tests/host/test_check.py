@@ -27,6 +27,13 @@ def config(model: dict[str, Any] | None = None, **changes: Any) -> str:
     return json.dumps({"version": 1, "vllm": vllm | changes})
 
 
+def with_llmhop(settings: dict[str, Any]) -> str:
+    """A configuration without models of this host."""
+    models = {"far": {"url": "http://127.0.0.1:9"}}
+    llmhop = {"enable": True, "settings": {"models": models, **settings}}
+    return json.dumps({"version": 1, "llmhop": llmhop, "vllm": {"enable": False}})
+
+
 @pytest.fixture
 def host(new_machine: Callable[[str], Machine], cache: Cache) -> Machine:
     """A host that was provisioned for the configuration above."""
@@ -94,6 +101,38 @@ def test_every_finding_is_told_at_once_with_its_option_and_what_to_do(host: Mach
     taken = the_one(found, f"{OPTION}.models.a.port:")
     assert f"18001 is taken by python3 (pid {pid})" in taken
     assert len(found) == 10, found
+
+
+def test_an_address_of_llmhop_that_another_process_has_is_found_and_its_own_is_not(
+    host: Machine,
+) -> None:
+    settings = {"listen": ["127.0.0.1:8080", ":8081", "unix:/run/taken", "unix:/run/file"]}
+    write(host, CONFIG, with_llmhop(settings))
+    host.succeed(
+        "echo > /run/file",
+        "systemd-run --unit tcp python3 -m http.server --bind 127.0.0.1 8081",
+        "systemd-run --unit unix nc -lkU /run/taken",
+    )
+    host.wait_for_open_port(8081)
+    host.wait_for_open_unix_socket("/run/taken")
+    pids = [host.get_unit_property(f"{unit}.service", "MainPID") for unit in ("tcp", "unix")]
+    where = "services.llmhop.settings.listen:"
+    found = findings(host, with_llmhop(settings))
+    assert f":8081 is taken by python3 (pid {pids[0]})" in the_one(found, f"{where} :8081")
+    assert f"is taken by nc (pid {pids[1]})" in the_one(found, f"{where} unix:/run/taken")
+    assert "/run/file is there and is no socket" in the_one(found, f"{where} /run/file")
+    assert len(found) == 3, found
+
+    host.succeed("systemctl stop tcp unix", "rm /run/file /run/taken")
+    write(host, CONFIG, with_llmhop(settings))
+    host.succeed(f"llmhop-generator provision {CONFIG}", f"llmhop-generator apply {CONFIG}")
+    host.wait_for_open_port(8081)
+    ready = "this host is ready\n"
+    assert host.succeed(f"llmhop-generator check {CONFIG}") == ready
+    # Without its socket llmhop opens them itself.
+    host.succeed("systemctl disable --now llmhop.socket", "systemctl restart llmhop.service")
+    host.wait_for_open_port(8081)
+    assert host.succeed(f"llmhop-generator check {CONFIG}") == ready
 
 
 def test_what_the_user_can_not_read_write_or_keep_is_found(host: Machine) -> None:
