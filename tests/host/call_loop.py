@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from tests.host.converging import host_between, present, run
@@ -46,14 +47,18 @@ def calls_of(config: str) -> list[str]:
         return [line.partition("(")[0] for line in log if re.match(r"[a-z0-9]+\(", line)]
 
 
-def points(calls: list[str]) -> list[int]:
-    """The numbers of the calls to kill at, from 1: of a row of the same only the first ones."""
-    return [
-        n + 1 for n, call in enumerate(calls) if calls[max(0, n - ASKING) : n] != [call] * ASKING
-    ]
+def points(calls: list[str]) -> list[tuple[str, int]]:
+    """The calls to kill at, each as the how-manieth of its name; of a row only the first ones."""
+    seen: Counter[str] = Counter()
+    found = []
+    for n, call in enumerate(calls):
+        seen[call] += 1
+        if calls[max(0, n - ASKING) : n] != [call] * ASKING:
+            found.append((call, seen[call]))
+    return found
 
 
-def spread(numbers: list[int], count: int) -> list[int]:
+def spread(numbers: list[tuple[str, int]], count: int) -> list[tuple[str, int]]:
     return numbers if count == 0 else [numbers[i * len(numbers) // count] for i in range(count)]
 
 
@@ -62,12 +67,12 @@ def main() -> None:
     host = host_between(configs, environment)
     there, back = calls_of(configs[1]), calls_of(configs[0])
     ways = [spread(points(calls), count // 2) for calls in (there, back)]
-    done = {"calls": len(there) + len(back), "killed": 0, "ended before": 0}
+    done = {"calls": sum(map(len, map(points, (there, back)))), "killed": 0, "ended before": 0}
     for turn in range(max(map(len, ways))):
         for config, way in ((configs[1], ways[0]), (configs[0], ways[1])):
             if turn < len(way):
-                before, number = present(), way[turn]
-                kill = ("-e", f"inject={CALLS}:signal=KILL:when={number}")
+                before, (call, number) = present(), way[turn]
+                kill = ("-e", f"inject={call}:signal=KILL:when={number}")
                 killed = traced(config, "-o", "/dev/null", *ONLY, *kill).returncode != 0
                 done["killed" if killed else "ended before"] += 1
                 host.is_whole(before, config)
