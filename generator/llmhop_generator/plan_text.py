@@ -107,6 +107,8 @@ def _why(plan: Plan, uid: int, service: str) -> str:
         return "changed"
     if plan.present.sources.get(uid, {}).get(name) != plan.wanted.sources[name]:
         return _ENVIRONMENT
+    if plan.present.states.get(uid, {}).get(service) == "stalled":
+        return "its podman was killed while it started"
     return "it runs by an earlier unit"
 
 

@@ -51,7 +51,7 @@ def read_present(wanted: Wanted) -> Present:
     found = {uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid)]) for uid in up}
     return Present(
         sources=there,
-        states={uid: {s: _word(state) for s, state in of.items()} for uid, of in found.items()},
+        states={uid: _words(uid, of) for uid, of in found.items()},
         outdated=frozenset(
             uid for uid, of in found.items() if any(state.needs_reload for state in of.values())
         ),
@@ -73,9 +73,13 @@ def _states(uid: int, names: Iterable[str]) -> Mapping[str, UnitState]:
     return UserManager(account_of(uid)).states(services)
 
 
-def _word(state: UnitState) -> str:
-    """The state in systemd's word; what waits for its turn to start is as good as starting."""
-    return "activating" if _waits(state) else state.active
+def _words(uid: int, states: Mapping[str, UnitState]) -> Mapping[str, str]:
+    """The states in systemd's words; what waits for its turn to start is as good as starting.
+
+    The one word of ours is "stalled"; see `UserManager.stalled`.
+    """
+    words = {s: "activating" if _waits(state) else state.active for s, state in states.items()}
+    return words | dict.fromkeys(UserManager(account_of(uid)).stalled(states), "stalled")
 
 
 def read_note(uid: int, name: str) -> StartNote | None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -20,6 +20,11 @@ from llmhop_generator.systemd import (
     last_messages,
     system_states,
     user_unit_messages,
+)
+
+_STALLED = (
+    "its podman was killed while it started, so nothing will say when it is up; restart it or "
+    "apply again"
 )
 
 
@@ -96,12 +101,32 @@ def _without_manager(entry: Entry) -> ModelStatus:
 def _of_user(uid: int, found: Sequence[Entry]) -> Iterator[ModelStatus]:
     account = account_of(uid)
     states = UserManager(account).states([entry.service for entry in found])
-    images = _running_images(account)
+    stalled = UserManager(account).stalled(states)
+    images, running = _storage(account)
     for entry in found:
-        state = states[entry.service]
-        in_trouble = outcome(state) in (Outcome.STARTING, Outcome.FAILED)
-        told = user_unit_messages(entry.service, 1) if in_trouble else []
-        yield _judge(entry, state, images.get(f"vllm-{entry.name}"), told[-1] if told else None)
+        state, image = states[entry.service], running.get(f"vllm-{entry.name}")
+        trouble = _trouble(entry, state, image, images)
+        yield _judge(entry, state, image, _STALLED if entry.service in stalled else trouble)
+
+
+def _trouble(
+    entry: Entry, state: UnitState, image: dict[str, str] | None, images: Collection[str]
+) -> str | None:
+    """What is wrong with a model, as far as it can be told."""
+    if outcome(state) is Outcome.HEALTHY and image is None:
+        return (
+            "its container is gone from Podman's storage; it serves on, but nothing checks its "
+            "health; restart it"
+        )
+    if outcome(state) not in (Outcome.STARTING, Outcome.FAILED):
+        return None
+    if entry.image.startswith("localhost/") and entry.image not in images:
+        return (
+            f"{entry.image} is not in its user's storage, and localhost/ is no registry to pull "
+            "it from; build, load or import it as that user"
+        )
+    told = user_unit_messages(entry.service, 1)
+    return told[-1] if told else None
 
 
 def _judge(
@@ -128,16 +153,17 @@ def _up(state: UnitState) -> int | None:
     return max(0, int(time.clock_gettime(time.CLOCK_MONOTONIC) - state.active_since_s))
 
 
-def _running_images(account: Account) -> dict[str, dict[str, str]]:
-    """The images, ids and digests, of the user's running containers, by name."""
+def _storage(account: Account) -> tuple[set[str], dict[str, dict[str, str]]]:
+    """The names of a user's images, and the image of each running container by its name."""
     environment = environment_of(account)
 
     def ask(*words: str) -> list[dict[str, Any]]:
         listed = run(["podman", *words, "--format", "json"], env=environment, account=account)
         return list(json.loads(listed.stdout or "[]"))
 
-    digests = {image["Id"]: str(image.get("Digest", "")) for image in ask("images")}
-    return {
+    images = ask("images")
+    digests = {image["Id"]: str(image.get("Digest", "")) for image in images}
+    return {name for image in images for name in image.get("Names") or []}, {
         name: {"id": container["ImageID"], "digest": digests.get(container["ImageID"], "")}
         for container in ask("ps")
         for name in container["Names"]

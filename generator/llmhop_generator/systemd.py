@@ -1,7 +1,8 @@
 """The verbs of systemd that are needed here."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Self
 from llmhop_generator.process import Account, Finished, run
 
 _CAP_SYS_RESOURCE = 24
-_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+# Podman prints the id of each container that it starts and removes, and logs its events.
+_NOISE = re.compile(r"[0-9a-f]{64}|\d{4}-\d\d-\d\d [\d:.]+ [+-]\d{4} .* m=\+[\d.]+ \w+ .*")
 _PROPERTIES = ",".join(
     [
         "LoadState",
@@ -22,6 +24,7 @@ _PROPERTIES = ",".join(
         "ActiveEnterTimestampMonotonic",
         "StatusText",
         "NeedDaemonReload",
+        "ControlGroup",
     ]
 )
 
@@ -32,7 +35,8 @@ class UnitState:
 
     `active_since_s` is in seconds of the monotonic clock, 0 where it never was active;
     `main_pid` is 0 where there is none; `needs_reload` says that the unit was read from a
-    file, or the Quadlet source behind it, that has changed since.
+    file, or the Quadlet source behind it, that has changed since; `control_group` is where
+    its processes are, empty where it has none.
     """
 
     load: str
@@ -44,6 +48,7 @@ class UnitState:
     active_since_s: float
     status_text: str = ""
     needs_reload: bool = False
+    control_group: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -59,6 +64,7 @@ class UnitState:
             active_since_s=int(read.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
             status_text=read.get("StatusText", ""),
             needs_reload=read.get("NeedDaemonReload") == "yes",
+            control_group=read.get("ControlGroup", ""),
         )
 
 
@@ -97,8 +103,7 @@ def user_unit_messages(service: str, count: int) -> list[str]:
     """The last lines that a user's service wrote to the journal in this boot."""
     words = ["journalctl", "-b", "-n", str(count + 20), "-o", "cat"]
     lines = run([*words, f"_SYSTEMD_USER_UNIT={service}"], check=False).stdout.splitlines()
-    # Podman prints the id of each container that it starts and removes.
-    told = [line.strip() for line in lines if not _CONTAINER_ID.fullmatch(line.strip())]
+    told = [line.strip() for line in lines if not _NOISE.fullmatch(line.strip())]
     return [line for line in told if line][-count:]
 
 
@@ -164,3 +169,26 @@ class UserManager:
     def states(self, units: Sequence[str]) -> dict[str, UnitState]:
         """Ask for the states of units, in one call."""
         return _states(self.call, units)
+
+    def stalled(self, states: Mapping[str, UnitState]) -> set[str]:
+        """Those units that start, but whose podman, which would say that they are up, was killed.
+
+        systemd watches the container's monitor by then and would wait until the start's timeout.
+        """
+        starting = [unit for unit, state in states.items() if state.active == "activating"]
+        alone = [unit for unit in starting if _lacks_podman(states[unit])]
+        # One that has just come up has no podman any more, either.
+        again = self.states(alone)
+        return {unit for unit in alone if again[unit].active == "activating"}
+
+
+def _lacks_podman(state: UnitState) -> bool:
+    group = Path("/sys/fs/cgroup", state.control_group.lstrip("/"))
+    if not state.control_group or not group.is_dir():
+        return False
+    names = set()
+    for pids in group.rglob("cgroup.procs"):
+        with suppress(OSError):
+            for pid in pids.read_text(encoding="ascii").split():
+                names.add(Path("/proc", pid, "comm").read_text(errors="replace").strip())
+    return "conmon" in names and "podman" not in names

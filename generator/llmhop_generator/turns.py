@@ -8,7 +8,7 @@ from llmhop_generator.sources import devices_of, service_of
 from llmhop_generator.start_note import StartNote, note_of
 from llmhop_generator.steps import Present, Wanted
 
-_UP = ("active", "activating", "reloading")
+_UP = ("active", "activating", "reloading", "stalled")
 
 # Of each kind of GPU every container has these; they are no device of its own.
 _CONTROL = frozenset(
@@ -27,9 +27,9 @@ _NUMBER = re.compile(r"[0-9:]+$")
 class Work:
     """What has to happen to the models of the user that is to serve, by file name.
 
-    `running` run by another unit than the wanted one. Of them, `in_the_way` publish a port
-    that another model is to have, and stop before anything starts. `turns` are taken one
-    after the other. `last` is what is down, and started in one go at the end; `starting`
+    `running` run by another unit than the wanted one, or are stalled. Of them, `in_the_way`
+    publish a port that another model is to have, and stop before anything starts. `turns` are
+    taken one after the other. `last` is what is down, and started in one go at the end; `starting`
     what starts already as it should.
     """
 
@@ -56,7 +56,11 @@ def survey(wanted: Wanted, present: Present) -> Work:
         return Work()
     states = present.states.get(wanted.uid, {})
     state = {name: states.get(service_of(name), "inactive") for name in wanted.sources}
-    right = {n for n, text in wanted.sources.items() if present.notes.get(n) == note_of(text)}
+    right = {
+        name
+        for name, text in wanted.sources.items()
+        if present.notes.get(name) == note_of(text) and state[name] != "stalled"
+    }
     running = tuple(n for n in wanted.sources if state[n] in _UP and n not in right)
     down = [n for n in wanted.sources if state[n] not in _UP]
     stopped = [n for n in down if running and state[n] != "failed" and n in present.notes]

@@ -297,6 +297,13 @@ def test_a_model_whose_environment_file_changed_is_restarted_and_no_other() -> N
     assert ("stop", A_SERVICE, "its environment file changed") in lines(plan)
 
 
+def test_a_model_of_whose_health_nobody_would_tell_is_started_again() -> None:
+    both = {A: source(), B: source()}
+    plan = make_plan(wanted(both), present(both, b="stalled"))
+    assert plan.steps == (Reload(UID), turn("b"))
+    assert ("stop", B_SERVICE, "its podman was killed while it started") in lines(plan)
+
+
 @pytest.mark.parametrize("state", ["inactive", "failed"])
 def test_a_model_that_is_down_is_started_and_one_that_starts_is_left_to_it(state: str) -> None:
     both = {A: source(), B: source()}

@@ -115,6 +115,19 @@ def test_a_secret_is_where_it_is_needed_and_nowhere_else(
     run_scenario("secrets", Setup("secrets", configs("secrets"), standin, files))
 
 
+def test_a_model_comes_back_whatever_of_it_is_killed_or_deleted(
+    run_scenario: RunScenario, standin: Image
+) -> None:
+    registry = (SCENARIOS / "registry_command.py").read_text(encoding="utf-8")
+    insecure = '[[registry]]\nlocation = "127.0.0.1:5000"\ninsecure = true\n'
+    files = {
+        "/etc/llmhop/registry.py": registry,
+        "/etc/containers/registries.conf.d/test.conf": insecure,
+    }
+    texts = configs("recovering", "recovering-pulled")
+    run_scenario("recovering", Setup("recovering", texts, standin, files))
+
+
 def test_nixos_options_become_answers_of_a_real_vllm(
     run_scenario: RunScenario, cache: Cache
 ) -> None:
