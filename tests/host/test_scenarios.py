@@ -124,7 +124,7 @@ def test_a_model_comes_back_whatever_of_it_is_killed_or_deleted(
         "/etc/llmhop/registry.py": registry,
         "/etc/containers/registries.conf.d/test.conf": insecure,
     }
-    texts = configs("recovering", "recovering-pulled")
+    texts = configs("recovering", "recovering-pulled", "recovering-broken")
     run_scenario("recovering", Setup("recovering", texts, standin, files))
 
 

@@ -103,3 +103,16 @@ with subtest("a model whose container is gone is mended by a restart"):
     machine.succeed("systemctl --user -M vllm@.host restart vllm-b.service")
     assert status() == {"a": ("healthy", None), "b": ("healthy", None)}
     assert json.loads(machine.succeed("chat b hello"))["model"] == "b"
+
+with subtest("a change that breaks the first model leaves the other one to serve as it was"):
+    before = ids()
+    code, output = machine.execute("switch-to recovering-broken 2>&1")
+    assert code == 3 and "not up: vllm-a.service" in output, output
+    assert "Left as they were: vllm-b.service" in output, output
+    assert ids() == {"vllm-b": before["vllm-b"]}
+    assert json.loads(machine.succeed("chat b hello"))["model"] == "b"
+
+with subtest("the way back touches the broken one alone"):
+    machine.succeed("switch-to recovering-pulled")
+    assert ids()["vllm-b"] == before["vllm-b"]
+    assert status() == {"a": ("healthy", None), "b": ("healthy", None)}
