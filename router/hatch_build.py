@@ -1,16 +1,19 @@
-"""Compiles the way of a request to machine code with mypyc, where a build asks for it.
-
-    HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 pip install ./router
+"""Compiles the way of a request to machine code with mypyc, where there is a C compiler.
 
 The compiled modules come from the same source and lie beside it in the wheel; without them the
 package is plain Python and does the same. Nothing is written to the source tree, and an editable
 install is never compiled, so that no module is older than its source.
+
+LLMHOP_COMPILE=1 in the environment makes a build fail that can't compile, and LLMHOP_COMPILE=0
+makes one that doesn't.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +31,36 @@ COMPILED: Final = (
 class, that class is not compiled, because mypyc keeps only the plainest of its annotations."""
 
 
+_TOOLS = ("mypy>=1.15", "setuptools")
+_NEEDED = "a C compiler and Python's headers are needed (Debian: gcc python3-dev)"
+
+
+def wanted() -> bool:
+    """Whether this build is to compile. Exits with a message where it is to and can't."""
+    choice = os.environ.get("LLMHOP_COMPILE")
+    if choice == "0":
+        return False
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    can = shutil.which(os.environ.get("CC", compiler)) is not None and headers.exists()
+    if not can and choice is not None:
+        sys.exit(f"llmhop can't be compiled: {_NEEDED}")
+    return can
+
+
 class Compile(BuildHookInterface[Any]):
-    """The hook as hatchling finds it; pyproject.toml says that it is off unless asked for."""
+    """The hook as hatchling finds it."""
+
+    def dependencies(self) -> list[str]:
+        """Return what has to be installed for the build; those of the router for their types."""
+        return [*_TOOLS, *self.metadata.core.dependencies] if wanted() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and put the results into the wheel."""
         if version == "editable":
+            return
+        if not wanted():
+            self.app.display_warning(f"llmhop stays plain Python; to compile it, {_NEEDED}")
             return
         self._built = tempfile.TemporaryDirectory(prefix="llmhop-")
         target = Path(self._built.name)
@@ -45,16 +72,16 @@ class Compile(BuildHookInterface[Any]):
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove what the wheel was made of."""
-        if version != "editable":
+        if hasattr(self, "_built"):
             self._built.cleanup()
 
 
 def compile_modules(target: Path) -> list[Path]:
     """Compile from the current directory into `target`/lib; return the files there.
 
-    Exits with a message where there is no compiler.
+    Exits with a message where that fails.
     """
-    # Only where a build asks for this are they installed.
+    # Installed only for builds that compile.
     from mypyc.build import mypycify
     from setuptools import Distribution  # type: ignore[import-untyped]
     from setuptools.errors import BaseError  # type: ignore[import-untyped]
@@ -75,6 +102,5 @@ def compile_modules(target: Path) -> list[Path]:
     try:
         distribution.run_command("build_ext")
     except BaseError as error:
-        needed = "a C compiler and Python's headers are needed (Debian: gcc python3-dev)"
-        sys.exit(f"llmhop can't be compiled, {needed}: {error}")
+        sys.exit(f"llmhop can't be compiled; LLMHOP_COMPILE=0 leaves it plain Python: {error}")
     return sorted((target / "lib").rglob("*.so"))

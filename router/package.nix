@@ -31,7 +31,7 @@ python3Packages.buildPythonApplication {
   ];
 
   # Compiles the way of a request, see hatch_build.py.
-  env.HATCH_BUILD_HOOK_ENABLE_CUSTOM = "1";
+  env.LLMHOP_COMPILE = "1";
 
   dependencies = with python3Packages; [
     click

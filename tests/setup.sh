@@ -34,7 +34,7 @@ flock 9
 if [ "$(cat .venv/made-from 2>/dev/null)" != "$made_from" ]; then
   echo "making .venv" >&2
   python3 -m venv --clear .venv
-  .venv/bin/pip install --quiet --disable-pip-version-check \
+  LLMHOP_COMPILE=0 .venv/bin/pip install --quiet --disable-pip-version-check \
     -r tests/requirements.txt -e generator -e router
   echo "$made_from" >.venv/made-from
 fi

@@ -78,9 +78,9 @@ def in_root(root: Path, *command: str) -> str:
     return run([*enter, *command], env=CLEAN_ENVIRONMENT)
 
 
-def pip(*arguments: str | Path, hint: str = "") -> str:
+def pip(*arguments: str | Path, hint: str = "", **variables: str) -> str:
     """Run this interpreter's pip with the settings of the machine (mirrors, certificates)."""
-    env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables}
     return run([sys.executable, "-m", "pip", *arguments], hint=hint, env=env)
 
 

@@ -36,7 +36,8 @@ def wheels(cache: Cache, projects: tuple[Path, ...] = PROJECTS) -> Path:
             # A copy, so that no build leaves files in the source tree.
             copy = target / "source" / project.name
             shutil.copytree(project, copy, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-            pip("wheel", "--quiet", "--no-deps", "--wheel-dir", target, copy)
+            # Plain Python: the Python of a host is another one.
+            pip("wheel", "--quiet", "--no-deps", "--wheel-dir", target, copy, LLMHOP_COMPILE="0")
         shutil.rmtree(target / "source")
 
     return cache.artefact("wheels", projects, make)
