@@ -29,6 +29,7 @@ from llmhop_generator.steps import (
     StopRouter,
     Swap,
     Turn,
+    without_turns,
 )
 from llmhop_generator.systemd import UserManager, system, system_states
 
@@ -41,8 +42,9 @@ Report = Callable[[str], None]
 class Run:
     """One run through a plan.
 
-    Without a `watch` nothing is waited for: then the start order that systemd knows is the
-    only one. `left` names the services whose turn did not come, because one before failed.
+    Without a `watch` nothing is waited for: then all that is replaced stops before any of it
+    starts, in the order that systemd knows. `left` names the services whose turn did not
+    come, because one before failed.
     """
 
     def __init__(self, plan: Plan, report: Report, watch: Watch | None = None) -> None:
@@ -60,16 +62,34 @@ class Run:
         Raises:
             GeneratorError: a step failed; the next run goes on from there.
         """
+        if self._watch is None:
+            # Nobody sees when a turn is over, and none may free memory while another starts.
+            self._ports = {}
+            for step in without_turns(self._plan.steps):
+                self.take(step)
+            return
         for step in self._plan.steps:
             if not isinstance(step, Turn):
                 self.take(step)
             elif self._failed:
-                self.left += step.services
+                self._leave(step)
             else:
                 for name, _ in step.ports:
                     del self._ports[name]
                 for each in step.steps:
                     self.take(each)
+
+    def _leave(self, turn: Turn) -> None:
+        """Pass a turn over, but for models that are down: those have nothing to lose."""
+        serving = {s for step in turn.steps if isinstance(step, Stop) for s in step.services}
+        self.left += [service for service in turn.services if service in serving]
+        for name, _ in turn.ports:
+            if f"vllm-{name}.service" not in serving:
+                del self._ports[name]
+        down = tuple(service for service in turn.services if service not in serving)
+        for step in turn.steps:
+            if isinstance(step, Start) and down:
+                self.take(Start(step.uid, down))
 
     def give_all_routes(self) -> None:
         """However a run ends, llmhop has every route, also at the next boot."""
@@ -108,7 +128,9 @@ class Run:
             case Reload(uid):
                 UserManager(account_of(uid)).reload()
             case Start(uid, services, apart):
-                _start(UserManager(account_of(uid)), services, apart=apart and bool(self._watch))
+                _start(
+                    UserManager(account_of(uid)), services, apart=apart and self._watch is not None
+                )
             case Await():
                 self._await(step)
 

@@ -1,6 +1,6 @@
 """What a configuration wants, what a host has, and the steps from one to the other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -180,3 +180,18 @@ class Plan:
     wanted: Wanted
     present: Present
     steps: tuple[Step, ...]
+
+
+def without_turns(steps: Iterable[Step]) -> list[Step]:
+    """The same steps, but for waits: the models of all turns stop before any of them starts."""
+    taken: list[Step] = []
+    starts: list[Step] = []
+    for step in steps:
+        if isinstance(step, Turn):
+            taken += [each for each in step.steps if isinstance(each, Route | Stop)]
+            starts += [each for each in step.steps if isinstance(each, Start)]
+        elif isinstance(step, Start):
+            starts.append(step)
+        elif not isinstance(step, Await):
+            taken.append(step)
+    return taken + starts

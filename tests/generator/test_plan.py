@@ -26,6 +26,7 @@ from llmhop_generator.steps import (
     Swap,
     Turn,
     Wanted,
+    without_turns,
 )
 from llmhop_generator.systemd import UnitState
 
@@ -249,6 +250,19 @@ def test_a_model_that_failed_or_is_new_starts_after_all_that_is_replaced() -> No
         Start(UID, (A_SERVICE, C_SERVICE)),
         Await(UID, (A_SERVICE, C_SERVICE), ("c",)),
     )
+
+
+def test_where_nobody_waits_all_that_is_replaced_stops_before_any_of_it_starts() -> None:
+    there = {A: source(), B: source()}
+    to = wanted({A: source("Exec=2"), B: source("Exec=2"), C: source()})
+    taken = without_turns(steps(to, present(there)))
+    assert [step for step in taken if isinstance(step, Stop | Start | Await)] == [
+        Stop(UID, (A_SERVICE,)),
+        Stop(UID, (B_SERVICE,)),
+        Start(UID, (A_SERVICE,)),
+        Start(UID, (B_SERVICE,)),
+        Start(UID, (C_SERVICE,)),
+    ]
 
 
 def test_models_that_swap_ports_both_stop_before_either_starts() -> None:

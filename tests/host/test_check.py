@@ -1,4 +1,7 @@
-"""`check` on a booted host: each thing that a host can lack is found, all of them at once."""
+"""`check` on a booted host: each thing that a host can lack is found, all of them at once.
+
+One host goes from fault to fault.
+"""
 
 import json
 from collections.abc import Callable
@@ -60,9 +63,34 @@ def the_one(found: list[str], start: str) -> str:
     return line
 
 
-def test_every_finding_is_told_at_once_with_its_option_and_what_to_do(host: Machine) -> None:
+def test_each_finding_is_told_with_its_option_and_what_to_do(host: Machine) -> None:
     assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
+    for faults in (
+        another_user,
+        an_image_that_no_registry_has,
+        no_podman_and_an_old_one,
+        what_the_user_can_not_read_write_or_keep,
+        addresses_of_llmhop,
+        many_at_once,
+    ):
+        with host.log.subtest(faults.__name__.replace("_", " ")):
+            faults(host)
 
+
+def another_user(host: Machine) -> None:
+    found = findings(host, config(user="ghost"))
+    assert "ghost does not exist on this host" in the_one(found, f"{OPTION}.user:")
+    found = findings(host, config(uid=504, subUidStart=400000))
+    assert "is 504, but vllm has 503" in the_one(found, f"{OPTION}.uid:")
+    for kind in "ug":
+        none = the_one(found, f"{OPTION}.sub{kind.upper()}idStart:")
+        assert f"/etc/sub{kind}id does not give vllm 65536 ids from 400000 on, none" in none
+    host.succeed("mv /usr/bin/newuidmap /usr/bin/moved")
+    assert "newuidmap is not on" in the_one(findings(host, config()), f"{OPTION}.user:")
+    host.succeed("mv /usr/bin/moved /usr/bin/newuidmap")
+
+
+def many_at_once(host: Machine) -> None:
     spec = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0"}]}
     write(host, "/etc/cdi/nvidia.json", json.dumps(spec))
     write(host, "/etc/secret.env", "A=1")
@@ -103,9 +131,7 @@ def test_every_finding_is_told_at_once_with_its_option_and_what_to_do(host: Mach
     assert len(found) == 10, found
 
 
-def test_an_address_of_llmhop_that_another_process_has_is_found_and_its_own_is_not(
-    host: Machine,
-) -> None:
+def addresses_of_llmhop(host: Machine) -> None:
     settings = {"listen": ["127.0.0.1:8080", ":8081", "unix:/run/taken", "unix:/run/file"]}
     write(host, CONFIG, with_llmhop(settings))
     host.succeed(
@@ -135,7 +161,7 @@ def test_an_address_of_llmhop_that_another_process_has_is_found_and_its_own_is_n
     assert host.succeed(f"llmhop-generator check {CONFIG}") == ready
 
 
-def test_what_the_user_can_not_read_write_or_keep_is_found(host: Machine) -> None:
+def what_the_user_can_not_read_write_or_keep(host: Machine) -> None:
     write(host, "/etc/secret.env", "A=1")
     host.succeed("chmod 600 /etc/secret.env", "chown root /var/cache/vllm", "mkdir /srv/small")
     host.succeed("mount -t tmpfs -o size=10M,uid=503 small /srv/small")
@@ -158,13 +184,17 @@ def test_what_the_user_can_not_read_write_or_keep_is_found(host: Machine) -> Non
     assert "lies on overlay, which can't hold" in the_one(found, f"{OPTION}.dataDir: /srv/over")
 
 
-def test_an_image_that_no_registry_has_and_an_old_podman_are_found(host: Machine) -> None:
+def an_image_that_no_registry_has(host: Machine) -> None:
     found = findings(host, config(image="localhost/built-here"))
     absent = the_one(found, f"{OPTION}.tag:")
     assert "localhost/built-here:v1 is not in the storage of vllm" in absent
+
+
+def no_podman_and_an_old_one(host: Machine) -> None:
     host.succeed("mv /usr/bin/podman /usr/bin/moved")
     found = findings(host, config(image="localhost/built-here"))
     assert "podman can't be run" in the_one(found, "Podman:")
     write(host, "/usr/bin/podman", "#!/bin/sh\necho podman version 4.9.3\n")
     host.succeed("chmod +x /usr/bin/podman")
     assert "5.0 or newer" in the_one(findings(host, config()), "Podman:")
+    host.succeed("mv /usr/bin/moved /usr/bin/podman")
