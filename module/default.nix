@@ -12,6 +12,7 @@
     ./own-user-assertions.nix
     ./secret-assertions.nix
     ./host.nix
+    ./subordinate-ids.nix
     ./services.nix
     ./generator-services.nix
   ];

@@ -35,6 +35,7 @@ in
     countOption = "subUidCount";
     rangesOption = "subUidRanges";
     rangeStart = "startUid";
+    file = "subuid";
     ownersOption = "users.users";
     owners = removeAttrs users [ cfg.user ];
   })
@@ -44,6 +45,7 @@ in
     countOption = "subGidCount";
     rangesOption = "subGidRanges";
     rangeStart = "startGid";
+    file = "subgid";
     ownersOption = "users.groups";
     owners = removeAttrs groups [ cfg.group ];
   })

@@ -5,13 +5,14 @@ let
   cfg = config.services.llmhop.vllm;
   inherit (config.users) users;
   kinds = import ./id-kinds.nix { inherit config lib; };
+  kept = import ./kept-subordinate-ids.nix { inherit config lib; };
   declared = users ? ${cfg.user};
   own = users.${cfg.user};
   uid = if own.uid == null then "not set" else toString own.uid;
 
   covered =
     kind:
-    own.autoSubUidGidRange
+    (own.autoSubUidGidRange && kept)
     || lib.any (r: r.start <= kind.start && kind.start + kind.count <= r.start + r.count) (
       kind.rangesOf cfg.user
     );

@@ -37,6 +37,7 @@ mkShell {
         pytest
         python-multipart
         setuptools
+        setuptools
         trustme
         types-jsonschema
         websockets

@@ -19,7 +19,6 @@ from tests.docs.markdown import PAGES, ROOT, Block, blocks
 from tests.module.nix import NixError, evaluate, needs_nix, nix_instantiate, vllm
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-HOST_OPTIONS = Path(__file__).with_name("host-options.nix")
 OURS = ("tests/", "benchmarks/", "examples/", "docs/")
 
 
@@ -90,7 +89,7 @@ def test_the_modules_of_a_page_are_together_a_host_that_builds(page: Path) -> No
     modules = [whole(block.text) for block in blocks(page) if is_module(block)]
     # A page that shows a part of a configuration leaves the rest to others.
     base = [] if any("enable = true" in module for module in modules) else [vllm()]
-    contract = evaluate("contract", HOST_OPTIONS, *base, *modules)
+    contract = evaluate("contract", *base, *modules)
     assert contract["vllm"]["models"]
 
 

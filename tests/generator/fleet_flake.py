@@ -13,6 +13,8 @@ _PARTS = (
     "router/package.nix",
     "tests/module/nixos.nix",
     "tests/module/packages.nix",
+    "tests/module/systemd-options.nix",
+    "tests/module/users-options.nix",
 )
 
 _FLAKE = """{

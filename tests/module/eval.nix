@@ -11,6 +11,8 @@ let
       ../../module
       (import ./nixos.nix { inherit containerToolkit; })
       ./secret-managers.nix
+      # The driver that some examples need.
+      { services.xserver.videoDrivers = [ "nvidia" ]; }
     ]
     ++ modules;
   };
@@ -44,7 +46,7 @@ rec {
   # The options of the module as NixOS' manual would show them.
   options =
     let
-      documented = lib.optionAttrSetToDocList evaluated.options.services;
+      documented = lib.optionAttrSetToDocList evaluated.options.services.llmhop;
     in
     map (o: {
       inherit (o) name type;
@@ -54,23 +56,56 @@ rec {
       description = o.description.text or o.description or null;
     }) (lib.filter (o: o.visible && !o.internal) documented);
 
+  # All that was defined, so that each type is checked.
+  everything =
+    builtins.deepSeq
+      [
+        host
+        config.environment.etc
+        config.networking.firewall
+        config.systemd.tmpfiles.rules
+        config.users
+      ]
+      true;
+
+  # What may differ from one kind of NixOS to another.
+  kind = {
+    inherit contract failures warnings;
+    etc = lib.mapAttrs (_: file: [
+      "${file.source}"
+      file.mode
+    ]) config.environment.etc;
+    directories = lib.concatMap lib.attrNames (lib.attrValues config.systemd.tmpfiles.settings);
+  };
+  subids = lib.mapAttrs (_: file: { inherit (file) mode text; }) (
+    lib.filterAttrs (
+      name: _:
+      lib.elem name [
+        "subuid"
+        "subgid"
+      ]
+    ) config.environment.etc
+  );
+
   # The parts of the host that tests look at; packages become store paths.
   host = {
-    inherit (config) users virtualisation;
+    inherit (config) virtualisation;
+    users = {
+      inherit (config.users) users;
+      # But for NixOS's own.
+      groups = removeAttrs config.users.groups [ "users" ];
+    };
     packages = map (p: "${p}") config.environment.systemPackages;
     etc = lib.mapAttrs (_: e: "${e.source}") config.environment.etc;
     tmpfiles = config.systemd.tmpfiles.settings;
     services = lib.mapAttrs (_: service) config.systemd.services;
-    sockets = config.systemd.sockets;
+    sockets = lib.mapAttrs (_: unit) config.systemd.sockets;
     userServices = lib.mapAttrs (_: service) config.systemd.user.services;
   };
-  service =
-    s:
-    removeAttrs s [
-      "startLimitBurst"
-      "startLimitIntervalSec"
-    ]
-    // {
-      path = map (p: "${p}") s.path;
-    };
+  service = s: unit s // { path = map (p: "${p}") s.path; };
+  # Without what has no value unless it is set.
+  unit = lib.flip removeAttrs [
+    "startLimitBurst"
+    "startLimitIntervalSec"
+  ];
 }

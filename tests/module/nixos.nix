@@ -1,106 +1,128 @@
 # Declarations of the NixOS options that the module sets or reads, typed as in
 # nixpkgs and closed: a definition that NixOS would refuse is refused here.
 { containerToolkit }:
-{ lib, ... }:
+{
+  config,
+  lib,
+  ...
+}:
 let
   inherit (lib) mkOption types;
+  toolkit = config.hardware.nvidia-container-toolkit or { enable = false; };
   option = type: default: mkOption { inherit type default; };
-  attrsOf = type: option (types.attrsOf type) { };
-  required = type: mkOption { inherit type; };
+  flag = option types.bool;
   submodule = options: types.submodule { inherit options; };
-  unitValue = types.oneOf [
-    types.bool
-    types.int
-    types.str
-    types.path
-    (types.listOf types.str)
-  ];
-  overrideStrategy = types.enum [
-    "asDropinIfExists"
-    "asDropin"
-  ];
-  unit = {
-    description = option types.singleLineStr "";
-    after = option (types.listOf types.nonEmptyStr) [ ];
-    before = option (types.listOf types.nonEmptyStr) [ ];
-    wants = option (types.listOf types.nonEmptyStr) [ ];
-    requires = option (types.listOf types.nonEmptyStr) [ ];
-    wantedBy = option (types.listOf types.nonEmptyStr) [ ];
-    unitConfig = attrsOf unitValue;
-    startLimitBurst = required types.int;
-    startLimitIntervalSec = required types.int;
-    overrideStrategy = option overrideStrategy "asDropinIfExists";
-  };
-  service = unit // {
-    path = option (types.listOf (types.either types.package types.str)) [ ];
-    environment = attrsOf (types.nullOr types.str);
-    serviceConfig = attrsOf unitValue;
-    restartIfChanged = option types.bool true;
-    restartTriggers = option (types.listOf types.unspecified) [ ];
-  };
-  socket = {
-    inherit (unit) description unitConfig wantedBy;
-    listenStreams = option (types.listOf types.str) [ ];
-    socketConfig = attrsOf unitValue;
-  };
-  range =
-    start:
-    submodule {
-      ${start} = required types.int;
-      count = option types.int 1;
-    };
-  user = {
-    description = option types.str "";
-    uid = option (types.nullOr types.int) null;
-    group = option types.str "";
-    extraGroups = option (types.listOf types.str) [ ];
-    home = option types.path "/var/empty";
-    isSystemUser = option types.bool false;
-    isNormalUser = option types.bool false;
-    linger = option (types.nullOr types.bool) null;
-    autoSubUidGidRange = option types.bool false;
-    subUidRanges = option (types.listOf (range "startUid")) [ ];
-    subGidRanges = option (types.listOf (range "startGid")) [ ];
-  };
-  group.gid = option (types.nullOr types.int) null;
-  file = {
-    source = required types.path;
-    mode = option types.str "symlink";
-  };
-  assertion = {
-    assertion = required types.bool;
-    message = required types.str;
-  };
-  tmpfile = {
-    mode = option types.str "-";
-    user = option types.str "-";
-    group = option types.str "-";
-    age = option types.str "-";
-    argument = option types.str "";
-  };
   stand-in = import ./packages.nix { inherit lib; };
+
+  # nixos/modules/system/etc/etc.nix
+  etcFile =
+    {
+      name,
+      config,
+      options,
+      ...
+    }:
+    {
+      options = {
+        enable = flag true;
+        target = mkOption { type = types.str; };
+        text = option (types.nullOr types.lines) null;
+        source = mkOption { type = types.path; };
+        mode = option types.str "symlink";
+        uid = option types.int 0;
+        gid = option types.int 0;
+        user = option types.str "+${toString config.uid}";
+        group = option types.str "+${toString config.gid}";
+      };
+      config = {
+        target = lib.mkDefault name;
+        source = lib.mkIf (config.text != null) (
+          lib.mkDerivedConfig options.text (stand-in.pkgs.writeText "etc-${baseNameOf name}")
+        );
+      };
+    };
+
+  # nixos/modules/system/boot/systemd/tmpfiles.nix
+  tmpfile =
+    { name, ... }:
+    {
+      options = {
+        type = option types.str name;
+        mode = option types.str "-";
+        user = option types.str "-";
+        group = option types.str "-";
+        age = option types.str "-";
+        argument = option types.str "";
+      };
+    };
 in
 {
-  options = {
-    assertions = option (types.listOf (submodule assertion)) [ ];
-    warnings = option (types.listOf types.str) [ ];
-    environment.systemPackages = option (types.listOf types.package) [ ];
-    environment.etc = attrsOf (submodule file);
-    users.users = attrsOf (submodule user);
-    users.groups = attrsOf (submodule group);
-    systemd.package = option types.package (stand-in.derivation "systemd");
-    systemd.services = attrsOf (submodule service);
-    systemd.sockets = attrsOf (submodule socket);
-    systemd.user.services = attrsOf (submodule service);
-    systemd.tmpfiles.settings = attrsOf (types.attrsOf (types.attrsOf (submodule tmpfile)));
-    networking.firewall.allowedTCPPorts = option (types.listOf types.port) [ ];
-    virtualisation.podman.enable = option types.bool false;
-    virtualisation.podman.package = option types.package (stand-in.derivation "podman");
-  }
+  imports = [
+    ./systemd-options.nix
+    ./users-options.nix
+  ]
   # Small evaluations do not declare this one.
-  // lib.optionalAttrs containerToolkit {
-    hardware.nvidia-container-toolkit.enable = option types.bool false;
+  ++ lib.optional containerToolkit {
+    options.hardware.nvidia-container-toolkit = {
+      enable = flag false;
+      suppressNvidiaDriverAssertion = flag false;
+    };
   };
 
-  config._module.args.pkgs = stand-in.pkgs;
+  options = {
+    assertions = option (types.listOf (submodule {
+      assertion = mkOption { type = types.bool; };
+      message = mkOption { type = types.str; };
+    })) [ ];
+    warnings = option (types.listOf types.str) [ ];
+
+    environment.systemPackages = option (types.listOf types.package) [ ];
+    environment.etc = option (types.attrsOf (types.submodule etcFile)) { };
+
+    # /etc from an image, into which a switch writes nothing where it is not mutable.
+    system.etc.overlay = {
+      enable = flag false;
+      mutable = flag true;
+    };
+
+    systemd.package = option types.package (stand-in.derivation "systemd");
+    systemd.tmpfiles.rules = option (types.listOf types.str) [ ];
+    systemd.tmpfiles.settings = option (types.attrsOf (
+      types.attrsOf (types.attrsOf (types.submodule tmpfile))
+    )) { };
+
+    networking.firewall.enable = flag true;
+    networking.firewall.allowedTCPPorts = mkOption {
+      type = types.listOf types.port;
+      default = [ ];
+      apply = ports: lib.unique (lib.sort builtins.lessThan ports);
+    };
+
+    virtualisation.podman.enable = flag false;
+    virtualisation.podman.package = option types.package (stand-in.derivation "podman");
+
+    hardware.graphics.enable = flag false;
+    hardware.nvidia.open = option (types.nullOr types.bool) null;
+    services.xserver.videoDrivers = option (types.listOf types.str) [ ];
+    nixpkgs.config = option (types.attrsOf types.unspecified) { };
+  };
+
+  config = {
+    _module.args.pkgs = stand-in.pkgs;
+
+    assertions = [
+      {
+        assertion =
+          toolkit.enable
+          -> lib.elem "nvidia" config.services.xserver.videoDrivers || toolkit.suppressNvidiaDriverAssertion;
+        message = "`nvidia-container-toolkit` requires nvidia drivers.";
+      }
+      {
+        assertion =
+          config.system.etc.overlay.enable && !config.system.etc.overlay.mutable
+          -> config.systemd.sysusers.enable || config.services.userborn.enable;
+        message = "An immutable /etc needs systemd-sysusers or Userborn.";
+      }
+    ];
+  };
 }

@@ -28,31 +28,31 @@ let
       description = "JSON value";
     };
 
-  # Python packages that nixpkgs has and the project uses.
-  pythonPackageNames = [
-    "click"
-    "hatchling"
-    "httptools"
-    "hypothesis"
-    "jsonschema"
-    "msgspec"
-    "mypy"
-    "prometheus-client"
-    "pydantic"
-    "pytestCheckHook"
-    "python-multipart"
-    "setuptools"
-    "trustme"
-    "uvloop"
-  ];
+  # Names that nixpkgs has and the project uses.
+  pythonPackageNames = lib.splitString " " (
+    "aiohttp click editables h11 hatchling httptools hypothesis jsonschema msgspec mypy openai "
+    + "packaging prometheus-client pydantic pytest pytestCheckHook python-multipart trustme "
+    + "setuptools types-jsonschema uvloop vllm websockets"
+  );
+  packageNames = lib.splitString " " "bashInteractive coreutils curl jq mdbook nixfmt nixfmt-tree ruff";
 
-  pkgs = {
-    coreutils = derivation "coreutils";
+  pkgs = lib.genAttrs packageNames derivation // {
+    inherit lib;
+    stdenv.hostPlatform.system = "x86_64-linux";
+    stdenv.cc = derivation "cc";
+
     formats.json = _: { type = json; };
     writeText = name: text: derivation name // { inherit text; };
+    writeTextFile = file: derivation file.name // { inherit (file) text; };
+    writeShellScriptBin = name: text: derivation name // { inherit text; };
+    writers.writePython3Bin =
+      name: _: text:
+      derivation name // { inherit text; };
     runCommand =
       name: environment: script:
       derivation name // environment // { inherit script; };
+    mkShell = arguments: derivation "shell" // arguments;
+
     python3Packages = lib.genAttrs pythonPackageNames derivation // {
       buildPythonApplication =
         arguments:
@@ -62,16 +62,23 @@ let
           inherit (arguments) meta;
         };
     };
+    python3 = derivation "python3" // {
+      withPackages = choose: derivation "python3-env" // { packages = choose pkgs.python3Packages; };
+    };
+
+    dockerTools = {
+      fakeNss = derivation "fake-nss";
+      usrBinEnv = derivation "usr-bin-env";
+      streamLayeredImage = image: derivation image.name // { inherit image; };
+    };
+    testers.runNixOSTest = import ./nixos-test.nix { inherit lib; };
+
     callPackage =
       file: overrides:
       let
         package = import file;
-        known = {
-          inherit lib;
-          inherit (pkgs) python3Packages;
-        };
       in
-      package (lib.intersectAttrs (lib.functionArgs package) known // overrides);
+      package (lib.intersectAttrs (lib.functionArgs package) pkgs // overrides);
   };
 in
 {

@@ -11,6 +11,7 @@ pytestmark = needs_nix
 V = "services.llmhop.vllm"
 STORE = '"${builtins.storeDir}/00000000000000000000000000000000-vllm.env"'
 OTHER_USER = "users.users.other"
+OTHER_IS_NORMAL = f"{{ {OTHER_USER}.isNormalUser = true; }}"
 
 
 def model(key: str, port: int, more: str = "") -> str:
@@ -109,18 +110,27 @@ REFUSED = {
         [vllm("subGidStart = 4294967295; subGidCount = 1;")], [f"{V}.subGidStart", "4294967294"]
     ),
     "another user in the range": Refused(
-        [vllm(), f"{{ {OTHER_USER}.uid = 300500; }}"], [f"{V}.subUidStart", f"{OTHER_USER}.uid"]
+        [vllm(), OTHER_IS_NORMAL, f"{{ {OTHER_USER}.uid = 300500; }}"],
+        [f"{V}.subUidStart", f"{OTHER_USER}.uid"],
     ),
     "another group in the range": Refused(
         [vllm(), "{ users.groups.other.gid = 300500; }"],
         [f"{V}.subGidStart", "users.groups.other.gid = 300500"],
     ),
     "another user's range that ends in ours": Refused(
-        [vllm(), f"{{ {OTHER_USER}.subUidRanges = [ {{ startUid = 299999; count = 2; }} ]; }}"],
+        [
+            vllm(),
+            OTHER_IS_NORMAL,
+            f"{{ {OTHER_USER}.subUidRanges = [ {{ startUid = 299999; count = 2; }} ]; }}",
+        ],
         [f"{V}.subUidStart", "300000-365535", "299999-300000", f"{OTHER_USER}.subUidRanges"],
     ),
     "another user's range that begins in ours": Refused(
-        [vllm(), f"{{ {OTHER_USER}.subGidRanges = [ {{ startGid = 365535; count = 9; }} ]; }}"],
+        [
+            vllm(),
+            OTHER_IS_NORMAL,
+            f"{{ {OTHER_USER}.subGidRanges = [ {{ startGid = 365535; count = 9; }} ]; }}",
+        ],
         [f"{V}.subGidStart", "365535-365543", f"{OTHER_USER}.subGidRanges"],
     ),
     "a user that nobody declares": Refused(
@@ -184,13 +194,14 @@ ALLOWED = {
     "only remote models": [vllm(models=""), settings('models.b.url = "https://example.org";')],
     "ranges side by side": [
         vllm(),
+        OTHER_IS_NORMAL,
         f"""{{ {OTHER_USER}.subUidRanges = [
           {{ startUid = 234464; count = 65536; }}
           {{ startUid = 365536; count = 65536; }}
         ]; }}""",
     ],
-    "a uid next to the range": [vllm(), f"{{ {OTHER_USER}.uid = 365536; }}"],
-    "ids that are not set": [vllm(), f"{{ {OTHER_USER} = {{ }}; users.groups.other = {{ }}; }}"],
+    "a uid next to the range": [vllm(), OTHER_IS_NORMAL, f"{{ {OTHER_USER}.uid = 365536; }}"],
+    "ids that are not set": [vllm(), OTHER_IS_NORMAL, "{ users.groups.other = { }; }"],
     "the highest range": [vllm("subGidStart = 4294967294; subGidCount = 1;")],
     "an environment file outside the store": [vllm('environmentFile = "/etc/vllm/.env";')],
     "a variable that ends like a secret's": [vllm('serviceConfig.Environment = "MY_HF_TOKEN=x";')],
@@ -206,7 +217,7 @@ def test_a_configuration_that_can_work_is_not_refused(modules: list[str]) -> Non
 
 def test_every_problem_is_reported_at_once() -> None:
     module = vllm(
-        "gid = 0; subGidStart = 10;",
+        "gid = 0; subGidStart = 999;",
         model("a", 8080, 'tag = "v1"; digest = "sha256:ab";') + model("b", 8080),
     )
 
@@ -279,7 +290,7 @@ def test_a_token_in_plain_text_is_warned_of_without_being_shown() -> None:
     [
         ('listen = ":8080";', [8080]),
         ('port = 9000; host = "10.0.0.1";', [9000]),
-        ('listen = [ "[::]:8443" "127.0.0.1:8080" "gpu.example:81" "unix:/run/s" ];', [8443, 81]),
+        ('listen = [ "[::]:8443" "127.0.0.1:8080" "gpu.example:81" "unix:/run/s" ];', [81, 8443]),
     ],
 )
 def test_the_firewall_opens_for_what_the_network_can_reach(listen: str, ports: list[int]) -> None:
@@ -312,8 +323,8 @@ def test_a_firewall_that_would_open_for_nobody_is_warned_of(listen: str) -> None
 
 def test_automatic_ranges_that_can_reach_ours_are_warned_of() -> None:
     users = "{ users.users = { %s }; }"
-    three = users % " ".join(f"u{n}.autoSubUidGidRange = true;" for n in range(3))
-    four = users % " ".join(f"u{n}.autoSubUidGidRange = true;" for n in range(4))
+    three = users % " ".join(f"u{n}.isNormalUser = true;" for n in range(3))
+    four = users % " ".join(f"u{n}.isNormalUser = true;" for n in range(4))
 
     assert evaluate("warnings", vllm(), three) == []
     warnings = evaluate("warnings", vllm(), four)

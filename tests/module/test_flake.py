@@ -1,53 +1,34 @@
-"""The flake offers the module, the packages and a formatter; its lock fits."""
+"""The flake offers what it should; its packages build from what they are given; its lock fits."""
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.module.nix import ROOT, needs_nix, nix_instantiate
+from tests.module.nix import EXAMPLES, ROOT, needs_nix, nix_instantiate
 
-ROOMS = ("module", "examples", "generator", "router", "tests", "nixos-tests")
+ROOMS = ("module", "examples", "generator", "router", "nix", "nixos-tests", "tests")
 NIX_FILES = [
     ROOT / "flake.nix",
     *sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.nix")),
 ]
 
-# A flake input is an attribute set; this one has what flake.nix uses of nixpkgs.
-OUTPUTS = f"""
-  let
-    lib = import <nixpkgs/lib>;
-    stand-in = import {ROOT}/tests/module/packages.nix {{ inherit lib; }};
-    pkgs = stand-in.pkgs // {{ nixfmt-tree = stand-in.derivation "nixfmt-tree"; }};
-    flake = import {ROOT}/flake.nix;
-    outputs = flake.outputs {{
-      self = outputs;
-      nixpkgs = {{
-        inherit lib;
-        legacyPackages = lib.genAttrs lib.systems.flakeExposed (_: pkgs);
-      }};
-    }};
-    names = lib.mapAttrs (_: lib.mapAttrs (_: package: package.name));
-  in {{
-    nixosModules = lib.mapAttrs (_: toString) outputs.nixosModules;
-    kinds = lib.attrNames outputs;
-    packages = names outputs.packages;
-    formatter = lib.mapAttrs (_: package: package.name) outputs.formatter;
-    projects = lib.mapAttrs (_: package: {{
-      inherit (package.arguments) version;
-      dependencies = map (p: p.name) package.arguments.dependencies;
-    }}) outputs.packages.x86_64-linux;
-    inputs = lib.mapAttrs (_: input: input.url) flake.inputs;
-  }}
-"""
+SYSTEMS = ("x86_64-linux", "aarch64-linux")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SUMMARY = ROOT / "tests" / "module" / "flake-summary.nix"
 
 
 @pytest.fixture(scope="module")
 def outputs() -> Any:
-    """Give the flake's outputs, with packages by name and modules by path."""
-    return json.loads(nix_instantiate("--eval", "--strict", "--json", "--expr", OUTPUTS))
+    """Give the flake's outputs: packages by name, modules by path, sources in the store."""
+    options = ("--eval", "--strict", "--json", "--read-write-mode")
+    return json.loads(nix_instantiate(*options, SUMMARY))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +47,6 @@ def test_a_nix_file_parses_and_stays_below_150_lines(path: Any) -> None:
 
 @needs_nix
 def test_the_flake_offers_the_module_under_two_names(outputs: Any) -> None:
-    assert outputs["kinds"] == ["formatter", "nixosModules", "packages"]
     assert outputs["nixosModules"] == {
         "default": str(ROOT / "module"),
         "vllm": str(ROOT / "module"),
@@ -74,12 +54,126 @@ def test_the_flake_offers_the_module_under_two_names(outputs: Any) -> None:
 
 
 @needs_nix
-def test_the_flake_offers_both_packages_and_a_formatter_on_two_systems(outputs: Any) -> None:
-    packages = {"default": "llmhop", "llmhop": "llmhop", "llmhop-generator": "llmhop-generator"}
-    systems = ("x86_64-linux", "aarch64-linux")
+def test_the_flake_offers_packages_programs_a_shell_and_a_formatter_on_two_systems(
+    outputs: Any,
+) -> None:
+    programs = {"llmhop": "llmhop", "llmhop-generator": "llmhop-generator"}
+    packages = programs | {"default": "llmhop", "docs": "llmhop-docs"}
 
-    assert outputs["packages"] == dict.fromkeys(systems, packages)
-    assert outputs["formatter"] == dict.fromkeys(systems, "nixfmt-tree")
+    assert outputs["packages"] == dict.fromkeys(SYSTEMS, packages)
+    assert outputs["formatter"] == dict.fromkeys(SYSTEMS, "nixfmt-tree")
+    assert outputs["devShells"] == {key: {"default": "shell"} for key in SYSTEMS}
+    assert outputs["overlay"] == programs
+    for system in SYSTEMS:
+        apps = outputs["apps"][system]
+        assert {name: app["program"].rsplit("/", 1)[1] for name, app in apps.items()} == programs
+        assert {app["type"] for app in apps.values()} == {"app"}
+
+
+@needs_nix
+def test_the_flake_of_the_readme_is_a_whole_host(tmp_path: Path) -> None:
+    (flake,) = re.findall(r"^```nix\n(\{.*?^\})\n```", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / "flake.nix").write_text(flake, encoding="utf-8")
+    (tmp_path / "hardware-configuration.nix").write_text("{ }\n", encoding="utf-8")
+
+    shown = json.loads(
+        nix_instantiate(
+            "--eval",
+            "--strict",
+            "--json",
+            "--expr",
+            f"""
+              let
+                inherit (import {ROOT}/tests/module/flake.nix) nixpkgs outputs;
+                hosts = ((import {tmp_path}/flake.nix).outputs {{
+                  inherit nixpkgs;
+                  llmhop = outputs;
+                }}).nixosConfigurations;
+                inherit (hosts.gpu) config;
+              in
+              {{
+                hosts = builtins.attrNames hosts;
+                failures = builtins.filter (a: !a.assertion) config.assertions;
+                inherit (config) warnings;
+                contract = config.environment.etc."llmhop/contract.json".source.text;
+              }}
+            """,
+        )
+    )
+
+    assert shown["hosts"] == ["gpu"]
+    assert (shown["failures"], shown["warnings"]) == ([], [])
+    models = json.loads(shown["contract"])["vllm"]["models"]
+    assert models.keys() == {"qwen2-5-7b", "llama-3-8b"}
+    assert models["qwen2-5-7b"]["devices"] == ["nvidia.com/gpu=all"]
+
+
+@needs_nix
+def test_nixpkgs_is_the_only_input_so_that_users_lock_nothing_else(outputs: Any) -> None:
+    assert outputs["inputs"].keys() == {"nixpkgs"}
+
+
+@needs_nix
+def test_flake_check_builds_packages_examples_machines_and_formats(outputs: Any) -> None:
+    machines = {f"nixos-{name}" for name in outputs["nixosTests"]} - {"nixos-two-models-vllm"}
+    wanted = {"docs", "examples", "formatting", "llmhop", "llmhop-generator"} | machines
+
+    for system in SYSTEMS:
+        assert outputs["checks"][system].keys() == wanted
+    for path in EXAMPLES.glob("*.nix"):
+        compared = f"-{path.stem}.json)" in outputs["scripts"]["examples"]
+        # These need a module of another flake.
+        assert compared is not path.stem.startswith("secrets-"), path.stem
+
+
+@needs_nix
+def test_the_shell_has_what_the_tests_install_elsewhere(outputs: Any) -> None:
+    lines = (ROOT / "tests" / "requirements.txt").read_text("utf-8").splitlines()
+    required = {line.partition("==")[0] for line in lines if "==" in line}
+    # PyPI's build of a program that nixpkgs has by its own name.
+    required = {name.removeprefix("rust-") for name in required}
+    own = {name for project in outputs["projects"].values() for name in project["dependencies"]}
+
+    assert required | own <= set(outputs["shell"])
+
+
+@needs_nix
+@pytest.mark.parametrize("package", ["llmhop", "llmhop-generator"])
+def test_the_tests_of_a_package_are_collected_from_its_own_source(
+    package: str, outputs: Any, tmp_path: Path
+) -> None:
+    project = outputs["projects"][package]
+    source = tmp_path / "source"
+    shutil.copytree(project["source"], source)
+    code = source / ("router" if package == "llmhop" else "generator")
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "--collect-only", "-qq", *project["paths"]],
+        cwd=source,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(code)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    collected = {line.partition(":")[0] for line in done.stdout.splitlines() if ".py:" in line}
+    assert collected == set(project["paths"])
+    assert (code / "pyproject.toml").is_file()
+
+
+@needs_nix
+@pytest.mark.parametrize("package", ["llmhop", "llmhop-generator"])
+def test_a_package_is_given_what_its_tests_import(package: str, outputs: Any) -> None:
+    project = outputs["projects"][package]
+    given = {name.replace("-", "_") for name in project["dependencies"] + project["checkInputs"]}
+    given |= {"pytest", "llmhop", "llmhop_generator", "tests", "pydantic_core"}
+    third_party = {path.name for path in Path(pytest.__file__).parents[1].iterdir()}
+
+    for path in project["paths"]:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        imported = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
+        assert imported & third_party <= given, path
 
 
 @needs_nix

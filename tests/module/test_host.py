@@ -37,7 +37,7 @@ def test_the_user_has_fixed_ids_linger_and_its_own_subordinate_ranges() -> None:
 
 
 def test_a_user_of_the_deployers_is_not_declared_but_owns_the_directories() -> None:
-    deployers = "{ users.users.ai.uid = 503; users.groups.staff = { }; }"
+    deployers = '{ users.users.ai = { uid = 503; group = "staff"; }; users.groups.staff = { }; }'
     host = evaluate("host", vllm('user = "ai"; group = "staff"; gid = 50;'), deployers)
 
     assert host["users"]["users"].keys() == {"ai", "llmhop"}

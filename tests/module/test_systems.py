@@ -1,0 +1,121 @@
+"""The kinds of NixOS that the module runs on: /etc, who makes users, several hosts."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.module.nix import ROOT, evaluate, needs_nix, nix_instantiate, vllm
+
+pytestmark = needs_nix
+
+USERBORN = """{
+  services.userborn.enable = true;
+  services.userborn.package = {
+    type = "derivation";
+    name = "userborn-%s";
+    outPath = "/userborn";
+  };
+}"""
+OVERLAY = "{ system.etc.overlay = { enable = true; mutable = %s; }; }"
+SYSUSERS = "{ systemd.sysusers.enable = true; }"
+OLD_USERBORN = USERBORN % "0.4.0"
+NEW_USERBORN = USERBORN % "1.0.0"
+
+SYSTEMS = {
+    "classic /etc": [],
+    "overlay": [OVERLAY % "true"],
+    "overlay, sysusers": [OVERLAY % "true", SYSUSERS],
+    "read-only /etc, sysusers": [OVERLAY % "false", SYSUSERS],
+    "read-only /etc, Userborn": [OVERLAY % "false", NEW_USERBORN],
+    "read-only /etc, an older Userborn": [OVERLAY % "false", OLD_USERBORN],
+}
+
+
+@pytest.mark.parametrize("modules", SYSTEMS.values(), ids=SYSTEMS.keys())
+def test_a_host_of_any_kind_is_accepted_and_serves_the_same(modules: list[str]) -> None:
+    host = evaluate("kind", vllm(), *modules)
+
+    assert (host["failures"], host["warnings"]) == ([], [])
+    assert host["contract"] == evaluate("contract", vllm())
+    # Nothing is declared below /etc that would have to be written after the build.
+    etc = host["etc"]
+    assert etc.pop("containers/systemd/users/503") == ["/var/lib/llmhop/quadlet", "symlink"]
+    assert etc.pop("llmhop/contract.json")[0].startswith("/nix/store/")
+    assert etc.keys() <= {"subuid", "subgid"}
+    assert not [path for path in host["directories"] if path.startswith("/etc")]
+
+
+@pytest.mark.parametrize(
+    ("modules", "ours"),
+    [([], False), ([NEW_USERBORN], False), ([SYSUSERS], True), ([OLD_USERBORN], True)],
+    ids=["the Perl script", "Userborn 1.0", "sysusers", "Userborn before 1.0"],
+)
+def test_the_ranges_of_ids_are_written_where_nixos_does_not(modules: list[str], ours: bool) -> None:
+    files = evaluate("subids", vllm("subGidStart = 400000; subGidCount = 9;"), *modules)
+
+    # newuidmap opens no links.
+    subuid = {"text": "vllm:300000:65536\n", "mode": "0444"}
+    subgid = {"text": "vllm:400000:9\n", "mode": "0444"}
+    assert files == ({"subuid": subuid, "subgid": subgid} if ours else {})
+
+
+OWN = """{
+  users.groups.ai.gid = 503;
+  users.users.ai = {
+    uid = 503;
+    group = "ai";
+    linger = true;
+    %s
+  };
+}"""
+
+
+def test_ranges_of_a_deployers_own_user_and_of_others_are_kept() -> None:
+    ranges = "subUidRanges = [ { startUid = 300000; count = 70000; } ];"
+    ranges += "subGidRanges = [ { startGid = 300000; count = 70000; } ];"
+    others = """{ environment.etc.subuid.text = "someone:100000:65536\\n"; }"""
+
+    files = evaluate("subids", vllm('user = "ai";'), OWN % ranges, others, SYSUSERS)
+
+    assert sorted(files["subuid"]["text"].splitlines()) == [
+        "",
+        "ai:300000:70000",
+        "someone:100000:65536",
+    ]
+
+
+def test_automatic_ranges_do_where_nixos_gives_them_and_not_elsewhere() -> None:
+    user = OWN % "autoSubUidGidRange = true;"
+
+    assert evaluate("failures", vllm('user = "ai";'), user) == []
+    assert len(evaluate("failures", vllm('user = "ai";'), user, SYSUSERS)) == 2
+
+
+def test_two_hosts_of_one_flake_have_nothing_to_do_with_each_other() -> None:
+    other = vllm(models='b = { model = "org/b"; port = 9; };')
+    shown: Any = json.loads(
+        nix_instantiate(
+            "--eval",
+            "--strict",
+            "--json",
+            "--expr",
+            f"""
+              let
+                flake = import {ROOT}/tests/module/flake.nix;
+                host = module: (flake.nixpkgs.lib.nixosSystem {{
+                  modules = [ flake.outputs.nixosModules.default module ];
+                }}).config;
+                contract = config: builtins.fromJSON
+                  config.environment.etc."llmhop/contract.json".source.text;
+                hosts = {{
+                  one = host ({vllm()});
+                  two = host ({other});
+                }};
+              in
+              builtins.mapAttrs (_: config: builtins.attrNames (contract config).vllm.models) hosts
+            """,
+        )
+    )
+
+    assert shown == {"one": ["a"], "two": ["b"]}
