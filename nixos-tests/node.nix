@@ -33,7 +33,7 @@ in
 {
   virtualisation = {
     cores = 2;
-    memorySize = 6144;
+    memorySize = lib.mkDefault 4096;
     diskSize = 16384;
   };
   system.switch.enable = true;

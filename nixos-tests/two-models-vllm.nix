@@ -7,4 +7,5 @@
   configurations = [ "two-models" ];
   image = images.vllm;
   timeoutMinutes = 60;
+  module.virtualisation.memorySize = 12288;
 }
