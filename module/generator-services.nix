@@ -77,7 +77,9 @@ in
             RemainAfterExit = true;
             # A changed contract is another store path, so a switch restarts the
             # service just when there is something to apply.
-            ExecStart = "${command} apply ${lib.optionalString (!cfg.waitUntilHealthy) "--no-wait "}${contract}";
+            ExecStart = "${command} apply ${
+              lib.optionalString (!cfg.waitUntilHealthy) "--no-wait "
+            }${contract}";
             # It waits for models, which may first be downloaded.
             TimeoutStartSec = "infinity";
           };

@@ -71,12 +71,9 @@ in
           '';
         }) (scopes "environmentFile")
         ++ map (scope: refused scope.path (secretsOf scope.value)) (scopes "environment")
-        ++ lib.concatMap (
-          option: map (scope: refused "${scope.path}.Environment" (secretsInKeys scope.value)) (scopes option)
-        ) [
-          "containerConfig"
-          "serviceConfig"
-        ];
+        ++ map (scope: refused "${scope.path}.Environment" (secretsInKeys scope.value)) (
+          scopes "containerConfig" ++ scopes "serviceConfig"
+        );
     })
 
     (lib.mkIf cfg.enable {

@@ -28,10 +28,7 @@ in
     devices = mkOption {
       type = types.listOf types.str;
       default =
-        if config.hardware.nvidia-container-toolkit.enable or false then
-          [ "nvidia.com/gpu=all" ]
-        else
-          [ ];
+        if config.hardware.nvidia-container-toolkit.enable or false then [ "nvidia.com/gpu=all" ] else [ ];
       defaultText = literalExpression ''
         if config.hardware.nvidia-container-toolkit.enable then
           [ "nvidia.com/gpu=all" ]

@@ -57,16 +57,13 @@ rec {
     }) (lib.filter (o: o.visible && !o.internal) documented);
 
   # All that was defined, so that each type is checked.
-  everything =
-    builtins.deepSeq
-      [
-        host
-        config.environment.etc
-        config.networking.firewall
-        config.systemd.tmpfiles.rules
-        config.users
-      ]
-      true;
+  everything = builtins.deepSeq [
+    host
+    config.environment.etc
+    config.networking.firewall
+    config.systemd.tmpfiles.rules
+    config.users
+  ] true;
 
   # What may differ from one kind of NixOS to another.
   kind = {

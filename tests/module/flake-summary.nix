@@ -8,6 +8,7 @@ let
     ;
   names = lib.mapAttrs (_: lib.mapAttrs (_: package: package.name));
   here = outputs.checks.x86_64-linux;
+  programs = { inherit (outputs.packages.x86_64-linux) llmhop llmhop-generator; };
 in
 {
   kinds = lib.attrNames outputs;
@@ -29,7 +30,7 @@ in
     checkInputs = map (p: p.name) package.arguments.nativeCheckInputs;
     paths = package.arguments.enabledTestPaths;
     source = "${package.arguments.src}";
-  }) (removeAttrs outputs.packages.x86_64-linux [ "default" "docs" ]);
+  }) programs;
 
   nixosTests = outputs.legacyPackages.x86_64-linux.nixosTests;
 
