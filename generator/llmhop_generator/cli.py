@@ -42,7 +42,7 @@ _llmhop = click.option(
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @click.option("-v", "--verbose", is_flag=True, help="Show each command that is run.")
 def main(verbose: bool) -> None:
     """Turn an llmhop configuration into Podman Quadlet units and bring the host to that state.
