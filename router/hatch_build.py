@@ -25,7 +25,8 @@ COMPILED: Final = (
     *("backends", "gate", "pool", "health", "upstream", "local_response"),
     *("observer", "ledger", "request_record", "access_log", "metric_store", "metric_cells"),
     *("rewrite", "body_stream", "routing"),
-    *("response_reader", "request_reader", "chunked", "head_cache", "limits"),
+    *("response_reader", "request_reader", "chunked", "head_cache", "http_head", "fields"),
+    *("media_type", "upgrade", "limits"),
 )
 """What every request goes through. Where msgspec checks values against the annotations of a
 class, that class is not compiled, because mypyc keeps only the plainest of its annotations."""

@@ -163,8 +163,6 @@ class ClientProtocol(ClientConnection):
                 if self._stream is not None:
                     if self._pass_on(self._stream):
                         continue
-                    if self._exchange.active:
-                        return
                     break
                 body = self._reader.read_body()
                 if body is None:
@@ -247,12 +245,12 @@ class ClientProtocol(ClientConnection):
             self._break_off(error)
 
     def _pass_on(self, stream: FormStream | WebSocketStream) -> bool:
-        """Send on what has come, if the backend takes it; answer whether that was the last of it.
+        """Send on what has come, if the backend takes it. Raises ApiError.
 
-        Raises ApiError.
+        Answers False where more must come before there is a backend to send it to.
         """
         if self._exchange.active and self._paused:
-            return False
+            return True
         pieces = stream.read()
         self.record.bytes_in += sum(map(len, pieces))
         if stream.complete:
@@ -264,7 +262,7 @@ class ClientProtocol(ClientConnection):
             self._exchange.send_more(pieces, stream.complete)
         elif isinstance(stream, FormStream) and stream.route is not None:
             self._begin(stream, stream.route)
-        return self._stream is None
+        return self._stream is None or self._exchange.active
 
     def _begin(self, form: FormStream, route: Route) -> None:
         length, body = form.begin()

@@ -123,7 +123,7 @@ class Examined:
             elif name == b"content-type":
                 self.content_types.append(value)
             elif name == b"content-length":
-                self._length(value, error)
+                self.content_length = self._length(value, error)
             elif name == b"transfer-encoding":
                 if self.chunked or value.lower() != b"chunked":
                     raise error("The Transfer-Encoding is not plain 'chunked'.")
@@ -146,10 +146,10 @@ class Examined:
         """Whether a body is announced, by its length or as chunks."""
         return self.chunked or self.content_length is not None
 
-    def _length(self, value: bytes, error: ErrorClass) -> None:
+    def _length(self, value: bytes, error: ErrorClass) -> int:
         if self.content_length is not None or not _LENGTH.fullmatch(value):
             raise error("The Content-Length is not one number.")
-        self.content_length = int(value)
+        return int(value)
 
 
 def examine(fields: Iterable[Field], error: ErrorClass) -> Examined:
