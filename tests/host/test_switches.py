@@ -180,8 +180,7 @@ def _(state: State, _machine: Machine) -> None:
 
 @switch("devices of their own for two models", "b c")
 def _(state: State, _machine: Machine) -> None:
-    state.models["b"]["devices"] = ["/dev/null:/dev/gpu"]
-    state.models["c"]["devices"] = ["/dev/zero:/dev/gpu"]
+    state.models["b"]["devices"], state.models["c"]["devices"] = ["/dev/gpu0"], ["/dev/gpu1"]
 
 
 @switch("a change of models with devices of their own", "b c", together=True)
@@ -275,6 +274,7 @@ def host(new_machine: Callable[[str], Machine], cache: Cache) -> Host:
     files = {SHARED: "TOKEN=first\n", OWN: "OTHER=0\n"}
     setup = Setup("switches", {"switches": first().text()}, standin_image(cache), files)
     setup.prepare(wheels(cache))(machine)
+    machine.succeed("mknod -m 666 /dev/gpu0 c 1 3", "mknod -m 666 /dev/gpu1 c 1 5")
     client = Path(__file__).with_name("stream_client.py")
     machine.copy_from_host(str(client), "/root/stream_client.py")
     return Host(machine)

@@ -9,6 +9,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DIRECTORY, PORT = Path(sys.argv[1]), int(sys.argv[2])
 
 
@@ -22,7 +23,7 @@ class Handler(BaseHTTPRequestHandler):
             self.give(b"{}", "application/json")
         elif kind.endswith("/manifests"):
             manifest = (DIRECTORY / "manifest.json").read_bytes()
-            self.give(manifest, json.loads(manifest)["mediaType"])
+            self.give(manifest, json.loads(manifest).get("mediaType", OCI_MANIFEST))
         else:
             blob = DIRECTORY / Path(name).name.removeprefix("sha256:")
             self.give(blob.read_bytes(), "application/octet-stream")
