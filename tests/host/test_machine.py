@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,18 @@ def traces(name: str, scratch: Path) -> dict[str, list[str]]:
 NOTHING: dict[str, list[str]] = {"processes": [], "mounts": [], "cgroups": [], "directories": []}
 
 
+@pytest.fixture(scope="module")
+def shared(root: Path, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A running host for tests that leave nothing which another would find."""
+    out = tmp_path_factory.mktemp("shared")
+    machine = Machine("shared", root, cache.directory / "hosts", out_dir=out)
+    try:
+        machine.start()
+        yield machine
+    finally:
+        machine.release()
+
+
 @pytest.fixture
 def name() -> str:
     """A machine name that no other test run uses."""
@@ -80,63 +92,63 @@ def test_a_host_boots_without_a_failed_unit(machine: Machine) -> None:
     assert machine.get_unit_property("multi-user.target", "ActiveState") == "active"
 
 
-def test_a_host_is_a_plain_debian_that_knows_nothing_of_the_product(machine: Machine) -> None:
-    machine.fail("getent passwd vllm", "getent passwd llmhop")
-    machine.fail("ls /etc/containers/systemd/users/*", "ls /var/lib/systemd/linger/*")
-    assert 'VERSION_ID="13"' in machine.succeed("cat /etc/os-release")
+def test_a_host_is_a_plain_debian_that_knows_nothing_of_the_product(shared: Machine) -> None:
+    shared.fail("getent passwd vllm", "getent passwd llmhop")
+    shared.fail("ls /etc/containers/systemd/users/*", "ls /var/lib/systemd/linger/*")
+    assert 'VERSION_ID="13"' in shared.succeed("cat /etc/os-release")
 
 
-def test_commands_run_strictly_and_return_code_and_output(machine: Machine) -> None:
-    assert machine.execute("echo out; echo err >&2; exit 3") == (3, "out\n")
-    assert machine.execute("false | cat; echo reached")[1] == ""
-    assert machine.execute("echo ${unset_variable}")[0] != 0
-    assert machine.execute("sleep 60", timeout=1) == (124, "")
-    assert machine.execute("exit 3", check_return=False) == (-1, "")
-    assert machine.execute("touch /run/later", check_output=False) == (-2, "")
-    machine.wait_for_file("/run/later")
+def test_commands_run_strictly_and_return_code_and_output(shared: Machine) -> None:
+    assert shared.execute("echo out; echo err >&2; exit 3") == (3, "out\n")
+    assert shared.execute("false | cat; echo reached")[1] == ""
+    assert shared.execute("echo ${unset_variable}")[0] != 0
+    assert shared.execute("sleep 60", timeout=1) == (124, "")
+    assert shared.execute("exit 3", check_return=False) == (-1, "")
+    assert shared.execute("touch /run/later", check_output=False) == (-2, "")
+    shared.wait_for_file("/run/later")
 
 
-def test_commands_see_a_clean_root_login(machine: Machine) -> None:
-    environment = machine.succeed("env; pwd; id -un; ulimit -Sn").splitlines()
+def test_commands_see_a_clean_root_login(shared: Machine) -> None:
+    environment = shared.succeed("env; pwd; id -un; ulimit -Sn").splitlines()
     assert {"HOME=/root", "USER=root", "LANG=C.UTF-8"} < set(environment)
     assert environment[-3:] == ["/root", "root", "1024"]
     assert not any(name in line for line in environment for name in ("PYTEST", "XDG_", "SSL_"))
     # As a process of the host: its manager knows the cgroup.
-    assert machine.succeed("cat /proc/self/cgroup").splitlines()[-1] == "0::/driver"
+    assert shared.succeed("cat /proc/self/cgroup").splitlines()[-1] == "0::/driver"
 
 
-def test_succeed_and_fail_raise_on_the_other_outcome(machine: Machine) -> None:
-    assert machine.succeed("echo a", "echo b") == "a\nb\n"
-    assert machine.fail("echo no; false") == "no\n"
+def test_succeed_and_fail_raise_on_the_other_outcome(shared: Machine) -> None:
+    assert shared.succeed("echo a", "echo b") == "a\nb\n"
+    assert shared.fail("echo no; false") == "no\n"
     with pytest.raises(RequestedAssertionFailed, match=r"failed \(exit code 4\)\nwhy"):
-        machine.succeed("echo why >&2; exit 4")
+        shared.succeed("echo why >&2; exit 4")
     with pytest.raises(RequestedAssertionFailed, match="unexpectedly succeeded"):
-        machine.fail("true")
+        shared.fail("true")
 
 
-def test_waiting_for_a_unit_ends_with_its_state(machine: Machine) -> None:
-    machine.succeed("systemd-run --unit=good --property=Type=exec sleep infinity")
-    machine.wait_for_unit("good.service")
-    machine.require_unit_state("good.service")
-    machine.execute("systemd-run --unit=bad --property=Type=oneshot false")
+def test_waiting_for_a_unit_ends_with_its_state(shared: Machine) -> None:
+    shared.succeed("systemd-run --unit=good --property=Type=exec sleep infinity")
+    shared.wait_for_unit("good.service")
+    shared.require_unit_state("good.service")
+    shared.execute("systemd-run --unit=bad --property=Type=oneshot false")
     with pytest.raises(RequestedAssertionFailed, match="reached state 'failed'"):
-        machine.wait_for_unit("bad.service")
+        shared.wait_for_unit("bad.service")
     with pytest.raises(RequestedAssertionFailed, match="no pending jobs"):
-        machine.wait_for_unit("nothing-like-it.service")
-    assert machine.stop_job("good.service")[0] == 0
-    assert machine.get_unit_info("good.service")["ActiveState"] == "inactive"
+        shared.wait_for_unit("nothing-like-it.service")
+    assert shared.stop_job("good.service")[0] == 0
+    assert shared.get_unit_info("good.service")["ActiveState"] == "inactive"
 
 
-def test_ports_and_sockets_are_waited_for(machine: Machine) -> None:
-    machine.wait_for_closed_port(8000)
+def test_ports_and_sockets_are_waited_for(shared: Machine) -> None:
+    shared.wait_for_closed_port(8000)
     serve = "python3 -m http.server --bind 127.0.0.1 8000"
-    machine.succeed(f"systemd-run --unit=web {serve}", "systemd-run --unit=unix nc -lkU /run/u")
-    machine.wait_for_open_port(8000)
-    machine.wait_for_open_unix_socket("/run/u")
-    machine.succeed("systemctl stop web")
-    machine.wait_for_closed_port(8000)
-    assert "up" in machine.wait_until_succeeds("echo up")
-    machine.wait_until_fails("nc -z localhost 8000")
+    shared.succeed(f"systemd-run --unit=web {serve}", "systemd-run --unit=unix nc -lkU /run/u")
+    shared.wait_for_open_port(8000)
+    shared.wait_for_open_unix_socket("/run/u")
+    shared.succeed("systemctl stop web")
+    shared.wait_for_closed_port(8000)
+    assert "up" in shared.wait_until_succeeds("echo up")
+    shared.wait_until_fails("nc -z localhost 8000")
 
 
 def test_files_are_copied_both_ways(machine: Machine, tmp_path: Path) -> None:
