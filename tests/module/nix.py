@@ -32,6 +32,11 @@ def nix_instantiate(*args: str | Path) -> str:
     return done.stdout
 
 
+def evaluate_text(text: str) -> Any:
+    """Evaluate Nix text. Raises NixError where the evaluation fails."""
+    return json.loads(nix_instantiate("--eval", "--strict", "--json", "--expr", text))
+
+
 def evaluate(attribute: str, *modules: str | Path, **arguments: str) -> Any:
     """Evaluate one attribute of eval.nix with the given modules.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.module.nix import EXAMPLES, ROOT, needs_nix, nix_instantiate
+from tests.module.nix import EXAMPLES, ROOT, evaluate_text, needs_nix, nix_instantiate
 
 ROOMS = ("module", "examples", "generator", "router", "nix", "nixos-tests", "tests")
 NIX_FILES = [
@@ -76,29 +76,23 @@ def test_the_flake_of_the_readme_is_a_whole_host(tmp_path: Path) -> None:
     (tmp_path / "flake.nix").write_text(flake, encoding="utf-8")
     (tmp_path / "hardware-configuration.nix").write_text("{ }\n", encoding="utf-8")
 
-    shown = json.loads(
-        nix_instantiate(
-            "--eval",
-            "--strict",
-            "--json",
-            "--expr",
-            f"""
-              let
-                inherit (import {ROOT}/tests/module/flake.nix) nixpkgs outputs;
-                hosts = ((import {tmp_path}/flake.nix).outputs {{
-                  inherit nixpkgs;
-                  llmhop = outputs;
-                }}).nixosConfigurations;
-                inherit (hosts.gpu) config;
-              in
-              {{
-                hosts = builtins.attrNames hosts;
-                failures = builtins.filter (a: !a.assertion) config.assertions;
-                inherit (config) warnings;
-                contract = config.environment.etc."llmhop/contract.json".source.text;
-              }}
-            """,
-        )
+    shown = evaluate_text(
+        f"""
+          let
+            inherit (import {ROOT}/tests/module/flake.nix) nixpkgs outputs;
+            hosts = ((import {tmp_path}/flake.nix).outputs {{
+              inherit nixpkgs;
+              llmhop = outputs;
+            }}).nixosConfigurations;
+            inherit (hosts.gpu) config;
+          in
+          {{
+            hosts = builtins.attrNames hosts;
+            failures = builtins.filter (a: !a.assertion) config.assertions;
+            inherit (config) warnings;
+            contract = config.environment.etc."llmhop/contract.json".source.text;
+          }}
+        """
     )
 
     assert shown["hosts"] == ["gpu"]

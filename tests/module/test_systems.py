@@ -1,11 +1,8 @@
 """The kinds of NixOS that the module runs on: /etc, who makes users, several hosts."""
 
-import json
-from typing import Any
-
 import pytest
 
-from tests.module.nix import ROOT, evaluate, needs_nix, nix_instantiate, vllm
+from tests.module.nix import ROOT, evaluate, evaluate_text, needs_nix, vllm
 
 pytestmark = needs_nix
 
@@ -94,28 +91,22 @@ def test_automatic_ranges_do_where_nixos_gives_them_and_not_elsewhere() -> None:
 
 def test_two_hosts_of_one_flake_have_nothing_to_do_with_each_other() -> None:
     other = vllm(models='b = { model = "org/b"; port = 9; };')
-    shown: Any = json.loads(
-        nix_instantiate(
-            "--eval",
-            "--strict",
-            "--json",
-            "--expr",
-            f"""
-              let
-                flake = import {ROOT}/tests/module/flake.nix;
-                host = module: (flake.nixpkgs.lib.nixosSystem {{
-                  modules = [ flake.outputs.nixosModules.default module ];
-                }}).config;
-                contract = config: builtins.fromJSON
-                  config.environment.etc."llmhop/contract.json".source.text;
-                hosts = {{
-                  one = host ({vllm()});
-                  two = host ({other});
-                }};
-              in
-              builtins.mapAttrs (_: config: builtins.attrNames (contract config).vllm.models) hosts
-            """,
-        )
+    shown = evaluate_text(
+        f"""
+          let
+            flake = import {ROOT}/tests/module/flake.nix;
+            host = module: (flake.nixpkgs.lib.nixosSystem {{
+              modules = [ flake.outputs.nixosModules.default module ];
+            }}).config;
+            contract = config: builtins.fromJSON
+              config.environment.etc."llmhop/contract.json".source.text;
+            hosts = {{
+              one = host ({vllm()});
+              two = host ({other});
+            }};
+          in
+          builtins.mapAttrs (_: config: builtins.attrNames (contract config).vllm.models) hosts
+        """
     )
 
     assert shown == {"one": ["a"], "two": ["b"]}
