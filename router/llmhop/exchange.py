@@ -11,7 +11,8 @@ sweep asks it whether anything moved since the last time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from llmhop import rewrite
 from llmhop.backends import Backends
@@ -75,12 +76,13 @@ class Exchange(Sending):
         else:
             self._enter(backend.gate)
 
-    def answer(self, downstream: Downstream, work: Callable[[], Awaitable[Page]]) -> None:
-        """Answer with what `work` finds out; it must not raise."""
+    def answer(self, downstream: Downstream, work: Callable[[], Coroutine[Any, Any, Page]]) -> None:
+        """Answer with what `work` finds out."""
         self.active = True
         self._downstream = downstream
         self._paused = False
-        self._task = asyncio.get_running_loop().create_task(self._answer(work))
+        self._task = task = asyncio.get_running_loop().create_task(work())
+        task.add_done_callback(self._answered)
 
     def cancel(self) -> None:
         """The client went: stop the backend's work at once."""
@@ -202,10 +204,15 @@ class Exchange(Sending):
 
     # The end.
 
-    async def _answer(self, work: Callable[[], Awaitable[Page]]) -> None:
-        page = await work()
+    def _answered(self, task: asyncio.Task[Page]) -> None:
+        if task is not self._task or task.cancelled():
+            return
         self._task = None
-        self._end().exchange_answered(page)
+        error = task.exception()
+        if error is not None:
+            self._fail(error)
+        else:
+            self._end().exchange_answered(task.result())
 
     def _done(self) -> None:
         # What _end does, in fewer steps: every request comes by here.

@@ -1,24 +1,14 @@
-"""Idle connections to backends, newest first, and the making of new ones."""
+"""Idle connections to backends, newest first."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterable
-from functools import cache
 
+from llmhop.connecting import connect
 from llmhop.health import Health
 from llmhop.upstream import UpstreamConnection
 from llmhop.urls import Origin
-
-
-@cache
-def tls_context() -> ssl.SSLContext:
-    """Return the context for https backends: the system's authorities, HTTP/1.1."""
-    # Reading the system's certificates takes 20 ms and 10 MB: only for who has an https backend.
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Pool:
@@ -50,25 +40,9 @@ class Pool:
             connection.abort()
         return None
 
-    async def connect(self) -> UpstreamConnection:
-        """Open a new connection. Raises OSError, which TimeoutError is, and UnicodeError."""
-        origin = self.origin
-        try:
-            async with asyncio.timeout(origin.connect_timeout):
-                if origin.socket is not None:
-                    _, connection = await self._loop.create_unix_connection(
-                        self._new, origin.socket
-                    )
-                else:
-                    tls = tls_context() if origin.tls else None
-                    _, connection = await self._loop.create_connection(
-                        self._new, origin.host, origin.port, ssl=tls
-                    )
-        except (OSError, UnicodeError):
-            self.health.failed(self._loop.time())
-            raise
-        self.health.succeeded()
-        return connection
+    def connect(self) -> asyncio.Task[UpstreamConnection]:
+        """Open a new connection, see connecting.connect."""
+        return self._loop.create_task(connect(self.origin, self.health, self._new))
 
     def close_idle(self, now: float) -> None:
         """Close the connections that were idle for too long at `now` (loop time)."""

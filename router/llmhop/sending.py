@@ -7,10 +7,12 @@ is sent again only where the config allows `retries`.
 from __future__ import annotations
 
 import asyncio
+import traceback
+from typing import Any
 
 from llmhop.backends import Backend
 from llmhop.downstream import Downstream, Heads
-from llmhop.errors import ApiError, backend_error, backend_unavailable, queue_full
+from llmhop.errors import ApiError, backend_error, backend_unavailable, internal_error, queue_full
 from llmhop.gate import Gate
 from llmhop.http_head import RequestHead
 from llmhop.log import log
@@ -69,7 +71,7 @@ class Sending(ResponseSink):
 
     def __init__(self) -> None:
         self._connection: UpstreamConnection | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._pool: Pool | None = None
         self._gate: Gate | None = None
         self._body: Body = b""
@@ -120,7 +122,8 @@ class Sending(ResponseSink):
             self._send(connection)
         else:
             self._record.connecting()
-            self._task = asyncio.get_running_loop().create_task(self._connect(pool))
+            self._task = task = pool.connect()
+            task.add_done_callback(self._connected)
 
     def _unreachable(self) -> ApiError:
         backend = self._backend
@@ -128,16 +131,24 @@ class Sending(ResponseSink):
             return backend_error(backend.model)  # one of them was sent the request
         return backend_unavailable(backend.model, backend.retry_after())
 
-    async def _connect(self, pool: Pool) -> None:
-        try:
-            connection = await pool.connect()
-        except (OSError, UnicodeError) as error:
-            self._task = None
+    def _connected(self, task: asyncio.Task[UpstreamConnection]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if task is not self._task:  # the client left
+            if not task.cancelled() and error is None:
+                task.result().abort()
+            return
+        self._task = None
+        if task.cancelled():
+            return  # the loop ends
+        if isinstance(error, OSError | UnicodeError):
             late = isinstance(error, TimeoutError)
             reason = f"can't be reached ({'timed out' if late else error})"
             self._pass_over(reason, "connect_timeout" if late else "connect")
             return
-        self._task = None
+        if error is not None:
+            self._fail(error)
+            return
+        connection = task.result()
         if connection.transport.is_closing():
             self._pass_over("closed the connection at once", "connect")
         else:
@@ -237,6 +248,11 @@ class Sending(ResponseSink):
         self._record.backend_failed(kind)
         id_ = self._record.request_id.decode()
         log(f"backend of model {self._backend.model!r} at {origin} {reason}; request {id_!r}")
+
+    def _fail(self, error: BaseException) -> None:
+        """Answer where llmhop itself is at fault."""
+        log("".join(traceback.format_exception(error)))
+        self._refuse(internal_error())
 
     def _refuse(self, error: ApiError) -> None:
         self._end().exchange_refused(error)

@@ -8,6 +8,8 @@ import socket
 import threading
 
 import pytest
+from llmhop import server
+from llmhop.local_response import Page
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support import Received, Wire, chat, post, respond_bytes
@@ -148,6 +150,24 @@ def test_a_backend_that_is_down_is_a_503_and_one_line_in_the_log(
     assert len(lines) == 1
     assert "'m'" in lines[0]
     assert backend.url in lines[0]
+
+
+def test_a_fault_of_llmhop_is_a_500_and_its_traceback_in_the_log(
+    start_router: StartRouter, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_store: object) -> Page:
+        raise ZeroDivisionError("as no page should")
+
+    monkeypatch.setattr(server, "_render_page", fail)
+    router = start_router({"m": "http://127.0.0.1:1"})
+    with Wire(router.port) as wire:
+        wire.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        response = wire.response()
+        assert (response.status, response.error_code) == (500, "internal_error")
+        assert "as no page should" not in response.body.decode()
+        wire.send(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert wire.response().status == 200, "the connection goes on"
+    assert "ZeroDivisionError: as no page should" in capfd.readouterr().err
 
 
 def test_a_host_that_can_not_be_resolved_is_a_503(start_router: StartRouter) -> None:

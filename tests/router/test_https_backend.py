@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from llmhop import pool
+from llmhop import connecting
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support import Wire, chat, post
@@ -21,9 +21,9 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[trust
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     # What OpenSSL reads for the system's authorities.
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    pool.tls_context.cache_clear()
+    connecting.tls_context.cache_clear()
     yield authority
-    pool.tls_context.cache_clear()
+    connecting.tls_context.cache_clear()
 
 
 def certified(authority: trustme.CA, host: str) -> ssl.SSLContext:
