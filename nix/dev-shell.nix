@@ -35,8 +35,8 @@ mkShell {
         openai
         packaging
         pytest
+        pytest-xdist
         python-multipart
-        setuptools
         setuptools
         trustme
         types-jsonschema
