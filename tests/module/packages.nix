@@ -31,8 +31,8 @@ let
   # Names that nixpkgs has and the project uses.
   pythonPackageNames = lib.splitString " " (
     "aiohttp click editables h11 hatchling httptools hypothesis jsonschema msgspec mypy openai "
-    + "packaging prometheus-client pydantic pytest pytestCheckHook python-multipart trustme "
-    + "setuptools types-jsonschema uvloop vllm websockets"
+    + "packaging prometheus-client pydantic pytest pytest-xdist pytestCheckHook python-multipart "
+    + "setuptools trustme types-jsonschema uvloop vllm websockets"
   );
   packageNames = lib.splitString " " "bashInteractive coreutils curl jq mdbook nixfmt nixfmt-tree ruff";
 
