@@ -1,6 +1,6 @@
 """`apply` killed anywhere: the host has the old state or the new, and the next run converges.
 
-LLMHOP_TEST_KILLS sets how many kills at random there are; 300 take some 20 minutes.
+LLMHOP_TEST_KILLS sets how many kills at random there are; 300 take some 15 minutes.
 LLMHOP_TEST_CALLS sets at how many system calls it is killed; 0 is at each.
 """
 
