@@ -49,6 +49,7 @@ python3Packages.buildPythonApplication {
     "router_units"
     "staging"
     "start"
+    "turns"
     "unit_keys"
   ];
   # The source above the package is read-only.

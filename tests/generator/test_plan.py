@@ -8,7 +8,7 @@ from llmhop_generator.plan import make_plan
 from llmhop_generator.plan_text import as_json, as_table, lines
 from llmhop_generator.progress import Outcome, outcome
 from llmhop_generator.routes import as_text
-from llmhop_generator.start_note import note_of, with_environment, with_note
+from llmhop_generator.start_note import note_of, with_environment
 from llmhop_generator.steps import (
     Await,
     Plan,
@@ -20,87 +20,29 @@ from llmhop_generator.steps import (
     Stage,
     Start,
     StartManager,
-    Step,
     Stop,
     StopRouter,
     Swap,
     Turn,
     Wanted,
-    without_turns,
 )
 from llmhop_generator.systemd import UnitState
 
-UID = 503
-A, B, C = "vllm-a.container", "vllm-b.container", "vllm-c.container"
-A_SERVICE, B_SERVICE, C_SERVICE = "vllm-a.service", "vllm-b.service", "vllm-c.service"
-
-
-def source(
-    text: str = "", image: str = "localhost/i:1", pull: str = "newer", port: int = 18001
-) -> str:
-    bare = f"[Container]\nImage={image}\nPull={pull}\n{text}\n\n[Service]\n"
-    return with_note(bare, "vllm-x", port)
-
-
-def on(*devices: str, text: str = "") -> str:
-    """A source with devices."""
-    return source("\n".join([*(f"AddDevice={device}" for device in devices), text]))
-
-
-def router(*models: str) -> str:
-    return as_text({"listen": "127.0.0.1:8080", "models": {name: {} for name in models}})
-
-
-def models(sources: dict[str, str]) -> list[str]:
-    return [name[5:-10] for name in sources]
-
-
-def present(
-    sources: dict[str, str], run_by: dict[str, str] | None = None, **states: str
-) -> Present:
-    """A host that serves `sources`, each active where `states` does not say otherwise.
-
-    `run_by` has the sources by which models were started, where they are other ones.
-    """
-    found = dict.fromkeys((f"vllm-{model}.service" for model in models(sources)), "active")
-    found |= {f"vllm-{model}.service": state for model, state in states.items()}
-    notes = {name: note_of(text) for name, text in (sources | (run_by or {})).items()}
-    return Present(
-        sources={UID: sources},
-        states={UID: found},
-        notes={name: note for name, note in notes.items() if note is not None},
-        images=frozenset({"localhost/i:1"}),
-        router=router(*models(sources)),
-        router_runs=True,
-    )
-
-
-def wanted(sources: dict[str, str]) -> Wanted:
-    return Wanted(UID, sources, router(*models(sources)))
-
-
-def steps(to: Wanted, now: Present) -> tuple[Step, ...]:
-    return make_plan(to, now).steps
-
-
-def turn(model: str, hidden: tuple[str, ...] = ()) -> Turn:
-    """A model that is replaced alone, the others routed to but `hidden`."""
-    service = f"vllm-{model}.service"
-    return Turn(
-        (service,),
-        (
-            Route(frozenset({model, *hidden}), gone=(model,)),
-            Stop(UID, (service,)),
-            Start(UID, (service,)),
-            Await(UID, (service,), (model,), frozenset(hidden)),
-        ),
-    )
-
-
-def turns(to: Wanted, now: Present) -> list[tuple[str, ...]]:
-    """The models of each turn."""
-    taken = [step for step in steps(to, now) if isinstance(step, Turn)]
-    return [tuple(service[5:-8] for service in step.services) for step in taken]
+from tests.generator.plans import (
+    A_SERVICE,
+    B_SERVICE,
+    C_SERVICE,
+    UID,
+    A,
+    B,
+    C,
+    present,
+    router,
+    source,
+    steps,
+    turn,
+    wanted,
+)
 
 
 def test_nothing_changes_where_all_is_as_wanted() -> None:
@@ -163,143 +105,6 @@ def test_a_removed_model_loses_its_route_then_stops_then_its_source_goes() -> No
 def test_of_several_removed_models_the_last_started_is_the_first_to_stop() -> None:
     there = {name: source() for name in (A, B, C)}
     assert Stop(UID, (C_SERVICE, B_SERVICE)) in steps(wanted({A: source()}), present(there))
-
-
-def test_models_that_may_share_a_device_are_replaced_one_after_the_other() -> None:
-    there = {A: source(), B: source(), C: source()}
-    to = wanted({name: source("Exec=2") for name in there})
-    assert steps(to, present(there))[3:] == (turn("a"), turn("b"), turn("c"))
-
-
-GPU = "nvidia.com/gpu="
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "share"),
-    [
-        ((f"{GPU}0",), (f"{GPU}1",), False),
-        ((f"{GPU}0", f"{GPU}1"), (f"{GPU}1", f"{GPU}2"), True),
-        ((f"{GPU}0",), (f"{GPU}all",), True),
-        ((f"{GPU}0",), (), True),
-        ((), (), True),
-        ((f"{GPU}0",), (f"{GPU}GPU-4e1",), True),
-        ((f"{GPU}GPU-4e1",), (f"{GPU}GPU-4e2",), False),
-        ((f"{GPU}0:1",), (f"{GPU}0:2",), False),
-        ((f"{GPU}0:1",), (f"{GPU}0",), True),
-        ((f"{GPU}1",), ("/dev/nvidia0",), True),
-        (("/dev/nvidia0", "/dev/nvidiactl"), ("/dev/nvidia1", "/dev/nvidiactl"), False),
-        (("-/dev/dri/renderD128:/dev/a:r", "/dev/kfd"), ("/dev/dri/renderD129", "/dev/kfd"), False),
-        (("/dev/dri/renderD128",), ("/dev/dri/card1",), True),
-    ],
-)
-def test_models_go_side_by_side_where_they_have_devices_of_their_own(
-    one: tuple[str, ...], other: tuple[str, ...], share: bool
-) -> None:
-    there = {A: on(*one), B: on(*other)}
-    to = wanted({A: on(*one, text="Exec=2"), B: on(*other, text="Exec=2")})
-    assert turns(to, present(there)) == ([("a",), ("b",)] if share else [("a", "b")])
-
-
-def test_models_that_go_side_by_side_do_not_wait_for_one_another_to_start() -> None:
-    there = {A: on(f"{GPU}0"), B: on(f"{GPU}1"), C: source()}
-    to = wanted({A: on(f"{GPU}0", text="Exec=2"), B: on(f"{GPU}1", text="Exec=2"), C: source()})
-    [replaced] = [step for step in steps(to, present(there)) if isinstance(step, Turn)]
-    assert replaced.steps == (
-        Route(frozenset({"a", "b"}), gone=("a", "b")),
-        Stop(UID, (A_SERVICE, B_SERVICE)),
-        Start(UID, (A_SERVICE, B_SERVICE), apart=True),
-        Await(UID, (A_SERVICE, B_SERVICE), ("a", "b")),
-    )
-
-
-def test_a_model_that_comes_to_a_device_waits_for_the_one_that_has_it() -> None:
-    there = {A: on(f"{GPU}0"), B: on(f"{GPU}1")}
-    to = wanted({A: on(f"{GPU}2"), B: on(f"{GPU}0")})
-    assert turns(to, present(there)) == [("a",), ("b",)]
-
-
-def test_models_that_run_by_units_that_are_gone_may_have_any_device() -> None:
-    new = {A: on(f"{GPU}0"), B: on(f"{GPU}1")}
-    earlier = {A: on(f"{GPU}0", text="Exec=0"), B: on(f"{GPU}1", text="Exec=0")}
-    assert turns(wanted(new), present(new, run_by=earlier)) == [("a",), ("b",)]
-
-
-def test_what_a_killed_run_did_not_come_to_is_replaced_though_its_file_is_the_new_one() -> None:
-    new = {A: source("Exec=2"), B: source("Exec=2"), C: source()}
-    now = present(new, run_by={B: source("Exec=1")})
-    assert steps(wanted(new), now) == (Reload(UID), turn("b"))
-
-
-def test_what_a_killed_run_stopped_comes_before_what_still_runs() -> None:
-    new = {A: source("Exec=2"), B: source("Exec=2")}
-    now = present(new, run_by=dict.fromkeys(new, source("Exec=1")), b="inactive")
-    assert turns(wanted(new), now) == [("b",), ("a",)]
-
-
-def test_nothing_stops_while_a_model_of_an_earlier_run_starts() -> None:
-    new = {A: source("Exec=2"), B: source("Exec=2"), C: source()}
-    now = present(new, run_by={B: source("Exec=1")}, a="activating")
-    assert steps(wanted(new), now) == (Reload(UID), Await(UID, (A_SERVICE,)), turn("b"))
-
-
-def test_a_model_that_failed_or_is_new_starts_after_all_that_is_replaced() -> None:
-    there = {A: source(), B: source()}
-    to = wanted({A: source(), B: source("Exec=2"), C: source()})
-    assert steps(to, present(there, a="failed"))[-3:] == (
-        turn("b", hidden=("c",)),
-        Start(UID, (A_SERVICE, C_SERVICE)),
-        Await(UID, (A_SERVICE, C_SERVICE), ("c",)),
-    )
-
-
-def test_where_nobody_waits_all_that_is_replaced_stops_before_any_of_it_starts() -> None:
-    there = {A: source(), B: source()}
-    to = wanted({A: source("Exec=2"), B: source("Exec=2"), C: source()})
-    taken = without_turns(steps(to, present(there)))
-    assert [step for step in taken if isinstance(step, Stop | Start | Await)] == [
-        Stop(UID, (A_SERVICE,)),
-        Stop(UID, (B_SERVICE,)),
-        Start(UID, (A_SERVICE,)),
-        Start(UID, (B_SERVICE,)),
-        Start(UID, (C_SERVICE,)),
-    ]
-
-
-def test_models_that_swap_ports_both_stop_before_either_starts() -> None:
-    there = {A: source(port=1), B: source(port=2), C: source(port=3)}
-    to = wanted({A: source(port=2), B: source(port=1), C: source(port=3)})
-    both = frozenset({"a", "b"})
-    assert steps(to, present(there))[1:] == (
-        Route(both, {"a": 1, "b": 2}, gone=("a", "b")),
-        Stop(UID, (B_SERVICE, A_SERVICE)),
-        Swap(UID),
-        Reload(UID),
-        Turn(
-            (A_SERVICE,),
-            (
-                Start(UID, (A_SERVICE,)),
-                Await(UID, (A_SERVICE,), ("a",), frozenset({"b"}), {"b": 2}),
-            ),
-            (("a", 1),),
-        ),
-        Turn(
-            (B_SERVICE,),
-            (Start(UID, (B_SERVICE,)), Await(UID, (B_SERVICE,), ("b",))),
-            (("b", 2),),
-        ),
-    )
-
-
-def test_a_route_leads_to_the_port_that_a_model_has_until_its_turn() -> None:
-    there = {A: source(port=1), B: source(port=2)}
-    to = replace(
-        wanted({A: source("Exec=2", port=1), B: source(port=3)}),
-        router=as_text({"workers": 2, "models": {"a": {}, "b": {"url": "http://127.0.0.1:3"}}}),
-    )
-    first, *_, last = [step for step in steps(to, present(there)) if isinstance(step, Turn | Route)]
-    assert first == Route(ports={"b": 2})
-    assert isinstance(last, Turn)
-    assert last.steps[-1] == Await(UID, (B_SERVICE,), ("b",))
 
 
 def test_a_model_whose_environment_file_changed_is_restarted_and_no_other() -> None:
