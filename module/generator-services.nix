@@ -12,17 +12,20 @@ let
   command = lib.getExe generator;
 
   quadlet = lib.optionalAttrs cfg.vllm.enable {
-    # Podman's own generator, to check the units.
+    # Podman's own generator, to check the units; systemd comes by the path.
     LLMHOP_QUADLET = "${config.virtualisation.podman.package}/libexec/podman/quadlet";
   };
 
-  # What the generator or Podman would refuse fails the build, not the switch.
+  # What the generator, Podman or systemd would refuse fails the build, not the switch.
   contract =
     pkgs.runCommand "llmhop-contract.json"
       (
         quadlet
         // {
-          nativeBuildInputs = [ generator ];
+          nativeBuildInputs = [
+            generator
+            config.systemd.package
+          ];
           text = builtins.toJSON cfg.contract;
           passAsFile = [ "text" ];
         }

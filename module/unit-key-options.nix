@@ -34,12 +34,14 @@ let
 in
 {
   unitConfig = keys "Unit" "unitConfig" {
-    about = "See {manpage}`systemd.unit(5)`.";
+    about = "See {manpage}`systemd.unit(5)`. What systemd would pass over fails the build.";
     example.PartOf = "inference.target";
   };
 
   serviceConfig = keys "Service" "serviceConfig" {
-    about = "See {manpage}`systemd.service(5)`; `ExecStart` and `Type` are Podman's and refused.";
+    about = ''
+      See {manpage}`systemd.service(5)`. `ExecStart` and `Type` are Podman's and refused, and
+      what systemd would pass over, such as a misspelt key, fails the build.'';
     example.MemoryMax = "64G";
   };
 

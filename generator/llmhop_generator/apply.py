@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from llmhop_generator import files
 from llmhop_generator.carry_out import Run
@@ -18,7 +17,6 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.plan import make_plan
-from llmhop_generator.podman import verify_quadlets
 from llmhop_generator.preflight import preflight
 from llmhop_generator.present import read_present
 from llmhop_generator.process import account_of
@@ -30,7 +28,7 @@ from llmhop_generator.staging import discard
 from llmhop_generator.start_note import with_environment
 from llmhop_generator.steps import Plan, Stage, StartManager, Swap, Wanted
 from llmhop_generator.systemd import UserManager, system
-from llmhop_generator.units import added_option
+from llmhop_generator.verify import verify_units
 
 Report = Callable[[str], None]
 
@@ -62,7 +60,7 @@ def _plan(config: Config) -> Plan:
     vllm = config.vllm if isinstance(config.vllm, Vllm) else None
     key, sources = b"", rendered.quadlets
     if vllm is not None:
-        verify_quadlets(sources, partial(added_option, vllm))
+        verify_units(vllm, sources)
         held = digests(sources, key := read_key())
         sources = {
             name: with_environment(text, held.get(name, "")) for name, text in sources.items()

@@ -5,7 +5,6 @@ import shutil
 import signal
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import click
@@ -89,7 +88,7 @@ def schema() -> None:
     help="Where the files go; made if it is not there.",
 )
 @click.option(
-    "--verify", is_flag=True, help="Have Podman's generator read the units, and fail if it can't."
+    "--verify", is_flag=True, help="Have Podman and systemd read the units, and fail if they can't."
 )
 @reports_errors
 def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
@@ -101,14 +100,13 @@ def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
     from llmhop_generator.contract import Vllm
     from llmhop_generator.load import read_config
     from llmhop_generator.output import write_tree
-    from llmhop_generator.podman import verify_quadlets
     from llmhop_generator.render import render as render_config
     from llmhop_generator.render import render_tree
-    from llmhop_generator.units import added_option
+    from llmhop_generator.verify import verify_units
 
     read = read_config(config)
     if verify and isinstance(read.vllm, Vllm):
-        verify_quadlets(render_config(read).quadlets, partial(added_option, read.vllm))
+        verify_units(read.vllm, render_config(read).quadlets)
     tree = render_tree(read, llmhop)
     write_tree(output, tree)
 

@@ -95,8 +95,8 @@ def stop_timeout_s(vllm: Vllm, model: Model) -> int:
     return max(STOP_TIMEOUT_S, drain + spare) if type(drain) is int else STOP_TIMEOUT_S
 
 
-def added_option(vllm: Vllm, file: str, key: str) -> str | None:
-    """The option by which a deployer set a key of a source, or None."""
+def added_option(vllm: Vllm, file: str, key: str, section: str | None = None) -> str | None:
+    """The option by which a deployer set a key of a source, or None; in any section if not told."""
     name = next(name for name, m in vllm.models.items() if m.enable and file_name(m) == file)
     for path, options in ((("vllm", "models", name), vllm.models[name]), (("vllm",), vllm)):
         for option, keys in (
@@ -104,7 +104,7 @@ def added_option(vllm: Vllm, file: str, key: str) -> str | None:
             ("containerConfig", options.container_config),
             ("serviceConfig", options.service_config),
         ):
-            if key in keys:
+            if key in keys and section in (None, unit_keys.SECTIONS[option]):
                 return option_path((*path, option, key))
     return None
 

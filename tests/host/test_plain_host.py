@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from tests.host.cache import Cache
 from tests.host.machine import Machine
 from tests.host.project import install, wheels
-from tests.host.root import VENV
 from tests.host.setup import write
 
 CONFIG = "/root/config.json"
@@ -118,22 +116,19 @@ def test_apply_refuses_to_run_as_another_user_and_without_podman(host: Machine) 
     assert "Podman: 5.0 or newer" in refused(host, f"llmhop-generator apply {CONFIG}")
 
 
-def test_a_unit_that_podman_drops_is_an_error(host: Machine, tmp_path: Path) -> None:
-    script = tmp_path / "verify.py"
-    script.write_text(
-        "from llmhop_generator.errors import GeneratorError\n"
-        "from llmhop_generator.podman import verify_quadlets\n"
-        "good = '[Container]\\nImage=localhost/a:b\\n'\n"
-        "verify_quadlets({'vllm-good.container': good})\n"
-        "try:\n"
-        "    verify_quadlets({'vllm-good.container': good, 'vllm-bad.container': good + 'No=1'})\n"
-        "except GeneratorError as error:\n"
-        "    print(error)\n"
-    )
-    host.copy_from_host(str(script), "/root/verify.py")
-    output = host.succeed(f"{VENV}/bin/python /root/verify.py")
-    assert "makes no service of vllm-bad.container" in output
+def test_keys_that_podman_or_systemd_would_not_use_change_nothing(host: Machine) -> None:
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    write(host, CONFIG, config(containerConfig={"No": 1}, serviceConfig={"MemoryMaxx": "1G"}))
+    output = refused(host, f"llmhop-generator apply {CONFIG}")
+    assert "makes no service of vllm-" in output
     assert "unsupported key 'No'" in output
+    assert "services.llmhop.vllm.containerConfig.No: is refused by Podman" in output
+
+    write(host, CONFIG, config(serviceConfig={"MemoryMaxx": "1G", "MemoryMax": "lots"}))
+    output = refused(host, f"llmhop-generator apply {CONFIG}")
+    assert "services.llmhop.vllm.serviceConfig.MemoryMaxx: systemd says: Unknown key" in output
+    assert "services.llmhop.vllm.serviceConfig.MemoryMax: systemd says: Invalid memory" in output
+    host.fail("ls /etc/containers/systemd/users/503/*")
 
 
 def test_llmhop_keeps_its_configuration_where_the_new_one_is_refused(host: Machine) -> None:

@@ -1,4 +1,4 @@
-"""Keys that a deployer adds to units, read by the real Podman's generator."""
+"""Keys that a deployer adds to units, read by the real Podman's generator and by systemd."""
 
 import json
 import subprocess
@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 
-def verified(root: Path, directory: Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+def verified(
+    root: Path, directory: Path, path: Path = Path("/usr/bin"), **options: Any
+) -> "subprocess.CompletedProcess[str]":
     """Render a configuration with the Podman of the test host's root; nothing is booted."""
     models = {"a": {"model": "m", "port": 18001}, "b": {"model": "m", "port": 18002}}
     models["b"] |= options.pop("of_b", {})
@@ -18,14 +20,14 @@ def verified(root: Path, directory: Path, **options: Any) -> "subprocess.Complet
     return subprocess.run(
         [sys.executable, "-m", "llmhop_generator", "render", "-", "--verify", "-o", directory],
         input=json.dumps(config),
-        env={"PATH": "/usr/bin:/bin", "LLMHOP_QUADLET": f"{root}/usr/libexec/podman/quadlet"},
+        env={"PATH": f"{path}:/bin", "LLMHOP_QUADLET": f"{root}/usr/libexec/podman/quadlet"},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_podman_takes_what_is_added(root: Path, tmp_path: Path) -> None:
+def test_podman_and_systemd_take_what_is_added(root: Path, tmp_path: Path) -> None:
     done = verified(
         root,
         tmp_path,
@@ -65,3 +67,48 @@ def test_what_podman_refuses_is_told_by_its_option(
     assert what in done.stderr
     assert "Loading source" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_systemd_would_pass_over_is_told_by_its_option(root: Path, tmp_path: Path) -> None:
+    done = verified(
+        root,
+        tmp_path,
+        serviceConfig={"MemoryMax": "much", "Nice": 5},
+        unitConfig={"StartLimitInterval": 60, "After": "a.service"},
+        of_b={"serviceConfig": {"MemoryMaxx": "1G"}, "unitConfig": {"MemoryMax": "1G"}},
+    )
+    assert done.returncode == 1
+    where = "services.llmhop.vllm"
+    assert done.stderr.splitlines()[1:] == [
+        f"  {where}.models.b.serviceConfig.MemoryMaxx: systemd says: Unknown key 'MemoryMaxx' in "
+        "section [Service]; see systemd.directives(7)",
+        f"  {where}.models.b.unitConfig.MemoryMax: systemd says: Unknown key 'MemoryMax' in "
+        "section [Unit]; see systemd.directives(7)",
+        f"  {where}.serviceConfig.MemoryMax: systemd says: Invalid memory limit 'much': Invalid "
+        "argument; see systemd.directives(7)",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_podman_and_what_systemd_say_come_at_once(root: Path, tmp_path: Path) -> None:
+    refused = {"containerConfig": {"Foo": 1}}
+    done = verified(root, tmp_path, of_b=refused, serviceConfig={"Restart": "perhaps"})
+    assert done.returncode == 1
+    assert "models.b.containerConfig.Foo: is refused by Podman" in done.stderr
+    assert "vllm.serviceConfig.Restart: systemd says: Failed to parse" in done.stderr
+
+
+def test_what_systemd_advises_against_is_not_refused(root: Path, tmp_path: Path) -> None:
+    done = verified(root, tmp_path, serviceConfig={"StandardOutput": "syslog"})
+    assert done.returncode == 0, done.stderr
+
+
+def test_where_systemd_can_not_be_asked_it_is_told(root: Path, tmp_path: Path) -> None:
+    """As in a sandbox that lacks what its manager needs."""
+    program = tmp_path / "bin/systemd-analyze"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho Failed to initialize manager: No such file >&2; exit 1\n")
+    program.chmod(0o755)
+    done = verified(root, tmp_path / "out", path=program.parent, serviceConfig={"Nice": 5})
+    assert done.returncode == 0
+    assert "systemd can't be asked about the units: Failed to init" in done.stderr

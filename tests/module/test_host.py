@@ -150,7 +150,7 @@ def test_where_vllm_goes_llmhop_stays_if_it_has_other_models(
     assert stays is None or config.llmhop.settings.models.keys() == stays
 
 
-def test_the_contract_is_rendered_and_read_by_podman_when_the_system_is_built() -> None:
+def test_the_contract_is_rendered_and_its_units_are_read_when_the_system_is_built() -> None:
     contract = evaluate("contractBuild", vllm())
 
     assert contract["script"].split()[:4] == [
@@ -161,6 +161,7 @@ def test_the_contract_is_rendered_and_read_by_podman_when_the_system_is_built() 
     ]
     assert contract["passAsFile"] == ["text"]
     assert contract["LLMHOP_QUADLET"].endswith("-podman/libexec/podman/quadlet")
+    assert any(path.endswith("-systemd") for path in contract["nativeBuildInputs"])
 
 
 def test_llmhop_does_not_wait_for_the_generator_which_waits_for_the_models(host: Any) -> None:
