@@ -148,7 +148,8 @@ def test_a_line_that_is_not_understood_is_one_clear_error(
 
 
 def eval_process() -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "llmhop_generator", "eval", "flake"]
+    # A shell starts what it runs in the background with SIGINT ignored.
+    command = ["env", "--default-signal", sys.executable, "-m", "llmhop_generator", "eval", "flake"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
