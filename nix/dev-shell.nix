@@ -4,6 +4,7 @@
   curl,
   mdbook,
   mkShell,
+  nix-eval-jobs,
   nixfmt,
   python3,
   ruff,
@@ -12,6 +13,7 @@ mkShell {
   packages = [
     curl
     mdbook
+    nix-eval-jobs
     nixfmt
     ruff
     (python3.withPackages (

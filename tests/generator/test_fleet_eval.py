@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ BROKEN = HOSTS.replace(
 )
 FAILING = ["throws", "twice", "undefined"]
 WITH_LLMHOP = ["gpu1", "gpu2.site"]
+JOBS = "nix-eval-jobs"
+INSTALLED = shutil.which(JOBS)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +43,36 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_flake(tmp_path_factory.mktemp("broken"), BROKEN)
 
 
-@pytest.fixture
-def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put nix-eval-jobs on the path."""
-    program = tmp_path / "bin/nix-eval-jobs"
-    program.parent.mkdir()
+@pytest.fixture(autouse=True)
+def without_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave nix-eval-jobs out of the path."""
+    path = os.environ["PATH"].split(":")
+    kept = [directory for directory in path if not (Path(directory) / JOBS).exists()]
+    monkeypatch.setenv("PATH", ":".join(kept))
+
+
+@pytest.fixture(params=["stand-in", *(["installed"] if INSTALLED else [])])
+def jobs(
+    request: pytest.FixtureRequest,
+    without_jobs: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Put nix-eval-jobs first on the path: the stand-in, and also the real one where it is."""
+    if request.param == "installed":
+        directory = Path(str(INSTALLED)).parent
+    else:
+        directory = stand_in(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+
+
+def stand_in(directory: Path) -> Path:
+    directory.mkdir()
     script = Path(__file__).with_name("nix_eval_jobs.py")
+    program = directory / JOBS
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n', encoding="utf-8")
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return directory
 
 
 def lines(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
@@ -96,10 +120,10 @@ def test_a_host_that_fails_leaves_the_others_and_makes_the_exit_code_1(
     assert all(found[host]["contract"]["version"] == 1 for host in WITH_LLMHOP)
 
 
-@pytest.mark.usefixtures("jobs")
 def test_hosts_without_a_result_are_named_when_a_worker_dies(
-    flake: Path, generator: Command, monkeypatch: pytest.MonkeyPatch
+    flake: Path, generator: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", f"{stand_in(tmp_path / 'bin')}:{os.environ['PATH']}")
     monkeypatch.setenv("LLMHOP_TEST_DIES_AT", "off")
 
     done = generator("eval", flake)

@@ -34,7 +34,9 @@ let
     + "packaging prometheus-client pydantic pytest pytest-xdist pytestCheckHook python-multipart "
     + "setuptools trustme types-jsonschema uvloop vllm websockets"
   );
-  packageNames = lib.splitString " " "bashInteractive coreutils curl jq mdbook nixfmt nixfmt-tree ruff";
+  packageNames = lib.splitString " " (
+    "bashInteractive coreutils curl jq mdbook nix-eval-jobs nixfmt nixfmt-tree ruff"
+  );
 
   pkgs = lib.genAttrs packageNames derivation // {
     inherit lib;
