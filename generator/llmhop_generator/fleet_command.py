@@ -128,7 +128,8 @@ def evaluate(
         click.echo(fleet_compare.as_text(before, results))
     if front:
         if failures:
-            fail(f"nothing is printed, as it would lack hosts that failed: {', '.join(failures)}")
+            failed = ", ".join(sorted(failures))
+            fail(f"nothing is printed, as it would lack hosts that failed: {failed}")
         settings = fleet_front.front(those(results, Host), addresses)
         click.echo(json.dumps(settings, indent=2, ensure_ascii=False))
     if failures:
