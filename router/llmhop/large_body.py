@@ -7,7 +7,6 @@ relaying what it holds.
 
 from __future__ import annotations
 
-from sys import getrefcount
 from typing import Final
 
 LARGE_BYTES: Final = 64 * 1024
@@ -19,28 +18,36 @@ _GROWTH: Final = 4
 _MAX_KEPT: Final = {_FIRST_BYTES: 32, _FIRST_BYTES * _GROWTH: 4}  # 12 MB in all
 _kept: Final[dict[int, list[bytearray]]] = {size: [] for size in _MAX_KEPT}
 
-_NOTHING: Final = bytearray()
-
-# In the loop below: the list, the loop's name, and the argument of getrefcount.
-_UNUSED_REFERENCES: Final = 3
+_NOTHING: Final = memoryview(b"")
 
 
-def _take(size: int) -> bytearray:
-    """Return an array of `size` bytes that nobody uses, whatever it holds.
+def _take(size: int) -> memoryview:
+    """Return a view of `size` bytes that nobody uses, whatever they hold.
 
-    An array is in use as long as anything refers to it: a view, or a write that still waits for
-    the socket. CPython counts that, so nothing has to be given back, and nothing can be too early.
+    An array is in use as long as there is a view of it: in a body, or in a write that still waits
+    for the socket. So nothing has to be given back, and nothing can be too early.
     """
     arrays = _kept.get(size)
     if arrays is None:
-        return bytearray(size)
-    for array in arrays:
-        if getrefcount(array) == _UNUSED_REFERENCES:
-            return array
+        return memoryview(bytearray(size))
+    # The one that was taken longest ago comes first.
+    for place, array in enumerate(arrays):
+        if not _is_viewed(array):
+            arrays.append(arrays.pop(place))
+            return memoryview(array)
     array = bytearray(size)
     if len(arrays) < _MAX_KEPT[size]:
         arrays.append(array)
-    return array
+    return memoryview(array)
+
+
+def _is_viewed(array: bytearray) -> bool:
+    try:
+        # Python lets nobody resize what there is a view of. Nothing moves for one byte less.
+        array.append(array.pop())
+    except BufferError:
+        return True
+    return False
 
 
 class LargeBody:
@@ -67,7 +74,7 @@ class LargeBody:
             larger = _take(self._larger_size(wanted))
             larger[: self._filled] = self._array
             self._array = larger
-        return memoryview(self._array)[self._filled : self._length]
+        return self._array[self._filled : self._length]
 
     def filled(self, count: int) -> None:
         """Take note that `count` bytes were put where `space` said."""
@@ -98,4 +105,4 @@ class LargeBody:
         """Return the whole body, and let go of it."""
         # uvloop keeps the last protocol with buffers, and so this object, with its connection.
         array, self._array = self._array, _NOTHING
-        return memoryview(array)[: self._length]
+        return array[: self._length]
