@@ -84,8 +84,8 @@ class _Supervisor:
         signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)  # the wakeup descriptor tells of it
+        self._start_due()
         while self._stop_by is None or self._workers:
-            self._start_due()
             for key, _ in self._selector.select(self._wait()):
                 if key.data is None:
                     self._signalled()
@@ -93,6 +93,7 @@ class _Supervisor:
                     self._listen_to(key.data)
             self._reap()
             self._tell()
+            self._start_due()
         sys.exit(self._exit_code)
 
     # Workers.
@@ -103,19 +104,32 @@ class _Supervisor:
         if self._stop_by is None:
             self._starts = [start for start in self._starts if start > now]
             for _ in due:
-                self._start()
+                self._start_one(now)
+
+    def _start_one(self, now: float) -> None:
+        if self._stop_by is not None:
+            return  # one before could not be started
+        try:
+            self._start()
+        except OSError as error:
+            self._start_another(f"a worker can't be started ({error.strerror})", now)
 
     def _start(self) -> None:
         slot = min(set(range(self._config.workers)) - {worker.slot for worker in self._workers})
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # Until the worker has handlers of its own.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = os.fork()
-        if pid == 0:
+        try:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                self._become_worker(its, slot)
+        except OSError:
             ours.close()
-            self._become_worker(its, slot)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        its.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            its.close()
         ours.setblocking(False)
         worker = _Worker(pid, slot, ours)
         self._workers.append(worker)
@@ -173,21 +187,23 @@ class _Supervisor:
             worker.channel.close()
             self._store.ended(worker.slot)
             if self._stop_by is None:
-                self._replace(worker, os.waitstatus_to_exitcode(code))
+                code = os.waitstatus_to_exitcode(code)
+                how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+                early = "" if self._up else " before it served"
+                self._start_another(f"worker {worker.pid} ended {how}{early}", worker.started)
 
-    def _replace(self, worker: _Worker, code: int) -> None:
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+    def _start_another(self, why: str, started: float) -> None:
         now = time.monotonic()
         if not self._up:
-            log(f"worker {worker.pid} ended {how} before it served; giving up")
+            log(f"{why}; giving up")
             self._exit_code = 1
             self._stop()
             return
-        if now - worker.started >= limits.WORKER_STABLE_S:
+        if now - started >= limits.WORKER_STABLE_S:
             self._failures = 0
         wait = min(limits.WORKER_WAIT_S * (2**self._failures - 1), limits.WORKER_LONGEST_WAIT_S)
         self._failures += 1
-        log(f"worker {worker.pid} ended {how}; another starts in {wait:g} s")
+        log(f"{why}; another starts in {wait:g} s")
         self._starts.append(now + wait)
         self._count(WORKER_RESTARTS)
 

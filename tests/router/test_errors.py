@@ -26,7 +26,7 @@ from tests.router.support import Received, Wire, chat, post, respond_bytes
         (b'\xef\xbb\xbf{"model":"m"}', 400, "not JSON"),
         (b'{"model":"\xff"}', 400, "not JSON"),
         ('{"model":"m"}'.encode("utf-16"), 400, "not JSON"),
-        (b'{"model":"m","x":' + b"[" * 100_000, 400, "nested too deeply"),
+        (b'{"model":"m","x":' + b"[" * 1_000_000, 400, "nested too deeply"),
         (b"[" * 100_000, 400, "not a JSON object"),
         (b'["model","m"]', 400, "not a JSON object"),
         (b"null", 400, "not a JSON object"),
