@@ -24,7 +24,7 @@ COMPILED: Final = (
     *("client_protocol", "client_connection", "connection_memo", "exchange", "sending"),
     *("backends", "gate", "pool", "health", "upstream", "local_response"),
     *("observer", "ledger", "request_record", "access_log", "metric_store", "metric_cells"),
-    *("rewrite", "body_stream", "routing"),
+    *("rewrite", "body_stream", "routing", "body_model"),
     *("response_reader", "request_reader", "chunked", "head_cache", "http_head", "fields"),
     *("media_type", "upgrade", "limits"),
 )

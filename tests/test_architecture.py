@@ -72,7 +72,7 @@ ROUTER = Package(
         backends gate pool connecting
         health upstream local_response
         observer ledger request_record access_log line_writer metric_store metric_cells usage
-        rewrite body_stream routing naming
+        rewrite body_stream routing naming body_model
         response_reader request_reader multipart chunked large_body http_head head_cache
         media_type upgrade fields
         config_file config_parser model_parser config_check config_schema config tls secrets
@@ -81,9 +81,9 @@ ROUTER = Package(
     ),
     frozenset(
         """
-        connection_memo gate health rewrite body_stream routing naming response_reader
-        request_reader multipart chunked large_body http_head head_cache media_type upgrade
-        fields config_parser model_parser config_check
+        connection_memo gate health rewrite body_stream routing naming body_model
+        response_reader request_reader multipart chunked large_body http_head head_cache
+        media_type upgrade fields config_parser model_parser config_check
         config_schema config urls listen limits errors usage metric_cells
         """.split()
     ),

@@ -65,6 +65,8 @@ class RequestReader:
         To be asked where nothing is pending. Answers None, with nothing read, wherever the other
         methods have more to do. Raises BadRequestError.
         """
+        if len(data) > LARGE_BYTES + MAX_HEAD_BYTES:
+            return None  # or a large body would be copied for nothing
         whole = self._last.read_whole(data)
         if whole is None:
             return None

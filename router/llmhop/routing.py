@@ -11,14 +11,9 @@ from urllib.parse import unquote
 
 import msgspec
 
+from llmhop.body_model import model_if_any, model_in
 from llmhop.config import BackendConfig, Config, ModelConfig
-from llmhop.errors import (
-    UNREADABLE_JSON,
-    ApiError,
-    conflicting_models,
-    model_not_found,
-    unauthorized,
-)
+from llmhop.errors import conflicting_models, model_not_found, unauthorized
 from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
 from llmhop.naming import ROUTE_PREFIX, NamedTarget, read_target
@@ -31,23 +26,6 @@ _METRICS_PATH = b"/metrics"
 _HEALTHY = b'{"status":"ok"}'
 _READING = (b"GET", b"HEAD")
 _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
-
-
-class _Body(msgspec.Struct):
-    """The one thing that is read from a request body.
-
-    Where a body has the key twice, the last one counts, as for Python's json in vLLM.
-    """
-
-    model: str
-
-
-class _AnyObject(msgspec.Struct):
-    """Any JSON object, to tell a bad `model` from bad JSON."""
-
-
-_BODY = msgspec.json.Decoder(_Body)
-_OBJECT = msgspec.json.Decoder(_AnyObject)
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -138,11 +116,8 @@ class Table:
         if len(head.target) != len(head.path) or head.path.startswith(ROUTE_PREFIX):
             named = read_target(head.target)
             if named.names:
-                return self._by_target(named, _model_if_any(body))
-        try:
-            model = _BODY.decode(body).model
-        except UNREADABLE_JSON as error:
-            raise _explain(body, error) from None
+                return self._by_target(named, model_if_any(body))
+        model = model_in(body)
         route = self.routes.get(model)
         if route is None:
             raise model_not_found(model)
@@ -185,39 +160,6 @@ class Table:
         if route is None:
             raise model_not_found(name)
         return Answer(self._models[route.model])
-
-
-def _explain(body: Body, error: Exception) -> ApiError:
-    """Say why there is no `model` to be read from a body: 400."""
-    if not isinstance(error, msgspec.ValidationError):
-        return _not_json(body, error)
-    try:
-        _OBJECT.decode(body)
-    except msgspec.ValidationError:
-        return ApiError(400, "The request body is not a JSON object.")
-    except UNREADABLE_JSON as worse:
-        return _not_json(body, worse)
-    return ApiError(400, "The request body needs a 'model', which must be a string.", param="model")
-
-
-def _model_if_any(body: Body) -> str | None:
-    """The `model` of a body, or None where it is not JSON or names none."""
-    try:
-        return _BODY.decode(body).model
-    except UNREADABLE_JSON:
-        return None
-
-
-def _not_json(body: Body, error: Exception) -> ApiError:
-    if not body:
-        return ApiError(
-            400,
-            "The request names no model: send a JSON body with a 'model', add ?model=NAME, or "
-            "put /route/NAME before the path.",
-            param="model",
-        )
-    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-    return ApiError(400, f"The request body is not JSON that can be read: {reason}.")
 
 
 def _is_open(head: RequestHead) -> bool:
