@@ -53,12 +53,14 @@ python3Packages.buildPythonApplication {
 
   # Those that are quick, and need no other client than their own.
   enabledTestPaths = map (name: "tests/router/test_${name}.py") [
+    "body_model"
     "config"
     "errors"
     "gate"
     "headers_and_auth"
     "health"
     "http_head"
+    "large_bodies"
     "multipart"
     "naming"
     "readers"
