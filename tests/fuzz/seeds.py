@@ -21,6 +21,7 @@ _NAMED = (
     b'route/b/v1/x\n{"model":"b","x":[1,{"model":"c"}]}',
     b"route/%C3%A9%2Fc/metrics?model=%C3%A9%2Fc\n",
     b'v1/x?model=a\n{"model":"\xff"}',
+    b'v1/x\n{"x":{"model":"a"},"y":["\\"model\\":"],\r\n "model": "b", "stream": true}\n',
     b'route/a\n{"x":"\\ud800","y":NaN,"z":1e999}',
 )
 _CONFIGS = (

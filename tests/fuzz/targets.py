@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
+from llmhop.body_model import model_at_end
 from llmhop.config_parser import parse
 from llmhop.errors import ApiError, ConfigError
 from llmhop.fields import REQUEST_DROPPED
@@ -137,6 +138,7 @@ def responses(data: bytes) -> None:
 def naming(data: bytes) -> None:
     """Target and body: the model is the one that Python's own readers find."""
     line, _, body = data[2:].partition(b"\n")
+    _compare_the_end(body)
     found = read_requests([b"POST /%b HTTP/1.1\r\nHost: r\r\n\r\n" % line])
     if len(found.messages) != 1:
         return
@@ -165,6 +167,15 @@ def naming(data: bytes) -> None:
         assert _TABLE.routes[read["model"]].model == decision.model, "the body names another model"
         renamed = json.loads(bytes(rename(body, decision.model)))
         assert renamed == {**read, "model": decision.model}, "more than the model was changed"
+
+
+def _compare_the_end(body: bytes) -> None:
+    told = model_at_end(body)
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    assert told is None or told == read["model"], "the end tells another model than the whole"
 
 
 def config(data: bytes) -> None:
