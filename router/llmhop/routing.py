@@ -117,11 +117,7 @@ class Table:
             named = read_target(head.target)
             if named.names:
                 return self._by_target(named, model_if_any(body))
-        model = model_in(body)
-        route = self.routes.get(model)
-        if route is None:
-            raise model_not_found(model)
-        return route
+        return self._route_of(model_in(body))
 
     def decide_by_target(self, head: RequestHead) -> Route | None:
         """Return the route that the target of a form names, or None. Raises ApiError (404)."""
@@ -133,6 +129,9 @@ class Table:
         named = read_target(head.target)
         if named.names:
             return self._by_target(named, model)
+        return self._route_of(model)
+
+    def _route_of(self, model: str) -> Route:
         route = self.routes.get(model)
         if route is None:
             raise model_not_found(model)
@@ -156,10 +155,7 @@ class Table:
     def _describe(self, quoted: bytes) -> Answer:
         # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
         name = unquote(quoted.decode("latin-1"), errors="replace")
-        route = self.routes.get(name)
-        if route is None:
-            raise model_not_found(name)
-        return Answer(self._models[route.model])
+        return Answer(self._models[self._route_of(name).model])
 
 
 def _is_open(head: RequestHead) -> bool:
