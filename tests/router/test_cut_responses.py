@@ -13,10 +13,10 @@ import pytest
 from llmhop.client_connection import ClientConnection
 
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.form_requests import BEGUN, head, until_read
 from tests.router.peer import Peer
 from tests.router.support import TIMEOUT, RunningRouter, Wire, chat, post
 from tests.router.test_failures import CHUNKED, let_time_pass, stall, wait_for
-from tests.router.test_forms import BEGUN, head, until_read
 
 UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
 HTTP10 = post(chat()).replace(b"HTTP/1.1", b"HTTP/1.0", 1)

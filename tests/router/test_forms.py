@@ -1,36 +1,14 @@
-"""Forms through a running router: where they go, that they are not held back, how they fail."""
+"""Forms through a running router: where they go, and that they are not held back."""
 
 from __future__ import annotations
-
-import threading
 
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.form_requests import BEGUN, END, FORM, PATH, chunked, error_of, head, until_read
 from tests.router.peer import Peer
-from tests.router.support import TIMEOUT, RunningRouter, Wire, chat, post
+from tests.router.support import Wire, chat, post
 from tests.router.test_multipart import ACCEPTED, FILE, MODEL, REFUSED, SOUND, form, part
-
-FORM = "Content-Type: multipart/form-data; boundary=XbX"
-PATH = "/v1/audio/transcriptions"
-END = b"--XbX--\r\n"
-BEGUN = part(MODEL, b"m") + b"--XbX\r\n" + FILE + b"\r\n\r\n"
-"""A form whose model is known, and whose file is yet to come."""
-
-
-def head(length: int | None, *headers: str, path: str = PATH) -> bytes:
-    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    lines = [f"POST {path} HTTP/1.1", "Host: r", FORM, framing, *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n"
-
-
-def chunked(*pieces: bytes) -> bytes:
-    return b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces])
-
-
-def error_of(wire: Wire) -> tuple[int, object]:
-    response = wire.response()
-    return response.status, response.error_code
 
 
 @pytest.mark.parametrize("raw", ACCEPTED.values(), ids=ACCEPTED.keys())
@@ -207,115 +185,6 @@ def test_unknown_and_conflicting_models_are_refused(
     assert backend.requests == []
 
 
-@pytest.mark.parametrize(
-    ("rest", "expected"),
-    [
-        (part(MODEL, b"n") + END, (400, "conflicting_models")),
-        (part(MODEL, b"m") + END, (400, "conflicting_models")),
-        (b"--XbX \r\n", (400, "bad_request")),
-        (b"--XbX--\r\n--XbX", (400, "bad_request")),
-    ],
-)
-@pytest.mark.parametrize("known_length", [True, False])
-def test_a_form_that_turns_out_bad_on_its_way_is_broken_off(
-    start_router: StartRouter, rest: bytes, expected: tuple[int, object], known_length: bool
-) -> None:
-    first = part(MODEL, b"m") + part(FILE, SOUND)
-    with Peer() as peer, Wire(start_router({"m": peer.url}).port) as wire:
-        if known_length:
-            wire.send(head(len(first + rest) + 1000) + first)
-        else:
-            wire.send(head(None) + chunked(first))
-        link = peer.accept()
-        link.head()
-        wire.send(rest if known_length else chunked(rest))
-        assert error_of(wire) == expected
-        assert wire.at_end()
-        arrived = link.file.read()
-        assert rest not in arrived
-        assert not arrived.endswith(b"0\r\n\r\n")
-
-
-def test_a_chunked_form_beyond_the_limit_is_broken_off(start_router: StartRouter) -> None:
-    with Peer() as peer, Wire(start_router({"m": peer.url}, maxBodyBytes=100_000).port) as wire:
-        wire.send(head(None) + chunked(BEGUN + b"x" * 50_000))
-        link = peer.accept()
-        link.head()
-        wire.send(chunked(b"y" * 60_000))
-        assert error_of(wire) == (413, "request_too_large")
-        assert b"yyy" not in link.file.read()
-
-
-def test_no_more_than_the_limit_is_kept_of_a_form(start_router: StartRouter) -> None:
-    with Peer() as peer:
-        router = start_router({"m": peer.url}, maxBodyBytes=100_000)
-        with Wire(router.port) as wire:
-            wire.send(head(None) + chunked(part(FILE, b"x" * 100_000)))
-            assert error_of(wire) == (413, "request_too_large")
-        with Wire(router.port) as wire:
-            wire.send(head(100_001))
-            assert error_of(wire) == (413, "request_too_large")
-        assert peer.nobody_came()
-
-
-def test_broken_chunks_in_a_form_are_broken_off(start_router: StartRouter) -> None:
-    with Peer() as peer, Wire(start_router({"m": peer.url}).port) as wire:
-        wire.send(head(None) + chunked(BEGUN))
-        link = peer.accept()
-        link.head()
-        wire.send(b"xyz\r\n")
-        assert error_of(wire) == (400, "bad_request")
-        link.file.read()
-        assert wire.at_end()
-
-
-def test_a_client_that_leaves_within_a_form_ends_the_backends_work(
-    start_router: StartRouter,
-) -> None:
-    with Peer() as peer:
-        router = start_router({"m": peer.url})
-        with Wire(router.port) as wire:
-            wire.send(head(10_000) + BEGUN)
-            link = peer.accept()
-            link.head()
-        link.file.read()
-        assert link.at_end()
-        assert not router.thread.call(lambda: router.server.clients)
-
-
-def test_a_form_that_stops_coming_is_refused_and_broken_off(start_router: StartRouter) -> None:
-    with Peer() as peer:
-        router = start_router({"m": peer.url})
-        with Wire(router.port) as wire:
-            wire.send(head(10_000) + BEGUN + b"x")
-            link = peer.accept()
-            link.head()
-            link.read(len(BEGUN) + 1)
-            router.sweep_after(30)
-            wire.send(b"xy")
-            assert link.read(2) == b"xy"
-            router.sweep_after(62)
-            assert error_of(wire) == (408, "timeout")
-            link.file.read()
-
-
-def test_a_response_before_the_form_is_whole_ends_both_connections(
-    start_router: StartRouter,
-) -> None:
-    with Peer() as peer, Wire(start_router({"m": peer.url}).port) as wire:
-        wire.send(head(10_000_000) + BEGUN)
-        link = peer.accept()
-        link.head()
-        link.answer(b'{"error":1}', b"400 Bad Request")
-        response = wire.response()
-        assert (response.status, response.body) == (400, b'{"error":1}')
-        assert response.headers["connection"] == "close"
-        wire.send(b"x" * 1_000_000)  # is thrown away
-        assert wire.at_end()
-        link.file.read()
-        assert link.at_end()
-
-
 def test_a_streamed_response_may_begin_before_the_form_ends(start_router: StartRouter) -> None:
     body = form((MODEL, b"m"), (FILE, SOUND))
     with Peer() as peer, Wire(start_router({"m": peer.url}).port) as wire:
@@ -331,23 +200,6 @@ def test_a_streamed_response_may_begin_before_the_form_ends(start_router: StartR
         link.send(b"1\r\nb\r\n0\r\n\r\n")
         assert (wire.chunk(), wire.chunk()) == (b"b", b"")
         assert wire.at_end()
-
-
-def test_a_form_whose_backend_is_down_or_breaks_off_is_answered(start_router: StartRouter) -> None:
-    with Peer() as peer:
-        router = start_router({"m": peer.url, "down": "http://127.0.0.1:1"})
-        with Wire(router.port) as wire:
-            wire.send(head(1_000_000) + part(MODEL, b"down") + part(FILE, b"x" * 300_000))
-            assert wire.response().status >= 502
-            wire.send(b"x" * 500_000)
-            assert wire.at_end()
-        with Wire(router.port) as wire:
-            wire.send(head(1_000_000) + BEGUN + b"x" * 300_000)
-            link = peer.accept()
-            link.head()
-            link.close()
-            assert wire.response().status == 502
-            assert wire.at_end()
 
 
 def test_what_follows_a_form_is_the_next_request(start_router: StartRouter) -> None:
@@ -419,70 +271,3 @@ def test_a_reload_does_not_touch_a_form_on_its_way(start_router: StartRouter) ->
             assert link.read(len(body)) == body
             link.answer(b"1")
             assert wire.response().body == b"1"
-
-
-def until_read(router: RunningRouter) -> None:
-    """Wait until the router has read what was sent before."""
-    with Wire(router.port) as wire:
-        wire.send(b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n")
-        assert wire.response().status == 200
-
-
-def test_a_client_waits_while_its_backend_does_not_read(start_router: StartRouter) -> None:
-    size = 50_000_000
-    with Peer(receive_buffer=65_536) as peer:
-        router = start_router({"m": peer.url})
-        with Wire(router.port) as wire:
-            length = len(BEGUN) + size + len(b"\r\n" + END)
-            wire.send(head(length) + BEGUN)
-            link = peer.accept()
-            link.head()
-            wire.socket.setblocking(False)
-            sent = 0
-            block = b"x" * 1_000_000
-            stalls = 0
-            while stalls < 3:
-                try:
-                    sent += wire.socket.send(block)
-                    stalls = 0
-                except BlockingIOError:
-                    until_read(router)
-                    stalls += 1
-            assert sent < 20_000_000  # what kernel and router hold, of 50 MB
-            wire.socket.settimeout(TIMEOUT)
-            rest = b"x" * (size - sent) + b"\r\n" + END
-            feeder = threading.Thread(target=wire.send, args=(rest,), daemon=True)
-            feeder.start()
-            assert link.read(len(BEGUN)) == BEGUN
-            left = size
-            while left:
-                piece = link.file.read1(min(left, 1 << 20))
-                assert piece.strip(b"x") == b""
-                left -= len(piece)
-            assert link.read(len(b"\r\n" + END)) == b"\r\n" + END
-            link.answer(b"1")
-            assert wire.response().body == b"1"
-
-
-def test_a_backend_that_takes_nothing_for_long_is_given_up(start_router: StartRouter) -> None:
-    with Peer(receive_buffer=65_536) as peer:
-        router = start_router({"m": peer.url})
-        with Wire(router.port) as wire:
-            wire.send(head(50_000_000) + BEGUN)
-            link = peer.accept()
-            sent, stalls = 0, 0
-            wire.socket.setblocking(False)
-            while stalls < 3:
-                try:
-                    sent += wire.socket.send(b"x" * 1_000_000)
-                    stalls = 0
-                except BlockingIOError:
-                    until_read(router)
-                    stalls += 1
-            wire.socket.settimeout(TIMEOUT)
-            router.sweep_after(1)
-            router.sweep_after(1 + 599)
-            until_read(router)
-            router.sweep_after(1 + 601)
-            assert error_of(wire) == (504, "backend_timeout")
-            link.file.read()
