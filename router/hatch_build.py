@@ -26,7 +26,7 @@ COMPILED: Final = (
     *("observer", "ledger", "request_record", "access_log", "metric_store", "metric_cells"),
     *("rewrite", "body_stream", "routing", "body_model"),
     *("response_reader", "request_reader", "chunked", "head_cache", "http_head", "fields"),
-    *("media_type", "upgrade", "limits"),
+    *("media_type", "upgrade", "via", "limits"),
 )
 """What every request goes through. Where msgspec checks values against the annotations of a
 class, that class is not compiled, because mypyc keeps only the plainest of its annotations."""

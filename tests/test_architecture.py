@@ -74,7 +74,7 @@ ROUTER = Package(
         observer ledger request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming body_model
         response_reader request_reader multipart chunked large_body http_head head_cache
-        media_type upgrade fields
+        media_type upgrade via fields
         config_file config_parser model_parser config_check config_schema config tls secrets
         urls listen errors limits memory notify log
         """.split()
@@ -83,7 +83,7 @@ ROUTER = Package(
         """
         connection_memo gate health rewrite body_stream routing naming body_model
         response_reader request_reader multipart chunked large_body http_head head_cache
-        media_type upgrade fields config_parser model_parser config_check
+        media_type upgrade via fields config_parser model_parser config_check
         config_schema config urls listen limits errors usage metric_cells
         """.split()
     ),

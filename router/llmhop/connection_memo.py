@@ -47,9 +47,7 @@ class ConnectionMemo:
             self._starts = [b""] * len(route.hosts)
         start = self._starts[replica]
         if not start:
-            start = self._starts[replica] = rewrite.request_start(
-                head, route, replica, self._client, self.table.has_auth
-            )
+            start = self._starts[replica] = self._start(head, route, replica)
         rest = route.header_lines
         if head.framed:
             return b"%b%b\r\nContent-Length: %d\r\n%b" % (start, request_id, body_bytes, rest)
@@ -66,6 +64,12 @@ class ConnectionMemo:
         """Return the head before a body that goes on as it comes; in chunks without a `length`."""
         if length is not None:
             return self.request_head(head, route, replica, length, request_id)
-        start = rewrite.request_start(head, route, replica, self._client, self.table.has_auth)
+        start = self._start(head, route, replica)
         rest = route.header_lines
         return b"%b%b\r\nTransfer-Encoding: chunked\r\n%b" % (start, request_id, rest)
+
+    def _start(self, head: RequestHead, route: Route, replica: int) -> bytes:
+        table = self.table
+        return rewrite.request_start(
+            head, route, replica, self._client, table.pseudonym, table.has_auth
+        )

@@ -145,6 +145,17 @@ def backend_timeout(model: str) -> ApiError:
     )
 
 
+def loop_detected() -> ApiError:
+    """508, for a request that llmhop itself has sent on before."""
+    return ApiError(
+        508,
+        "The request came back to the llmhop that had sent it on: a url of the model leads to "
+        "llmhop itself.",
+        kind=SERVER_ERROR,
+        code="loop_detected",
+    )
+
+
 def queue_full(model: str) -> ApiError:
     """429, where a model has all the requests that it may have, and all that may wait."""
     return ApiError(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from llmhop.errors import BackendError, BadRequestError
+from llmhop.limits import MAX_FIELDS
 
 Field = tuple[bytes, bytes, bytes]
 """A header field: name in lower case, name as sent, value without white space around it."""
@@ -48,8 +49,11 @@ _EXAMINED = frozenset(
         b"host",
         b"transfer-encoding",
         b"upgrade",
+        b"via",
     )
 )
+_KEPT: Names = frozenset((b"via",))
+_NONE: Names = frozenset()
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _REQUEST_ID = re.compile(rb"[!-~](?:[ -~]{0,126}[!-~])?")
 
@@ -104,6 +108,7 @@ class Examined:
         "hosts",
         "nominated",
         "upgrades",
+        "vias",
     )
 
     def __init__(self, fields: Iterable[Field], error: ErrorClass) -> None:
@@ -113,8 +118,9 @@ class Examined:
         self.content_types: list[bytes] = []
         self.expect: bytes | None = None
         self.hosts: list[bytes] = []
-        self.nominated: frozenset[bytes] = frozenset()
         self.upgrades: list[bytes] = []
+        self.vias: list[bytes] = []
+        options: list[bytes] = []
         for name, _, value in fields:
             if name not in _EXAMINED:
                 continue
@@ -129,15 +135,20 @@ class Examined:
                     raise error("The Transfer-Encoding is not plain 'chunked'.")
                 self.chunked = True
             elif name == b"connection":
-                tokens = [token.strip(b" \t").lower() for token in value.split(b",")]
-                self.nominated = self.nominated.union(tokens)
+                if len(options) + value.count(b",") >= MAX_FIELDS:
+                    raise error(f"The Connection header names more than {MAX_FIELDS} options.")
+                options += [option.strip(b" \t") for option in value.lower().split(b",")]
             elif name == b"expect":
                 self.expect = value.lower() if self.expect is None else b"twice"
             elif name == b"upgrade":
                 self.upgrades.append(value.lower())
+            elif name == b"via":
+                self.vias.append(value)
             else:
                 # Two Authorization fields are no valid one.
                 self.authorization = value if self.authorization is None else b""
+        # Via stays, whatever Connection says, or a loop would go unnoticed.
+        self.nominated: Names = frozenset(options) - _KEPT if options else _NONE
         if self.chunked and self.content_length is not None:
             raise error("There are both Content-Length and Transfer-Encoding.")
 

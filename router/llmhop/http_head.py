@@ -25,14 +25,18 @@ from llmhop.fields import (
     kept_lines,
     request_id,
 )
+from llmhop.limits import MAX_FIELDS
 from llmhop.media_type import form_boundary
 from llmhop.upgrade import TO_WEBSOCKET, is_to_websocket, take_key
+from llmhop.via import PREFIX
 
 _CONTROL = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
-_ABSOLUTE = re.compile(rb"https?://(?P<host>[^/?#@]+)(?P<rest>[/?].*)?", re.IGNORECASE | re.DOTALL)
+_ABSOLUTE = re.compile(
+    rb"https?://(?P<host>[^/?#@]++)(?P<rest>[/?].*+)?", re.IGNORECASE | re.DOTALL
+)
 # A name or an address, and perhaps a port (RFC 9110 section 7.2). No comma, though a name may
 # have one, because it would make a list of what is passed on as X-Forwarded-Host.
-_HOST = re.compile(rb"(?:[\w.~!$&'()*+;=%-]+|\[[\w:.%~-]+\])?(?::[0-9]*)?")
+_HOST = re.compile(rb"(?:[\w.~!$&'()*+;=%-]++|\[[\w:.%~-]++\])?(?::[0-9]*+)?")
 # A dot segment would let a client leave the path prefix of a backend's URL.
 _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z)", re.IGNORECASE)
 
@@ -49,7 +53,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     `kept` and `authorization` are the lines that go on; `names` are those of all other fields,
     hyphens for underscores. `request_id` is the client's own, where it has a usable one.
     `boundary` is that of a multipart form. `websocket` says that this is to become a WebSocket: the
-    connection then carries no request after it, whatever the answer.
+    connection then carries no request after it, whatever the answer. `via` is what its fields Via
+    say, in lower case; `via_llmhop` whether one of them names an llmhop.
     """
 
     method: bytes
@@ -70,6 +75,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     request_id: bytes | None
     boundary: bytes | None
     websocket: bool
+    via: bytes
+    via_llmhop: bool
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
@@ -114,6 +121,8 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
 
     Raises BadRequestError.
     """
+    if _has_many_fields(raw):
+        raise BadRequestError(f"The request has more than {MAX_FIELDS} header fields.", 431)
     sink = _Sink()
     parser = httptools.HttpRequestParser(sink)
     try:
@@ -155,6 +164,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         sink.fields, with_key, key = take_key(sink.fields)
         authorization += with_key
         bearer = key if examined.authorization is None else bearer
+    via = b", ".join(examined.vias).lower() if examined.vias else b""
     head = RequestHead(
         method=method,
         target=target,
@@ -174,6 +184,8 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         request_id=request_id(sink.fields),
         boundary=None if method in _BODILESS else form_boundary(examined.content_types),
         websocket=websocket,
+        via=via,
+        via_llmhop=PREFIX in via,
     )
     return head, examined.content_length
 
@@ -186,6 +198,8 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
     # llhttp passes over line ends before a head, and knows RTSP and ICE too.
     if not raw.startswith(b"HTTP/"):
         raise BackendError("sent no HTTP response")
+    if _has_many_fields(raw):
+        raise BackendError(f"sent more than {MAX_FIELDS} header fields")
     sink = _Sink()
     parser = httptools.HttpResponseParser(sink)
     try:
@@ -218,6 +232,12 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
         streams=streams,
     )
     return head, examined.content_length
+
+
+def _has_many_fields(raw: bytes) -> bool:
+    """Whether there are more than MAX_FIELDS; asked before the head is parsed."""
+    # Beside theirs there are the start line, the last one, and perhaps one before the head.
+    return raw.count(b"\n") - raw.startswith(b"\r\n") > MAX_FIELDS + 2
 
 
 def _bearer(authorization: bytes | None) -> bytes | None:

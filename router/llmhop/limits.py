@@ -8,6 +8,10 @@ DEFAULT_MAX_BODY_BYTES: Final = 100 * 1024 * 1024
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest head of a request or a response, start line included."""
 
+MAX_FIELDS: Final = 128
+"""Most header fields of a request or a response, and most options that its Connection may name.
+Apache takes 100 and HAProxy 101, so nothing that comes through one of them has more."""
+
 MAX_PIPELINED_BYTES: Final = 64 * 1024
 """What a client may send ahead while its request is answered; more waits in the kernel."""
 

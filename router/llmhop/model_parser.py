@@ -36,6 +36,7 @@ _RESERVED_HEADERS = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "via",
         "x-request-id",
     }
 )

@@ -10,18 +10,24 @@ from llmhop.fields import REQUEST_DROPPED, kept_lines
 from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.routing import Route
 from llmhop.upgrade import TO_WEBSOCKET
+from llmhop.via import via_line
 
 _HOST_LESS = b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
 _OWN = _HOST_LESS + b"X-Forwarded-Host: %b\r\n"
 
 
 def request_start(
-    head: RequestHead, route: Route, replica: int, client: tuple[bytes, bytes], strip_auth: bool
+    head: RequestHead,
+    route: Route,
+    replica: int,
+    client: tuple[bytes, bytes],
+    pseudonym: bytes,
+    strip_auth: bool,
 ) -> bytes:
     """Return the head that a replica gets, up to the value of X-Request-Id.
 
     `replica` is its index in the backend's urls; `client` is the client's address and the scheme
-    that it uses.
+    that it uses; `pseudonym` is what llmhop calls itself in Via.
 
     What a client claims about where it comes from (X-Forwarded-*, Forwarded, X-Real-IP) is
     replaced by what is known; what the config sets for the route replaces all else.
@@ -49,6 +55,7 @@ def request_start(
             own,
             authorization,
             kept,
+            via_line(head.http10, pseudonym),
             TO_WEBSOCKET if head.websocket else b"",
             b"X-Request-Id: ",
         )

@@ -13,11 +13,12 @@ import msgspec
 
 from llmhop.body_model import model_if_any, model_in
 from llmhop.config import BackendConfig, Config, ModelConfig
-from llmhop.errors import conflicting_models, model_not_found, unauthorized
+from llmhop.errors import conflicting_models, loop_detected, model_not_found, unauthorized
 from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
 from llmhop.naming import ROUTE_PREFIX, NamedTarget, read_target
 from llmhop.request_reader import Body
+from llmhop.via import UNNAMED
 
 _MODELS_PATH = b"/v1/models"
 _HEALTH_PATH = b"/health"
@@ -69,8 +70,13 @@ class Ready(msgspec.Struct, frozen=True):
 class Table:
     """What a config means for requests. Replaced as a whole on reload."""
 
-    def __init__(self, config: Config, created: int) -> None:
-        """`created` is the Unix time that /v1/models gives for every model."""
+    def __init__(self, config: Config, created: int, pseudonym: bytes = UNNAMED) -> None:
+        """`created` is the Unix time that /v1/models gives for every model.
+
+        `pseudonym` is what llmhop calls itself in Via, in lower case; requests that name it have
+        come in a loop.
+        """
+        self.pseudonym = pseudonym
         self.max_body_bytes = config.max_body_bytes
         self.routes: Mapping[str, Route] = _routes(config.models)
         self._tokens = [token.encode() for token in config.auth_tokens]
@@ -97,7 +103,7 @@ class Table:
         return matches > 0
 
     def decide(self, head: RequestHead, body: Body) -> Answer | MetricsPage | Ready | Route:
-        """Return what becomes of an authorized request. Raises ApiError (400, 404).
+        """Return what becomes of an authorized request. Raises ApiError (400, 404, 508).
 
         A model in the path wins over one in the query, and that over one in the body; two that
         differ are an error, so that no two readers of a request take it for different models.
@@ -113,6 +119,8 @@ class Table:
                 return Answer(self._list)
             if head.path.startswith(_MODELS_PATH + b"/"):
                 return self._describe(head.path[len(_MODELS_PATH) + 1 :])
+        if head.via:
+            self._check_loop(head)
         if len(head.target) != len(head.path) or head.path.startswith(ROUTE_PREFIX):
             named = read_target(head.target)
             if named.names:
@@ -120,7 +128,11 @@ class Table:
         return self._route_of(model_in(body))
 
     def decide_by_target(self, head: RequestHead) -> Route | None:
-        """Return the route that the target of a form names, or None. Raises ApiError (404)."""
+        """Return the route that the target of a form names, or None.
+
+        Raises ApiError (404), and for any form that came in a loop (508).
+        """
+        self._check_loop(head)
         named = read_target(head.target)
         return self._by_target(named, None) if named.names else None
 
@@ -130,6 +142,10 @@ class Table:
         if named.names:
             return self._by_target(named, model)
         return self._route_of(model)
+
+    def _check_loop(self, head: RequestHead) -> None:
+        if self.pseudonym in head.via:
+            raise loop_detected()
 
     def _route_of(self, model: str) -> Route:
         route = self.routes.get(model)

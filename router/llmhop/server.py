@@ -7,6 +7,7 @@ sees one config from its head to its end.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from llmhop.pool import Pools
 from llmhop.readiness import Readiness
 from llmhop.request_record import RequestRecord
 from llmhop.routing import Table
+from llmhop.via import PREFIX
 
 if TYPE_CHECKING:
     import ssl
@@ -36,18 +38,29 @@ BACKLOG = 4096
 _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
+def new_pseudonym() -> bytes:
+    """Return what an llmhop may call itself in Via, and no other one does."""
+    return PREFIX + secrets.token_hex(8).encode()
+
+
 class Server:
     """Serves a config. Implements client_protocol.Router. Made inside a running event loop."""
 
-    def __init__(self, config: Config, metrics: Metrics | None = None) -> None:
-        """`metrics` is where this process counts, as one of several."""
+    def __init__(
+        self, config: Config, metrics: Metrics | None = None, pseudonym: bytes | None = None
+    ) -> None:
+        """`metrics` and `pseudonym` are of this process as one of several.
+
+        The first is where it counts, the second what all of them call themselves in Via.
+        """
         self._loop = asyncio.get_running_loop()
         self.config = config
         self._tls = config.tls
         self._listeners = Listeners([])
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
-        self.table = Table(config, int(time.time()))
+        self._pseudonym = pseudonym or new_pseudonym()
+        self.table = Table(config, int(time.time()), self._pseudonym)
         self.pools = Pools(self._loop)
         self.backends = Backends(self.pools, config.workers, self._loop)
         self.backends.serve(config.models)
@@ -90,7 +103,7 @@ class Server:
 
     def reload(self, config: Config) -> None:
         """Serve new requests by `config`; those in flight end as they began."""
-        self.table = Table(config, int(time.time()))
+        self.table = Table(config, int(time.time()), self._pseudonym)
         self.backends.serve(config.models)
         if self._tls is not None and config.tls is not None:
             self._tls = config.tls

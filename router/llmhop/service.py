@@ -38,14 +38,15 @@ def run_worker(
     channel: socket.socket,
     watchdog: float | None,
     metrics: Metrics,
+    pseudonym: bytes,
 ) -> None:
     """Serve on `listeners` as one of several processes, until SIGTERM or the supervisor's end.
 
     `channel` takes what would be told to systemd; pings go there every `watchdog` / 2 seconds.
-    `metrics` is where this process counts.
+    `metrics` is where this process counts, `pseudonym` what all of them call themselves in Via.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        service = _Service(path, Notifier(channel), channel, metrics)
+        service = _Service(path, Notifier(channel), channel, metrics, pseudonym)
         runner.run(service.serve(config, listeners, watchdog))
 
 
@@ -58,11 +59,13 @@ class _Service:
         notifier: Notifier,
         channel: socket.socket | None = None,
         metrics: Metrics | None = None,
+        pseudonym: bytes | None = None,
     ) -> None:
         self._path = path
         self._notifier = notifier
         self._channel = channel
         self._metrics = metrics
+        self._pseudonym = pseudonym
 
     async def serve(
         self, config: Config, listeners: Listeners | None, watchdog: float | None
@@ -72,7 +75,7 @@ class _Service:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         keep_freed_memory()
         loop = asyncio.get_running_loop()
-        server = Server(config, self._metrics)
+        server = Server(config, self._metrics, self._pseudonym)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)

@@ -26,6 +26,7 @@ from llmhop.log import log
 from llmhop.metric_cells import FAILED_RELOADS, RELOADS, WORKER_RESTARTS
 from llmhop.metric_store import Metrics, MetricStore
 from llmhop.notify import Notifier, watchdog_interval
+from llmhop.server import new_pseudonym
 from llmhop.service import SIGNALS, counted, read_again, run_worker, status
 
 
@@ -66,6 +67,7 @@ class _Supervisor:
         self._store = MetricStore(config.workers + 1)
         self._metrics = Metrics(self._store, config.workers, os.getpid())
         self._metrics.publish()
+        self._pseudonym = new_pseudonym()
         self._workers: list[_Worker] = []
         self._starts: list[float] = [0.0] * config.workers
         self._failures = 0
@@ -148,7 +150,15 @@ class _Supervisor:
             watchdog = self._watchdog and self._watchdog / 2
             listeners = self._listeners.for_worker()
             metrics = Metrics(self._store, slot, os.getpid())
-            run_worker(self._path, self._config, listeners, channel, watchdog, metrics)
+            run_worker(
+                self._path,
+                self._config,
+                listeners,
+                channel,
+                watchdog,
+                metrics,
+                self._pseudonym,
+            )
             code = 0
         except ConfigError as error:
             log(str(error))

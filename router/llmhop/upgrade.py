@@ -28,17 +28,20 @@ def take_key(fields: list[Field]) -> tuple[list[Field], list[Field], bytes | Non
     """
     others: list[Field] = []
     with_key: list[Field] = []
-    keys: list[bytes] = []
+    all_keys: list[bytes] = []
     for field in fields:
         if field[0] != _PROTOCOL or _KEY_PREFIX not in field[2]:
             others.append(field)
             continue
-        offered = [protocol.strip(b" \t") for protocol in field[2].split(b",")]
-        found = [protocol for protocol in offered if protocol.startswith(_KEY_PREFIX)]
-        keys += found
-        for part, rest in ((others, [p for p in offered if p not in found]), (with_key, found)):
-            if rest:
-                part.append((field[0], field[1], b", ".join(rest)))
-    if not keys:
+        keys: list[bytes] = []
+        protocols: list[bytes] = []
+        for offered in field[2].split(b","):
+            protocol = offered.strip(b" \t")
+            (keys if protocol.startswith(_KEY_PREFIX) else protocols).append(protocol)
+        all_keys += keys
+        for part, offers in ((others, protocols), (with_key, keys)):
+            if offers:
+                part.append((field[0], field[1], b", ".join(offers)))
+    if not all_keys:
         return others, with_key, None
-    return others, with_key, keys[0].removeprefix(_KEY_PREFIX) if len(keys) == 1 else b""
+    return others, with_key, all_keys[0].removeprefix(_KEY_PREFIX) if len(all_keys) == 1 else b""

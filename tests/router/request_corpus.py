@@ -225,6 +225,9 @@ _BAD_REQUESTS = {
     "trailer without a colon": IN_CHUNKS + b"0\r\nX\r\n\r\n",
     "trailer with a space before its colon": IN_CHUNKS + b"0\r\nX : y\r\n\r\n",
     "folded trailer": IN_CHUNKS + b"0\r\nX: y\r\n z\r\n\r\n",
+    "one option of a connection too many": with_lines(
+        b"Connection: " + b",".join([b"x"] * 64), b"Connection: " + b",".join([b"x"] * 65)
+    ),
     "length as a trailer": IN_CHUNKS + CHUNKS[:-2] + b"content-length: 9\r\n\r\n",
     "coding as a trailer": IN_CHUNKS + CHUNKS[:-2] + CHUNKED + b"\r\n",
     "Host as a trailer": IN_CHUNKS + CHUNKS[:-2] + b"Host: x\r\n\r\n",
@@ -248,6 +251,7 @@ _OTHERS = {
         "huge head with an end": START + b"X: " + b"y" * 70_000 + b"\r\n\r\n",
         "huge target": b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: r\r\n\r\n",
         "endless fields": START + b"X: y\r\n" * 12_000,
+        "one field too many": with_lines(*[b"X-%d: y" % n for n in range(127)]),
     },
     505: {
         "no version": b"GET /health\r\n\r\n",
@@ -314,7 +318,14 @@ FORWARDED: dict[str, tuple[bytes, tuple[Message, ...]]] = {
         request_line(b"POST /" + b"x" * 60_000 + b" HTTP/1.1"),
         (ONE._replace(target=b"/" + b"x" * 60_000),),
     ),
-    "a thousand fields": (with_lines(*[b"X-%d: y" % n for n in range(1_000)]), (ONE,)),
+    "as many fields as may be": (with_lines(*[b"X-%d: y" % n for n in range(126)]), (ONE,)),
+    "as many options of a connection as may be": (
+        with_lines(
+            b"Connection: " + b",".join([b"x-%d" % n for n in range(64)]),
+            b"Connection: " + b",".join([b"x"] * 64),
+        ),
+        (ONE,),
+    ),
     "bytes beyond ASCII in a value": (with_lines(b"X: \xff\xc3\xa9"), (ONE,)),
     "an empty Host": (START.replace(b"Host: r", b"Host:") + LENGTH + b"\r\n" + BODY, (ONE,)),
     "a Host with a port": (

@@ -140,6 +140,10 @@ BAD: dict[str, tuple[object, str]] = {
         {"models": {"m": {"url": URL, "headers": {"Content-length": "1"}}}},
         "models.m.headers.Content-length: is set by llmhop itself; remove it",
     ),
+    "header of the way": (
+        {"models": {"m": {"url": URL, "headers": {"via": "1.1 x"}}}},
+        "models.m.headers.via: is set by llmhop itself; remove it",
+    ),
     "header twice": (
         {"models": {"m": {"url": URL, "headers": {"X": "1", "x": "2"}}}},
         "models.m.headers.x: is given twice in different case",

@@ -36,7 +36,7 @@ from tests.router.support import LoopThread, Wire, post
 LAST = Message("b", b"POST", b"/last", body_for(b"b"))
 LAST_RAW = post(LAST.body, "/last")
 # What the router says of itself and the client, whatever the client says.
-OWN = {b"host", b"content-length", b"x-request-id"}
+OWN = {b"host", b"content-length", b"x-request-id", b"via"}
 OWN |= {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"}
 
 

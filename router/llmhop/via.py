@@ -1,0 +1,20 @@
+"""Via: the proxies that a request came through (RFC 9110 section 7.6.3), so that a loop is found.
+
+Each running llmhop has a pseudonym of its own there, which all of its workers share: where a
+request names it, it has been here before.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFIX: Final = b"llmhop-"
+"""Begins the pseudonym of every llmhop."""
+
+UNNAMED: Final = PREFIX + b"0" * 16
+"""The pseudonym where none was made."""
+
+
+def via_line(http10: bool, pseudonym: bytes) -> bytes:
+    """Write the field that a request goes on with, after those that it came with."""
+    return b"Via: 1.%d %b\r\n" % (0 if http10 else 1, pseudonym)
