@@ -24,8 +24,17 @@ COMPILED: Final = (
     *("client_protocol", "client_connection", "connection_memo", "exchange", "sending"),
     *("backends", "gate", "pool", "health", "upstream", "local_response"),
     *("observer", "ledger", "request_record", "access_log", "metric_store", "metric_cells"),
-    *("rewrite", "body_stream", "routing", "body_model"),
-    *("response_reader", "request_reader", "chunked", "head_cache", "http_head", "fields"),
+    *("rewrite", "body_stream", "routing", "body_model", "form_fields"),
+    *(
+        "response_reader",
+        "request_reader",
+        "chunked",
+        "large_body",
+        "model_scanner",
+        "head_cache",
+        "http_head",
+        "fields",
+    ),
     *("media_type", "upgrade", "via", "limits"),
 )
 """What every request goes through. Where msgspec checks values against the annotations of a

@@ -73,7 +73,8 @@ ROUTER = Package(
         health upstream local_response
         observer ledger request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming body_model
-        response_reader request_reader multipart chunked large_body http_head head_cache
+        form_fields response_reader request_reader multipart chunked large_body
+        model_scanner http_head head_cache
         media_type upgrade via fields
         config_file config_parser model_parser config_check config_schema config tls secrets
         urls listen errors limits memory notify log
@@ -82,7 +83,8 @@ ROUTER = Package(
     frozenset(
         """
         connection_memo gate health rewrite body_stream routing naming body_model
-        response_reader request_reader multipart chunked large_body http_head head_cache
+        form_fields response_reader request_reader multipart chunked large_body
+        model_scanner http_head head_cache
         media_type upgrade via fields config_parser model_parser config_check
         config_schema config urls listen limits errors usage metric_cells
         """.split()

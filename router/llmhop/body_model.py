@@ -1,17 +1,28 @@
-"""Which model a JSON body names.
+"""Which model a body names, so that no reader of it finds another one; and how it is renamed.
 
-The last `model` of the outermost object counts, as for Python's json in vLLM. A large body is not
-read from its beginning where its end tells.
+The one rule, for every size and position: all that a reader may take for the body's model must
+agree, and what can't be read so far is refused. What counts in JSON is told in `model_scanner`, in
+forms of application/x-www-form-urlencoded in `form_fields`. UTF-16 and UTF-32, which Python's json
+guesses, are refused (RFC 8259 section 8.1) unless the Content-Type is none of text. Every other
+body names no model, and goes on where the target does.
+
+Most bodies are read by msgspec: where there is one place in all of a valid JSON text that can be
+the key `model`, nobody can read another one.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
 from llmhop.errors import UNREADABLE_JSON, ApiError
-from llmhop.large_body import LARGE_BYTES
+from llmhop.form_fields import find_model
+from llmhop.http_head import RequestHead
+from llmhop.large_body import LARGE_BYTES, PIECE_BYTES, Part, ScannedBody
+from llmhop.model_scanner import KEY, ModelScanner
 from llmhop.request_reader import Body
 
 
@@ -19,76 +30,140 @@ class _Body(msgspec.Struct):
     model: str
 
 
-class _AnyObject(msgspec.Struct):
-    """Any JSON object, to tell a bad `model` from bad JSON."""
+class Named(NamedTuple):
+    """The model that a body names: `spans` are the places of its values.
+
+    `exact` says that a reader finds it that minds the case of keys, as Python's do.
+    """
+
+    model: str
+    exact: bool
+    spans: list[tuple[int, int]]
+    in_form: bool
 
 
 _BODY: Final = msgspec.json.Decoder(_Body)
-_OBJECT: Final = msgspec.json.Decoder(_AnyObject)
-
-_END_BYTES: Final = 4096
-_KEY: Final = b'"model"'
-# What can stand before a key. Not a backslash: that makes the quote a part of a string.
-_BEFORE_KEY: Final = b",{ \t\r\n"
+_find_key: Final = re.compile(b'"%b"' % KEY).search
+_PLAIN_KEY: Final = b'"model"'
+_FORM: Final = b"application/x-www-form-urlencoded"
+_NO_TEXT: Final = re.compile(rb"(?:audio|image|video)/|application/octet-stream\b", re.IGNORECASE)
 
 
-def model_in(body: Body) -> str:
-    """Return the model that a body names. Raises ApiError (400)."""
-    model = model_at_end(body) if len(body) > LARGE_BYTES else None
+def model_in(head: RequestHead, body: Body) -> str:
+    """Return the model that a body names. Raises ApiError (400, 413)."""
+    model = _only_model(body)
     if model is not None:
         return model
-    try:
-        return _BODY.decode(body).model
-    except UNREADABLE_JSON as error:
-        raise _explain(body, error) from None
+    named = read_model(head, body)
+    if named is None or not named.exact:
+        raise _no_model(body)
+    return named.model
 
 
-def model_if_any(body: Body) -> str | None:
-    """The model that a body names, or None where it is not JSON or names none."""
-    try:
-        return _BODY.decode(body).model
-    except UNREADABLE_JSON:
-        return None
+def model_if_any(head: RequestHead, body: Body) -> str | None:
+    """Return the model that a body names to some reader, or None where it names none.
 
-
-def model_at_end(body: Body) -> str | None:
-    """The model that a body names in its last 4 KB, or None where those don't tell.
-
-    If the body is JSON, that is its model: the quote before `model` begins a string, because
-    after one that ends a string there is no letter; and what follows closes one brace more than
-    it opens, at the body's end, so that it stands in the outermost object. Whether all of it is
-    JSON is left to the backend: to know, one would have to read it.
+    Raises ApiError (400, 413) where that can't be told.
     """
-    end = bytes(body[-_END_BYTES:])
-    start = end.rfind(_KEY)
-    if start < 1 or end[start - 1] not in _BEFORE_KEY:
+    model = _only_model(body)
+    if model is not None:
+        return model
+    named = read_model(head, body)
+    return None if named is None else named.model
+
+
+def read_model(head: RequestHead, body: Body) -> Named | None:
+    """Read a body for its model, byte for byte. Raises ApiError (400, 413)."""
+    if not body:
+        return None
+    scanner = _scan(body)
+    types = [value for key, _, value in head.fields if key == b"content-type"]
+    if scanner.is_utf16 and not (len(types) == 1 and _NO_TEXT.match(types[0])):
+        raise ApiError(400, "The request body must be in UTF-8 (RFC 8259 section 8.1).")
+    if scanner.error is not None:
+        raise scanner.error
+    if scanner.is_object:
+        if scanner.model is None:
+            return None
+        return Named(scanner.model, scanner.exact, scanner.spans, in_form=False)
+    if any(_FORM in value.lower() for value in types):
+        found = find_model(body)
+        return None if found is None else Named(found[0], True, found[1], in_form=True)
+    return None
+
+
+def rename(head: RequestHead, body: Body, model: str) -> Body:
+    """Return a body with `model` wherever it names one; all other bytes stay as they are."""
+    named = read_model(head, body)
+    if named is None:
+        return body
+    new = quote(model, safe="").encode() if named.in_form else msgspec.json.encode(model)
+    renamed = ScannedBody()
+    renamed.parts = _replaced(_parts(body), named.spans, new)
+    renamed.size = sum(map(len, renamed.parts))
+    return renamed if isinstance(body, ScannedBody) else bytes(renamed)
+
+
+def _only_model(body: Body) -> str | None:
+    """Return the model where there is no second place that could name one; None where unsure."""
+    if isinstance(body, ScannedBody) or len(body) > LARGE_BYTES:
+        return None
+    found = _find_key(body)
+    if found is None or found[0] != _PLAIN_KEY or _find_key(body, found.end()) is not None:
         return None
     try:
-        return _BODY.decode(b"{" + end[start:]).model
+        return _BODY.decode(body).model
     except UNREADABLE_JSON:
         return None
 
 
-def _explain(body: Body, error: Exception) -> ApiError:
-    """Say why there is no `model` to be read from a body: 400."""
-    if not isinstance(error, msgspec.ValidationError):
-        return _not_json(body, error)
-    try:
-        _OBJECT.decode(body)
-    except msgspec.ValidationError:
-        return ApiError(400, "The request body is not a JSON object.")
-    except UNREADABLE_JSON as worse:
-        return _not_json(body, worse)
-    return ApiError(400, "The request body needs a 'model', which must be a string.", param="model")
+def _parts(body: Body) -> list[Part]:
+    return body.parts if isinstance(body, ScannedBody) else [body]
 
 
-def _not_json(body: Body, error: Exception) -> ApiError:
+def _scan(body: Body) -> ModelScanner:
+    if isinstance(body, ScannedBody):
+        scanner = body.scanner
+    else:
+        scanner = ModelScanner()
+        for start in range(0, len(body), PIECE_BYTES):
+            scanner.feed(bytes(body[start : start + PIECE_BYTES]))
+    scanner.finish()
+    return scanner
+
+
+def _replaced(parts: list[Part], spans: list[tuple[int, int]], new: bytes) -> list[Part]:
+    """Return the parts with `new` in place of each span; they are cut, not copied."""
+    result: list[Part] = []
+    base = place = 0
+    for part in parts:
+        view, at = memoryview(part), 0
+        end = base + len(view)
+        while place < len(spans) and spans[place][0] < end:
+            start, after = spans[place]
+            if start >= base:
+                result += (view[at : start - base], new)
+            at = min(after, end) - base
+            if after > end:
+                break
+            place += 1
+        if at < len(view):
+            result.append(view[at:])
+        base = end
+    if place < len(spans):  # an empty value at the end of a form
+        result.append(new)
+    return result
+
+
+def _no_model(body: Body) -> ApiError:
+    """Say why a body names no model: 400."""
     if not body:
-        return ApiError(
-            400,
+        reason = (
             "The request names no model: send a JSON body with a 'model', add ?model=NAME, or "
-            "put /route/NAME before the path.",
-            param="model",
+            "put /route/NAME before the path."
         )
-    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-    return ApiError(400, f"The request body is not JSON that can be read: {reason}.")
+    elif _scan(body).is_object:
+        reason = "The request body needs a 'model', which must be a string."
+    else:
+        reason = "The request body is not a JSON object, so that it names no model."
+    return ApiError(400, reason, param="model")

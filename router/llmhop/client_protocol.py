@@ -13,12 +13,12 @@ from functools import partial
 
 from llmhop import limits
 from llmhop.body_intake import BodyIntake
+from llmhop.body_model import rename
 from llmhop.body_stream import FormStream, WebSocketStream
 from llmhop.client_connection import ClientConnection
 from llmhop.errors import ApiError
 from llmhop.http_head import RequestHead
 from llmhop.local_response import CONTINUE, Page
-from llmhop.naming import rename
 from llmhop.request_reader import Body
 from llmhop.routing import MetricsPage, Ready, Route
 
@@ -222,7 +222,7 @@ class ClientProtocol(ClientConnection):
 
     def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
         if route.renames:
-            body = rename(body, route.model)
+            body = rename(head, body, route.model)
         self._exchange.start(self, self._memo, head, body, route, self._router.backends)
 
     def _answer(self, page: Page) -> None:

@@ -1,24 +1,31 @@
 """Bodies that are too large to be copied about: read straight into the memory they are sent from.
 
-Memory is taken as bytes arrive, not as a Content-Length announces them. Arrays of two sizes are
-used again, because giving memory back to the kernel and faulting it in anew costs as much as
-relaying what it holds.
+Memory is taken in pieces as bytes arrive, not as a Content-Length announces them, and no piece is
+moved or joined. Each is read for the model as it comes, so that nothing long is left to do at the
+end. Arrays of two sizes are used again, because giving memory back to the kernel and faulting it
+in anew costs as much as relaying what it holds.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from llmhop.model_scanner import ModelScanner
+
 LARGE_BYTES: Final = 64 * 1024
 """Bodies of more bytes are large; the others come in one piece or two."""
 
+PIECE_BYTES: Final = 256 * 1024
+"""No more is read at once."""
+
 _FEW_BYTES: Final = 16 * 1024
-_FIRST_BYTES: Final = 256 * 1024
-_GROWTH: Final = 4
-_MAX_KEPT: Final = {_FIRST_BYTES: 32, _FIRST_BYTES * _GROWTH: 4}  # 12 MB in all
+_MANY_BYTES: Final = 4 * PIECE_BYTES
+_MAX_KEPT: Final = {PIECE_BYTES: 32, _MANY_BYTES: 4}  # 12 MB in all
 _kept: Final[dict[int, list[bytearray]]] = {size: [] for size in _MAX_KEPT}
 
 _NOTHING: Final = memoryview(b"")
+
+Part = bytes | bytearray | memoryview
 
 
 def _take(size: int) -> memoryview:
@@ -50,20 +57,48 @@ def _is_viewed(array: bytearray) -> bool:
     return False
 
 
-class LargeBody:
-    """A body of known length on its way in. It ends by `view`."""
+class ScannedBody:
+    """A body in pieces, with what `scanner` read of them."""
 
-    __slots__ = ("_array", "_filled", "_length")
+    __slots__ = ("parts", "scanner", "size")
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.scanner = ModelScanner()
+        self.size = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
+
+    def append(self, part: Part) -> None:
+        """Add a piece that is yet to be read."""
+        self.parts.append(part)
+        self.scan(part)
+
+    def scan(self, part: Part) -> None:
+        """Read a piece that has its place already."""
+        self.size += len(part)
+        self.scanner.feed(bytes(part))
+
+
+class LargeBody:
+    """A body of known length on its way in. It ends by `take`."""
+
+    __slots__ = ("_array", "_body", "_filled", "_left")
 
     def __init__(self, length: int) -> None:
         self._array = _NOTHING
         self._filled = 0
-        self._length = length
+        self._left = length
+        self._body = ScannedBody()
 
     @property
     def complete(self) -> bool:
         """Whether the whole body has come."""
-        return self._filled == self._length
+        return self._left == 0
 
     def space(self, wanted: int = 0) -> memoryview:
         """Return where the next bytes go; no more than what is missing, and never empty.
@@ -71,14 +106,16 @@ class LargeBody:
         `wanted` is how many bytes are there already.
         """
         if self._filled == len(self._array):
-            larger = _take(self._larger_size(wanted))
-            larger[: self._filled] = self._array
-            self._array = larger
-        return self._array[self._filled : self._length]
+            self._close_array()
+            self._array = _take(self._next_size(wanted))
+        return self._array[self._filled : self._filled + min(self._left, PIECE_BYTES)]
 
     def filled(self, count: int) -> None:
         """Take note that `count` bytes were put where `space` said."""
+        start = self._filled
         self._filled += count
+        self._left -= count
+        self._body.scan(self._array[start : self._filled])
 
     def add(self, data: memoryview) -> int:
         """Copy what belongs to the body from the beginning of `data`; return how much."""
@@ -87,22 +124,26 @@ class LargeBody:
             space = self.space(len(data) - taken)
             count = min(len(space), len(data) - taken)
             space[:count] = data[taken : taken + count]
-            self._filled += count
+            self.filled(count)
             taken += count
         return taken
 
-    def _larger_size(self, wanted: int) -> int:
-        size = len(self._array)
+    def _next_size(self, wanted: int) -> int:
+        size = self._body.size
         if size == 0 and wanted <= _FEW_BYTES:
             # Clients that announce much and send little could take much memory otherwise.
             return _FEW_BYTES
-        if size < _FIRST_BYTES:
-            return _FIRST_BYTES
-        # The last size is no larger than the body.
-        return max(_FIRST_BYTES * _GROWTH, min(size * _GROWTH, self._length))
+        return PIECE_BYTES if size < _MANY_BYTES or self._left <= PIECE_BYTES else _MANY_BYTES
 
-    def view(self) -> memoryview:
-        """Return the whole body, and let go of it."""
+    def _close_array(self) -> None:
         # uvloop keeps the last protocol with buffers, and so this object, with its connection.
         array, self._array = self._array, _NOTHING
-        return array[: self._length]
+        if self._filled:
+            self._body.parts.append(array[: self._filled])
+            self._filled = 0
+
+    def take(self) -> ScannedBody:
+        """Return the whole body, and let go of it."""
+        self._close_array()
+        body, self._body = self._body, ScannedBody()
+        return body

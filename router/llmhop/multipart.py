@@ -4,7 +4,8 @@ The body is passed on as it is, but for the value of that field. Parsers differ 
 of odd forms, and a backend must not read another model than llmhop did. So a form is refused
 where that could be: text before the first boundary or after the last (RFC 2046 allows both, no
 client sends any), white space after a boundary, a boundary that is the beginning of other text, a
-part without a blank line, bare LF, folded or repeated header fields, two fields `model`.
+part without a blank line, bare LF, folded or repeated header fields, two fields `model`, one in
+another case, and one with an empty file name, which is a file to some and a field to others.
 """
 
 from __future__ import annotations
@@ -205,8 +206,14 @@ def _is_model(head: bytes) -> bool:
     name = parameters[b"name"]
     if b"\\" in name or any(key.startswith(b"name*") for key in parameters):
         raise BadRequestError("The name of a part of the form is written with escapes.")
-    if name != b"model" or any(key.startswith(b"filename") for key in parameters):
+    if name.lower() != b"model":
         return False
+    if any(key.startswith(b"filename") for key in parameters):
+        if not parameters.get(b"filename", b"").strip():
+            raise BadRequestError("The form's model has a file name that is empty or encoded.")
+        return False
+    if name != b"model":
+        raise BadRequestError("The form's field 'model' is written in another case.")
     content_type = parse_value(fields.get(b"content-type", b"text/plain"))
     plain = content_type is not None and is_utf8(content_type[1])
     if not plain or fields.get(b"content-transfer-encoding", b"8bit").lower() not in _UNCODED:

@@ -8,14 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_plus
 
-import msgspec
-
-from llmhop.errors import UNREADABLE_JSON
-from llmhop.request_reader import Body
-
 ROUTE_PREFIX = b"/route/"
-
-_ANY_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class NamedTarget(NamedTuple):
@@ -60,22 +53,6 @@ def read_target(target: bytes) -> NamedTarget:
     pairs = query.split(b"&") if b"model" in query or b"%" in query else []
     in_query = tuple(_value(pair) for pair in pairs if _is_model(pair))
     return NamedTarget(in_path, in_query, path, query)
-
-
-def rename(body: Body, model: str) -> Body:
-    """Return a JSON body with `model` as its model; any other body as it is.
-
-    Every other value keeps its bytes. Of a key that is there twice the last value stays, which
-    is the one that counts.
-    """
-    try:
-        members = _ANY_OBJECT.decode(body)
-    except UNREADABLE_JSON:
-        return body
-    if "model" not in members:
-        return body
-    members["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(members)
 
 
 def _is_model(pair: bytes) -> bool:

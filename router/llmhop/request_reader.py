@@ -10,10 +10,11 @@ from llmhop.chunked import ChunkedReader, ChunkError
 from llmhop.errors import BadRequestError, body_too_large
 from llmhop.head_cache import HeadCache, LastHead
 from llmhop.http_head import RequestHead, parse_request_head
-from llmhop.large_body import LARGE_BYTES, LargeBody
+from llmhop.large_body import LARGE_BYTES, LargeBody, ScannedBody
 from llmhop.limits import MAX_HEAD_BYTES
 
-Body = bytes | bytearray | memoryview
+Body = bytes | bytearray | memoryview | ScannedBody
+"""A body; one of more than PIECE_BYTES of large_body is a ScannedBody."""
 
 _HEAD_END = b"\r\n\r\n"
 _HEADS = HeadCache(parse_request_head)
@@ -30,6 +31,7 @@ class RequestReader:
 
     __slots__ = (
         "_chunks",
+        "_collected",
         "_last",
         "_left",
         "_limit",
@@ -53,6 +55,7 @@ class RequestReader:
         self._limit = 0
         self._taken = 0
         self._chunks: ChunkedReader | None = None
+        self._collected: ScannedBody | None = None
         self.has_body = False
         self.awaits_body = False
         self.body_left = False
@@ -172,9 +175,19 @@ class RequestReader:
 
     def _read_chunks(self, chunks: ChunkedReader, data: bytes) -> Body | None:
         self._feed_chunks(chunks, data)
-        if len(self._parts) > self._limit:
+        if self._taken + len(self._parts) > self._limit:
             raise body_too_large(self._limit)
-        return self._joined(b"") if chunks.done else None
+        if chunks.done and self._collected is None:
+            return self._joined(b"")
+        if len(self._parts) > LARGE_BYTES or chunks.done:
+            if self._collected is None:
+                self._collected = ScannedBody()
+            self._taken += len(self._parts)
+            self._collected.append(self._joined(b""))
+        if not chunks.done:
+            return None
+        body, self._collected = self._collected, None
+        return body
 
     def _read_large(self, large: LargeBody, data: bytes) -> Body | None:
         if data:
@@ -182,9 +195,9 @@ class RequestReader:
         if not large.complete:
             return None
         self.large = None
-        return large.view()
+        return large.take()
 
-    def _joined(self, end: bytes) -> Body:
+    def _joined(self, end: bytes) -> bytearray:
         body, self._parts = self._parts, bytearray()
         body += end
         return body

@@ -124,8 +124,8 @@ class Table:
         if len(head.target) != len(head.path) or head.path.startswith(ROUTE_PREFIX):
             named = read_target(head.target)
             if named.names:
-                return self._by_target(named, model_if_any(body))
-        return self._route_of(model_in(body))
+                return self._by_target(named, model_if_any(head, body))
+        return self._route_of(model_in(head, body))
 
     def decide_by_target(self, head: RequestHead) -> Route | None:
         """Return the route that the target of a form names, or None.

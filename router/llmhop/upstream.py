@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 from llmhop.errors import BackendError
 from llmhop.http_head import ResponseHead
+from llmhop.large_body import ScannedBody
 from llmhop.request_reader import Body
 from llmhop.response_reader import ResponseReader
 
@@ -115,8 +116,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._in_body = False
         self._reader.start(head_only, decode, websocket)
         head, body = request
-        if len(body) > _JOIN_BYTES:
-            self.transport.writelines(request)
+        if isinstance(body, ScannedBody):
+            self.transport.writelines([head, *body.parts])
+        elif len(body) > _JOIN_BYTES:
+            self.transport.writelines((head, body))
         else:
             self.transport.write(head + body)
 

@@ -9,12 +9,14 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
-from llmhop.body_model import model_at_end
+from llmhop.body_model import model_if_any, read_model, rename
 from llmhop.config_parser import parse
 from llmhop.errors import ApiError, ConfigError
 from llmhop.fields import REQUEST_DROPPED
-from llmhop.http_head import RequestHead
-from llmhop.naming import read_target, rename
+from llmhop.http_head import RequestHead, parse_request_head
+from llmhop.large_body import ScannedBody
+from llmhop.naming import read_target
+from llmhop.request_reader import Body
 from llmhop.routing import Route, Table
 from llmhop.secrets import expand
 
@@ -28,6 +30,7 @@ from tests.fuzz.reading import (
     read_requests,
     read_response,
 )
+from tests.router.json_readers import models_read
 
 # Fields that the router says of itself, each once.
 _OWN = (b"host", b"x-forwarded-for", b"x-forwarded-proto")
@@ -51,6 +54,7 @@ _MODELS = {
     }
 }
 _TABLE = _config(_MODELS)
+_HEAD = parse_request_head(b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 1\r\n\r\n")[0]
 _WITH_TOKENS = _config({**_MODELS, "authTokens": ["key"]})
 
 
@@ -138,7 +142,7 @@ def responses(data: bytes) -> None:
 def naming(data: bytes) -> None:
     """Target and body: the model is the one that Python's own readers find."""
     line, _, body = data[2:].partition(b"\n")
-    _compare_the_end(body)
+    _compare_readers(body, ord(data[:1] or b"\0"))
     found = read_requests([b"POST /%b HTTP/1.1\r\nHost: r\r\n\r\n" % line])
     if len(found.messages) != 1:
         return
@@ -158,24 +162,50 @@ def naming(data: bytes) -> None:
     if target.names:
         named = {_TABLE.routes[name].model for name in target.names}
         assert named == {decision.model}, "the target names another model"
-    try:
-        read = json.loads(body)
-    except (ValueError, RecursionError):
-        return
-    if isinstance(read, dict) and isinstance(read.get("model"), str):
-        # That of a body which names a model that is not there is passed over for none.
-        assert _TABLE.routes[read["model"]].model == decision.model, "the body names another model"
-        renamed = json.loads(bytes(rename(body, decision.model)))
-        assert renamed == {**read, "model": decision.model}, "more than the model was changed"
+    if decision.renames:
+        renamed = bytes(rename(head, body, decision.model))
+        assert models_read(renamed) <= {decision.model}, "the backend reads another model"
+    for model in models_read(body):
+        assert _TABLE.routes[model].model == decision.model, "the body names another model"
 
 
-def _compare_the_end(body: bytes) -> None:
-    told = model_at_end(body)
+def _compare_readers(body: bytes, size: int) -> None:
+    outcomes: list[object] = []
+    forms: tuple[Body, ...] = (body, _scanned(body, size)) if body else (body,)
+    for form in forms:
+        try:
+            outcomes.append(read_model(_HEAD, form))
+        except ApiError as error:
+            assert error.status == 400
+            outcomes.append(error.message)
+    assert outcomes.count(outcomes[0]) == len(outcomes), "the pieces change what is read"
     try:
-        read = json.loads(body)
-    except (ValueError, RecursionError):
+        model = model_if_any(_HEAD, body)
+    except ApiError:
         return
-    assert told is None or told == read["model"], "the end tells another model than the whole"
+    assert models_read(body) <= {model}, "some reader finds another model"
+    if model is None:
+        return
+    pairs = _pairs(body)
+    if pairs is not None:
+        after = _pairs(bytes(rename(_HEAD, body, "new")))
+        changed = [(k, "new" if k.lower() == "model" else v) for k, v in pairs]
+        assert repr(after) == repr(changed), "more than the model was changed"
+
+
+def _scanned(body: bytes, size: int) -> ScannedBody:
+    scanned = ScannedBody()
+    for piece in pieces_of(body, size):
+        scanned.append(piece)
+    return scanned
+
+
+def _pairs(body: bytes) -> list[tuple[str, object]] | None:
+    try:
+        read = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    return read if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else None
 
 
 def config(data: bytes) -> None:

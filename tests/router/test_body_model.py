@@ -1,103 +1,359 @@
-"""The model of a body, read from its end: never another one than the whole of it tells."""
+"""The model of a body: never another one than any of its readers finds, whatever its size."""
 
 from __future__ import annotations
 
 import json
-from itertools import product
+import sys
+from itertools import pairwise, product
+from types import FrameType
 from typing import Any
+from urllib.parse import parse_qsl, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from llmhop.body_model import model_at_end, model_in
+from llmhop import model_scanner
+from llmhop.body_model import model_if_any, model_in, read_model, rename
 from llmhop.errors import ApiError
-from llmhop.large_body import LARGE_BYTES
+from llmhop.form_fields import MAX_FORM_BYTES
+from llmhop.http_head import RequestHead, parse_request_head
+from llmhop.large_body import LARGE_BYTES, PIECE_BYTES, LargeBody, ScannedBody
+from llmhop.model_scanner import MAX_DEPTH, MAX_NAMES, MAX_VALUE_BYTES, ModelScanner
 
-NAMES = st.sampled_from(["model", "a", '"model"', "mod\\u0065l", '\\"model":"x"', "\\", '"', ","])
+from tests.router.json_readers import as_python, models_read
+
+
+def head_of(content_type: str = "application/json") -> RequestHead:
+    line = f"Content-Type: {content_type}\r\n" if content_type else ""
+    raw = f"POST /v1/x HTTP/1.1\r\nHost: r\r\n{line}Content-Length: 1\r\n\r\n"
+    return parse_request_head(raw.encode())[0]
+
+
+JSON = head_of()
+FORM = head_of("application/x-www-form-urlencoded")
+
+KEYS = st.sampled_from(
+    ["model", "Model", "MODEL", "mod\\u0065l", "\\u004dodel", "\\u006D\\u006f\\u0064el", "a",
+     "models", "mode", '\\"model', "\\\\", "\\u00e9", "model\\\\", ""]
+)  # fmt: skip
+TEXTS = st.sampled_from(
+    ["m", "o", "\\u006d", "\\ud800", "\\ud83d\\ude00", '\\"model\\":\\"o\\"', "\\\\", "é", "}", ""]
+)
+STRINGS = TEXTS.map(lambda text: f'"{text}"')
+SCALARS = STRINGS | st.sampled_from(["null", "5", "-1.5e3", "true", "NaN", "-Infinity"])
+GAPS = st.sampled_from(["", "", "", " ", "\r\n\t"])
+
+
+def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    member = st.builds('{0}"{1}"{2}:{3}{4}'.format, GAPS, KEYS, GAPS, GAPS, values)
+    return st.lists(member, max_size=4).map(lambda members: "{" + ",".join(members) + "}")
+
+
 VALUES = st.recursive(
-    NAMES | st.integers() | st.none() | st.booleans(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    SCALARS,
+    lambda inner: objects(inner) | st.lists(inner, max_size=3).map(lambda v: f"[{','.join(v)}]"),
     max_leaves=8,
 )
+BEFORE = st.sampled_from(["", "", " ", "\r\n", "\ufeff", " \ufeff"])
+AFTER = st.sampled_from(["", "", "\n", " x", '{"model":"o"}', ',"model":"o"}', "}", "]", "\0"])
+BODIES = st.builds("{}{}{}".format, BEFORE, objects(VALUES) | VALUES, AFTER).map(str.encode)
 
 
-def agrees(text: bytes) -> bool:
-    """See that the end of a JSON text tells what all of it does; whether it tells anything."""
-    found = model_at_end(text)
-    if found is None:
-        return False
-    whole = json.loads(text)
-    assert isinstance(whole, dict)
-    assert found == whole["model"]
-    return True
+def outcome(body: bytes | ScannedBody, head: RequestHead = JSON) -> object:
+    """The model that a body names and whether it does to all, or why it is refused."""
+    try:
+        named = read_model(head, body)
+    except ApiError as error:
+        return error.status, error.message
+    return named
 
 
-@given(VALUES, st.sampled_from([None, 1]), st.booleans(), st.sampled_from(["", " ", "\r\n"]))
-def test_what_the_end_tells_is_what_the_whole_tells(
-    value: Any, indent: int | None, ascii_: bool, after: str
-) -> None:
-    compact = json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_)
-    for text in (json.dumps(value, indent=indent, ensure_ascii=ascii_), compact):
-        agrees((text + after).encode())
+def in_pieces(body: bytes, cuts: list[int]) -> ScannedBody:
+    scanned = ScannedBody()
+    places = sorted({0, len(body), *[cut % (len(body) + 1) for cut in cuts]})
+    for start, end in pairwise(places):
+        scanned.append(body[start:end])
+    return scanned
 
 
-@given(st.dictionaries(NAMES, VALUES, max_size=4), NAMES.filter(lambda name: name != "model"))
-def test_a_model_that_comes_last_is_told_by_the_end(members: dict[str, Any], model: str) -> None:
-    members.pop("model", None)
-    assert agrees(json.dumps({**members, "model": model}).encode())
+@settings(max_examples=1_000, deadline=None)
+@given(BODIES, st.lists(st.integers(0, 500), max_size=6))
+@example(b'{"model":5,"model":"o"}', [])
+@example(b'{"model":"o"}' + b" " * 90 + b'{"model":"m"}', [])
+def test_no_reader_finds_another_model(body: bytes, cuts: list[int]) -> None:
+    try:
+        model = model_if_any(JSON, body)
+    except ApiError as error:
+        assert error.status == 400
+        return
+    assert models_read(body) <= {model}
+    assert outcome(in_pieces(body, cuts)) == outcome(body)
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(BODIES)
+def test_what_is_readable_beyond_doubt_is_relayed(body: bytes) -> None:
+    try:
+        read = json.loads(body, object_pairs_hook=list)
+        model = as_python(body)
+    except (ValueError, RecursionError):
+        return
+    if not body.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{") or not isinstance(model, str):
+        return
+    named = [value for key, value in read if key.lower() == "model"]
+    if any(value != model for value in named) or "\ud800" in model:
+        return
+    assert model_in(JSON, body) == model
+
+
+@settings(max_examples=500, deadline=None)
+@given(BODIES, st.lists(st.integers(0, 500), max_size=6))
+def test_renaming_changes_the_model_and_nothing_else(body: bytes, cuts: list[int]) -> None:
+    try:
+        model = model_if_any(JSON, body)
+        before = json.loads(body, object_pairs_hook=list)
+    except (ApiError, ValueError):
+        return
+    renamed = rename(JSON, body, 'new "é"')
+    pieces = rename(JSON, in_pieces(body, cuts), 'new "é"')
+    assert bytes(pieces) == renamed
+    assert len(pieces) == len(renamed)
+    if model is None:
+        assert renamed == body
+        return
+    after = json.loads(bytes(renamed), object_pairs_hook=list)
+    changed = [[k, 'new "é"'] if k.lower() == "model" else [k, v] for k, v in before]
+    assert repr([list(pair) for pair in after]) == repr(changed)
 
 
 def test_no_text_of_a_few_tokens_is_read_in_two_ways() -> None:
-    tokens = ("{", "}", "[", "]", ",", '"model":', '"m"', '"\\"', '\\"",')
-    told = texts = 0
-    for middle in product(tokens, repeat=6):
-        text = "".join(["{", *middle, '"model":"m"}'])
+    tokens = ("{", "}", "[", "]", ",", '"model":', '"Model":', '"m"', '"o"', '"\\"', " ", "5")
+    relayed = 0
+    for size in range(6):
+        for middle in product(tokens, repeat=size):
+            body = "".join(["{", *middle, "}"]).encode()
+            try:
+                model = model_if_any(JSON, body)
+            except ApiError:
+                continue
+            relayed += 1
+            assert models_read(body) <= {model}, body
+            assert outcome(in_pieces(body, list(range(len(body))))) == outcome(body)
+    assert relayed > 90
+
+
+def sized(size: int, start: bytes, end: bytes) -> bytes:
+    return start + b"x" * (size - len(start) - len(end)) + end
+
+
+SIZES = [100, LARGE_BYTES, LARGE_BYTES + 1, PIECE_BYTES + 5, 4 * PIECE_BYTES + 300_000]
+# Of any size, and wherever what is doubtful stands.
+ONE_RULE: list[tuple[bytes, bytes, object]] = [
+    (b'{"model":"m","x":"', b'"}', "m"),
+    (b'{"x":"', b'","model":"m"}', "m"),
+    (b'{"x":NaN,"y":"\\ud83d', b'","model":"m"} \n', "m"),
+    (b'\xef\xbb\xbf{"x":"', b'","mod\\u0065l":"\\u006d"}', "m"),
+    (b'{"y":{"model":"o","z":"', b'"},"model":"m"}', "m"),
+    (b'{"model":"m","x":"', b'","model":"m"}', "m"),
+    (b'{"model":"m","x":"', b'","model":"o"}', "conflicting_models"),
+    (b'{"model":"m","x":"', b'","MODEL":"o"}', "conflicting_models"),
+    (b'{"model":5,"x":"', b'","model":"m"}', "must be a string"),
+    (b'{"model":"m","x":"', b'","model":null}', "must be a string"),
+    (b'{"x":"', b'"}', "needs a 'model'"),
+    (b'{"x":"', b'","Model":"m"}', "needs a 'model'"),
+    (b'{"x":"', b'"} {"model":"m"}', "follows its object"),
+    (b'{"x":{"y":"', b'"],"model":"m"}', "brackets"),
+    (b'{"model":"m","x":"', b'"', "ends within"),
+    (b'{"model":"m","x":"', b'\\"}', "ends within"),
+    (b'["', b'",{"model":"m"}]', "not a JSON object"),
+    (b"\x1f\x8b", b'","model":"m"}', "not a JSON object"),
+    (b'{"x":"', b'",\'model\':"m"}', "unexpected"),
+    (b'{"x":"', b'"/*,*/,"model":"m"}', "unexpected"),
+    (b'{"x":["', b'"/*,*/],"model":"m"}', "unexpected"),
+    (b'{"x":"', b'","model":"\\ud800"}', "not a string that can be read"),
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("start", "end", "expected"), ONE_RULE)
+def test_one_rule_holds_for_every_size(start: bytes, end: bytes, expected: str, size: int) -> None:
+    body = sized(size, start, end)
+    received = LargeBody(len(body))
+    received.add(memoryview(body))
+    for form in (body, received.take(), in_pieces(body, [7, 50_000, 70_000])):
         try:
-            json.loads(text)
-        except ValueError:
-            continue
-        texts += 1
-        told += agrees(text.encode())
-    assert told == texts > 100
+            found = model_in(JSON, form)
+        except ApiError as error:
+            assert expected in (error.code or "") or expected in error.message
+        else:
+            assert found == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "model"),
+    ("start", "middle", "end"),
     [
-        ('{"model":"a"}', "a"),
-        ('{"model":"a","model":"b"}', "b"),
-        ('{"model":"a","mod\\u0065l":"b"}', "b"),
-        ('{"x":{"model":"a"}}', None),
-        ('[{"model":"a"}]', None),
-        ('{"x":"\\"model\\":\\"a\\"}"}', None),
-        ('{"x":"y","model":1}', None),
-        ('{"model":"a","x":{"model":"b"}}', None),
-        ('{"x":" \\"model":"a"}', None),
-        ('"model":"a"}', None),
-        ('{"model":"a"} x', None),
-        ("", None),
+        (b'{"x":"', b'"model":', b'","model":"alias"}'),
+        (b'{"model":"alias","x":[', b'{"model":"other"},', b"0]}"),
+        (b'{"x":"\\ud83d', b" ", b'","mod\\u0065l":"ali\\u0061s", "model" : "alias"}\n'),
+        (b'{"MODEL":"alias",', b'"k":1,', b'"model":"alias"}'),
     ],
 )
-def test_an_end_tells_or_not(text: str, model: str | None) -> None:
-    assert model_at_end(text.encode()) == model
+@pytest.mark.parametrize("size", SIZES)
+def test_an_alias_is_replaced_where_it_stands(
+    start: bytes, middle: bytes, end: bytes, size: int
+) -> None:
+    if start.startswith(b'{"x":"') and b"model" in middle:
+        middle = middle.replace(b'"', b'\\"')
+    body = start + middle * (size // len(middle)) + end
+    received = LargeBody(len(body))
+    received.add(memoryview(body))
+    taken = received.take()
+    expected = body.replace(b'"alias"', b'"m"').replace(b'"ali\\u0061s"', b'"m"')
+    renamed = rename(JSON, taken, "m")
+    assert bytes(renamed) == bytes(rename(JSON, body, "m")) == expected
+    assert len(renamed) == len(expected)
+    assert isinstance(renamed, ScannedBody)
+    held = {id(part.obj) for part in taken.parts if isinstance(part, memoryview)}
+    for part in renamed.parts:  # nothing but the new value is copied
+        assert part == b'"m"' or (isinstance(part, memoryview) and id(part.obj) in held)
 
 
-def large(start: bytes, end: bytes) -> bytes:
-    return start + b"x" * LARGE_BYTES + end
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        ('{"model":"o"}'.encode("utf-16"), "application/json", 400),
+        ('{"model":"o"}'.encode("utf-16-le"), "application/json", 400),
+        ('{"model":"o"}'.encode("utf-16-be"), "", 400),
+        ('{"model":"o"}'.encode("utf-32"), "text/plain", 400),
+        ('{"model":"o"}'.encode("utf-32-be"), "application/json", 400),
+        ('{"model":"o"}'.encode("utf-16-be"), "audio/pcm", None),
+        (b"\0\0\0\x18ftypmp42", "video/mp4", None),
+        (b"\xff\xfeRIFF", "application/octet-stream", None),
+        (b'{"model":"m"}', "audio/pcm", "m"),
+        (b'{"model":"m"}', "application/x-www-form-urlencoded", "m"),
+        (b"RIFF", "audio/wav", None),
+        (b"[1]", "application/json", None),
+        (b'"model"', "application/json", None),
+        (b"", "application/json", None),
+        (b" ", "application/json", None),
+    ],
+)
+def test_what_is_no_json_object_names_no_model_or_is_refused(
+    body: bytes, content_type: str, expected: object
+) -> None:
+    head = head_of(content_type)
+    if expected == 400:
+        with pytest.raises(ApiError, match="UTF-8"):
+            model_if_any(head, body)
+        return
+    assert model_if_any(head, body) == expected
+    if expected is None:
+        with pytest.raises(ApiError, match=r"no model|not a JSON object"):
+            model_in(head, body)
 
 
-def test_a_large_body_is_read_from_its_end_and_otherwise_as_a_whole() -> None:
-    assert model_in(large(b'{"x":"', b'","model":"m","stream":true}')) == "m"
-    assert model_in(large(b'{"model":"m","x":"', b'"}')) == "m"
-    assert model_in(large(b'{"model":"a","x":"', b'","model":"b"}')) == "b"
+PAIRS = st.lists(
+    st.tuples(
+        st.sampled_from(["model", "Model", "mod%65l", "%4Dodel", "a", "models", "xmodel", ""]),
+        st.sampled_from(["=m", "=o", "=%6d", "=m+1", "=", "", "=m;x=1", "=a;model=o"]),
+    ),
+    max_size=4,
+)
 
 
-def test_a_large_body_whose_end_tells_nothing_must_be_json() -> None:
-    with pytest.raises(ApiError, match="not JSON"):
-        model_in(large(b'{"model":"m","x":"', b'"'))
-    with pytest.raises(ApiError, match="needs a 'model'"):
-        model_in(large(b'{"x":"', b'","model":1}'))
+@settings(max_examples=500)
+@given(PAIRS)
+def test_a_form_has_the_model_that_every_reader_finds(pairs: list[tuple[str, str]]) -> None:
+    body = "&".join([name + value for name, value in pairs]).encode()
+    readings = []
+    for separator in "&;":
+        text = body.decode() if separator == "&" else body.decode().replace("&", ";")
+        found = parse_qsl(text, keep_blank_values=True, separator=separator)
+        readings.append({value for name, value in found if name.lower() == "model"})
+    try:
+        model = model_if_any(FORM, body)
+    except ApiError as error:
+        assert error.status == 400
+        assert readings[0] != readings[1] or len(readings[0]) > 1 or ";" in body.decode()
+        return
+    assert readings == [set() if model is None else {model}] * 2
+    renamed = bytes(rename(FORM, body, "a b&c"))
+    if model:
+        expected = [
+            (name, "a b&c" if name.lower() == "model" else value)
+            for name, value in parse_qsl(body.decode(), keep_blank_values=True)
+        ]
+        assert parse_qsl(renamed.decode(), keep_blank_values=True) == expected
+    assert b"a+b" not in renamed or quote_plus("a b&c") not in renamed.decode()
 
 
-def test_whether_a_large_body_is_json_is_left_to_the_backend_where_its_end_tells() -> None:
-    assert model_in(large(b'{"x":NaN,"y":"', b'","model":"m"}')) == "m"
+def test_a_form_too_large_to_be_read_at_once_is_refused() -> None:
+    with pytest.raises(ApiError, match="x-www-form-urlencoded") as caught:
+        model_if_any(FORM, b"a=" + b"x" * MAX_FORM_BYTES)
+    assert caught.value.status == 413
+
+
+def test_what_is_far_from_usual_is_bounded() -> None:
+    deep = b'{"model":"m","x":%b%b}'
+    assert model_in(JSON, deep % (b"[" * MAX_DEPTH, b"]" * MAX_DEPTH)) == "m"
+    assert model_in(JSON, deep % (b'{"x":' * 990, b"1" + b"}" * 990)) == "m"
+    for body, reason in [
+        (deep % (b"[" * (MAX_DEPTH + 1), b"]" * (MAX_DEPTH + 1)), "too deeply"),
+        (b'{%b"x":1}' % (b'"model":"m",' * (MAX_NAMES + 1)), "100 times"),
+        (b'{"model":"%b"}' % (b"m" * (MAX_VALUE_BYTES + 1)), "longer than"),
+    ]:
+        for form in (body, in_pieces(body, list(range(0, 30_000, 1_000)))):
+            with pytest.raises(ApiError, match=reason):
+                model_in(JSON, form)
+
+
+class Counted(bytes):
+    """Counts the bytes that are searched."""
+
+    searched = 0
+
+    def find(self, sub: Any, start: Any = None, end: Any = None) -> int:
+        found = super().find(sub, start, end)
+        stop = end if end is not None else len(self)
+        Counted.searched += (found if found >= 0 else stop) - start
+        return found
+
+
+def steps_of(body: bytes) -> int:
+    """How many lines are run, and bytes searched, to read a body."""
+    lines = 0
+    scanner = ModelScanner()
+
+    def count(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    Counted.searched = 0
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        scanner.feed(Counted(body))
+    finally:
+        sys.settrace(before)
+    return lines + Counted.searched
+
+
+@pytest.mark.skipif(
+    not str(model_scanner.__file__).endswith(".py"), reason="lines of compiled code go unseen"
+)
+@pytest.mark.parametrize(
+    "unit",
+    [b'"a":1,', b'"a":"b",', b'"x":[],', b'"":{},', b'"model":"m",', b'"x":"\\"\\"\\"",', b" ",
+     b'"x":"' + b"\\\\" * 99 + b'",', b'"x":"' + b"y" * 70 + b'\\n",', b'"x":[{"model":"m"}],',
+     b'"x":"' + (b"y" * 65 + b"\\n") * 20 + b'",', b'"x":"' + b"y" * 990 + b'",'],
+)  # fmt: skip
+def test_reading_takes_a_few_steps_a_byte_whatever_they_are(unit: bytes) -> None:
+    steps = []
+    for size in (6_000, 12_000):
+        body = b"{" + unit * (size // len(unit))
+        steps.append(steps_of(body))
+        assert steps[-1] < 25 * size
+    assert steps[1] < 2.2 * steps[0] + 200
+    nested = [steps_of(b'{"x":' + b"[" * size) for size in (3_000, 6_000)]
+    assert nested[1] < 2.2 * nested[0]

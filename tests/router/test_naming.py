@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from llmhop.naming import read_target, rename
+from llmhop.naming import read_target
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support import Backend, RunningRouter, Wire, chat, post
@@ -97,6 +97,71 @@ def test_two_models_in_one_request_are_an_error_and_reach_no_backend(
         assert (response.status, response.error_code) == (400, "conflicting_models")
         assert wire.response().status == 200
     assert [len(backend.requests) for backend in backends.values()] == [1, 0, 0]
+
+
+DOUBTFUL = {
+    "not a string, then another": b'{"model":5,"model":"n"}',
+    "NaN": b'{"x":NaN,"model":"n"}',
+    "half of an emoji": b'{"x":"\\ud83d","model":"n"}',
+    "a BOM": b'\xef\xbb\xbf{"model":"n"}',
+    "UTF-16": '{"model":"n"}'.encode("utf-16"),
+    "UTF-16 without a BOM": '{"model":"n"}'.encode("utf-16-le"),
+    "UTF-32": '{"model":"n"}'.encode("utf-32-be"),
+    "990 levels": b'{"x":' + b"[" * 990 + b"]" * 990 + b',"model":"n"}',
+    "the first of two": b'{"model":"n","model":"m"}',
+    "in capitals": b'{"MODEL":"n"}',
+    "in capitals beside the right one": b'{"model":"m","Model":"n"}',
+    "a second value": b'{"model":"n"}' + b" " * 70_000 + b'{"model":"m"}',
+    "a large one with escapes": b'{"m\\u006fdel":"n","x":"' + b"x" * 70_000 + b'"}',
+    "no end": b'{"model":"n","x":"' + b"x" * 70_000,
+}
+
+
+@pytest.mark.parametrize("target", ["/v1/x?model=m", "/route/m/v1/x"])
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_a_model_that_only_some_readers_find_is_an_error(
+    name: str, target: str, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(DOUBTFUL[name], target) + post(chat()))
+        assert wire.response().status == 400
+        assert wire.response().status == 200
+    assert [len(backend.requests) for backend in backends.values()] == [1, 0, 0]
+
+
+FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("body", [b"model=n", b"a=1&mod%65l=n", b"a=1;model=n", b"MODEL=n"])
+def test_the_model_of_a_form_conflicts_like_all_others(
+    body: bytes, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(body, "/v1/x?model=m", FORM))
+        assert wire.response().status == 400
+        wire.send(post(b"a=1&model=gp%74&b=2", "/v1/x?model=gpt", FORM))
+        assert wire.response().status == 200
+        wire.send(post(b"model=m", "/v1/x", FORM))
+        assert wire.response().status == 200
+    assert [request.body for request in backends["m"].requests] == [
+        b"a=1&model=m&b=2",
+        b"model=m",
+    ]
+    assert not backends["n"].requests
+
+
+@pytest.mark.parametrize("size", [10, 60_000, 70_000, 3_000_000])
+def test_an_alias_is_replaced_in_any_body_that_is_relayed(
+    size: int, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    body = b'{"x":"\\ud83d","y":NaN,"mod\\u0065l" : "g\\u0070t","z":"%b"}' % (b"z" * size)
+    with Wire(router.port) as wire:
+        wire.send(post(body) + post(body, "/route/gpt/v1/x"))
+        assert [wire.response().status for _ in "12"] == [200, 200]
+    renamed = body.replace(b'"g\\u0070t"', b'"m"')
+    for request in backends["m"].requests:
+        assert request.body == renamed
+        assert request.values("content-length") == [str(len(renamed))]
 
 
 @pytest.mark.parametrize("target", ["/route/no/x", "/route//x", "/route/%FF/x", "/x?model=no"])
@@ -234,8 +299,3 @@ def test_connecting_ends_after_the_models_connect_timeout(start_router: StartRou
 def test_a_target_without_a_model_names_none() -> None:
     for target in (b"/", b"/route", b"/v1/x?", b"/v1/x?modelx=1", b"/v1/x?a=model", b"/?%"):
         assert read_target(target).names == ()
-
-
-@pytest.mark.parametrize("body", [b"", b"x", b"[]", b'{"a":1}', b'{"model"', AUDIO])
-def test_a_body_without_a_model_is_not_changed(body: bytes) -> None:
-    assert rename(body, "m") == body
