@@ -42,7 +42,7 @@ def find_model(body: Body) -> tuple[str, list[tuple[int, int]]] | None:
         value = unquote_plus((match[1] or b"").decode("latin-1"), errors="replace")
         if found is not None and value != found:
             raise conflicting_models(found, value)
-        if match[2] == b";" or form[match.start() - 1 : match.start()] == b";":
+        if match[2] == b";" or form.startswith(b";", max(match.start() - 1, 0)):
             raise ApiError(
                 400, "The form has a ';' beside its 'model', where '&' belongs.", param="model"
             )
