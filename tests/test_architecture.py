@@ -69,7 +69,7 @@ ROUTER = Package(
         """
         __main__ cli supervisor service server listeners metrics_page client_protocol
         client_connection body_intake connection_memo exchange sending downstream readiness
-        backends gate pool connecting
+        backends gate pool probe connecting
         health upstream local_response
         observer ledger request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming body_model

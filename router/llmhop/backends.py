@@ -47,7 +47,7 @@ class Backend:
         It is the one with the fewest requests in flight, and of several the next in turn; those
         that are set aside come last. Bit n of `tried` stands for replica n.
         """
-        loads = [p.outstanding if not p.health.suspect else self._load(p) for p in self.pools]
+        loads = [p.outstanding + _ASIDE if p.health.aside else p.outstanding for p in self.pools]
         if tried:
             loads = [maxsize if tried >> n & 1 else load for n, load in enumerate(loads)]
         least = min(loads)
@@ -57,17 +57,10 @@ class Backend:
         following = loads[turn:]
         best = turn + following.index(least) if least in following else loads.index(least)
         self._turn = (best + 1) % len(loads)
-        pool = self.pools[best]
-        if pool.health.suspect:
-            pool.health.try_again(self._loop.time() + pool.origin.connect_timeout)
         return best
 
-    def _load(self, suspect: Pool) -> int:
-        aside = suspect.health.is_aside(self._loop.time())
-        return suspect.outstanding + _ASIDE if aside else suspect.outstanding
-
     def retry_after(self) -> int:
-        """Return in how many seconds the first of the replicas will be tried again, at least 1."""
+        """Return in how many seconds the first of the replicas will be asked again, at least 1."""
         now = self._loop.time()
         return max(1, math.ceil(min(pool.health.seconds_left(now) for pool in self.pools)))
 

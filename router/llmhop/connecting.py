@@ -1,4 +1,4 @@
-"""Opens connections to backends. The one step of a request that is a coroutine, and not compiled.
+"""Opens connections to backends. A coroutine, and so not compiled.
 
 Coroutines that mypyc compiles hand exceptions on in a way that Python deprecated in 3.12 (`throw`
 with three arguments): where warnings are errors, who waits for one waits for ever.
@@ -10,10 +10,11 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
-from llmhop.health import Health
-from llmhop.upstream import UpstreamConnection
 from llmhop.urls import Origin
+
+Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 
 
 @cache
@@ -25,25 +26,15 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-async def connect(
-    origin: Origin, health: Health, new_connection: Callable[[], UpstreamConnection]
-) -> UpstreamConnection:
-    """Open a connection and note in `health` whether that went well.
-
-    Raises OSError, which TimeoutError is, and UnicodeError.
-    """
+async def connect(origin: Origin, new_protocol: Callable[[], Protocol]) -> Protocol:
+    """Open a connection. Raises OSError, which TimeoutError is, and UnicodeError."""
     loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(origin.connect_timeout):
-            if origin.socket is not None:
-                _, connection = await loop.create_unix_connection(new_connection, origin.socket)
-            else:
-                tls = tls_context() if origin.tls else None
-                _, connection = await loop.create_connection(
-                    new_connection, origin.host, origin.port, ssl=tls
-                )
-    except (OSError, UnicodeError):
-        health.failed(loop.time())
-        raise
-    health.succeeded()
-    return connection
+    async with asyncio.timeout(origin.connect_timeout):
+        if origin.socket is not None:
+            _, protocol = await loop.create_unix_connection(new_protocol, origin.socket)
+        else:
+            tls = tls_context() if origin.tls else None
+            _, protocol = await loop.create_connection(
+                new_protocol, origin.host, origin.port, ssl=tls
+            )
+    return protocol

@@ -17,7 +17,7 @@ from typing import Any
 from llmhop import rewrite
 from llmhop.backends import Backends
 from llmhop.downstream import Downstream, Heads
-from llmhop.errors import backend_error, backend_timeout, queue_timeout
+from llmhop.errors import backend_timeout, queue_timeout
 from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.limits import CLIENT_STALL_S
 from llmhop.local_response import Page
@@ -66,7 +66,7 @@ class Exchange(Sending):
         if route is not self._served:  # of one config, as each config has routes of its own
             self._served = route
             self._backend = backends.get(route)
-        self._relayed = self._head_sent = self._paused = False
+        self._relayed = self._head_sent = self._paused = self._broke = False
         self._moved = True
         self._tried = 0
         backend = self._backend
@@ -89,6 +89,9 @@ class Exchange(Sending):
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        if self._attempt is not None:
+            self._attempt.abandon()
+            self._attempt = None
         self._abort()
         self._end()
 
@@ -96,18 +99,18 @@ class Exchange(Sending):
         """The client reads too slowly: take no more from the backend for now."""
         self._paused = self._moved = True
         if self._connection is not None:
-            self._connection.transport.pause_reading()
+            self._connection.pause_reading(self)
 
     def resume(self) -> None:
         """The client has caught up."""
         self._paused = False
         self._moved = True
         if self._connection is not None:
-            self._connection.transport.resume_reading()
+            self._connection.resume_reading(self)
 
     def check_deadline(self, now: float) -> None:
         """End what takes too long; called by the sweep."""
-        if self._moved or self._task is not None:  # a task has a timeout of its own
+        if self._moved or self._task is not None or self._attempt is not None:  # timed themselves
             self._moved = False
             self._since = now
             return
@@ -134,6 +137,7 @@ class Exchange(Sending):
                 self._end().exchange_broken("backend_stalled")
         elif waited >= config.response_timeout:
             self._abort()
+            self._backend.pools[self._replica].connection_failed()
             reason = f"sent no response for {config.response_timeout:g} s"
             self._log(reason, "response_timeout")
             self._refuse(backend_timeout(self._backend.model))
@@ -164,7 +168,8 @@ class Exchange(Sending):
             self._done()
             return
         if head.status == 101 and self._connection is not None:
-            self._request_open = self._connection.request_open = True
+            self._request_open = True
+            self._connection.upgraded(self)
             downstream.switched()
         elif ends_with_connection or (decoded and head.chunked):
             self._unmarked = True
@@ -189,8 +194,11 @@ class Exchange(Sending):
 
     def response_failed(self, reason: str, kind: str) -> None:
         """Try again if that is allowed, else tell the client as well as can be; log the reason."""
+        silent = self._connection is not None and self._connection.is_silent()
         self._connection = None
         self._log(reason, kind)
+        # One that closes a new connection without a byte is most likely starting.
+        self._broke = self._broke or not silent or kind != "closed"
         if self._head_sent:
             self._end().exchange_broken("backend_broke")
         elif self._retries and not self._relayed:
@@ -200,7 +208,7 @@ class Exchange(Sending):
                 self._tried = 0
             self._try_next()
         else:
-            self._refuse(backend_error(self._backend.model))
+            self._refuse(self._unreachable())
 
     # The end.
 

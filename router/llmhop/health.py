@@ -1,4 +1,4 @@
-"""What is remembered of a backend that could not be reached. Reads no clock: times are given."""
+"""What is remembered of a backend that failed. Reads no clock: times are given."""
 
 from __future__ import annotations
 
@@ -6,40 +6,35 @@ from llmhop.limits import LONGEST_SET_ASIDE_S, SET_ASIDE_S
 
 
 class Health:
-    """Whether an origin is set aside: for a time that doubles, until a connection succeeds.
+    """Whether a backend is set aside: from a failure until it is seen to answer.
 
-    After that time one request tries it, and only when that succeeds do the others follow.
-    `suspect` says that the last attempt to connect failed; times are in seconds of one clock.
+    `aside` says so. In the meantime it is asked whether it answers again (see probe), after a
+    time that doubles with each failure. Times are in seconds of one clock.
     """
 
-    __slots__ = ("_aside_until", "_trial_until", "_wait", "suspect")
+    __slots__ = ("_probe_at", "_wait", "aside")
 
     def __init__(self) -> None:
         self.succeeded()
 
     def succeeded(self) -> None:
-        """Take note that a connection was made."""
-        self.suspect = False
+        """Note that it answered."""
+        self.aside = False
         self._wait = 0.0
-        self._aside_until = self._trial_until = 0.0
+        self._probe_at = 0.0
 
     def failed(self, now: float) -> None:
-        """Take note that no connection could be made."""
-        if now < self._aside_until:
+        """Note that it could not be reached, or gave no answer."""
+        if now < self._probe_at:
             return  # attempts that ran at the same time count as one
-        self.suspect = True
+        self.aside = True
         self._wait = min(self._wait * 2 or SET_ASIDE_S, LONGEST_SET_ASIDE_S)
-        self._aside_until = now + self._wait
-        self._trial_until = 0.0
+        self._probe_at = now + self._wait
 
-    def is_aside(self, now: float) -> bool:
-        """Whether another replica is the better choice."""
-        return now < self._aside_until or now < self._trial_until
-
-    def try_again(self, until: float) -> None:
-        """Take note that a request tries it now, and will know by `until`."""
-        self._trial_until = until
+    def probe_due(self, now: float) -> bool:
+        """Whether it is time to ask it again."""
+        return self.aside and now >= self._probe_at
 
     def seconds_left(self, now: float) -> float:
-        """How long it is still set aside."""
-        return max(0.0, self._aside_until - now)
+        """How long it will not be asked."""
+        return max(0.0, self._probe_at - now)

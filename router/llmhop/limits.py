@@ -50,16 +50,19 @@ MAX_REPLICAS: Final = 64
 """Most urls of a model."""
 
 SET_ASIDE_S: Final = 1.0
-"""How long a backend that could not be reached is set aside, doubled each time."""
+"""After how long a backend that failed is asked whether it answers again, doubled each time."""
 
 LONGEST_SET_ASIDE_S: Final = 30.0
-"""The longest that a backend is set aside."""
+"""The longest of these times."""
 
 QUEUE_RETRY_AFTER_S: Final = 1
 """When a client may ask again that found the queue of a model full."""
 
-PROBE_S: Final = 1.0
-"""How long /ready waits for a backend to take a connection, and how long an answer of it counts."""
+PROBE_TIMEOUT_S: Final = 3.0
+"""How long a backend may take to answer GET /health. A busy vLLM answers it late."""
+
+READY_S: Final = 1.0
+"""How long an answer of /ready counts."""
 
 CLIENT_STALL_S: Final = 60.0
 """How long a client may take nothing of a response whose rest waits here or at the backend."""

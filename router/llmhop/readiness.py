@@ -1,6 +1,7 @@
-"""Whether the backends can be reached: looks when it is asked, and at most once a second.
+"""Whether the backends answer: asks them when it is asked, and at most once a second.
 
-/ready is open to everybody, so asking often costs the backends nothing more.
+/ready is open to everybody, so asking often costs the backends nothing more. What it finds out
+changes nothing about which replica gets a request.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import asyncio
 import msgspec
 
 from llmhop.backends import Backends
-from llmhop.limits import PROBE_S
+from llmhop.limits import READY_S
 from llmhop.local_response import Page
-from llmhop.pool import Pool
+from llmhop.probe import is_healthy
 from llmhop.routing import Table
 
 Report = tuple[int, bytes, bytes]
@@ -32,7 +33,7 @@ class Readiness:
     async def answer(self, table: Table, detailed: bool) -> Page:
         """Return the answer; `detailed` asks for the models by name.
 
-        Who asks while a round of connecting runs waits for that one, and for a second after it
+        Who asks while a round of questions runs waits for that one, and for a second after it
         gets what that one found.
         """
         now = self._loop.time()
@@ -50,11 +51,11 @@ class Readiness:
             self._round.cancel()
 
     async def _look(self, table: Table) -> Report:
-        backends = self._backends.all()
-        pools = {id(pool): pool for b in backends.values() for pool in b.pools}
-        up = dict(zip(pools, await asyncio.gather(*map(_is_up, pools.values())), strict=True))
-        self._until = self._loop.time() + PROBE_S
-        found = {name: [up[id(pool)] for pool in b.pools] for name, b in backends.items()}
+        urls = {name: b.config.urls for name, b in self._backends.all().items()}
+        asked = list(dict.fromkeys(url for group in urls.values() for url in group))
+        up = dict(zip(asked, await asyncio.gather(*map(is_healthy, asked)), strict=True))
+        self._until = self._loop.time() + READY_S
+        found = {name: [up[url] for url in group] for name, group in urls.items()}
         ready = all(map(any, found.values()))
         whole = all(map(all, found.values()))
         status = "ok" if whole else "degraded" if ready else "down"
@@ -73,21 +74,3 @@ class Readiness:
 
 def _word(up: bool) -> str:
     return "up" if up else "down"
-
-
-async def _is_up(pool: Pool) -> bool:
-    """Whether a backend takes a connection. Sends nothing, and makes no TLS handshake."""
-    loop, origin = asyncio.get_running_loop(), pool.origin
-    try:
-        async with asyncio.timeout(min(PROBE_S, origin.connect_timeout)):
-            if origin.socket is not None:
-                transport, _ = await loop.create_unix_connection(asyncio.Protocol, origin.socket)
-            else:
-                transport, _ = await loop.create_connection(
-                    asyncio.Protocol, origin.host, origin.port
-                )
-    except (OSError, UnicodeError):
-        return False
-    transport.abort()
-    pool.health.succeeded()
-    return True

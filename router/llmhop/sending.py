@@ -16,22 +16,24 @@ from llmhop.errors import ApiError, backend_error, backend_unavailable, internal
 from llmhop.gate import Gate
 from llmhop.http_head import RequestHead
 from llmhop.log import log
-from llmhop.pool import Pool
+from llmhop.pool import Attempt, ConnectionWaiter, Pool
 from llmhop.request_reader import Body
 from llmhop.request_record import RequestRecord
 from llmhop.routing import Route
 from llmhop.upstream import ResponseSink, UpstreamConnection
 
 
-class Sending(ResponseSink):
+class Sending(ResponseSink, ConnectionWaiter):
     """What Exchange stands on. Implements gate.Waiting.
 
     `active` says that a response is still to come.
     """
 
     __slots__ = (
+        "_attempt",
         "_backend",
         "_body",
+        "_broke",
         "_close",
         "_connection",
         "_downstream",
@@ -71,6 +73,7 @@ class Sending(ResponseSink):
 
     def __init__(self) -> None:
         self._connection: UpstreamConnection | None = None
+        self._attempt: Attempt | None = None
         self._task: asyncio.Task[Any] | None = None
         self._pool: Pool | None = None
         self._gate: Gate | None = None
@@ -78,7 +81,7 @@ class Sending(ResponseSink):
         self._served: Route | None = None  # whose backend `_backend` is
         self._queued = self._relayed = self._head_sent = self._paused = self._close = False
         self._tried = self._retries = 0
-        self._moved = self._request_open = self._unmarked = False
+        self._broke = self._moved = self._request_open = self._unmarked = False
         self._length: int | None = None
         self._since = 0.0
         self._unsent = 0
@@ -122,38 +125,31 @@ class Sending(ResponseSink):
             self._send(connection)
         else:
             self._record.connecting()
-            self._task = task = pool.connect()
-            task.add_done_callback(self._connected)
+            self._attempt = pool.connect(self)
 
     def _unreachable(self) -> ApiError:
         backend = self._backend
-        if self._retries < backend.retries:
-            return backend_error(backend.model)  # one of them was sent the request
+        if self._broke:  # one of them may have worked on the request
+            return backend_error(backend.model)
         return backend_unavailable(backend.model, backend.retry_after())
 
-    def _connected(self, task: asyncio.Task[UpstreamConnection]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if task is not self._task:  # the client left
-            if not task.cancelled() and error is None:
-                task.result().abort()
-            return
-        self._task = None
-        if task.cancelled():
-            return  # the loop ends
-        if isinstance(error, OSError | UnicodeError):
-            late = isinstance(error, TimeoutError)
-            reason = f"can't be reached ({'timed out' if late else error})"
-            self._pass_over(reason, "connect_timeout" if late else "connect")
-            return
-        if error is not None:
-            self._fail(error)
-            return
-        connection = task.result()
-        if connection.transport.is_closing():
-            self._pass_over("closed the connection at once", "connect")
-        else:
-            self._record.connected_backend()
-            self._send(connection)
+    # What an attempt to connect calls.
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Send the request."""
+        self._attempt = None
+        self._record.connected_backend()
+        self._send(connection)
+
+    def connect_failed(self, reason: str, kind: str) -> None:
+        """Go on to the next replica."""
+        self._attempt = None
+        self._pass_over(reason, kind)
+
+    def connect_broken(self, error: BaseException) -> None:
+        """Answer that llmhop itself is at fault."""
+        self._attempt = None
+        self._fail(error)
 
     def _pass_over(self, reason: str, kind: str) -> None:
         self._log(reason, kind)
@@ -172,12 +168,16 @@ class Sending(ResponseSink):
             self._body = b""  # from here on the connection holds it, as long as it must
         self._connection = connection
         self._moved = True
-        connection.request_open = self._request_open
         connection.send(
-            (head, body), self, request.method == b"HEAD", request.http10, request.websocket
+            (head, body),
+            self,
+            request.method == b"HEAD",
+            request.http10,
+            request.websocket,
+            self._request_open,
         )
         if self._paused:
-            connection.transport.pause_reading()
+            connection.pause_reading(self)
         if self._request_open and not connection.stalled:
             self._downstream.request_wanted(True)
 
@@ -194,17 +194,13 @@ class Sending(ResponseSink):
         if connection is None:  # the response failed meanwhile
             return
         self._moved = True
-        connection.transport.writelines(pieces)
+        connection.send_more(self, pieces, last)
         if last:
-            self._request_open = connection.request_open = False
+            self._request_open = False
 
     def end_stream(self) -> bool:
         """Tell the backend that no more comes; answer whether it can be told so."""
-        connection = self._connection
-        if connection is None or not connection.transport.can_write_eof():
-            return False
-        connection.transport.write_eof()
-        return True
+        return self._connection is not None and self._connection.end_stream(self)
 
     def request_stalled(self, stalled: bool) -> None:
         """Tell the client's side, if it has more to send."""
@@ -215,7 +211,7 @@ class Sending(ResponseSink):
 
     def _abort(self) -> None:
         if self._connection is not None:
-            self._connection.abort()
+            self._connection.cancel(self)
             self._connection = None
 
     def _leave_replica(self) -> None:

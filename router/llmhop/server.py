@@ -185,7 +185,7 @@ class Server:
         self.now = self._loop.time()
         for client in list(self.clients):
             client.check_deadline(self.now)
-        self.pools.close_idle(self.now)
+        self.pools.sweep(self.now)
         self.observer.sweep(self._records())
         self._sweeper = self._loop.call_later(limits.SWEEP_S, self._sweep)
 

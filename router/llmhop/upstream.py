@@ -1,8 +1,15 @@
 """The backend's side of the router: one connection, as an asyncio Protocol.
 
-Invariants: a connection serves one exchange at a time; it goes back to its pool only after a
-response that was read to its end, with nothing after it and the whole request written; bytes that
-come while nobody waits for them close it.
+Its states:
+
+- idle: in its pool, with no sink; it reads, and bytes that come close it;
+- active: one sink owns it, from `send` until the end of the response or `cancel`; only then it may
+  be paused;
+- closed.
+
+It is idle again only after a response that was read to its end, with nothing after it and the
+whole request written. Nobody else touches its transport, and who no longer owns it moves nothing:
+a sink may still pause what it has written the last piece of, when the connection serves another.
 """
 
 from __future__ import annotations
@@ -52,52 +59,73 @@ class ResponseSink(Protocol):
         """The backend takes no more of the request for now, or takes more again."""
 
 
+class Keeper(Protocol):
+    """Who keeps idle connections, and what is known of their origin."""
+
+    __slots__ = ()
+
+    def connection_idle(self, connection: UpstreamConnection) -> None:
+        """It can take another request."""
+
+    def connection_lost(self, connection: UpstreamConnection) -> None:
+        """It is closed."""
+
+    def connection_proved(self) -> None:
+        """The first response on a connection began."""
+
+    def connection_failed(self) -> None:
+        """A connection closed, or brought no HTTP, where its first response should have begun."""
+
+
 class UpstreamConnection(asyncio.Protocol):
-    """A connection to a backend. `on_idle` and `on_lost` are how its pool keeps count."""
+    """A connection to a backend, kept by its pool."""
 
     __slots__ = (
+        "_begun",
         "_in_body",
-        "_on_idle",
-        "_on_lost",
+        "_keeper",
         "_poll",
+        "_proved",
         "_reader",
+        "_request_open",
         "_sink",
         "_takes_whole",
-        "request_open",
+        "_transport",
         "stalled",
-        "transport",
     )
 
-    transport: asyncio.Transport
-    """Only after the connection was made."""
-
-    request_open: bool
-    """Whether there is more of the request to come, which is written to `transport`."""
+    _transport: asyncio.Transport
 
     stalled: bool
     """Whether what was written waits for the backend to take it."""
 
-    def __init__(
-        self,
-        on_idle: Callable[[UpstreamConnection], None],
-        on_lost: Callable[[UpstreamConnection], None],
-    ) -> None:
-        self._on_idle = on_idle
-        self._on_lost = on_lost
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
         self._poll = select.poll()
         self._sink: ResponseSink | None = None
         self._reader = ResponseReader()
-        self._in_body = False
+        self._begun = self._in_body = self._proved = self._request_open = self.stalled = False
         self._takes_whole: Callable[[bytes], bool] | None = None
-        self.request_open = self.stalled = False
 
-    def is_fresh(self) -> bool:
+    def is_open(self) -> bool:
+        """Whether it was not closed, as far as the event loop has seen."""
+        return not self._transport.is_closing()
+
+    def is_usable(self) -> bool:
         """Whether an idle connection can take a request.
 
         Asks the kernel, because a FIN that came since the event loop last looked would make the
         request fail. One poll(2) costs less than a microsecond.
         """
-        return not self.transport.is_closing() and not self._poll.poll(0)
+        return not self._transport.is_closing() and not self._poll.poll(0)
+
+    def is_silent(self) -> bool:
+        """Whether not a byte has come on it.
+
+        What publishes a container's port accepts connections before anything listens inside, so a
+        connection proves nothing until it carried the first byte of a response.
+        """
+        return not (self._proved or self._begun)
 
     def send(
         self,
@@ -106,40 +134,76 @@ class UpstreamConnection(asyncio.Protocol):
         head_only: bool,
         decode: bool,
         websocket: bool = False,
+        request_open: bool = False,
     ) -> None:
-        """Write a request and report its response to `sink`.
+        """Write a request and report its response to `sink`, which owns the connection until then.
 
         `head_only` says that it asks for a head, `websocket` for an upgrade; `decode` that chunks
-        are to be taken off.
+        are to be taken off; `request_open` that there is more for `send_more`.
         """
         self._sink = sink
         self._in_body = False
+        self._request_open = request_open
         self._reader.start(head_only, decode, websocket)
         head, body = request
         if isinstance(body, ScannedBody):
-            self.transport.writelines([head, *body.parts])
+            self._transport.writelines([head, *body.parts])
         elif len(body) > _JOIN_BYTES:
-            self.transport.writelines((head, body))
+            self._transport.writelines((head, body))
         else:
-            self.transport.write(head + body)
+            self._transport.write(head + body)
+
+    def send_more(self, sink: ResponseSink, pieces: list[bytes], last: bool) -> None:
+        """Write more of a request that is open, at its end with `last`."""
+        if self._sink is sink:
+            self._transport.writelines(pieces)
+            if last:
+                self._request_open = False
+
+    def end_stream(self, sink: ResponseSink) -> bool:
+        """Close the half towards the backend; answer whether that can be done."""
+        if self._sink is not sink or not self._transport.can_write_eof():
+            return False
+        self._transport.write_eof()
+        return True
+
+    def upgraded(self, sink: ResponseSink) -> None:
+        """Take whatever comes from both sides, after a 101: the request is open again."""
+        if self._sink is sink:
+            self._request_open = True
+
+    def pause_reading(self, sink: ResponseSink) -> None:
+        """Take no more of the response for now."""
+        if self._sink is sink:
+            self._transport.pause_reading()
+
+    def resume_reading(self, sink: ResponseSink) -> None:
+        """Take more of the response again."""
+        if self._sink is sink:
+            self._transport.resume_reading()
+
+    def cancel(self, sink: ResponseSink) -> None:
+        """Drop the connection at once, without a word to the sink that owns it."""
+        if self._sink is sink:
+            self.abort()
 
     def abort(self) -> None:
-        """Drop the connection at once, without a word to the sink."""
+        """Drop the connection at once, without a word to anybody."""
         self._sink = None
-        self.transport.abort()
+        self._transport.abort()
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport and its descriptor."""
-        self.transport = cast(asyncio.Transport, transport)
+        self._transport = cast(asyncio.Transport, transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Report what came; close where nothing was asked for."""
         sink = self._sink
         if sink is None:
-            self.transport.abort()
+            self._transport.abort()
             return
         try:
             if self._in_body:
@@ -151,6 +215,8 @@ class UpstreamConnection(asyncio.Protocol):
                 sink.response_body(relayed, reader.complete and self._finish())
             elif (whole := self._reader.read_whole(data)) is not None:
                 head, body = whole
+                if not self._proved:
+                    self._prove()
                 sink.response_head(head, len(body), body, self._finish())
             else:
                 self._receive_head(sink, data)
@@ -184,15 +250,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the pool; report to who waits."""
-        self._on_lost(self)
+        self._keeper.connection_lost(self)
         sink, self._sink = self._sink, None
         if sink is not None:
-            sink.response_failed(f"broke off the connection ({exc or 'closed'})", "closed")
+            self._report(sink, f"broke off the connection ({exc or 'closed'})", "closed")
 
     def _receive_head(self, sink: ResponseSink, data: bytes) -> None:
+        self._begun = True
         reader = self._reader
         reader.feed_head(data)
         while (head := reader.read_head()) is not None:
+            if not self._proved:
+                self._prove()
             if head.status >= 200 or head.status == 101:
                 self._in_body = True
                 self._takes_whole = reader.takes_whole()
@@ -204,14 +273,18 @@ class UpstreamConnection(asyncio.Protocol):
             if self._sink is None:  # the client went while it was told
                 return
 
+    def _prove(self) -> None:
+        self._proved = True
+        self._keeper.connection_proved()
+
     def _finish(self) -> bool:
         # Called before the sink hears of the end, so that its next request finds this connection.
         self._sink = None
-        transport = self.transport
-        sent = not self.request_open and transport.get_write_buffer_size() == 0
-        if self._reader.reusable and sent:
+        transport = self._transport
+        sent = not self._request_open and not self.stalled
+        if self._reader.reusable and sent and transport.get_write_buffer_size() == 0:
             transport.resume_reading()
-            self._on_idle(self)
+            self._keeper.connection_idle(self)
         else:
             transport.abort()
         return True
@@ -220,4 +293,9 @@ class UpstreamConnection(asyncio.Protocol):
         sink = self._sink
         self.abort()
         if sink is not None:
-            sink.response_failed(reason, kind)
+            self._report(sink, reason, kind)
+
+    def _report(self, sink: ResponseSink, reason: str, kind: str) -> None:
+        if not self._proved:
+            self._keeper.connection_failed()
+        sink.response_failed(reason, kind)

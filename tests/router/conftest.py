@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,14 @@ from typing import Any
 import pytest
 
 from tests.router.process import Process, Run
-from tests.router.support import Backend, LoopThread, Respond, RunningRouter, respond_json
+from tests.router.support import (
+    TIMEOUT,
+    Backend,
+    LoopThread,
+    Respond,
+    RunningRouter,
+    respond_json,
+)
 
 StartBackend = Callable[..., Backend]
 StartRouter = Callable[..., RunningRouter]
@@ -80,3 +89,49 @@ def run(tmp_path: Path) -> Iterator[Run]:
     yield start
     for process in processes:
         process.end()
+
+
+class FullListener:
+    """A backend whose queue of connections is full: connecting to it hangs until `accept`."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._fillers = [socket.socket() for _ in range(4)]
+        for filler in self._fillers:
+            filler.setblocking(False)
+            filler.connect_ex(self._listener.getsockname())
+        self._accepted: list[socket.socket] = []
+
+    def accept(self) -> socket.socket:
+        """Make room, and return the first connection that is none of the fillers."""
+        ports = {filler.getsockname()[1] for filler in self._fillers}
+        self._listener.settimeout(TIMEOUT)
+        while True:
+            connection, (_, port) = self._listener.accept()
+            self._accepted.append(connection)
+            if port not in ports:
+                connection.settimeout(TIMEOUT)
+                return connection
+
+    def has_more(self) -> bool:
+        """Whether another connection waits."""
+        return bool(select.select([self._listener], [], [], 0)[0])
+
+    def close(self) -> None:
+        for sock in (self._listener, *self._fillers, *self._accepted):
+            sock.close()
+
+
+@pytest.fixture
+def full_listener() -> Iterator[FullListener]:
+    """A listener to which connecting hangs."""
+    listener = FullListener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture
+def hanging(full_listener: FullListener) -> str:
+    """The URL of a backend to which connecting hangs."""
+    return full_listener.url

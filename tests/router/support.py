@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -214,7 +215,7 @@ class RunningRouter:
             later = self.thread.loop.time() + seconds
             for client in list(self.server.clients):
                 client.check_deadline(later)
-            self.server.pools.close_idle(later)
+            self.server.pools.sweep(later)
 
         self.thread.call(sweep)
 
@@ -328,3 +329,11 @@ def post(body: bytes, path: str = "/v1/chat/completions", *headers: str) -> byte
 def chat(model: str = "m") -> bytes:
     """A chat request's body."""
     return b'{"messages":[{"role":"user","content":"Hi"}],"model":"%b"}' % model.encode()
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Wait for what no event tells."""
+    end = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)

@@ -150,8 +150,12 @@ class Failure:
 
 
 BEFORE = {
-    "closed": Failure(shut(b""), "closed the connection before the end of its response"),
-    "reset": Failure(reset(b""), r"broke off the connection \(.*reset by peer\)"),
+    "closed": Failure(
+        shut(b""), "closed the connection before the end of its", 503, "backend_unavailable"
+    ),
+    "reset": Failure(
+        reset(b""), r"broke off the connection \(.*reset by peer\)", 503, "backend_unavailable"
+    ),
     "closed in the head": Failure(shut(LENGTH[:20]), "closed the connection before the end of"),
     "reset in the head": Failure(reset(LENGTH[:20]), r"broke off the connection"),
     "closed after a 1xx": Failure(shut(b"HTTP/1.1 100 Continue\r\n\r\n"), "closed the connection"),
@@ -219,13 +223,13 @@ def test_a_backend_that_fails_before_its_response_is_told_apart(
         response = wire.response()
         assert (response.status, response.error_code) == (failure.status, failure.code)
         assert response.error["type"] == "server_error"
-        assert "retry-after" not in response.headers
+        assert ("retry-after" in response.headers) == (failure.status == 503)
         assert str(backend.port) not in response.body.decode()
         assert wire.response().status == 200, "the connection goes on"
     assert backend.gone.acquire(timeout=20)
     line = log_line(capfd)
     assert re.match(rf"llmhop: backend of model 'm' at {backend.url} {failure.log}", line), line
-    assert len(backend.requests) == 1
+    assert len([r for r in backend.requests if r.line.startswith("POST ")]) == 1
 
 
 @pytest.mark.parametrize("name", AFTER)

@@ -135,7 +135,7 @@ def test_a_form_whose_backend_is_down_or_breaks_off_is_answered(start_router: St
             link = peer.accept()
             link.head()
             link.close()
-            assert wire.response().status == 502
+            assert wire.response().status == 503
             assert wire.at_end()
 
 

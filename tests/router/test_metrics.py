@@ -169,7 +169,7 @@ def test_failures_of_backends_are_counted_by_kind(
     scrape = Scrape(router.port)
     for model, kind in (("gone", "connect"), ("closes", "closed"), ("lies", "invalid_response")):
         assert scrape.value("llmhop_backend_failures_total", model=model, kind=kind) == 1
-    assert scrape.value("llmhop_requests_total", model="closes", status="502") == 1
+    assert scrape.value("llmhop_requests_total", model="closes", status="503") == 1
 
 
 def test_the_page_needs_a_token_where_there_are_any(start_router: StartRouter) -> None:

@@ -1,11 +1,9 @@
-"""/ready: whether the backends can be reached, found out by connecting to them."""
+"""/ready: whether the backends answer, found out by asking them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.process import Run
-from tests.router.support import Response, Wire, chat, post
+from tests.router.support import Response, Wire, chat, post, respond_bytes
 
 DOWN = "http://127.0.0.1:1"
 UP_ONCE = {"status": "up", "replicas": [{"status": "up"}]}
@@ -35,18 +33,6 @@ def said(response: Response) -> tuple[int, Any]:
     return response.status, json.loads(response.body)
 
 
-@pytest.fixture
-def hanging() -> Iterator[str]:
-    """The URL of a listener whose queue is full: connecting to it hangs."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
-        address = full.getsockname()
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(address)
-        yield f"http://127.0.0.1:{address[1]}"
-
-
 def test_it_is_ready_before_the_first_request_when_every_backend_takes_connections(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
@@ -56,7 +42,7 @@ def test_it_is_ready_before_the_first_request_when_every_backend_takes_connectio
     assert said(ask(router.port)) == (200, {"status": "ok", "models": {"a": UP_ONCE, "b": both}})
     assert first.gone.acquire(timeout=20)
     assert second.gone.acquire(timeout=20)
-    assert first.requests == []
+    assert [request.line for request in first.requests] == ["GET /health HTTP/1.1"]
     assert (first.connections, second.connections) == (1, 1), "a shared backend is asked once"
 
 
@@ -85,21 +71,19 @@ def test_a_backend_that_hangs_is_down(
     assert (status, body["models"]) == (503, {"a": DOWN_ONCE, "b": UP_ONCE})
 
 
-def test_a_socket_and_a_tls_port_are_asked_as_well(
+def test_a_unix_socket_is_asked_as_well(
     start_backend: StartBackend, start_router: StartRouter, tmp_path: Any
 ) -> None:
     backend = start_backend(path=tmp_path / "engine.sock")
-    secure = start_backend()
-    url = secure.url.replace("http:", "https:")
-    router = start_router({"a": f"unix:{backend.path}", "b": url})
+    router = start_router({"a": f"unix:{backend.path}"})
     status, body = said(ask(router.port))
-    assert (status, body["models"]) == (200, {"a": UP_ONCE, "b": UP_ONCE})
+    assert (status, body["models"]) == (200, {"a": UP_ONCE})
 
 
 def test_an_answer_counts_for_a_while_and_costs_the_backends_nothing(
     start_backend: StartBackend, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmhop.readiness.PROBE_S", 1000.0)
+    monkeypatch.setattr("llmhop.readiness.READY_S", 1000.0)
     backend = start_backend()
     router = start_router({"a": backend})
     first = said(ask(router.port))
@@ -175,16 +159,24 @@ def test_it_is_answered_in_turn_and_to_head_without_a_body(
         assert wire.at_end()
 
 
-def test_a_backend_that_is_found_up_is_no_longer_set_aside(
-    start_backend: StartBackend, start_router: StartRouter
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(b"200 OK", 200), (b"404 Not Found", 200), (b"401 No", 200), (b"503 Dead", 503)],
+)
+def test_a_backend_is_up_when_it_answers_and_not_with_an_error_of_its_own(
+    answer: bytes, status: int, start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    first, second = start_backend(), start_backend()
-    router = start_router({"m": {"urls": [first.url, second.url]}})
-    health = router.server.backends.all()["m"].pools[0].health
-    later = router.thread.loop.time() + 1000
-    router.thread.call(lambda: health.failed(later))
-    assert ask(router.port).status == 200
-    assert not health.suspect
+    raw = b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % answer
+    router = start_router({"m": start_backend(respond_bytes(raw))})
+    assert ask(router.port).status == status
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 20", b"SMTP\r\n\r\n"])
+def test_a_backend_that_only_accepts_is_down(
+    raw: bytes, start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    router = start_router({"m": start_backend(respond_bytes(raw, close=True))})
+    assert ask(router.port).status == 503
 
 
 def test_a_client_that_leaves_leaves_nothing_behind(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from typing import Any
 
 import pytest
 from llmhop.backends import Backend as ModelBackend
 
-from tests.router.conftest import StartBackend, StartRouter
+from tests.router.conftest import FullListener, StartBackend, StartRouter
 from tests.router.support import (
     Backend,
     Received,
@@ -19,6 +20,7 @@ from tests.router.support import (
     post,
     respond_bytes,
     respond_json,
+    wait_until,
 )
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -46,7 +48,13 @@ async def hold(request: Received, writer: asyncio.StreamWriter) -> None:
 
 
 async def leave(request: Received, writer: asyncio.StreamWriter) -> None:
-    """Close in place of an answer."""
+    """Close in place of an answer, as what publishes a port does before anything listens."""
+    writer.close()
+
+
+async def break_off(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Begin an answer and close."""
+    writer.write(b"HTTP/1.1 200 ")
     writer.close()
 
 
@@ -161,8 +169,7 @@ def test_a_replica_that_is_set_aside_gets_nothing_while_another_one_is_there(
     aside, other = start_backend(), start_backend()
     router = start_router(replicas(aside, other))
     health = backend_of(router).pools[0].health
-    later = router.thread.loop.time() + 1000
-    router.thread.call(lambda: health.failed(later))
+    router.thread.call(lambda: health.failed(math.inf))
     with Wire(router.port) as wire:
         for _ in range(6):
             wire.send(post(chat()))
@@ -175,27 +182,127 @@ def test_a_replica_that_is_set_aside_gets_nothing_while_another_one_is_there(
         assert counts(aside, other) == [1, 7]
 
 
-def test_a_connection_that_succeeds_ends_the_time_aside(
+def test_a_replica_that_is_aside_is_asked_in_the_background_and_no_client_waits_for_it(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    first, second = start_backend(leave), start_backend()
+    router = start_router(replicas(first, second))
+    pool = backend_of(router).pools[0]
+    health = pool.health
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        response = wire.response()
+        assert (response.status, response.error_code) == (503, "backend_unavailable")
+        assert int(response.headers["retry-after"]) >= 1
+        assert health.aside
+        for answer, aside in ((leave, True), (respond_json, False)):
+            first.respond = answer
+            asked = len(first.requests)
+            router.thread.call(lambda: setattr(health, "_probe_at", 0.0))
+            router.sweep_after(0)
+            wait_until(lambda: not router.thread.call(lambda: pool.probing))
+            assert first.requests[asked].line == "GET /health HTTP/1.1"
+            assert health.aside == aside
+        asked = len(first.requests)
+        for _ in range(4):
+            wire.send(post(chat()))
+            assert wire.response().status == 200
+    assert len(first.requests) == asked + 2
+
+
+def test_one_that_accepts_and_resets_gets_a_request_once_and_not_all_of_them(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    broken, good = start_backend(leave), start_backend()
+    router = start_router(replicas(broken, good))
+    statuses = []
+    with Wire(router.port) as wire:
+        for _ in range(50):
+            wire.send(post(chat()))
+            statuses.append(wire.response().status)
+    assert sorted(statuses) == [200] * 49 + [503]
+
+
+def test_polling_ready_puts_no_replica_back_that_is_set_aside(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     first, second = start_backend(), start_backend()
     router = start_router(replicas(first, second))
     health = backend_of(router).pools[0].health
-    past = router.thread.loop.time() - 1000
-    router.thread.call(lambda: health.failed(past))
-    assert health.suspect
+    router.thread.call(lambda: health.failed(math.inf))
     with Wire(router.port) as wire:
-        for _ in range(2):
-            wire.send(post(chat()))
+        for _ in range(3):
+            wire.send(b"GET /ready HTTP/1.1\r\nHost: r\r\n\r\n")
             assert wire.response().status == 200
-    assert counts(first, second) == [1, 1]
-    assert not health.suspect
+    assert health.aside
+
+
+def test_a_connection_that_is_made_after_its_client_left_serves_the_next_one(
+    start_router: StartRouter, full_listener: FullListener
+) -> None:
+    router = start_router({"m": full_listener.url})
+    (pool,) = backend_of(router).pools
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 1)
+    wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 0)
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 1)
+        with full_listener.accept() as connection:
+            assert connection.recv(1000).startswith(b"POST ")
+            connection.sendall(OK)
+            assert wire.response().status == 200
+            assert not full_listener.has_more(), "the attempt was taken over"
+
+
+def test_a_connection_that_nobody_takes_over_is_kept_for_a_while_and_closed(
+    start_router: StartRouter, full_listener: FullListener
+) -> None:
+    router = start_router({"m": full_listener.url})
+    (pool,) = backend_of(router).pools
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 1)
+    with full_listener.accept() as connection:
+        wait_until(lambda: router.thread.call(lambda: pool.idle) == 1)
+        router.sweep_after(5)
+        assert connection.recv(1) == b""
+
+
+def test_a_reload_ends_attempts_that_nobody_waits_for(
+    start_backend: StartBackend, start_router: StartRouter, full_listener: FullListener
+) -> None:
+    router = start_router({"m": full_listener.url})
+    (pool,) = backend_of(router).pools
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 1)
+    wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 0)
+
+    def tasks() -> int:
+        return len(asyncio.all_tasks(router.thread.loop))
+
+    before = router.thread.call(tasks)
+    router.reload({"models": {"m": {"url": start_backend().url}}})
+    wait_until(lambda: router.thread.call(tasks) == before - 1)
+
+
+def test_a_replica_that_hangs_is_set_aside_though_every_client_leaves_before_the_timeout(
+    start_router: StartRouter, hanging: str
+) -> None:
+    router = start_router({"m": {"url": hanging, "connectTimeout": 0.5}})
+    (pool,) = backend_of(router).pools
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 1)
+    wait_until(lambda: router.thread.call(lambda: pool.health.aside))
 
 
 def test_what_a_replica_may_have_begun_is_not_sent_to_another_one(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    first, second = start_backend(leave), start_backend()
+    first, second = start_backend(break_off), start_backend()
     router = start_router(replicas(first, second))
     with Wire(router.port) as wire:
         wire.send(post(chat()))
@@ -209,7 +316,7 @@ def test_what_a_replica_may_have_begun_is_not_sent_to_another_one(
 def test_what_a_replica_broke_off_is_sent_again_where_the_deployer_allows_it(
     size: int, start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    first, second = start_backend(leave), start_backend()
+    first, second = start_backend(break_off), start_backend()
     router = start_router(replicas(first, second, retries=1))
     body = b'{"model":"m","x":"%b"}' % (b"y" * size)
     with Wire(router.port) as wire:
@@ -222,7 +329,7 @@ def test_what_a_replica_broke_off_is_sent_again_where_the_deployer_allows_it(
 def test_retries_are_counted_and_may_go_to_the_same_backend(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    backend = start_backend(leave)
+    backend = start_backend(break_off)
     router = start_router(replicas(backend, retries=2))
     with Wire(router.port) as wire:
         wire.send(post(chat()))
@@ -234,7 +341,7 @@ def test_retries_are_counted_and_may_go_to_the_same_backend(
 def test_a_request_that_was_sent_once_is_told_so_when_no_replica_is_left(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    first, second = start_backend(leave), start_backend()
+    first, second = start_backend(break_off), start_backend()
     router = start_router(replicas(first, second, retries=1))
     second.stop()
     with Wire(router.port) as wire:

@@ -8,8 +8,7 @@ import re
 import resource
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Received, Wire, chat, post
+from tests.router.support import TIMEOUT, Received, Wire, chat, post, wait_until
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 MANY = 10_000
@@ -63,14 +62,6 @@ def in_chunks(body: bytes) -> bytes:
     start = b"POST /v1/x HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n"
     pieces = [body[at : at + 50_000] for at in range(0, len(body), 50_000)]
     return start + b"".join([b"%x\r\n%b\r\n" % (len(p), p) for p in pieces]) + b"0\r\n\r\n"
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for what nothing tells; fail where it does not come."""
-    end = time.monotonic() + TIMEOUT
-    while not holds():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.02)
 
 
 def serve_once(port: int) -> None:

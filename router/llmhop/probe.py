@@ -1,0 +1,86 @@
+"""Asks a backend whether it serves HTTP: GET /health, on a connection of its own.
+
+A connection alone proves nothing: what publishes the port of a container takes connections before
+anything in it listens. A coroutine, and so not compiled (see connecting).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from llmhop.connecting import connect
+from llmhop.errors import BackendError
+from llmhop.http_head import ResponseHead
+from llmhop.limits import PROBE_TIMEOUT_S
+from llmhop.response_reader import ResponseReader
+from llmhop.urls import BackendUrl, Origin
+
+_REQUEST = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: llmhop\r\nConnection: close\r\n\r\n"
+_PATH = b"/health"
+
+
+class _Probe(asyncio.Protocol):
+    """Sends a request and waits for the head of its response."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._reader = ResponseReader()
+        self.head: asyncio.Future[ResponseHead] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if self.head.done():
+            return
+        try:
+            self._reader.feed_head(data)
+            while (head := self._reader.read_head()) is not None:
+                if head.status >= 200:
+                    self.head.set_result(head)
+                    return
+        except BackendError as error:
+            self.head.set_exception(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.head.done():
+            self.head.set_exception(BackendError("closed the connection"))
+
+
+async def ask(origin: Origin, host: str, target: bytes) -> ResponseHead:
+    """Return the head of the answer to GET `target`.
+
+    Raises OSError, which TimeoutError is, UnicodeError and BackendError.
+    """
+    request = _REQUEST % (target, host.encode())
+    async with asyncio.timeout(PROBE_TIMEOUT_S):
+        probe = await connect(origin, lambda: _Probe(request))
+        try:
+            return await probe.head
+        finally:
+            if probe.head.done() and not probe.head.cancelled():
+                probe.head.exception()  # it may have failed in the moment of a timeout
+            probe.transport.abort()
+
+
+async def answers(origin: Origin) -> bool:
+    """Whether HTTP is answered there at all, whatever the status."""
+    try:
+        await ask(origin, origin.host, _PATH)
+    except (OSError, UnicodeError, BackendError):
+        return False
+    return True
+
+
+async def is_healthy(url: BackendUrl) -> bool:
+    """Whether a backend answers, and not with an error of its own (5xx).
+
+    vLLM answers 200, or 503 where its engine is dead; what knows no /health answers 404.
+    """
+    try:
+        head = await ask(url.origin, url.authority, url.target(_PATH))
+    except (OSError, UnicodeError, BackendError):
+        return False
+    return head.status < 500
