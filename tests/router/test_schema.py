@@ -63,6 +63,7 @@ ONLY_THE_PARSER_SEES = {
     "unknown reference",
     "open reference",
     "header of the framing",
+    "header of the way",
     "header twice",
     "unset variable in a header",
     "alias of another model",
