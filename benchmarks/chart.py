@@ -9,6 +9,9 @@ from html import escape
 PANELS = (
     ("small_cpu", "requests of 1 KB for a second of CPU"),
     ("large_cpu", "requests of 256 KB for a second of CPU"),
+    ("two_writes_cpu", "requests of 1 KB in two writes for a second of CPU"),
+    ("traceparent_cpu", "requests of 1 KB with a fresh traceparent for a second of CPU"),
+    ("model_first_cpu", "requests of 64 KB, model first, for a second of CPU"),
     ("event_cpu", "events of 100 streams for a second of CPU"),
 )
 Ratios = dict[str, dict[str, float]]

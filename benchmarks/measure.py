@@ -32,6 +32,15 @@ class Result:
     count: int = 0
 
 
+@dataclass(frozen=True)
+class Load:
+    """Requests of one kind. `ways` are those of request_client.c in which they are sent."""
+
+    body_bytes: int
+    connections: int
+    ways: tuple[str, ...] = ()
+
+
 class BenchmarkError(Exception):
     """A measurement that says nothing; the message says why."""
 
@@ -107,6 +116,26 @@ def requests(
     return Result(float(rate[1]), used / int(count[1]), count=int(count[1]))
 
 
+def client_requests(
+    candidate: Candidate, pid: int, build: Path, load: Load, seconds: int
+) -> Result:
+    """Load with requests that wrk can't send. Raises BenchmarkError where any fails."""
+    program = str(build / "request_client")
+    numbers = [candidate.ports["m"], load.connections, seconds, load.body_bytes]
+    before = cpu_us(pid)
+    output = subprocess.run(
+        pinned(LOAD_CPU, program, *map(str, numbers), *load.ways),
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    used = cpu_us(pid) - before
+    seen = json.loads(output)
+    if seen["failures"] or not seen["requests"]:
+        raise BenchmarkError(f"{candidate.name}, {load}: {output}")
+    return Result(seen["rate"], used / seen["requests"], count=seen["requests"])
+
+
 def events(
     candidate: Candidate, pid: int, build: Path, model: str, streams: int, seconds: int
 ) -> Result:
@@ -125,8 +154,8 @@ def events(
 
 
 def build(directory: Path) -> None:
-    """Compile the backend, the client for streams, and the router in Go."""
-    for name in ("backend", "sse_client"):
+    """Compile the backend, the clients, and the router in Go."""
+    for name in ("backend", "request_client", "sse_client"):
         source = str(HERE / f"{name}.c")
         command = ["gcc", "-O2", "-Wall", "-o", str(directory / name), source]
         subprocess.run(command, check=True)
