@@ -1,7 +1,8 @@
 """Receives a large body: stands in for the client's protocol while one comes in.
 
 A protocol with buffers of its own lets the event loop read into the body, where the usual kind is
-given a copy of each piece.
+given a copy of each piece. After so many bytes others get their turn: uvloop would read on up to
+32 times, and each piece is searched for the model.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from llmhop.large_body import LargeBody
+from llmhop.large_body import PIECE_BYTES, LargeBody
 
 
 class Client(Protocol):
     """The protocol that is stood in for."""
+
+    transport: asyncio.Transport
 
     def body_came(self, complete: bool) -> None:
         """A piece came; with `complete`, the last one."""
@@ -34,11 +37,12 @@ class Client(Protocol):
 class BodyIntake(asyncio.BufferedProtocol):
     """A client's connection while a large body comes in."""
 
-    __slots__ = ("_body", "_client")
+    __slots__ = ("_body", "_client", "_taken")
 
     def __init__(self, client: Client, body: LargeBody) -> None:
         self._client = client
         self._body = body
+        self._taken = 0
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Give the rest of the body's memory."""
@@ -47,7 +51,19 @@ class BodyIntake(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take note of a piece of the body."""
         self._body.filled(nbytes)
-        self._client.body_came(self._body.complete)
+        complete = self._body.complete
+        self._taken += nbytes
+        if self._taken >= PIECE_BYTES and not complete:
+            self._taken = 0
+            self._client.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._resume)
+        self._client.body_came(complete)
+
+    def _resume(self) -> None:
+        # Unless the client's own protocol is back, because the request was refused meanwhile.
+        transport = self._client.transport
+        if transport.get_protocol() is self and not transport.is_closing():
+            transport.resume_reading()
 
     def eof_received(self) -> bool:
         """Tell the client's protocol."""

@@ -69,6 +69,16 @@ def body_too_large(limit: int) -> ApiError:
     )
 
 
+def coded_body() -> ApiError:
+    """415, for a body in a content coding, in which the model can't be read."""
+    return ApiError(
+        415,
+        "The request body has a Content-Encoding, which llmhop does not decode. Send it as it is, "
+        "without that header.",
+        code="unsupported_content_encoding",
+    )
+
+
 def unauthorized() -> ApiError:
     """401, the same for a missing and a wrong token."""
     return ApiError(

@@ -54,7 +54,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     hyphens for underscores. `request_id` is the client's own, where it has a usable one.
     `boundary` is that of a multipart form. `websocket` says that this is to become a WebSocket: the
     connection then carries no request after it, whatever the answer. `via` is what its fields Via
-    say, in lower case; `via_llmhop` whether one of them names an llmhop.
+    say, in lower case; `via_llmhop` whether one of them names an llmhop. `coded` says that the body
+    is in a content coding, such as gzip.
     """
 
     method: bytes
@@ -77,6 +78,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     websocket: bool
     via: bytes
     via_llmhop: bool
+    coded: bool
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
@@ -186,6 +188,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         websocket=websocket,
         via=via,
         via_llmhop=PREFIX in via,
+        coded=_is_coded(sink.fields),
     )
     return head, examined.content_length
 
@@ -232,6 +235,14 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
         streams=streams,
     )
     return head, examined.content_length
+
+
+def _is_coded(fields: list[Field]) -> bool:
+    """Whether a Content-Encoding names more than `identity`; underscores are hyphens to some."""
+    return any(
+        hyphened(name) == b"content-encoding" and value.lower() not in (b"", b"identity")
+        for name, _, value in fields
+    )
 
 
 def _has_many_fields(raw: bytes) -> bool:

@@ -45,6 +45,8 @@ def render(page: Page, request_id: bytes, *, head_only: bool, close: bool) -> by
     ]
     if status == HTTPStatus.UNAUTHORIZED:
         lines.append(b"WWW-Authenticate: Bearer")
+    elif status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        lines.append(b"Accept-Encoding: identity")  # RFC 9110 section 12.5.3
     if retry_after is not None:
         lines.append(b"Retry-After: %d" % retry_after)
     if close:

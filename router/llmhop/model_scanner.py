@@ -39,6 +39,7 @@ MAX_VALUE_BYTES: Final = 64 * 1024
 
 _IS_KEY: Final = re.compile(KEY).fullmatch
 _MAX_KEY_BYTES: Final = 30
+_PLAIN_KEY: Final = b"model"
 _STRING_VALUE: Final = msgspec.json.Decoder(str)
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -81,6 +82,7 @@ def _table(allowed: bytes) -> bytes:
 
 _IS_LITERAL: Final = _table(_LITERALS)
 _IS_SPACE: Final = _table(_SPACE)
+_BEGINS_KEY: Final = _table(b"mM\\")
 _IS_PLAIN: Final = _table(_LITERALS + _SPACE + b",:")
 
 
@@ -171,6 +173,9 @@ class ModelScanner:
             if byte == _QUOTE:
                 if self._kind == _OTHER:
                     self._state = self._after
+                elif self._kind == _IS_A_KEY and not self._held and not _BEGINS_KEY[data[start]]:
+                    self._is_model = False
+                    self._state = _COLON
                 else:
                     self._end_string(self._held + data[start : at - 1], at)
                 return at
@@ -200,7 +205,7 @@ class ModelScanner:
     def _end_string(self, raw: bytes, after: int) -> None:
         self._held = b""
         if self._kind == _IS_A_KEY:
-            self._is_model = len(raw) <= _MAX_KEY_BYTES and _IS_KEY(raw) is not None
+            self._is_model = _is_model(raw)
             if self._is_model:
                 self._is_exact = _STRING_VALUE.decode(b'"%b"' % raw) == "model"
             self._state = _COLON
@@ -315,6 +320,12 @@ def _bad_model(reason: str) -> ApiError:
 def _unexpected(byte: int) -> str:
     shown = repr(chr(byte)) if 0x20 <= byte < 0x7F else f"byte 0x{byte:02X}"
     return f"unexpected {shown}"
+
+
+def _is_model(key: bytes) -> bool:
+    if len(key) == len(_PLAIN_KEY):
+        return key.lower() == _PLAIN_KEY
+    return len(key) <= _MAX_KEY_BYTES and b"\\" in key and _IS_KEY(key) is not None
 
 
 def _is_utf16(first: bytes) -> bool:

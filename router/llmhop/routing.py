@@ -13,7 +13,13 @@ import msgspec
 
 from llmhop.body_model import model_if_any, model_in
 from llmhop.config import BackendConfig, Config, ModelConfig
-from llmhop.errors import conflicting_models, loop_detected, model_not_found, unauthorized
+from llmhop.errors import (
+    coded_body,
+    conflicting_models,
+    loop_detected,
+    model_not_found,
+    unauthorized,
+)
 from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
 from llmhop.naming import ROUTE_PREFIX, NamedTarget, read_target
@@ -103,7 +109,8 @@ class Table:
         return matches > 0
 
     def decide(self, head: RequestHead, body: Body) -> Answer | MetricsPage | Ready | Route:
-        """Return what becomes of an authorized request. Raises ApiError (400, 404, 508).
+        """Return what becomes of an authorized request. Raises ApiError (400, 404, 413,
+        415, 508).
 
         A model in the path wins over one in the query, and that over one in the body; two that
         differ are an error, so that no two readers of a request take it for different models.
@@ -121,6 +128,8 @@ class Table:
                 return self._describe(head.path[len(_MODELS_PATH) + 1 :])
         if head.via:
             self._check_loop(head)
+        if head.coded and body:
+            raise coded_body()
         if len(head.target) != len(head.path) or head.path.startswith(ROUTE_PREFIX):
             named = read_target(head.target)
             if named.names:
@@ -130,9 +139,12 @@ class Table:
     def decide_by_target(self, head: RequestHead) -> Route | None:
         """Return the route that the target of a form names, or None.
 
-        Raises ApiError (404), and for any form that came in a loop (508).
+        Raises ApiError (404), and for any form in a content coding (415) or that came in a loop
+        (508).
         """
         self._check_loop(head)
+        if head.coded:
+            raise coded_body()
         named = read_target(head.target)
         return self._by_target(named, None) if named.names else None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from typing import Any, cast
 
 import pytest
-from llmhop.large_body import LARGE_BYTES, LargeBody
+from llmhop.body_intake import BodyIntake
+from llmhop.large_body import LARGE_BYTES, PIECE_BYTES, LargeBody
 from llmhop.request_reader import RequestReader
 
 from tests.router.conftest import StartBackend, StartRouter
@@ -102,6 +105,48 @@ def test_a_large_body_is_neither_moved_nor_joined() -> None:
     assert {id(part.obj) for part in parts if isinstance(part, memoryview)} == {
         id(space.obj) for space in spaces
     }
+
+
+def test_others_have_their_turn_while_a_large_body_comes_in() -> None:
+    class Transport:
+        paused = False
+
+        def pause_reading(self) -> None:
+            self.paused = True
+
+        def resume_reading(self) -> None:
+            self.paused = False
+
+        def get_protocol(self) -> object:
+            return intake
+
+        def is_closing(self) -> bool:
+            return False
+
+    class Client:
+        transport = cast(asyncio.Transport, Transport())
+
+        def body_came(self, complete: bool) -> None:
+            assert not (complete and self.transport.paused)  # type: ignore[attr-defined]
+
+    body = LargeBody(10_000_000)
+    intake = BodyIntake(cast(Any, Client()), body)
+
+    async def receive() -> int:
+        turns = taken = 0
+        while not body.complete:
+            if Client.transport.paused:  # type: ignore[attr-defined]
+                assert taken < 3 * PIECE_BYTES
+                taken = 0
+                turns += 1
+                await asyncio.sleep(0)
+                continue
+            size = len(intake.get_buffer(-1))
+            taken += size
+            intake.buffer_updated(size)
+        return turns
+
+    assert asyncio.run(receive()) >= 10_000_000 // (2 * PIECE_BYTES)
 
 
 def test_memory_in_use_is_not_given_to_another_body() -> None:

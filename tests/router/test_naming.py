@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from pathlib import Path
@@ -127,6 +128,35 @@ def test_a_model_that_only_some_readers_find_is_an_error(
         assert wire.response().status == 400
         assert wire.response().status == 200
     assert [len(backend.requests) for backend in backends.values()] == [1, 0, 0]
+
+
+GZIP = gzip.compress(b'{"model":"n"}')
+CODED = {
+    "gzip": (GZIP, "Content-Encoding: gzip"),
+    "gzip with a readable end": (GZIP + b"x" * 70_000 + chat("m"), "content-encoding:GZIP"),
+    "several": (GZIP, "Content-Encoding: gzip, zstd"),
+    "twice": (chat("m"), "Content-Encoding: identity\r\nContent-Encoding: br"),
+    "an underscore": (chat("m"), "Content_Encoding: gzip"),
+    "a form": (AUDIO, "Content-Type: multipart/form-data; boundary=b\r\nContent-Encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize("target", ["/v1/x", "/v1/x?model=m"])
+@pytest.mark.parametrize("name", CODED)
+def test_a_body_in_a_content_coding_is_refused(
+    name: str, target: str, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(CODED[name][0], target, CODED[name][1]))
+        response = wire.response()
+    assert (response.status, response.error_code) == (415, "unsupported_content_encoding")
+    assert response.headers["accept-encoding"] == "identity"
+    with Wire(router.port) as wire:
+        wire.send(post(chat("m"), "/v1/x", "Content-Encoding: identity"))
+        assert wire.response().status == 200
+        wire.send(b"GET /v1/x?model=m HTTP/1.1\r\nHost: r\r\nContent-Encoding: gzip\r\n\r\n")
+        assert wire.response().status == 200
+    assert [len(backend.requests) for backend in backends.values()] == [2, 0, 0]
 
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
