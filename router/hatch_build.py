@@ -22,7 +22,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 COMPILED: Final = (
     *("client_protocol", "client_connection", "connection_memo", "exchange", "sending"),
-    *("backends", "gate", "pool", "health", "upstream", "local_response"),
+    *("backends", "gate", "remote_gate", "pool", "health", "upstream", "local_response"),
     *("observer", "ledger", "request_record", "access_log", "metric_store", "metric_cells"),
     *("rewrite", "body_stream", "routing", "body_model", "form_fields"),
     *(

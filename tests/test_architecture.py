@@ -67,21 +67,23 @@ ROUTER = Package(
     ROOT / "router/llmhop",
     tuple(
         """
-        __main__ cli supervisor service server listeners metrics_page client_protocol
+        __main__ cli supervisor worker_process worker service server listeners metrics_page
+        rollout places client_protocol
         client_connection body_intake connection_memo exchange sending downstream readiness
-        backends gate pool probe connecting
+        backends remote_gate gate pool probe connecting
         health upstream local_response
         observer ledger request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming body_model
         form_fields response_reader request_reader multipart chunked large_body
         model_scanner http_head head_cache
         media_type upgrade via fields
-        config_file config_parser model_parser config_check config_schema config tls secrets
-        urls listen errors limits memory notify log
+        config_file config_parser model_parser config_check config_schema tls config secrets
+        urls listen channel messages errors limits memory notify log
         """.split()
     ),
     frozenset(
         """
+        rollout places messages remote_gate
         connection_memo gate health rewrite body_stream routing naming body_model
         form_fields response_reader request_reader multipart chunked large_body
         model_scanner http_head head_cache

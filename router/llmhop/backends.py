@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sys import maxsize
 
 from llmhop.config import BackendConfig, ModelConfig
-from llmhop.gate import Gate
+from llmhop.gate import Gate, Gates
 from llmhop.pool import Pool, Pools
 from llmhop.routing import Route
 
@@ -68,12 +68,11 @@ class Backend:
 class Backends:
     """The backends of all models. What is known of those that stay outlives a reload."""
 
-    def __init__(self, pools: Pools, workers: int, loop: asyncio.AbstractEventLoop) -> None:
-        """`workers` is the number of processes that share the limits."""
+    def __init__(self, pools: Pools, gates: Gates, loop: asyncio.AbstractEventLoop) -> None:
+        """`gates` are those of this process or, with workers, lead to those of all."""
         self._pools = pools
-        self._workers = workers
+        self._gates = gates
         self._loop = loop
-        self._gates: dict[str, Gate] = {}
         self._backends: dict[str, Backend] = {}
 
     def get(self, route: Route) -> Backend:
@@ -94,24 +93,15 @@ class Backends:
     def serve(self, models: Mapping[str, ModelConfig]) -> None:
         """Have a backend for each of `models`, and forget the others."""
         self._pools.serve(url.origin for m in models.values() for url in m.backend.urls)
-        gates, self._gates = self._gates, {}
-        for name, model in models.items():
-            config = model.backend
-            if config.max_concurrent is None:
-                continue
-            limits = self._share(config.max_concurrent), self._share(config.max_queued)
-            gate = gates.pop(name) if name in gates else Gate(*limits)
-            gate.resize(*limits)
-            self._gates[name] = gate
-        for gate in gates.values():
-            gate.resize(maxsize, 0)  # nobody waits any more
+        self._gates.serve(models)
         self._backends = {
-            name: self._make(name, model.backend, self._gates.get(name))
+            name: self._make(
+                name,
+                model.backend,
+                None if model.backend.max_concurrent is None else self._gates.get(name),
+            )
             for name, model in models.items()
         }
-
-    def _share(self, limit: int) -> int:
-        return -(-limit // self._workers)
 
     def _make(self, model: str, config: BackendConfig, gate: Gate | None) -> Backend:
         pools = tuple(self._pools.get(url.origin) for url in config.urls)

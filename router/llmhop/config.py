@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from llmhop.limits import (
     DEFAULT_MAX_BODY_BYTES,
@@ -17,9 +17,6 @@ from llmhop.listen import Address
 from llmhop.urls import BackendUrl
 
 AccessLogFormat = Literal["off", "text", "json"]
-
-if TYPE_CHECKING:  # slow to import, and rarely needed
-    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +48,19 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with its chain, and its key, as PEM."""
+
+    chain: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A config that was checked; secrets are resolved and kept out of its repr.
 
-    `tls` holds the listeners' certificate, as it was when the config was read.
+    It is whole without any file, and can be pickled: a supervisor hands it to its workers. `tls`
+    holds the listeners' certificate, as it was when the config was read.
     """
 
     listen: tuple[Address, ...]
@@ -62,7 +68,7 @@ class Config:
     auth_tokens: tuple[str, ...] = field(default=(), repr=False)
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     socket_mode: int = 0o660
-    tls: ssl.SSLContext | None = None
+    tls: Certificate | None = None
     workers: int = 1
     access_log: AccessLogFormat = "text"
 

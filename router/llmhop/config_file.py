@@ -11,7 +11,7 @@ from llmhop.config import Config
 from llmhop.config_parser import parse
 from llmhop.errors import ConfigError, Problem
 from llmhop.secrets import expand
-from llmhop.tls import server_context
+from llmhop.tls import load_certificate
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -23,7 +23,7 @@ def load(path: Path) -> Config:
     return parse(
         data,
         lambda text: expand(text, os.environ),
-        lambda certificate, key: server_context(certificate, key, os.environ),
+        lambda certificate, key: load_certificate(certificate, key, os.environ),
     )
 
 

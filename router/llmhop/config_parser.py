@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
-from llmhop.config import AccessLogFormat, Config
+from llmhop.config import AccessLogFormat, Certificate, Config
 from llmhop.config_check import Checker, key_path
 from llmhop.config_schema import TLS_KEYS, TOP_KEYS
 from llmhop.errors import ConfigError
@@ -30,10 +29,7 @@ from llmhop.listen import (
 )
 from llmhop.model_parser import parse_models
 
-if TYPE_CHECKING:
-    import ssl
-
-LoadTls = Callable[[str, str], "ssl.SSLContext"]
+LoadTls = Callable[[str, str], Certificate]
 """Loads certificate and key from two files; raises ConfigError."""
 
 _LISTEN_ADVICE = (
@@ -57,7 +53,7 @@ def parse(data: object, resolve_secret: Callable[[str], str], load_tls: LoadTls)
         listen=_listen(check, top),
         socket_mode=_socket_mode(check, top.get("socketMode", "0660")),
         tls=_tls(check, top["tls"], load_tls) if "tls" in top else None,
-        models=MappingProxyType(parse_models(check, top.get("models"))),
+        models=parse_models(check, top.get("models")),
         auth_tokens=_tokens(check, top.get("authTokens", [])),
         max_body_bytes=_max_body_bytes(check, top.get("maxBodyBytes", 0)),
         workers=_workers(check, top.get("workers", 1)),
@@ -127,7 +123,7 @@ def _socket_mode(check: Checker, value: object) -> int:
     return int(text or "0", 8)
 
 
-def _tls(check: Checker, value: object, load_tls: LoadTls) -> ssl.SSLContext | None:
+def _tls(check: Checker, value: object, load_tls: LoadTls) -> Certificate | None:
     found = check.members(value, TLS_KEYS, ("tls",))
     if found is None:
         return None

@@ -194,16 +194,16 @@ MODEL_KEYS: Keys = {
         "type": "integer",
         "minimum": 1,
         "maximum": MAX_REQUESTS,
-        "description": "Most concurrent requests, over all urls. With workers each takes its "
-        "share, rounded up. Without it there is no limit.",
+        "description": "Most concurrent requests, over all urls and all workers; more wait, first "
+        "in, first out. Without it there is no limit.",
     },
     "maxQueued": {
         "type": "integer",
         "minimum": 0,
         "maximum": MAX_REQUESTS,
         "default": DEFAULT_MAX_QUEUED,
-        "description": "Most requests in the queue where maxConcurrent is reached, shared among "
-        "workers alike; more are refused with 429.",
+        "description": "Most requests in the queue where maxConcurrent is reached, of all workers "
+        "together; more are refused with 429.",
     },
     "queueTimeout": _seconds(
         QUEUE_TIMEOUT_S,

@@ -3,29 +3,59 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from sys import maxsize
 from typing import Protocol
+
+from llmhop.config import ModelConfig
 
 
 class Waiting(Protocol):
-    """A request that may have to wait."""
+    """A request that may have to wait. One of the two is called, once, after `wait` gave True."""
 
     def admitted(self) -> None:
-        """It is its turn. Called once, and only after `wait` answered True."""
+        """It is its turn; it gives the place back with `leave`."""
+
+    def refused(self) -> None:
+        """The queue was full, as is known only now; it has left the queue."""
 
 
 class Gate:
-    """Lets in so many requests and has so many more wait, first in, first out.
+    """Lets in so many requests and has so many more wait, first in, first out."""
 
-    Outlives a reload, which changes its limits: what runs and what waits goes on.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_max_active", "_max_queued", "_queue", "active")
+    def enter(self) -> bool:
+        """Let a request in if there is a place; it gives it back with `leave`."""
+        raise NotImplementedError
+
+    def wait(self, request: Waiting) -> bool:
+        """Have a request wait that could not enter, if the queue is not full.
+
+        It is let in later, or gives up with `forget`.
+        """
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Give a place back: to who has waited longest."""
+        raise NotImplementedError
+
+    def forget(self, request: Waiting) -> None:
+        """Take out of the queue who no longer wants to wait."""
+        raise NotImplementedError
+
+
+class LocalGate(Gate):
+    """A gate that counts here. A reload changes its limits: what runs and what waits goes on."""
+
+    __slots__ = ("_admitting", "_max_active", "_max_queued", "_queue", "active")
 
     active: int
     """How many requests were let in and have not left."""
 
     def __init__(self, max_active: int, max_queued: int) -> None:
         self.active = 0
+        self._admitting = False
         self._max_active = max_active
         self._max_queued = max_queued
         self._queue: OrderedDict[Waiting, None] = OrderedDict()
@@ -36,17 +66,14 @@ class Gate:
         return len(self._queue)
 
     def enter(self) -> bool:
-        """Let a request in if there is a place; it gives it back with `leave`."""
-        if self.active >= self._max_active:
+        """Let a request in if there is a place, and nobody waits for it."""
+        if self.active >= self._max_active or self._queue:
             return False
         self.active += 1
         return True
 
     def wait(self, request: Waiting) -> bool:
-        """Have a request wait that could not enter, if the queue is not full.
-
-        It is let in later, or gives up with `forget`.
-        """
+        """Have a request wait that could not enter, if the queue is not full."""
         if len(self._queue) >= self._max_queued:
             return False
         self._queue[request] = None
@@ -69,7 +96,56 @@ class Gate:
         self._admit()
 
     def _admit(self) -> None:
-        while self._queue and self.active < self._max_active:
-            request, _ = self._queue.popitem(last=False)
-            self.active += 1
-            request.admitted()
+        if self._admitting:
+            return  # one that was admitted below has left already: the loop there goes on
+        self._admitting = True
+        try:
+            while self._queue and self.active < self._max_active:
+                request, _ = self._queue.popitem(last=False)
+                self.active += 1
+                request.admitted()
+        finally:
+            self._admitting = False
+
+
+class Gates(Protocol):
+    """The gates of all models, through all reloads."""
+
+    def serve(self, models: Mapping[str, ModelConfig]) -> None:
+        """Have a gate for each model that has a limit in the config.
+
+        One whose model lost its limit lets all in. One whose model is gone keeps its limit, for
+        those who wait and those who are on their way: they are served in turn.
+        """
+
+    def get(self, model: str) -> Gate | None:
+        """Return the gate of a model that has a limit, or had one in an earlier config."""
+
+
+class LocalGates:
+    """Gates that count here. Implements Gates.
+
+    A gate is never removed: somebody may be on the way to it, and its model may come back.
+    """
+
+    __slots__ = ("_gates",)
+
+    def __init__(self) -> None:
+        self._gates: dict[str, LocalGate] = {}
+
+    def serve(self, models: Mapping[str, ModelConfig]) -> None:
+        """Have a gate for each model that has a limit in the config."""
+        for name, model in models.items():
+            config = model.backend
+            gate = self._gates.get(name)
+            if config.max_concurrent is None:
+                if gate is not None:
+                    gate.resize(maxsize, maxsize)
+            elif gate is None:
+                self._gates[name] = LocalGate(config.max_concurrent, config.max_queued)
+            else:
+                gate.resize(config.max_concurrent, config.max_queued)
+
+    def get(self, model: str) -> LocalGate | None:
+        """Return the gate of a model that has a limit, or had one in an earlier config."""
+        return self._gates.get(model)

@@ -93,6 +93,10 @@ DRAIN_NEW_S: Final = 5.0
 MAX_WORKERS: Final = 256
 """Most processes that a config may ask for."""
 
+RELOAD_S: Final = 10.0
+"""How long a reload waits for a worker that does not answer. Less than TimeoutStartSec= in the
+units, which is what systemd gives to a reload (systemd.service(5), Type=notify-reload)."""
+
 WORKER_STABLE_S: Final = 10.0
 """A worker that ran for as long is started again at once when it ends."""
 

@@ -1,4 +1,4 @@
-"""Tells systemd, or the supervisor of several processes, how the service is (sd_notify(3))."""
+"""Tells systemd how the service is (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -10,21 +10,13 @@ import time
 class Notifier:
     """Sends messages such as "READY=1", without libsystemd."""
 
-    def __init__(self, channel: socket.socket | None = None) -> None:
-        """`channel` is the way to a supervisor; without it messages go to $NOTIFY_SOCKET."""
-        self._channel = channel
-
     def notify(self, *lines: str) -> None:
         """Send a message. Outside systemd, nothing happens.
 
         A message that can't be delivered is dropped, as sd_notify does.
         """
-        data = "\n".join(lines).encode()
         try:
-            if self._channel is not None:
-                self._channel.send(data)
-            else:
-                _send_to_systemd(data)
+            _send_to_systemd("\n".join(lines).encode())
         except OSError:
             return
 
@@ -36,6 +28,14 @@ class Notifier:
         """Announce a reload; `ready` must follow. Type=notify-reload wants the time with it."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self.notify("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+
+    def status(self, status: str) -> None:
+        """Tell how it goes on."""
+        self.notify(f"STATUS={status}")
+
+    def alive(self) -> None:
+        """Tell the watchdog that nothing hangs."""
+        self.notify("WATCHDOG=1")
 
     def stopping(self, status: str) -> None:
         """Tell that the service is on its way out."""

@@ -105,6 +105,12 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._moved = True
         self._try_next()
 
+    def refused(self) -> None:
+        """Answer a request whose queue turns out to be full."""
+        self._queued = False
+        self._gate = None
+        self._refuse(queue_full(self._backend.model))
+
     def _try_next(self) -> None:
         backend = self._backend
         if backend.is_single and not self._tried:

@@ -17,7 +17,8 @@ from llmhop import limits
 from llmhop.backends import Backends
 from llmhop.client_connection import ClientConnection
 from llmhop.client_protocol import ClientProtocol
-from llmhop.config import Config
+from llmhop.config import Certificate, Config
+from llmhop.gate import Gates, LocalGates
 from llmhop.listeners import Listeners, is_unix, open_listeners
 from llmhop.local_response import Page
 from llmhop.log import log
@@ -47,22 +48,27 @@ class Server:
     """Serves a config. Implements client_protocol.Router. Made inside a running event loop."""
 
     def __init__(
-        self, config: Config, metrics: Metrics | None = None, pseudonym: bytes | None = None
+        self,
+        config: Config,
+        metrics: Metrics | None = None,
+        pseudonym: bytes | None = None,
+        gates: Gates | None = None,
     ) -> None:
-        """`metrics` and `pseudonym` are of this process as one of several.
+        """`metrics`, `pseudonym` and `gates` are of this process as one of several.
 
-        The first is where it counts, the second what all of them call themselves in Via.
+        The first is where it counts, the second what all of them call themselves in Via, and the
+        third limit all of them together.
         """
         self._loop = asyncio.get_running_loop()
         self.config = config
-        self._tls = config.tls
+        self._tls = _context(config.tls)
         self._listeners = Listeners([])
         self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._pseudonym = pseudonym or new_pseudonym()
         self.table = Table(config, int(time.time()), self._pseudonym)
         self.pools = Pools(self._loop)
-        self.backends = Backends(self.pools, config.workers, self._loop)
+        self.backends = Backends(self.pools, gates or LocalGates(), self._loop)
         self.backends.serve(config.models)
         self.readiness = Readiness(self.backends, self._loop)
         self.clients: set[ClientConnection] = set()
@@ -102,11 +108,15 @@ class Server:
         self._sweep()
 
     def reload(self, config: Config) -> None:
-        """Serve new requests by `config`; those in flight end as they began."""
-        self.table = Table(config, int(time.time()), self._pseudonym)
+        """Serve new requests by `config`; those in flight end as they began.
+
+        Where it raises, the old config stays.
+        """
+        table, tls = Table(config, int(time.time()), self._pseudonym), self._tls
+        if tls is not None and config.tls is not None and config.tls != self.config.tls:
+            tls = _context(config.tls)
+        self.table, self._tls = table, tls
         self.backends.serve(config.models)
-        if self._tls is not None and config.tls is not None:
-            self._tls = config.tls
         self.observer.change_log(config.access_log)
         self.config = config
 
@@ -188,6 +198,14 @@ class Server:
         self.pools.sweep(self.now)
         self.observer.sweep(self._records())
         self._sweeper = self._loop.call_later(limits.SWEEP_S, self._sweep)
+
+
+def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    from llmhop.tls import server_context  # imports ssl, which only a TLS listener needs
+
+    return server_context(certificate)
 
 
 def _render_page(store: MetricStore) -> Page:

@@ -1,4 +1,4 @@
-"""The life of a process that serves: start, reload on SIGHUP, drain on SIGTERM, watchdog."""
+"""The life of a process that serves: start, reload, drain on SIGTERM, watchdog."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import gc
 import resource
 import signal
-import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -18,54 +18,24 @@ from llmhop.errors import ConfigError
 from llmhop.listeners import Listeners
 from llmhop.log import log
 from llmhop.memory import keep_freed_memory
-from llmhop.metric_store import Metrics
 from llmhop.notify import Notifier, watchdog_interval
 from llmhop.server import Server
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+REFUSED = "reload refused, the old config stays"
 
 
 def run(path: Path, config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError where an address can't be bound."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Service(path, Notifier()).serve(config, None, watchdog_interval()))
+        runner.run(_SingleService(path).serve(config, None, watchdog_interval()))
 
 
-def run_worker(
-    path: Path,
-    config: Config,
-    listeners: Listeners,
-    channel: socket.socket,
-    watchdog: float | None,
-    metrics: Metrics,
-    pseudonym: bytes,
-) -> None:
-    """Serve on `listeners` as one of several processes, until SIGTERM or the supervisor's end.
+class Service:
+    """A server with its signals. Who hears of it is for subclasses to say."""
 
-    `channel` takes what would be told to systemd; pings go there every `watchdog` / 2 seconds.
-    `metrics` is where this process counts, `pseudonym` what all of them call themselves in Via.
-    """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        service = _Service(path, Notifier(channel), channel, metrics, pseudonym)
-        runner.run(service.serve(config, listeners, watchdog))
-
-
-class _Service:
-    """A server with its signals. What a worker has to say is its supervisor's to log."""
-
-    def __init__(
-        self,
-        path: Path,
-        notifier: Notifier,
-        channel: socket.socket | None = None,
-        metrics: Metrics | None = None,
-        pseudonym: bytes | None = None,
-    ) -> None:
-        self._path = path
-        self._notifier = notifier
-        self._channel = channel
-        self._metrics = metrics
-        self._pseudonym = pseudonym
+    server: Server
+    stop: asyncio.Event
 
     async def serve(
         self, config: Config, listeners: Listeners | None, watchdog: float | None
@@ -75,54 +45,109 @@ class _Service:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         keep_freed_memory()
         loop = asyncio.get_running_loop()
-        server = Server(config, self._metrics, self._pseudonym)
-        stop = asyncio.Event()
+        self.server = server = self.new_server(config)
+        self.stop = stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload, server)
+        self.watch(loop)
         # A worker is started with them blocked, so that none is lost before this.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         await server.start(listeners)
-        if self._channel is not None:
-            # Nothing comes on it: it is readable when the supervisor has gone.
-            loop.add_reader(self._channel, stop.set)
         gc.collect()
         gc.freeze()
-        self._say(f"{__version__} {status(config, server.addresses)}")
-        self._notifier.ready(status(config, server.addresses))
-        keep_pinging(loop, self._notifier, watchdog)
+        self.started()
+        keep_pinging(loop, self.alive, watchdog)
         await stop.wait()
-        if self._channel is not None:
-            loop.remove_reader(self._channel)
-        open_ = counted(len(server.clients), "connection")
-        self._notifier.stopping(f"waiting for {open_}")
-        self._say(f"stopping, {open_} open")
+        self.stopping(counted(len(server.clients), "connection"))
         await server.drain(limits.DRAIN_S)
 
-    def _reload(self, server: Server) -> None:
+    def new_server(self, config: Config) -> Server:
+        """Make the server."""
+        raise NotImplementedError
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to listen to who asks for reloads."""
+        raise NotImplementedError
+
+    def started(self) -> None:
+        """Tell that clients are accepted."""
+        raise NotImplementedError
+
+    def alive(self) -> None:
+        """Tell that the event loop runs."""
+        raise NotImplementedError
+
+    def stopping(self, open_: str) -> None:
+        """Tell that the end begins, with so many connections open."""
+        raise NotImplementedError
+
+
+class _SingleService(Service):
+    """The one process there is: it reads its config itself and speaks to systemd."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._notifier = Notifier()
+
+    def new_server(self, config: Config) -> Server:
+        return Server(config)
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def started(self) -> None:
+        log(f"{__version__} {self._status()}")
+        self._notifier.ready(self._status())
+
+    def alive(self) -> None:
+        self._notifier.alive()
+
+    def stopping(self, open_: str) -> None:
+        self._notifier.stopping(f"waiting for {open_}")
+        log(f"stopping, {open_} open")
+
+    def _reload(self) -> None:
+        if self.stop.is_set():
+            return
         self._notifier.reloading()
-        old = server.config
-        config, messages = read_again(self._path, old)
-        server.reload(config)
-        if self._channel is None:
-            server.observer.reloaded(config is not old)
-        for message in messages:
-            self._say(message)
-        self._notifier.ready(status(server.config, server.addresses))
+        config = read_again(self._path, self.server.config)
+        good = config is not None and self._take(config)
+        self.server.observer.reloaded(good)
+        self._notifier.ready(self._status())
 
-    def _say(self, message: str) -> None:
-        if self._channel is None:
-            log(message)
+    def _take(self, config: Config) -> bool:
+        try:
+            self.server.reload(config)
+        except Exception as error:
+            log(f"{REFUSED}: {fault(error)}")
+            return False
+        log(f"reloaded, serves {counted(len(config.models), 'model')}")
+        return True
+
+    def _status(self) -> str:
+        return status(self.server.config, self.server.addresses)
 
 
-def read_again(path: Path, old: Config) -> tuple[Config, list[str]]:
-    """Return the config to go on with, and what to log about it."""
+def read_again(path: Path, old: Config) -> Config | None:
+    """Return the config to go on with, or None where it is of no use; log what to know of it."""
     try:
         new = load(path)
     except ConfigError as error:
-        return old, [f"reload refused, the old config stays:\n{error}"]
+        log(f"{REFUSED}:\n{error}")
+        return None
+    except Exception as error:
+        log(f"{REFUSED}: {fault(error)}")
+        return None
     config, notes = after_reload(old, new)
-    return config, [*notes, f"reloaded, serves {counted(len(config.models), 'model')}"]
+    for note in notes:
+        log(note)
+    return config
+
+
+def fault(error: Exception) -> str:
+    """Say what went wrong that nobody expected; never what the config holds."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or type(error).__name__
 
 
 def status(config: Config, addresses: list[str]) -> str:
@@ -136,14 +161,14 @@ def counted(number: int, noun: str) -> str:
 
 
 def keep_pinging(
-    loop: asyncio.AbstractEventLoop, notifier: Notifier, interval: float | None
+    loop: asyncio.AbstractEventLoop, alive: Callable[[], object], interval: float | None
 ) -> None:
-    """Ping the watchdog every `interval` / 2 seconds from the event loop: a hang is noticed."""
+    """Call `alive` every `interval` / 2 seconds from the event loop: a hang is noticed."""
     if interval is None:
         return
 
     def ping() -> None:
-        notifier.notify("WATCHDOG=1")
+        alive()
         loop.call_later(interval / 2, ping)
 
     ping()

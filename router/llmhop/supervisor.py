@@ -1,47 +1,52 @@
 """Several processes that serve the same addresses, started and watched by one that doesn't serve.
 
-Invariants: this process has no event loop and no threads, so that it can fork; a worker that ends
-is started again, later each time if it ends soon; systemd hears only from here, and what it hears
-is true of all workers.
+Invariants: this process has no event loop and no threads, so that it can fork; it reads the config
+and the workers get it from here; a worker that ends is started again, later each time if it ends
+soon; systemd hears only from here, and what it hears is true of all workers.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import selectors
 import signal
 import socket
 import sys
 import time
-import traceback
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 from llmhop import __version__, limits
 from llmhop.config import Config
-from llmhop.errors import ConfigError
 from llmhop.listeners import Listeners, open_listeners
 from llmhop.log import log
+from llmhop.messages import (
+    Acquire,
+    Admitted,
+    ConfigPart,
+    FromWorker,
+    NotTaken,
+    QueueFull,
+    Release,
+    Serving,
+    Taken,
+    config_parts,
+)
 from llmhop.metric_cells import FAILED_RELOADS, RELOADS, WORKER_RESTARTS
 from llmhop.metric_store import Metrics, MetricStore
 from llmhop.notify import Notifier, watchdog_interval
+from llmhop.places import Places
+from llmhop.rollout import Rollout
 from llmhop.server import new_pseudonym
-from llmhop.service import SIGNALS, counted, read_again, run_worker, status
+from llmhop.service import SIGNALS, counted, read_again, status
+from llmhop.worker_process import Closable, Starter, WorkerProcess, wait_before_start
 
 
-@dataclass(eq=False)
-class _Worker:
-    """A process, by what it said last. Times are of the monotonic clock."""
-
-    pid: int
-    slot: int
-    channel: socket.socket
-    started: float = field(default_factory=time.monotonic)
-    heard: float = field(default_factory=time.monotonic)
-    ready: bool = False
-    reloading: bool = False
-    reads: bool = False
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"with code {code}"
+    known = {number.value: number.name for number in signal.Signals}  # not the real-time ones
+    return f"by {known.get(-code, f'signal {-code}')}"
 
 
 def run(path: Path, config: Config) -> None:
@@ -68,14 +73,20 @@ class _Supervisor:
         self._metrics = Metrics(self._store, config.workers, os.getpid())
         self._metrics.publish()
         self._pseudonym = new_pseudonym()
-        self._workers: list[_Worker] = []
+        self._workers: dict[int, WorkerProcess] = {}
         self._starts: list[float] = [0.0] * config.workers
         self._failures = 0
+        self._places = Places(self._answer)
+        self._places.serve(config.models)
+        self._rollout = Rollout()
+        self._reload_due = False
         self._up = False
-        self._reloading = False
+        self._status = ""
         self._stop_by: float | None = None
+        self._parts: list[ConfigPart] = []
         self._exit_code = 0
         self._selector = selectors.DefaultSelector()
+        self._signals: set[int] = set()
         self._wakeup, self._wakeup_write = socket.socketpair()
 
     def run(self) -> None:
@@ -85,17 +96,18 @@ class _Supervisor:
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
         for number in (*SIGNALS, signal.SIGCHLD):
-            signal.signal(number, lambda *_: None)  # the wakeup descriptor tells of it
+            signal.signal(number, lambda number, _: self._signals.add(number))
         self._start_due()
         while self._stop_by is None or self._workers:
-            for key, _ in self._selector.select(self._wait()):
+            for key, events in self._selector.select(self._wait()):
                 if key.data is None:
-                    self._signalled()
+                    self._wakeup.recv(1024)
                 else:
-                    self._listen_to(key.data)
-            self._reap()
-            self._tell()
+                    self._serve(key.data, events)
+            self._signalled()
+            self._reload()
             self._start_due()
+            self._tell()
         sys.exit(self._exit_code)
 
     # Workers.
@@ -103,104 +115,74 @@ class _Supervisor:
     def _start_due(self) -> None:
         now = time.monotonic()
         due = [start for start in self._starts if start <= now]
-        if self._stop_by is None:
-            self._starts = [start for start in self._starts if start > now]
-            for _ in due:
-                self._start_one(now)
+        self._starts = [start for start in self._starts if start > now]
+        for _ in due:
+            if self._stop_by is None:  # one before could not be started
+                self._start(now)
 
-    def _start_one(self, now: float) -> None:
-        if self._stop_by is not None:
-            return  # one before could not be started
+    def _start(self, now: float) -> None:
+        slots = {worker.slot for worker in self._workers.values()}
+        slot = min(set(range(self._config.workers)) - slots)
+        inherited: list[Closable] = [self._selector, self._wakeup, self._wakeup_write]
+        inherited += [worker.channel.socket for worker in self._workers.values()]
+        starter = Starter(
+            self._config, self._listeners, self._store, self._pseudonym, self._watchdog, inherited
+        )
         try:
-            self._start()
+            worker = starter.fork(slot, self._selector)
         except OSError as error:
             self._start_another(f"a worker can't be started ({error.strerror})", now)
-
-    def _start(self) -> None:
-        slot = min(set(range(self._config.workers)) - {worker.slot for worker in self._workers})
-        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # Until the worker has handlers of its own.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                ours.close()
-                self._become_worker(its, slot)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            its.close()
-        ours.setblocking(False)
-        worker = _Worker(pid, slot, ours)
-        self._workers.append(worker)
-        self._selector.register(ours, selectors.EVENT_READ, worker)
-
-    def _become_worker(self, channel: socket.socket, slot: int) -> NoReturn:
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in (*SIGNALS, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
-            self._selector.close()
-            for other in (self._wakeup, self._wakeup_write, *(w.channel for w in self._workers)):
-                other.close()
-            channel.setblocking(False)
-            watchdog = self._watchdog and self._watchdog / 2
-            listeners = self._listeners.for_worker()
-            metrics = Metrics(self._store, slot, os.getpid())
-            run_worker(
-                self._path,
-                self._config,
-                listeners,
-                channel,
-                watchdog,
-                metrics,
-                self._pseudonym,
-            )
-            code = 0
-        except ConfigError as error:
-            log(str(error))
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-
-    def _listen_to(self, worker: _Worker) -> None:
-        try:
-            message = worker.channel.recv(4096)
-        except BlockingIOError:
             return
-        except ConnectionResetError:
-            message = b""
-        if not message:  # it is about to end
-            self._selector.unregister(worker.channel)
-            return
-        worker.heard = time.monotonic()
-        said = message.split(b"\n", 1)[0]
-        if said == b"RELOADING=1":
-            worker.reads = True
-        elif said == b"READY=1":
-            worker.ready = True
-            if worker.reads:
-                worker.reads = worker.reloading = False
+        self._workers[worker.pid] = worker
+        self._rollout.started(worker.pid)
+
+    def _serve(self, worker: WorkerProcess, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            worker.channel.flush()
+        if events & selectors.EVENT_READ:
+            try:
+                message = worker.channel.receive()
+            except EOFError:  # it is about to end
+                worker.unwatch()
+                return
+            if message is not None:
+                worker.heard = time.monotonic()
+                self._heard(worker, message)
+
+    def _heard(self, worker: WorkerProcess, message: FromWorker) -> None:
+        if isinstance(message, Acquire):
+            self._places.acquire(worker.pid, message.ticket, message.model)
+        elif isinstance(message, Release):
+            self._places.release(worker.pid, message.ticket)
+        elif isinstance(message, Serving):
+            worker.serves = True
+        elif isinstance(message, Taken):
+            if self._rollout.taken(worker.pid):
+                log(f"worker {worker.pid} has taken the new config now")
+        elif isinstance(message, NotTaken):
+            log(f"worker {worker.pid} can't take the new config ({message.reason}) and stops")
+            self._rollout.failed(worker.pid)
+            worker.serves = False
+            os.kill(worker.pid, signal.SIGTERM)
+
+    def _answer(self, pid: int, message: Admitted | QueueFull) -> None:
+        self._workers[pid].channel.send(message)
 
     def _reap(self) -> None:
-        for worker in list(self._workers):
+        for worker in list(self._workers.values()):
             pid, code = os.waitpid(worker.pid, os.WNOHANG)
             if pid == 0:
                 continue
-            self._workers.remove(worker)
-            if worker.channel.fileno() in self._selector.get_map():
-                self._selector.unregister(worker.channel)
-            worker.channel.close()
+            del self._workers[pid]
+            worker.close()
+            self._rollout.ended(pid)
+            # Not before: its connections to backends may be open for longer than its channel.
+            self._places.ended(pid)
             self._store.ended(worker.slot)
             if self._stop_by is None:
                 code = os.waitstatus_to_exitcode(code)
-                how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
                 early = "" if self._up else " before it served"
-                self._start_another(f"worker {worker.pid} ended {how}{early}", worker.started)
+                self._start_another(f"worker {pid} ended {_how(code)}{early}", worker.started)
 
     def _start_another(self, why: str, started: float) -> None:
         now = time.monotonic()
@@ -211,7 +193,7 @@ class _Supervisor:
             return
         if now - started >= limits.WORKER_STABLE_S:
             self._failures = 0
-        wait = min(limits.WORKER_WAIT_S * (2**self._failures - 1), limits.WORKER_LONGEST_WAIT_S)
+        wait = wait_before_start(self._failures)
         self._failures += 1
         log(f"{why}; another starts in {wait:g} s")
         self._starts.append(now + wait)
@@ -220,73 +202,115 @@ class _Supervisor:
     # Signals.
 
     def _signalled(self) -> None:
-        for number in self._wakeup.recv(1024):
-            if number == signal.SIGHUP and self._stop_by is None:
-                self._reload()
-            elif number in (signal.SIGTERM, signal.SIGINT) and self._stop_by is None:
+        # Flags, because a pipe that is full would lose the one that matters.
+        signals, self._signals = self._signals, set()
+        if self._stop_by is None:
+            if signals & {signal.SIGTERM, signal.SIGINT}:
                 log(f"stopping, {counted(len(self._workers), 'worker')}")
                 self._stop()
+            elif signal.SIGHUP in signals:
+                self._reload_due = True
+        if signal.SIGCHLD in signals:
+            self._reap()
 
     def _reload(self) -> None:
-        self._notifier.reloading()
-        self._reloading = True
-        old = self._config
-        self._config, messages = read_again(self._path, old)
-        for message in messages:
-            log(message)
-        self._count(FAILED_RELOADS if self._config is old else RELOADS)
-        if self._config is not old:
-            for worker in self._workers:
-                worker.reloading = True
-            self._send(signal.SIGHUP)
+        """Begin a reload that is due, or end the one that is under way: never two at once."""
+        if self._stop_by is not None or not self._up:
+            return
+        if self._reload_due and self._rollout.deadline is None:
+            self._reload_due = False
+            self._notifier.reloading()
+            config = read_again(self._path, self._config)
+            if config is None:
+                self._reloaded(FAILED_RELOADS)
+            else:
+                self._config = config
+                self._parts = config_parts(pickle.dumps(config))
+                self._places.serve(config.models)
+                self._rollout.begin(time.monotonic() + limits.RELOAD_S)
+        for pid in self._rollout.to_send():
+            for part in self._parts:
+                self._workers[pid].channel.send(part)
+        outcome = self._rollout.outcome(time.monotonic())
+        if outcome is None:
+            return
+        for pid in outcome.silent:
+            log(f"worker {pid} does not answer and serves by the old config until it does")
+        if outcome.good:
+            log(f"reloaded, serves {counted(len(self._config.models), 'model')}")
+        else:
+            log(f"reload incomplete: {self._line()}")
+        self._reloaded(RELOADS if outcome.good else FAILED_RELOADS)
+
+    def _reloaded(self, cell: int) -> None:
+        self._count(cell)
+        self._status = self._line()
+        self._notifier.ready(self._status)
 
     def _count(self, cell: int) -> None:
         self._metrics.process[cell] += 1
         self._metrics.publish()
 
     def _stop(self) -> None:
-        self._notifier.stopping(f"waiting for {counted(len(self._workers), 'worker')}")
+        self._stop_by = time.monotonic() + limits.DRAIN_S + limits.WORKER_END_S
+        self._status = self._line()
+        self._notifier.stopping(self._status)
         # Or unix sockets would go on taking clients that nobody serves.
         self._listeners.close()
-        self._stop_by = time.monotonic() + limits.DRAIN_S + limits.WORKER_END_S
         self._send(signal.SIGTERM)
 
     def _send(self, number: signal.Signals) -> None:
-        for worker in self._workers:
-            os.kill(worker.pid, number)  # not reaped yet, so the id is still its own
+        for pid in self._workers:
+            os.kill(pid, number)  # not reaped yet, so the id is still its own
 
     # What systemd hears.
 
     def _tell(self) -> None:
         now = time.monotonic()
         if self._stop_by is not None:
-            if now >= self._stop_by:
+            if self._workers and now >= self._stop_by:
                 log(f"{counted(len(self._workers), 'worker')} did not end and was killed")
                 self._send(signal.SIGKILL)
                 self._stop_by = now + limits.WORKER_END_S
-            return
-        all_ready = len(self._workers) == self._config.workers and all(
-            worker.ready and not worker.reloading for worker in self._workers
-        )
-        if not self._up and all_ready:
+        elif not self._up:
+            if self._serving() < self._config.workers:
+                return
             self._up = True
-            log(f"{__version__} {self._status()}")
-            self._notifier.ready(self._status())
-        elif self._reloading and not any(worker.reloading for worker in self._workers):
-            self._reloading = False
-            self._notifier.ready(self._status())
-        if self._watchdog is not None and self._up and now >= self._next_ping:
-            silent = [w for w in self._workers if now - w.heard > self._watchdog / 2]
-            if not silent:
-                self._notifier.notify("WATCHDOG=1")
+            self._status = self._line()
+            log(f"{__version__} {self._status}")
+            self._notifier.ready(self._status)
+        line = self._line()
+        if line != self._status and self._rollout.deadline is None:
+            self._status = line
+            self._notifier.status(line)
+        if self._watchdog is not None and self._stop_by is None and now >= self._next_ping:
+            least = now - self._watchdog / 2
+            if all(worker.heard >= least for worker in self._workers.values()):
+                self._notifier.alive()
             self._next_ping = now + self._watchdog / 4
 
-    def _status(self) -> str:
-        return f"{status(self._config, self._addresses)} with {self._config.workers} workers"
+    def _serving(self) -> int:
+        """How many workers serve, by the latest config."""
+        workers = self._workers.values()
+        return sum(worker.serves and self._rollout.serves(worker.pid) for worker in workers)
+
+    def _line(self) -> str:
+        if self._stop_by is not None:
+            return f"waiting for {counted(len(self._workers), 'worker')}"
+        serving, all_ = self._serving(), self._config.workers
+        of = f"{serving} of {all_}" if serving < all_ else f"{all_}"
+        return f"{status(self._config, self._addresses)} with {of} workers"
 
     def _wait(self) -> float | None:
         """How long nothing is to do, in seconds; None until something is heard."""
-        times = [self._stop_by] if self._stop_by is not None else list(self._starts)
-        if self._watchdog is not None and self._up and self._stop_by is None:
-            times.append(self._next_ping)
+        if self._stop_by is not None:
+            times = [self._stop_by]
+        else:
+            times = list(self._starts)
+            if self._rollout.deadline is not None:
+                times.append(self._rollout.deadline)
+            elif self._reload_due and self._up:
+                times.append(0.0)
+            if self._watchdog is not None and self._up:
+                times.append(self._next_ping)
         return max(0.0, min(times) - time.monotonic()) if times else None

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmhop.config import Certificate
 from llmhop.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     import ssl
 
 _ADVICE = "make it a PEM file that llmhop can read, or pass it with LoadCredential="
+_MAX_FILE_BYTES = 1024 * 1024
 
 
-def server_context(certificate: str, key: str, environment: Mapping[str, str]) -> ssl.SSLContext:
-    """Load a certificate and its key for serving HTTP/1.1 over TLS 1.2 and 1.3.
+def load_certificate(certificate: str, key: str, environment: Mapping[str, str]) -> Certificate:
+    """Read a certificate and its key, each once, and check that they can serve.
 
     A relative path starts at $CREDENTIALS_DIRECTORY, where systemd puts what `LoadCredential=`
     names, if that is set. Raises ConfigError.
     """
+    directory = environment.get("CREDENTIALS_DIRECTORY", "")
+    problems: list[Problem] = []
+    chain = _read("tls.certificate", Path(directory, certificate), problems)
+    secret = _read("tls.key", Path(directory, key), problems)
+    if problems:
+        raise ConfigError(problems)
+    found = Certificate(chain, secret)
+    try:
+        server_context(found)
+    except OSError as error:  # no descriptors or no memory are left
+        what = f"can't be loaded ({error.strerror})"
+        raise ConfigError([Problem("tls", what, "try it again")]) from None
+    return found
+
+
+def server_context(certificate: Certificate) -> ssl.SSLContext:
+    """Return a context for serving HTTP/1.1 over TLS 1.2 and 1.3.
+
+    Raises ConfigError for a certificate that `load_certificate` did not check, and OSError.
+    """
     import ssl  # 10 ms that only a TLS listener needs
 
-    directory = environment.get("CREDENTIALS_DIRECTORY", "")
-    certificate_path, key_path = Path(directory, certificate), Path(directory, key)
-    paths = (("tls.certificate", certificate_path), ("tls.key", key_path))
-    if problems := [p for where, path in paths if (p := _unreadable(where, path)) is not None]:
-        raise ConfigError(problems)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     encrypted = False
@@ -38,7 +57,10 @@ def server_context(certificate: str, key: str, environment: Mapping[str, str]) -
         return ""
 
     try:
-        context.load_cert_chain(certificate_path, key_path, password)
+        with ExitStack() as files:
+            chain = files.enter_context(_memory_file(certificate.chain))
+            key = files.enter_context(_memory_file(certificate.key))
+            context.load_cert_chain(chain, key, password)
     except ssl.SSLError as error:
         where, what = "tls", f"holds no usable certificate and key ({error.reason or 'not PEM'})"
         if encrypted:
@@ -49,12 +71,25 @@ def server_context(certificate: str, key: str, environment: Mapping[str, str]) -
     return context
 
 
-def _unreadable(where: str, path: Path) -> Problem | None:
+@contextmanager
+def _memory_file(data: bytes) -> Iterator[str]:
+    """Give a path at which `data` can be read, in memory: Python's ssl takes files alone."""
+    descriptor = os.memfd_create("llmhop", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}"
+
+
+def _read(where: str, path: Path, problems: list[Problem]) -> bytes:
     try:
         with path.open("rb") as file:
-            file.read(1)
+            data = file.read(_MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its path holds a NUL"
         shown = ascii(str(path))[1:-1]
-        return Problem(where, f"can't be read ({reason}: {shown})", _ADVICE)
-    return None
+        problems.append(Problem(where, f"can't be read ({reason}: {shown})", _ADVICE))
+        return b""
+    if len(data) > _MAX_FILE_BYTES:
+        problems.append(Problem(where, f"is larger than {_MAX_FILE_BYTES} bytes", _ADVICE))
+    return data

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from llmhop.config_parser import parse as parse_router_config
-from llmhop.tls import server_context
+from llmhop.tls import load_certificate
 
 from tests.generator.conftest import Command
 from tests.generator.fleet_flake import HOSTS, write_flake
@@ -176,7 +176,9 @@ def test_the_front_has_a_url_for_each_host_that_serves_a_model(
         }
     }
     parsed = parse_router_config(
-        json.loads(done.stdout), lambda _: "secret", lambda cert, key: server_context(cert, key, {})
+        json.loads(done.stdout),
+        lambda _: "secret",
+        lambda cert, key: load_certificate(cert, key, {}),
     )
     assert len(parsed.models["a"].backend.urls) == 2
 

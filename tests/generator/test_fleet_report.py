@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from llmhop.config_parser import parse as parse_router_config
 from llmhop.errors import ConfigError
-from llmhop.tls import server_context
+from llmhop.tls import load_certificate
 from llmhop_generator import fleet_compare, fleet_report
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.fleet_addresses import base_urls
@@ -42,7 +42,7 @@ def refused(*hosts: Host, **urls: str) -> str:
 def accepted(settings: dict[str, Any]) -> dict[str, Any]:
     """Pass a configuration to llmhop's own parser, and give its models."""
     parse_router_config(
-        settings, lambda reference: "secret", lambda cert, key: server_context(cert, key, {})
+        settings, lambda reference: "secret", lambda cert, key: load_certificate(cert, key, {})
     )
     models: dict[str, Any] = settings["models"]
     return models

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from llmhop.config_parser import parse as parse_router_config
-from llmhop.tls import server_context
+from llmhop.tls import load_certificate
 from llmhop_generator.quadlet import container_line
 from llmhop_generator.render import render_tree
 from llmhop_generator.sources import HEADER
@@ -188,7 +188,7 @@ def test_llmhop_accepts_what_is_rendered_for_it(path: Path) -> None:
     rendered = tree_of(json.loads(path.read_text(encoding="utf-8")))["llmhop.json"]
     config = json.loads(rendered)
     parse_router_config(
-        config, lambda reference: "secret", lambda cert, key: server_context(cert, key, {})
+        config, lambda reference: "secret", lambda cert, key: load_certificate(cert, key, {})
     )
 
 

@@ -80,9 +80,11 @@ def run(tmp_path: Path) -> Iterator[Run]:
     """Starts the command on a config; ends it at the end."""
     processes: list[Process] = []
 
-    def start(config: dict[str, Any], sockets: Any = (), **environment: str) -> Process:
+    def start(
+        config: dict[str, Any], sockets: Any = (), before: str = "", **environment: str
+    ) -> Process:
         config = {"listen": "127.0.0.1:0", **config}
-        process = Process(tmp_path, config, environment, sockets)
+        process = Process(tmp_path, config, environment, sockets, before)
         processes.append(process)
         return process
 

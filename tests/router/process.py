@@ -38,7 +38,9 @@ class Process:
         config: object,
         environment: dict[str, str],
         sockets: Sequence[socket.socket] = (),
+        before: str = "",
     ) -> None:
+        """`before` is Python to run first in the same process."""
         self.path = directory / "llmhop.json"
         self.write(config)
         self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -46,6 +48,9 @@ class Process:
         self.notifications.bind(f"\0llmhop-test-{directory.name}{os.getpid()}-{id(self)}")
         name = "@" + self.notifications.getsockname()[1:].decode()
         command = ["-m", "llmhop", "--config", str(self.path)]
+        if before:
+            main = "from llmhop.cli import main; main(prog_name='llmhop')"
+            command[:2] = ["-c", f"{before}\n{main}"]
         descriptors = [sock.fileno() for sock in sockets]
         if sockets:
             command = ["-c", _AS_SYSTEMD, ",".join(map(str, descriptors)), *command]
@@ -89,10 +94,15 @@ class Process:
     def reload(self) -> str:
         """Reload, wait until it is done, as systemd does for Type=notify-reload; give the status.
 
-        Pings of the watchdog in between are passed over.
+        Pings of the watchdog in between are passed over, and what was told before.
         """
         self.process.send_signal(signal.SIGHUP)
-        reloading = self.message_but({"WATCHDOG": "1"})
+        return self.reloaded()
+
+    def reloaded(self) -> str:
+        """Wait until a reload is done, and give the status."""
+        while "RELOADING" not in (reloading := self.message_but({"WATCHDOG": "1"})):
+            assert reloading.keys() == {"STATUS"}
         assert reloading.keys() == {"RELOADING", "MONOTONIC_USEC"}
         assert int(reloading["MONOTONIC_USEC"]) > 0
         ready = self.message_but({"WATCHDOG": "1"})

@@ -17,7 +17,7 @@ import uvloop
 from llmhop.config import Config
 from llmhop.config_parser import parse
 from llmhop.server import Server
-from llmhop.tls import server_context
+from llmhop.tls import load_certificate
 
 TIMEOUT = 20.0  # far beyond what anything here takes; a test that waits this long fails
 
@@ -182,7 +182,7 @@ class Backend:
 
 def check(config: dict[str, Any]) -> Config:
     """Check a config whose secrets stand as they are."""
-    return parse(config, lambda text: text, lambda cert, key: server_context(cert, key, {}))
+    return parse(config, lambda text: text, lambda cert, key: load_certificate(cert, key, {}))
 
 
 class RunningRouter:

@@ -11,7 +11,7 @@ from llmhop.config_parser import parse
 from llmhop.errors import ConfigError
 from llmhop.listen import TcpAddress, UnixAddress
 from llmhop.secrets import expand
-from llmhop.tls import server_context
+from llmhop.tls import load_certificate
 from llmhop.urls import Origin
 
 URL = "http://127.0.0.1:8000"
@@ -24,7 +24,7 @@ def check(data: object, environment: dict[str, str] | None = None) -> Config:
     return parse(
         data,
         lambda text: expand(text, known),
-        lambda certificate, key: server_context(certificate, key, known),
+        lambda certificate, key: load_certificate(certificate, key, known),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from llmhop.gate import LocalGate
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support import (
@@ -383,7 +384,7 @@ def test_whatever_became_of_a_request_it_is_no_longer_counted(
     router = start_router({"m": {"url": backend.url, "maxConcurrent": 1, "maxQueued": 1}})
     (pool,) = router.server.backends.all()["m"].pools
     gate = router.server.backends.all()["m"].gate
-    assert gate is not None
+    assert isinstance(gate, LocalGate)
     for _ in range(3):
         with Wire(router.port) as wire:
             wire.send(post(chat()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmhop.gate import Gate
+from llmhop.gate import LocalGate
 
 
 class Request:
@@ -15,13 +15,16 @@ class Request:
     def admitted(self) -> None:
         self.order.append(self.name)
 
+    def refused(self) -> None:
+        raise AssertionError("a gate that counts here knows at once")
+
 
 def requests(names: str) -> tuple[list[Request], list[str]]:
     order: list[str] = []
     return [Request(name, order) for name in names], order
 
 
-def start(gate: Gate, request: Request) -> str:
+def start(gate: LocalGate, request: Request) -> str:
     """What becomes of a request that comes."""
     if gate.enter():
         return "in"
@@ -29,7 +32,7 @@ def start(gate: Gate, request: Request) -> str:
 
 
 def test_a_place_goes_to_who_has_waited_longest() -> None:
-    gate = Gate(2, 10)
+    gate = LocalGate(2, 10)
     some, order = requests("abcde")
     assert [start(gate, request) for request in some] == ["in", "in", "waits", "waits", "waits"]
     assert (gate.active, gate.queued, order) == (2, 3, [])
@@ -44,7 +47,7 @@ def test_a_place_goes_to_who_has_waited_longest() -> None:
 
 
 def test_who_gives_up_is_passed_over() -> None:
-    gate = Gate(1, 10)
+    gate = LocalGate(1, 10)
     some, order = requests("abc")
     for request in some:
         start(gate, request)
@@ -54,7 +57,7 @@ def test_who_gives_up_is_passed_over() -> None:
 
 
 def test_a_full_queue_refuses_until_somebody_leaves() -> None:
-    gate = Gate(1, 1)
+    gate = LocalGate(1, 1)
     some, order = requests("abcd")
     assert [start(gate, request) for request in some] == ["in", "waits", "refused", "refused"]
     gate.leave()
@@ -63,13 +66,13 @@ def test_a_full_queue_refuses_until_somebody_leaves() -> None:
 
 
 def test_without_a_queue_nobody_waits() -> None:
-    gate = Gate(1, 0)
+    gate = LocalGate(1, 0)
     some, _ = requests("ab")
     assert [start(gate, request) for request in some] == ["in", "refused"]
 
 
 def test_a_higher_limit_lets_in_who_waits_and_a_lower_one_throws_nobody_out() -> None:
-    gate = Gate(1, 10)
+    gate = LocalGate(1, 10)
     some, order = requests("abcd")
     for request in some:
         start(gate, request)

@@ -9,10 +9,9 @@ from contextlib import ExitStack
 from typing import Any, Protocol
 
 import pytest
-from llmhop.gate import Gate
+from llmhop.gate import LocalGate
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.process import Run
 from tests.router.support import Backend, Received, RunningRouter, Wire, chat, post
 
 
@@ -61,9 +60,9 @@ def start_limited(start_backend: StartBackend, start_router: StartRouter) -> Sta
     return start
 
 
-def gate_of(router: RunningRouter) -> Gate:
+def gate_of(router: RunningRouter) -> LocalGate:
     gate = router.server.backends.all()["m"].gate
-    assert gate is not None
+    assert isinstance(gate, LocalGate)
     return gate
 
 
@@ -255,48 +254,3 @@ def test_the_limit_counts_requests_to_every_replica(
             engine.go_on.release()
         assert [wire.response().status for wire in wires] == [200] * 4
     assert engine.most == 3
-
-
-def test_workers_share_the_limit_rounded_up(
-    start_backend: StartBackend, start_router: StartRouter
-) -> None:
-    backend = start_backend()
-    router = start_router(limited(backend, 5, maxQueued=3), workers=2)
-    gate = gate_of(router)
-
-    class Waiter:
-        def admitted(self) -> None:
-            """It is never its turn."""
-
-    while gate.enter() or gate.wait(Waiter()):
-        pass
-    assert (gate.active, gate.queued) == (3, 2)
-
-
-def test_a_worker_process_keeps_to_its_share(run: Run, start_backend: StartBackend) -> None:
-    engine = Engine()
-    backend = start_backend(engine.respond)
-    process = run({"models": limited(backend, 2, maxQueued=0), "workers": 2})
-    with ExitStack() as stack:
-        wires = [stack.enter_context(Wire(process.port)) for _ in range(30)]
-        for wire in wires:
-            wire.send(post(chat()))
-        # Each worker serves one of those that came to it and refuses the rest.
-        refused = 0
-        while refused < 28:
-            for wire in wires:
-                wire.socket.settimeout(0.01)
-                try:
-                    answered = wire.socket.recv(12) == b"HTTP/1.1 429"
-                except TimeoutError:
-                    continue
-                assert answered
-                refused += 1
-                wires = [other for other in wires if other is not wire]
-                break
-        assert engine.most == 2
-        engine.go_on.release()
-        engine.go_on.release()
-        for wire in wires:
-            wire.socket.settimeout(20)
-            assert wire.response().status == 200

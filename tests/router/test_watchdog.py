@@ -7,7 +7,7 @@ import socket
 import threading
 
 import pytest
-from llmhop.notify import Notifier, watchdog_interval
+from llmhop.notify import watchdog_interval
 from llmhop.service import keep_pinging
 
 from tests.router.process import Run
@@ -61,7 +61,7 @@ def test_an_event_loop_that_hangs_sends_no_ping() -> None:
         go_on.wait(TIMEOUT)
 
     async def ping_and_hang() -> None:
-        keep_pinging(asyncio.get_running_loop(), Notifier(its), 0.01)
+        keep_pinging(asyncio.get_running_loop(), lambda: its.send(b"WATCHDOG=1"), 0.01)
         asyncio.get_running_loop().call_later(0.05, hang)
 
     with ours, its:

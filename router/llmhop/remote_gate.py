@@ -1,0 +1,119 @@
+"""The gates of a worker: its supervisor counts for all of them. No I/O.
+
+Messages arrive in order and none is lost while both processes live. What crosses on the way
+settles itself: a worker that gives up a request which was admitted meanwhile gives back a place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from llmhop.config import ModelConfig
+from llmhop.gate import Gate, Waiting
+from llmhop.messages import Acquire, Release
+
+Ask = Callable[[Acquire | Release], None]
+
+MAX_UNSENT = 10_000
+"""How many messages may wait here for a supervisor that reads none, before requests are refused."""
+
+
+class RemoteGate(Gate):
+    """A gate that asks the supervisor: each request waits, at least for its answer."""
+
+    __slots__ = ("_gates", "_model", "held")
+
+    held: list[int]
+    """The tickets of those who were admitted. One place is as good as another."""
+
+    def __init__(self, model: str, gates: RemoteGates) -> None:
+        self._model = model
+        self._gates = gates
+        self.held = []
+
+    def enter(self) -> bool:
+        """Only the supervisor knows."""
+        return False
+
+    def wait(self, request: Waiting) -> bool:
+        """Ask for a place."""
+        return self._gates.acquire(self._model, request, self)
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._gates.release(self.held.pop())
+
+    def forget(self, request: Waiting) -> None:
+        """Ask no more for a place."""
+        self._gates.forget(request)
+
+
+class RemoteGates:
+    """The gates of all models that had a limit. Implements gate.Gates."""
+
+    __slots__ = ("_ask", "_closed", "_gates", "_last", "_tickets", "_unsent", "_waiting")
+
+    def __init__(self, ask: Ask, unsent: Callable[[], int]) -> None:
+        """`ask` sends a message to the supervisor; `unsent` tells how many have not gone yet."""
+        self._ask = ask
+        self._unsent = unsent
+        self._closed = False
+        self._gates: dict[str, RemoteGate] = {}
+        self._last = 0
+        self._waiting: dict[int, tuple[Waiting, RemoteGate]] = {}
+        self._tickets: dict[Waiting, int] = {}
+
+    def serve(self, models: Mapping[str, ModelConfig]) -> None:
+        """Have a gate for each model that has a limit in the config."""
+        for name, model in models.items():
+            if model.backend.max_concurrent is not None and name not in self._gates:
+                self._gates[name] = RemoteGate(name, self)
+
+    def get(self, model: str) -> Gate | None:
+        """Return the gate of a model that has a limit, or had one in an earlier config."""
+        return self._gates.get(model)
+
+    def acquire(self, model: str, request: Waiting, gate: RemoteGate) -> bool:
+        """Ask for a place; answer whether the supervisor can be asked."""
+        if self._closed or self._unsent() >= MAX_UNSENT:
+            return False
+        self._last = ticket = self._last + 1
+        self._waiting[ticket] = request, gate
+        self._tickets[request] = ticket
+        self._ask(Acquire(ticket, model))
+        return True
+
+    def release(self, ticket: int) -> None:
+        """Give a place back."""
+        self._ask(Release(ticket))
+
+    def forget(self, request: Waiting) -> None:
+        """Ask no more for a place."""
+        ticket = self._tickets.pop(request)
+        del self._waiting[ticket]
+        self._ask(Release(ticket))
+
+    def admitted(self, ticket: int) -> None:
+        """The supervisor gave a place; who asked for it may have given up meanwhile."""
+        request = self._take(ticket)
+        if request is not None:
+            request[1].held.append(ticket)
+            request[0].admitted()
+
+    def refused(self, ticket: int) -> None:
+        """The supervisor says that the queue is full."""
+        request = self._take(ticket)
+        if request is not None:
+            request[0].refused()
+
+    def close(self) -> None:
+        """The supervisor is gone: nobody gets a place any more."""
+        self._closed = True
+        for ticket in list(self._waiting):
+            self.refused(ticket)
+
+    def _take(self, ticket: int) -> tuple[Waiting, RemoteGate] | None:
+        found = self._waiting.pop(ticket, None)
+        if found is not None:
+            del self._tickets[found[0]]
+        return found
