@@ -110,4 +110,4 @@ class WebSocketStream:
     def read(self) -> list[bytes]:
         """Return what has come."""
         data, self._reader.pending = self._reader.pending, b""
-        return [data] if data else []
+        return [bytes(data)] if data else []

@@ -8,14 +8,23 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?+\r\n")
 # Framing and routing are no matter for trailers (RFC 9110 section 6.5.1), and who adds trailers to
 # the fields would take them for such.
 _TRAILER_LINE = re.compile(
     rb"(?!(?i:content-length|transfer-encoding|host):)"
-    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n"
+    rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n"
+)
+# Whole chunks of up to 15 bytes in their plainest spelling, as many as there are.
+_SMALL_CHUNKS = re.compile(
+    rb"(?s:%b)*+"
+    % b"|".join([b"[%x%X]\r\n.{%d}\r\n" % (size, size, size) for size in range(1, 16)])
 )
 _MAX_LINE_BYTES = 4096
+_LINE_BYTES: Final = 8
+_MAX_EXCESS_BYTES: Final = 16 * 1024
+"""What size lines may take in all beyond _LINE_BYTES for each, and a byte for each of data. Go's
+net/http has such a bound too; who writes byte by byte, without extensions, keeps to it."""
 _MAX_TRAILER_BYTES = 16 * 1024
 _CRLF = b"\r\n"
 
@@ -50,12 +59,13 @@ def write_chunk(pieces: list[bytes], last: bool) -> list[bytes]:
 class ChunkedReader:
     """Finds the chunks and the end of one chunked body. After ChunkError it is of no more use."""
 
-    __slots__ = ("_left", "_line", "_state", "_trailer_bytes")
+    __slots__ = ("_excess", "_left", "_line", "_state", "_trailer_bytes")
 
     def __init__(self) -> None:
         self._state = _SIZE
-        self._line = b""
+        self._line = bytearray()
         self._left = 0
+        self._excess = 0
         self._trailer_bytes = 0
 
     @property
@@ -63,7 +73,7 @@ class ChunkedReader:
         """Whether the whole body, trailers included, was seen."""
         return self._state == _DONE
 
-    def feed(self, data: bytes, payload: bytearray | None = None) -> int:
+    def feed(self, data: bytes | bytearray, payload: bytearray | None = None) -> int:
         """Take the next bytes; return how many of them belong to the body.
 
         What the chunks hold is added to `payload` if one is given. Raises ChunkError.
@@ -78,18 +88,16 @@ class ChunkedReader:
                 self._left -= taken
                 if self._left == 0:
                     self._state = _DATA_END
+                    if data.startswith(_CRLF, position):
+                        self._state = _SIZE
+                        position += 2
             elif self._state == _DATA_END:
                 position = self._take_data_end(data, position)
             else:
-                newline = data.find(b"\n", position)
-                stop = end if newline < 0 else newline + 1
-                self._line += data[position:stop]
-                position = stop
-                if len(self._line) > _MAX_LINE_BYTES:
-                    raise ChunkError("a chunk's size line or a trailer is too long")
-                if newline >= 0:
-                    line, self._line = self._line, b""
-                    self._take_line(line)
+                if self._state == _SIZE and not self._line:
+                    position = self._take_small(data, position, payload)
+                    position = self._take_whole_ones(data, position, payload)
+                position = self._take_to_newline(data, position)
         return position
 
     def take_whole(self, data: bytes) -> bool:
@@ -97,7 +105,7 @@ class ChunkedReader:
 
         Everything else, errors included, is left to `feed`.
         """
-        if self._state != _SIZE or self._line:
+        if self._state != _SIZE or self._line or self._excess:
             return False
         length = len(data)
         known = _LINES.get(length)
@@ -107,20 +115,68 @@ class ChunkedReader:
         if match is None:
             return False
         size = int(match[1], 16)
-        if size == 0 or match.end() + size + 2 != length:
+        line_bytes = match.end()
+        if not 0 < size == length - line_bytes - 2 or line_bytes > _LINE_BYTES + size:
             return False
         if length < _MAX_KNOWN:
             _LINES[length] = match[0]
         return data.endswith(_CRLF)
 
-    def _take_data_end(self, data: bytes, position: int) -> int:
+    def _take_small(self, data: bytes | bytearray, position: int, payload: bytearray | None) -> int:
+        run = _SMALL_CHUNKS.match(data, position)
+        end = position if run is None else run.end()
+        if end > position:
+            # For each of them, its size line is so much shorter than what is allowed.
+            self._excess = max(0, self._excess - (end - position))
+            while payload is not None and position < end:
+                start = position + 3
+                stop = start + int(data[position : position + 1], 16)
+                payload += data[start:stop]
+                position = stop + 2
+        return end
+
+    def _take_whole_ones(
+        self, data: bytes | bytearray, position: int, payload: bytearray | None
+    ) -> int:
+        # What the states below do, in fewer steps; they are left what is odd or cut.
+        end, excess = len(data), self._excess
+        while True:
+            match = _SIZE_LINE.match(data, position, position + _MAX_LINE_BYTES)
+            if match is None:
+                break
+            start, size = match.end(), int(match[1], 16)
+            stop = start + size
+            excess = max(0, excess + start - position - _LINE_BYTES - size)
+            if size == 0 or stop > end - 2 or excess > _MAX_EXCESS_BYTES:
+                break
+            if not data.startswith(_CRLF, stop):
+                break
+            self._excess = excess
+            if payload is not None:
+                payload += data[start:stop]
+            position = stop + 2
+        return position
+
+    def _take_to_newline(self, data: bytes | bytearray, position: int) -> int:
+        newline = data.find(b"\n", position, position + _MAX_LINE_BYTES)
+        stop = position + _MAX_LINE_BYTES + 1 if newline < 0 else newline + 1
+        self._line += data[position:stop]
+        if len(self._line) > _MAX_LINE_BYTES:
+            raise ChunkError("a chunk's size line or a trailer is too long")
+        if newline >= 0:
+            line = bytes(self._line)
+            self._line.clear()
+            self._take_line(line)
+        return min(stop, len(data))
+
+    def _take_data_end(self, data: bytes | bytearray, position: int) -> int:
         expected = _CRLF[len(self._line) :]
         piece = data[position : position + len(expected)]
         if not expected.startswith(piece):
             raise ChunkError("a chunk does not end where its size says")
         self._line += piece
         if self._line == _CRLF:
-            self._line = b""
+            self._line.clear()
             self._state = _SIZE
         return position + len(piece)
 
@@ -129,8 +185,11 @@ class ChunkedReader:
             match = _SIZE_LINE.fullmatch(line)
             if match is None:
                 raise ChunkError("a chunk's size is not a hex number")
-            self._left = int(match[1], 16)
-            self._state = _DATA if self._left else _TRAILER
+            self._left = size = int(match[1], 16)
+            self._state = _DATA if size else _TRAILER
+            self._excess = max(0, self._excess + len(line) - _LINE_BYTES - size)
+            if self._excess > _MAX_EXCESS_BYTES:
+                raise ChunkError("it is more framing than data")
             return
         self._trailer_bytes += len(line)
         if line == _CRLF:

@@ -48,6 +48,9 @@ class ClientProtocol(ClientConnection):
         """Take bytes of requests; stop reading where a client sends too far ahead."""
         if self._lingering:
             return
+        if len(data) >= limits.MAX_BYTES_A_TURN:
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_again)
         fresh = self._head is None and not self._reader.pending
         if fresh and not self._write_paused and self._serve_whole(data):
             return
@@ -149,11 +152,18 @@ class ClientProtocol(ClientConnection):
 
     def _advance(self) -> None:
         """Read and answer requests until bytes are missing or an exchange runs."""
+        requests = 0
         try:
             while not self._exchange.active and not self._write_paused:
                 if self._lingering or self.transport.is_closing():
                     return
                 if self._head is None:
+                    if requests == limits.MAX_REQUESTS_A_TURN:
+                        self._paused = True
+                        self.transport.pause_reading()
+                        self._advance_soon()
+                        return
+                    requests += 1
                     self._head = self._reader.read_head()
                     if self._head is None:
                         break
@@ -184,6 +194,10 @@ class ClientProtocol(ClientConnection):
     def _advance_soon(self) -> None:
         # Through the event loop, so that a long pipeline does not keep others from their turn.
         asyncio.get_running_loop().call_soon(self._advance)
+
+    def _read_again(self) -> None:
+        if not self._paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _accept(self, head: RequestHead) -> bool:
         """Decide by its head whether a request's body is wanted; answer it if not.

@@ -15,6 +15,13 @@ Apache takes 100 and HAProxy 101, so nothing that comes through one of them has 
 MAX_PIPELINED_BYTES: Final = 64 * 1024
 """What a client may send ahead while its request is answered; more waits in the kernel."""
 
+MAX_REQUESTS_A_TURN: Final = 8
+"""How many requests of one connection are answered here before others have their turn."""
+
+MAX_BYTES_A_TURN: Final = 128 * 1024
+"""After a read of as many bytes others have their turn too. The event loop reads up to 256 KB at
+once, and goes on reading one connection, up to 32 times, while it brings as much."""
+
 SWEEP_S: Final = 1.0
 """Period of the timer sweep. Every timeout below is late by up to this much, those that count
 from the last sign of life by up to twice as much."""

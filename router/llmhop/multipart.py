@@ -24,7 +24,7 @@ MAX_MODEL_BYTES: Final = 1024
 
 _CRLF = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):([\t\x20-\x7e\x80-\xff]*+)")
 _UNCODED = (b"7bit", b"8bit", b"binary")
 
 # What comes next. Plain numbers, because an Enum's members cost more to look up.

@@ -47,7 +47,7 @@ class RequestReader:
     )
 
     def __init__(self) -> None:
-        self.pending = b""
+        self.pending: bytes | bytearray = b""
         self._last = LastHead(_HEADS)
         self._scanned = 0
         self._parts = bytearray()
@@ -81,7 +81,14 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the client."""
-        self.pending = self.pending + data if self.pending else data
+        pending = self.pending
+        if not pending:
+            self.pending = data
+        elif isinstance(pending, bytearray):
+            pending += data
+        else:
+            # What grows and shrinks in place, so that small pieces are not copied again and again.
+            self.pending = bytearray(pending) + data
 
     def read_head(self) -> RequestHead | None:
         """Return the next request's head, or None. Raises BadRequestError."""
@@ -101,16 +108,14 @@ class RequestReader:
             self._scanned = max(first, size - 3)
             return None
         self._scanned = 0
-        head, length = _HEADS.read(buffer[: end + 4])
+        head, length = _HEADS.read(self._take(end + 4))
         self._left = length or 0
         self.has_body = head.chunked or self._left > 0
-        start = end + 4
         self.length = length
+        self.awaits_body = self.has_body and not self.pending
         if self._left > LARGE_BYTES and head.boundary is None:
             self.large = LargeBody(self._left)
-            start += self.large.add(memoryview(buffer)[start:])
-        self.awaits_body = self.has_body and len(buffer) == end + 4
-        self.pending = buffer[start:]
+            self._fill(self.large)
         return head
 
     def start_body(self, head: RequestHead, limit: int) -> None:
@@ -129,11 +134,11 @@ class RequestReader:
 
         Raises BadRequestError, and ApiError (413) where chunks exceed the limit.
         """
-        data = self.pending
         if self._chunks is not None:
-            return self._read_chunks(self._chunks, data)
+            return self._read_chunks(self._chunks)
         if self.large is not None:
-            return self._read_large(self.large, data)
+            return self._read_large(self.large)
+        data = self.pending
         missing = self._left - len(data)
         if missing > 0:
             self._parts += data
@@ -143,7 +148,7 @@ class RequestReader:
         if missing == 0:
             self.pending = b""
             return self._joined(data) if self._parts else data
-        end, self.pending = data[:missing], data[missing:]
+        end = self._take(self._left)
         return self._joined(end) if self._parts else end
 
     def read_piece(self) -> bytes:
@@ -151,13 +156,12 @@ class RequestReader:
 
         Raises BadRequestError, and ApiError (413) where chunks exceed the limit.
         """
-        data = self.pending
         if self._chunks is None:
-            piece, self.pending = data[: self._left], data[self._left :]
+            piece = self._take(self._left)
             self._left -= len(piece)
             self.body_left = self._left > 0
             return piece
-        self._feed_chunks(self._chunks, data)
+        self._feed_chunks(self._chunks)
         self._taken += len(self._parts)
         if self._taken > self._limit:
             raise body_too_large(self._limit)
@@ -166,15 +170,15 @@ class RequestReader:
         self._parts.clear()
         return piece
 
-    def _feed_chunks(self, chunks: ChunkedReader, data: bytes) -> None:
+    def _feed_chunks(self, chunks: ChunkedReader) -> None:
         try:
-            taken = chunks.feed(data, self._parts)
+            taken = chunks.feed(self.pending, self._parts)
         except ChunkError as error:
             raise BadRequestError(f"The chunked body is not valid: {error}.") from None
-        self.pending = data[taken:]
+        self._drop(taken)
 
-    def _read_chunks(self, chunks: ChunkedReader, data: bytes) -> Body | None:
-        self._feed_chunks(chunks, data)
+    def _read_chunks(self, chunks: ChunkedReader) -> Body | None:
+        self._feed_chunks(chunks)
         if self._taken + len(self._parts) > self._limit:
             raise body_too_large(self._limit)
         if chunks.done and self._collected is None:
@@ -189,15 +193,39 @@ class RequestReader:
         body, self._collected = self._collected, None
         return body
 
-    def _read_large(self, large: LargeBody, data: bytes) -> Body | None:
-        if data:
-            self.pending = data[large.add(memoryview(data)) :]
+    def _read_large(self, large: LargeBody) -> Body | None:
+        self._fill(large)
         if not large.complete:
             return None
         self.large = None
         return large.take()
 
-    def _joined(self, end: bytes) -> bytearray:
+    def _fill(self, large: LargeBody) -> None:
+        if self.pending:
+            with memoryview(self.pending) as view:
+                taken = large.add(view)
+            self._drop(taken)
+
+    def _take(self, count: int) -> bytes:
+        """Return so many bytes of what is pending, or all, which are pending no more."""
+        pending = self.pending
+        if len(pending) <= count:
+            self.pending = b""
+            return bytes(pending)
+        taken = bytes(pending[:count])
+        self._drop(count)
+        return taken
+
+    def _drop(self, count: int) -> None:
+        pending = self.pending
+        if len(pending) == count:
+            self.pending = b""
+        elif isinstance(pending, bytearray):
+            del pending[:count]
+        else:
+            self.pending = bytearray(pending[count:])
+
+    def _joined(self, end: bytes | bytearray) -> bytearray:
         body, self._parts = self._parts, bytearray()
         body += end
         return body

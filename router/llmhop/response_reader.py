@@ -32,6 +32,7 @@ class ResponseReader:
         "_last",
         "_left",
         "_no_body",
+        "_scanned",
         "_until_close",
         "_websocket",
         "complete",
@@ -53,7 +54,8 @@ class ResponseReader:
         self._no_body = to_head_request
         self._decode = decode
         self._websocket = websocket
-        self._buffer = b""
+        self._buffer: bytes | bytearray = b""
+        self._scanned = 0
         self._interim = 0
         self._chunks: ChunkedReader | None = None
         self._until_close = self.complete = self.reusable = False
@@ -79,17 +81,25 @@ class ResponseReader:
 
     def feed_head(self, data: bytes) -> None:
         """Take bytes while `read_head` has given no final head."""
-        self._buffer = self._buffer + data if self._buffer else data
+        buffer = self._buffer
+        if not buffer:
+            self._buffer = data
+        elif isinstance(buffer, bytearray):
+            buffer += data
+        else:
+            self._buffer = bytearray(buffer) + data
 
     def read_head(self) -> ResponseHead | None:
         """Return the next head, interim (1xx) or final, or None. Raises BackendError."""
         buffer = self._buffer
-        end = buffer.find(_HEAD_END) + 4
+        end = buffer.find(_HEAD_END, self._scanned) + 4
         if end > MAX_HEAD_BYTES or (end < 4 and len(buffer) > MAX_HEAD_BYTES):
             raise BackendError(f"sent a head of more than {MAX_HEAD_BYTES} bytes")
         if end < 4:
+            self._scanned = max(0, len(buffer) - 3)
             return None
-        head, self.length = _HEADS.read(buffer[:end])
+        self._scanned = 0
+        head, self.length = _HEADS.read(bytes(buffer[:end]))
         self._buffer = buffer[end:]
         status = head.status
         if status == 101:
@@ -117,7 +127,7 @@ class ResponseReader:
     def first_body(self) -> bytes:
         """Return the part of the body that came with the final head. Raises BackendError."""
         data, self._buffer = self._buffer, b""
-        return self.read_body(data)
+        return self.read_body(bytes(data))
 
     def read_body(self, data: bytes) -> bytes:
         """Return what to relay of the next bytes. Raises BackendError.
