@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from llmhop.http_head import parse_request_head
 from llmhop.via import PREFIX
 
 from tests.router.conftest import StartBackend, StartRouter
@@ -89,9 +90,11 @@ def test_a_loop_is_noticed_whichever_worker_gets_it(raw: bytes, run: Run) -> Non
 
 
 def test_a_loop_is_noticed_after_a_reload(looped: RunningRouter) -> None:
+    before = looped.server.table.pseudonym
     for _ in range(2):
         assert_is_loop(ask(looped.port, post(chat())))
         looped.reload({"models": to(looped.port)})
+    assert looped.server.table.pseudonym == before
 
 
 def test_a_loop_takes_no_place_of_a_queue(start_router: StartRouter) -> None:
@@ -165,3 +168,13 @@ def test_the_version_of_the_request_is_told(
     router = start_router({"m": backend})
     assert ask(router.port, REQUESTS["HTTP/1.0"]).status == 200
     assert backend.requests[0].values("via") == [f"1.0 {router.server.table.pseudonym.decode()}"]
+
+
+def test_a_head_says_whether_it_came_through_an_llmhop() -> None:
+    for lines, came in (
+        (b"", False),
+        (b"Via: 1.1 front, 1.0 x (not-llmhop)\r\n", False),
+        (b"Via: 1.1 front\r\nvia: HTTP/1.1 LLMHOP-0123 (x), 1.1 y\r\n", True),
+    ):
+        head, _ = parse_request_head(b"GET / HTTP/1.1\r\nHost: r\r\n" + lines + b"\r\n")
+        assert head.via_llmhop == came

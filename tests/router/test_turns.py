@@ -96,6 +96,23 @@ def test_a_full_read_is_the_last_one_of_a_turn(start_router: StartRouter) -> Non
     router.thread.run(work())
 
 
+def test_a_full_read_does_not_end_another_pause(start_router: StartRouter) -> None:
+    router = start_router({"m": "http://127.0.0.1:9"})
+
+    async def work() -> None:
+        transport = Transport()
+        client = ClientProtocol(router.server)
+        client.connection_made(transport)
+        client.pause_writing()  # the client reads nothing, so what it sends has to wait
+        client.data_received(GET % (b"/health", b"") * 4_000)
+        client.data_received(GET % (b"/health", b""))
+        await asyncio.sleep(0)
+        assert (transport.answers, transport.reads) == (0, False)
+        client.connection_lost(None)
+
+    router.thread.run(work())
+
+
 def test_what_goes_on_later_is_answered_in_order(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
