@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmhop.chunked import ChunkedReader, ChunkError
 
@@ -50,6 +50,7 @@ CHUNK = st.builds(
 PARTS = st.one_of(CHUNK, st.sampled_from([b"1\r\nab\r\n", b"2\r\na\r\n", b"1\n", b"g\r\n", b"1"]))
 
 
+@settings(deadline=None)
 @given(st.lists(CHUNK | PARTS, max_size=30), st.booleans(), st.lists(st.integers(0, 9_000)))
 def test_pieces_make_no_difference(chunks: list[bytes], ends: bool, cuts: list[int]) -> None:
     raw = b"".join(chunks) + (b"0\r\nX: y\r\n\r\nrest" if ends else b"")
@@ -78,6 +79,8 @@ def test_framing_is_bounded_by_data(extension: bytes, size: int) -> None:
     # Data makes room for more: five bytes of each plain chunk, and one for each of a larger one.
     assert outcome([*many, chunk(each), chunk(1, extension)]) == ""
     assert outcome([*many, *[chunk(1)] * (each // 6 + 1), chunk(1, extension)]) == ""
+    plain = chunk(1) * (each // 6 + 1)
+    assert read([b"".join(many), plain + chunk(1, extension)]).error == ""
     assert outcome([*[chunk(1)] * 9_000, *many, chunk(1, extension)]) != "", "nothing is saved up"
 
 

@@ -141,7 +141,7 @@ def read_response(raw: bytes, size: int) -> None:
                 return
 
 
-@pytest.mark.parametrize("size", [0, 1, 1_000])
+@pytest.mark.parametrize("size", [0, 1])
 @pytest.mark.parametrize("make", HEADS.values(), ids=HEADS.keys())
 def test_a_request_head_costs_in_proportion_to_its_bytes(make: Make, size: int) -> None:
     assert_costs_as_its_bytes(lambda n: make(n) + b"\r\n", lambda raw: read_request(raw, size))
