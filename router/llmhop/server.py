@@ -190,6 +190,13 @@ class Server:
         self._tls.sni_callback = choose
         return self._tls
 
+    def sweep(self, now: float) -> None:
+        """End what has taken too long at `now`."""
+        self.now = now
+        for client in list(self.clients):
+            client.check_deadline(now)
+        self.pools.sweep(now)
+
     def _sweep(self) -> None:
         # One timer for all connections: setting a deadline costs an assignment, no heap.
         self.now = self._loop.time()

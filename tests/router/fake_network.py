@@ -1,0 +1,182 @@
+"""Transports without sockets, whose buffers are as small as a test wants, on a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+HIGH, LOW = 64, 16
+"""A protocol is paused above so many unsent bytes, and resumed at or below."""
+
+
+class FakeTransport(asyncio.Transport):
+    """One end of a connection, as the event loop gives it to a protocol; a test plays the peer.
+
+    The peer takes `room` bytes by itself and more with each `peer_reads`.
+    """
+
+    def __init__(self, loop: FakeLoop, room: int) -> None:
+        super().__init__()
+        self.loop = loop
+        self.protocol: Any = None
+        self.room = room
+        self.unsent = bytearray()
+        self.sent = bytearray()
+        self.incoming = bytearray()
+        self.reading = True
+        self.eof = self.peer_closed = self.lost = False
+        self._closing = self._write_paused = False
+        self._socket, self._peer = socket.socketpair()  # for who asks the kernel
+
+    def begin(self, protocol: Any) -> None:
+        self.protocol = protocol
+        protocol.connection_made(self)
+
+    # What the protocol calls.
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"socket": self._socket, "peername": ("127.0.0.1", 1)}.get(name, default)
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def get_protocol(self) -> Any:
+        return self.protocol
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unsent)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def write(self, data: Any) -> None:
+        if self._closing:
+            return
+        self.unsent += data
+        self._flush()
+        if len(self.unsent) > HIGH and not self._write_paused:
+            self._write_paused = True
+            self.protocol.pause_writing()
+
+    def writelines(self, pieces: Any) -> None:
+        self.write(b"".join(pieces))
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            if not self.unsent:
+                self.loop.call_soon(self._lose, None)
+
+    def abort(self) -> None:
+        self._closing = True
+        self.unsent.clear()
+        self.loop.call_soon(self._lose, None)
+
+    # What the peer does.
+
+    def peer_reads(self, count: int) -> None:
+        self.room += count
+        self._flush()
+        if self._write_paused and len(self.unsent) <= LOW:
+            self._write_paused = False
+            self.protocol.resume_writing()
+        if self._closing and not self.unsent:
+            self.loop.call_soon(self._lose, None)
+
+    def peer_sends(self, data: bytes) -> None:
+        self.incoming += data
+        self.deliver()
+
+    def peer_closes(self) -> None:
+        self.peer_closed = True
+        self.deliver()
+
+    def peer_resets(self) -> None:
+        self._closing = True
+        self.unsent.clear()
+        self.loop.call_soon(self._lose, ConnectionResetError("reset by peer"))
+
+    def deliver(self) -> None:
+        """Give the protocol what waits for it, as far as it reads."""
+        while self.incoming and self.reading and not self._closing:
+            if isinstance(self.protocol, asyncio.BufferedProtocol):
+                space = self.protocol.get_buffer(len(self.incoming))
+                count = min(len(space), len(self.incoming))
+                space[:count] = self.incoming[:count]
+                del self.incoming[:count]
+                self.protocol.buffer_updated(count)
+            else:
+                data = bytes(self.incoming)
+                self.incoming.clear()
+                self.protocol.data_received(data)
+        if self.peer_closed and not self.incoming and self.reading and not self._closing:
+            self.peer_closed = False
+            if not self.protocol.eof_received():
+                self.close()
+
+    def _flush(self) -> None:
+        count = min(self.room, len(self.unsent))
+        self.sent += self.unsent[:count]
+        del self.unsent[:count]
+        self.room -= count
+
+    def _lose(self, error: Exception | None) -> None:
+        if not self.lost:
+            self.lost = True
+            self._socket.close()
+            self._peer.close()
+            self.protocol.connection_lost(error)
+
+
+class FakeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock and whose connections are a test's to move."""
+
+    def __init__(self, backend_room: int) -> None:
+        self.now = 1000.0
+        super().__init__()
+        self.connecting: list[asyncio.Future[None]] = []
+        self.backends: list[FakeTransport] = []
+        self._backend_room = backend_room
+
+    def time(self) -> float:
+        return self.now
+
+    async def create_connection(self, factory: Callable[[], Any], *_: Any, **__: Any) -> Any:
+        """Wait until a test accepts or refuses the connection."""
+        asked: asyncio.Future[None] = self.create_future()
+        self.connecting.append(asked)
+        try:
+            await asked
+        finally:
+            self.connecting.remove(asked)
+        transport = FakeTransport(self, self._backend_room)
+        protocol = factory()
+        transport.begin(protocol)
+        self.backends.append(transport)
+        return transport, protocol
+
+    def settle(self) -> None:
+        """Run what is due, and what follows from it."""
+
+        async def turns() -> None:
+            for _ in range(12):
+                await asyncio.sleep(0)
+
+        self.run_until_complete(turns())

@@ -1,0 +1,366 @@
+"""Requests, connections and places in every order of events, on fake transports.
+
+A stateful model (hypothesis): clients that read slowly, leave or send ahead, backends that accept,
+refuse, answer in pieces, break off or send what nobody asked for, reloads and sweeps. After each
+event the invariants of upstream, pool, gate and exchange must hold, and at the end every request
+whose client stayed has one whole answer and everything is given back.
+
+LLMHOP_TEST_MODEL_SECONDS makes it run for so long in place of a fixed number of runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from llmhop.gate import Gate
+from llmhop.pool import Pool
+from llmhop.server import Server
+from llmhop.upstream import UpstreamConnection
+
+from tests.router.fake_network import HIGH, FakeLoop, FakeTransport
+from tests.router.support import check, post
+
+SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
+RUNS, STEPS = 150, 60
+
+LIMITED = {"url": "http://127.0.0.1:1", "maxConcurrent": 2, "maxQueued": 2}
+REPEATED = {"urls": ["http://127.0.0.1:2", "http://127.0.0.1:3"], "retries": 1}
+CONFIGS: list[dict[str, Any]] = [
+    {"models": {"limited": LIMITED, "repeated": REPEATED}},
+    {"models": {"limited": {**LIMITED, "maxConcurrent": 1}, "repeated": LIMITED}},
+    {"models": {"limited": {"url": "http://127.0.0.1:4"}}},
+]
+_HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n\r\n", re.DOTALL)
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Client:
+    """A client and the numbers of the requests that it sent."""
+
+    transport: FakeTransport
+    sent: list[int] = field(default_factory=list)
+    gone: bool = False
+
+    @property
+    def open(self) -> bool:
+        return not (self.gone or self.transport.lost or self.transport.is_closing())
+
+    def answers(self) -> list[tuple[int, bytes]]:
+        """The whole responses that it got."""
+        data, found = bytes(self.transport.sent), []
+        while (match := _HEAD.match(data)) is not None:
+            length = _LENGTH.search(match[0])
+            size = int(length[1]) if length else 0
+            if len(data) < match.end() + size:
+                break
+            found.append((int(match[1]), data[match.end() : match.end() + size]))
+            data = data[match.end() + size :]
+        return found
+
+
+@dataclass
+class Served:
+    """A request that a backend has begun to answer."""
+
+    transport: FakeTransport
+    rest: bytes
+
+
+class Relay(RuleBasedStateMachine):
+    """The router between fake clients and fake backends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = FakeLoop(backend_room=80)
+        asyncio.set_event_loop(self.loop)
+        self.number = 0
+        self.clients: list[Client] = []
+        self.taken: dict[FakeTransport, int] = {}
+        self.serving: dict[FakeTransport, Served] = {}
+        self.pools: set[Pool] = set()
+        self.gates: set[Gate] = set()
+
+        async def start() -> Server:
+            return Server(check({"accessLog": "off", **CONFIGS[0]}))
+
+        self.server = self.loop.run_until_complete(start())
+        self.note_parts()
+
+    def note_parts(self) -> None:
+        for backend in self.server.backends.all().values():
+            self.pools.update(backend.pools)
+            if isinstance(backend.gate, Gate):
+                self.gates.add(backend.gate)
+
+    def exchanges(self) -> list[Any]:
+        return [c.transport.protocol._exchange for c in self.clients if not c.transport.lost]
+
+    def waiting(self) -> list[FakeTransport]:
+        """Backends' connections that hold a whole request which is not being answered."""
+        found = []
+        for transport in self.loop.backends:
+            if transport.is_closing() or transport in self.serving:
+                continue
+            if self.request_on(transport) is not None:
+                found.append(transport)
+        return found
+
+    def request_on(self, transport: FakeTransport) -> int | None:
+        data = bytes(transport.sent[self.taken.get(transport, 0) :])
+        head, end, rest = data.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if not end or length is None or len(rest) < int(length[1]):
+            return None
+        match = re.search(rb'"n":(\d+)', rest)
+        assert match is not None
+        return int(match[1])
+
+    def pick(self, things: list[Any], data: st.DataObject) -> Any:
+        return things[data.draw(st.integers(0, len(things) - 1))]
+
+    def event(self, action: Any) -> None:
+        """Do something within the loop, and what follows."""
+        self.loop.call_soon(action)
+        self.loop.settle()
+        for transport in [c.transport for c in self.clients] + self.loop.backends:
+            if not transport.lost:
+                transport.deliver()
+        self.loop.settle()
+
+    # Clients.
+
+    @rule(room=st.sampled_from([0, 300, 100_000]))
+    def client_comes(self, room: int) -> None:
+        if len(self.clients) < 6:
+            transport = FakeTransport(self.loop, room)
+            transport.begin(self.server._new_client())
+            self.clients.append(Client(transport))
+
+    @precondition(lambda self: any(c.open for c in self.clients))
+    @rule(
+        data=st.data(),
+        model=st.sampled_from(["limited", "repeated", "none"]),
+        size=st.sampled_from([0, 10, 300]),
+        cut=st.integers(0, 60),
+    )
+    def client_sends(self, data: st.DataObject, model: str, size: int, cut: int) -> None:
+        client = self.pick([c for c in self.clients if c.open], data)
+        self.number += 1
+        body = b'{"model":"%b","n":%d,"x":"%b"}' % (model.encode(), self.number, b"x" * size)
+        request = post(body)
+        client.sent.append(self.number)
+        self.event(lambda: client.transport.peer_sends(request[:cut]))
+        self.event(lambda: client.transport.peer_sends(request[cut:]))
+
+    @precondition(lambda self: bool(self.clients))
+    @rule(data=st.data(), count=st.sampled_from([1, 50, 100_000]))
+    def client_reads(self, data: st.DataObject, count: int) -> None:
+        client = self.pick(self.clients, data)
+        if not client.transport.lost:
+            self.event(lambda: client.transport.peer_reads(count))
+
+    @precondition(lambda self: any(c.open for c in self.clients))
+    @rule(data=st.data(), how=st.sampled_from(["close", "reset"]))
+    def client_leaves(self, data: st.DataObject, how: str) -> None:
+        client = self.pick([c for c in self.clients if c.open], data)
+        client.gone = True
+        transport = client.transport
+        self.event(transport.peer_closes if how == "close" else transport.peer_resets)
+
+    # Backends.
+
+    @precondition(lambda self: bool(self.loop.connecting))
+    @rule(data=st.data(), error=st.sampled_from([None, None, ConnectionRefusedError("no")]))
+    def backend_connects(self, data: st.DataObject, error: OSError | None) -> None:
+        asked = self.pick(self.loop.connecting, data)
+        if not asked.done():
+            self.event(lambda: asked.set_exception(error) if error else asked.set_result(None))
+
+    @precondition(lambda self: bool(self.loop.backends))
+    @rule(data=st.data(), count=st.sampled_from([1, 100, 100_000]))
+    def backend_reads(self, data: st.DataObject, count: int) -> None:
+        transport = self.pick(self.loop.backends, data)
+        if not transport.lost:
+            self.event(lambda: transport.peer_reads(count))
+
+    @precondition(lambda self: bool(self.waiting()))
+    @rule(data=st.data(), size=st.sampled_from([0, 5, HIGH, 500]), first=st.integers(0, 500))
+    def backend_answers(self, data: st.DataObject, size: int, first: int) -> None:
+        transport = self.pick(self.waiting(), data)
+        number = self.request_on(transport)
+        self.taken[transport] = len(transport.sent)
+        body = b"%d:" % (number or 0) + b"y" * size
+        whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        self.serving[transport] = Served(transport, whole)
+        self.send_on(transport, first)
+
+    @precondition(lambda self: bool(self.serving))
+    @rule(data=st.data(), count=st.integers(1, 500))
+    def backend_goes_on(self, data: st.DataObject, count: int) -> None:
+        self.send_on(self.pick(list(self.serving), data), count)
+
+    def send_on(self, transport: FakeTransport, count: int) -> None:
+        served = self.serving[transport]
+        piece, served.rest = served.rest[:count], served.rest[count:]
+        if not served.rest or transport.is_closing():
+            del self.serving[transport]
+        self.event(lambda: transport.peer_sends(piece))
+
+    @precondition(lambda self: bool(self.loop.backends))
+    @rule(data=st.data(), how=st.sampled_from(["close", "reset", "noise"]))
+    def backend_fails(self, data: st.DataObject, how: str) -> None:
+        transport = self.pick(self.loop.backends, data)
+        self.serving.pop(transport, None)
+        if transport.lost:
+            return
+        if how == "noise":
+            self.event(lambda: transport.peer_sends(b"HTTP/1.1 2"))
+        else:
+            self.event(transport.peer_closes if how == "close" else transport.peer_resets)
+
+    # The router.
+
+    @rule(config=st.sampled_from(CONFIGS))
+    def reload(self, config: dict[str, Any]) -> None:
+        checked = check({"accessLog": "off", **config})
+        self.event(lambda: self.server.reload(checked))
+        self.note_parts()
+
+    @rule(seconds=st.sampled_from([0.5, 5, 70]))
+    def time_passes(self, seconds: float) -> None:
+        self.loop.now += seconds
+        self.event(lambda: self.server.sweep(self.loop.now))
+
+    # What holds after each event.
+
+    @invariant()
+    def idle_connections_are_unpaused_and_empty(self) -> None:
+        idle = [connection for pool in self.pools for connection in pool._idle]
+        assert len(idle) == len(set(idle))
+        for connection in idle:
+            transport = connection._transport
+            assert connection._sink is None
+            assert transport.reading
+            assert not transport.unsent
+            assert not connection.stalled
+
+    @invariant()
+    def active_connections_have_one_owner_and_pause_with_its_client(self) -> None:
+        owners = {id(e._connection): e for e in self.exchanges() if e._connection is not None}
+        by_exchange = {id(c.transport.protocol._exchange): c for c in self.clients}
+        for transport in self.loop.backends:
+            connection = transport.protocol
+            if transport.is_closing() or not isinstance(connection, UpstreamConnection):
+                continue
+            if connection._sink is None:
+                continue
+            assert owners[id(connection)] is connection._sink
+            client = by_exchange[id(connection._sink)]
+            assert transport.reading != client.transport._write_paused
+
+    @invariant()
+    def places_are_held_by_who_runs(self) -> None:
+        exchanges = [e for e in self.exchanges() if e.active]
+        for pool in self.pools:
+            assert pool.outstanding == sum(e._pool is pool for e in exchanges)
+        for gate in self.gates:
+            inside = [e for e in exchanges if e._gate is gate]
+            assert gate.active == sum(not e._queued for e in inside)
+            assert gate.queued == sum(e._queued for e in inside)
+
+    @invariant()
+    def answers_are_whole_and_in_turn(self) -> None:
+        for client in self.clients:
+            answers = client.answers()
+            # A request that could not be read is answered once, before the connection closes.
+            assert len(answers) <= len(client.sent) + 1
+            for number, (status, body) in zip(client.sent, answers, strict=False):
+                if status == 200:
+                    assert body.startswith(b"%d:" % number), (number, body)
+
+    def teardown(self) -> None:
+        """Let everybody do their part: nobody who stayed is left without an answer."""
+        try:
+            self.finish()
+        finally:
+            for transport in [c.transport for c in self.clients] + self.loop.backends:
+                transport._socket.close()
+                transport._peer.close()
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.settle()
+            self.loop.close()
+            asyncio.set_event_loop(None)
+
+    def finish(self) -> None:
+        for _ in range(200):
+            for client in self.clients:
+                if not client.transport.lost:
+                    self.event(lambda c=client: c.transport.peer_reads(100_000))
+            for asked in list(self.loop.connecting):
+                if not asked.done():
+                    self.event(lambda a=asked: a.set_result(None))
+            for transport in self.loop.backends:
+                if not transport.lost:
+                    self.event(lambda t=transport: t.peer_reads(100_000))
+            for transport in list(self.serving):
+                self.send_on(transport, 100_000)
+            waiting = self.waiting()
+            for transport in waiting:
+                number = self.request_on(transport)
+                self.taken[transport] = len(transport.sent)
+                body = b"%d:" % (number or 0)
+                whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+                self.event(lambda t=transport, w=whole: t.peer_sends(w))
+            if not waiting and not self.loop.connecting and not self.serving:
+                break
+        for client in self.clients:
+            if client.open and not client.transport.protocol._lingering:
+                # A head that noise of a backend was taken for may still be waited for.
+                stuck = client.transport.protocol._exchange.active
+                assert stuck or len(client.answers()) == len(client.sent)
+        for client in self.clients:
+            if not client.transport.lost:
+                self.event(client.transport.peer_resets)
+        self.places_are_held_by_who_runs()
+        assert all(pool.outstanding == 0 for pool in self.pools)
+        assert all(gate.active == gate.queued == 0 for gate in self.gates)
+        assert not self.server.clients
+        for transport in self.loop.backends:
+            if not transport.lost and isinstance(transport.protocol, UpstreamConnection):
+                assert transport.protocol._sink is None
+
+
+def profile() -> settings:
+    return settings(
+        max_examples=RUNS,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*event loop.*:DeprecationWarning")
+def test_every_order_of_events_keeps_the_invariants() -> None:
+    end = time.monotonic() + SECONDS
+    run_state_machine_as_test(Relay, settings=profile())
+    while time.monotonic() < end:
+        run_state_machine_as_test(Relay, settings=profile())
