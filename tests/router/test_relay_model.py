@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -36,7 +37,7 @@ from tests.router.fake_network import HIGH, FakeLoop, FakeTransport
 from tests.router.support import check, post
 
 SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
-RUNS, STEPS = 150, 60
+RUNS, STEPS = 200, 80
 
 LIMITED = {"url": "http://127.0.0.1:1", "maxConcurrent": 2, "maxQueued": 2}
 REPEATED = {"urls": ["http://127.0.0.1:2", "http://127.0.0.1:3"], "retries": 1}
@@ -101,6 +102,16 @@ class Relay(RuleBasedStateMachine):
 
         self.server = self.loop.run_until_complete(start())
         self.note_parts()
+        self.prompt = False
+
+    @initialize(
+        rooms=st.lists(st.sampled_from([0, 90, 300, 100_000]), max_size=3), prompt=st.booleans()
+    )
+    def begin(self, rooms: list[int], prompt: bool) -> None:
+        """Begin with some clients, and perhaps with backends that accept at once."""
+        self.prompt = prompt
+        for room in rooms:
+            self.client_comes(room)
 
     def note_parts(self) -> None:
         for backend in self.server.backends.all().values():
@@ -137,6 +148,10 @@ class Relay(RuleBasedStateMachine):
     def event(self, action: Any) -> None:
         """Do something within the loop, and what follows."""
         self.loop.call_soon(action)
+        self.loop.settle()
+        for asked in list(self.loop.connecting) if self.prompt else ():
+            if not asked.done():
+                asked.set_result(None)
         self.loop.settle()
         for transport in [c.transport for c in self.clients] + self.loop.backends:
             if not transport.lost:
@@ -175,14 +190,6 @@ class Relay(RuleBasedStateMachine):
         if not client.transport.lost:
             self.event(lambda: client.transport.peer_reads(count))
 
-    @precondition(lambda self: any(c.open for c in self.clients))
-    @rule(data=st.data(), how=st.sampled_from(["close", "reset"]))
-    def client_leaves(self, data: st.DataObject, how: str) -> None:
-        client = self.pick([c for c in self.clients if c.open], data)
-        client.gone = True
-        transport = client.transport
-        self.event(transport.peer_closes if how == "close" else transport.peer_resets)
-
     # Backends.
 
     @precondition(lambda self: bool(self.loop.connecting))
@@ -200,7 +207,11 @@ class Relay(RuleBasedStateMachine):
             self.event(lambda: transport.peer_reads(count))
 
     @precondition(lambda self: bool(self.waiting()))
-    @rule(data=st.data(), size=st.sampled_from([0, 5, HIGH, 500]), first=st.integers(0, 500))
+    @rule(
+        data=st.data(),
+        size=st.sampled_from([0, 5, HIGH, 500]),
+        first=st.sampled_from([0, 20, 60, 200, 600]),
+    )
     def backend_answers(self, data: st.DataObject, size: int, first: int) -> None:
         transport = self.pick(self.waiting(), data)
         number = self.request_on(transport)
@@ -211,7 +222,7 @@ class Relay(RuleBasedStateMachine):
         self.send_on(transport, first)
 
     @precondition(lambda self: bool(self.serving))
-    @rule(data=st.data(), count=st.integers(1, 500))
+    @rule(data=st.data(), count=st.sampled_from([1, 10, 100, 600]))
     def backend_goes_on(self, data: st.DataObject, count: int) -> None:
         self.send_on(self.pick(list(self.serving), data), count)
 
@@ -222,30 +233,46 @@ class Relay(RuleBasedStateMachine):
             del self.serving[transport]
         self.event(lambda: transport.peer_sends(piece))
 
-    @precondition(lambda self: bool(self.loop.backends))
-    @rule(data=st.data(), how=st.sampled_from(["close", "reset", "noise"]))
-    def backend_fails(self, data: st.DataObject, how: str) -> None:
-        transport = self.pick(self.loop.backends, data)
+    # One rule for all that ends something, so that most runs get far.
+
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["client", "backend", "backend", "reload", "time", "time"]),
+        config=st.sampled_from(CONFIGS),
+        seconds=st.sampled_from([0.5, 5, 70]),
+    )
+    def disturb(
+        self, data: st.DataObject, what: str, config: dict[str, Any], seconds: float
+    ) -> None:
+        clients = [c for c in self.clients if c.open]
+        backends = [t for t in self.loop.backends if not t.lost]
+        if what == "client" and clients:
+            self.client_leaves(self.pick(clients, data), data)
+        elif what == "backend" and backends:
+            self.backend_fails(self.pick(backends, data), data)
+        elif what == "reload":
+            checked = check({"accessLog": "off", **config})
+            self.event(lambda: self.server.reload(checked))
+            self.note_parts()
+        elif what == "time":
+            self.loop.now += seconds
+            self.event(lambda: self.server.sweep(self.loop.now))
+
+    def client_leaves(self, client: Client, data: st.DataObject) -> None:
+        client.gone = True
+        transport = client.transport
+        closes = data.draw(st.booleans())
+        self.event(transport.peer_closes if closes else transport.peer_resets)
+
+    def backend_fails(self, transport: FakeTransport, data: st.DataObject) -> None:
+        how = data.draw(st.sampled_from(["close", "reset", "noise"]))
         self.serving.pop(transport, None)
-        if transport.lost:
-            return
-        if how == "noise":
-            self.event(lambda: transport.peer_sends(b"HTTP/1.1 2"))
-        else:
+        if how != "noise":
             self.event(transport.peer_closes if how == "close" else transport.peer_resets)
-
-    # The router.
-
-    @rule(config=st.sampled_from(CONFIGS))
-    def reload(self, config: dict[str, Any]) -> None:
-        checked = check({"accessLog": "off", **config})
-        self.event(lambda: self.server.reload(checked))
-        self.note_parts()
-
-    @rule(seconds=st.sampled_from([0.5, 5, 70]))
-    def time_passes(self, seconds: float) -> None:
-        self.loop.now += seconds
-        self.event(lambda: self.server.sweep(self.loop.now))
+            return
+        idle = any(transport.protocol in pool._idle for pool in self.pools)
+        self.event(lambda: transport.peer_sends(b"HTTP/1.1 2"))
+        assert transport.is_closing() or not idle, "what nobody asked for closes the connection"
 
     # What holds after each event.
 
