@@ -117,7 +117,7 @@ class FakeTransport(asyncio.Transport):
         """Give the protocol what waits for it, as far as it reads."""
         while self.incoming and self.reading and not self._closing:
             if isinstance(self.protocol, asyncio.BufferedProtocol):
-                space = self.protocol.get_buffer(len(self.incoming))
+                space = memoryview(self.protocol.get_buffer(len(self.incoming)))
                 count = min(len(space), len(self.incoming))
                 space[:count] = self.incoming[:count]
                 del self.incoming[:count]
@@ -158,7 +158,9 @@ class FakeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.now
 
-    async def create_connection(self, factory: Callable[[], Any], *_: Any, **__: Any) -> Any:
+    async def create_connection(  # type: ignore[override]
+        self, factory: Callable[[], Any], *_: Any, **__: Any
+    ) -> Any:
         """Wait until a test accepts or refuses the connection."""
         asked: asyncio.Future[None] = self.create_future()
         self.connecting.append(asked)

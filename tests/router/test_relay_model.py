@@ -28,7 +28,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from llmhop.gate import Gate
+from llmhop.gate import LocalGate
 from llmhop.pool import Pool
 from llmhop.server import Server
 from llmhop.upstream import UpstreamConnection
@@ -37,7 +37,7 @@ from tests.router.fake_network import HIGH, FakeLoop, FakeTransport
 from tests.router.support import check, post
 
 SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
-RUNS, STEPS = 200, 80
+RUNS, STEPS = 120, 80
 
 LIMITED = {"url": "http://127.0.0.1:1", "maxConcurrent": 1, "maxQueued": 2}
 REPEATED = {"urls": ["http://127.0.0.1:2", "http://127.0.0.1:3"], "retries": 1}
@@ -96,7 +96,7 @@ class Relay(RuleBasedStateMachine):
         self.serving: dict[FakeTransport, Served] = {}
         self.noisy: list[FakeTransport] = []
         self.pools: set[Pool] = set()
-        self.gates: set[Gate] = set()
+        self.gates: set[LocalGate] = set()
 
         async def start() -> Server:
             return Server(check({"accessLog": "off", **CONFIGS[0]}))
@@ -117,7 +117,7 @@ class Relay(RuleBasedStateMachine):
     def note_parts(self) -> None:
         for backend in self.server.backends.all().values():
             self.pools.update(backend.pools)
-            if isinstance(backend.gate, Gate):
+            if isinstance(backend.gate, LocalGate):
                 self.gates.add(backend.gate)
 
     def exchanges(self) -> list[Any]:
