@@ -22,7 +22,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 COMPILED: Final = (
     *("client_protocol", "client_connection", "connection_memo", "exchange", "sending"),
-    *("backends", "gate", "remote_gate", "pool", "health", "upstream", "local_response"),
+    *("backends", "replica", "gate", "remote_gate", "pool", "health", "upstream", "local_response"),
     *("observer", "ledger", "request_record", "access_log", "metric_store", "metric_cells"),
     *("rewrite", "body_stream", "routing", "body_model", "form_fields"),
     *(
@@ -35,7 +35,7 @@ COMPILED: Final = (
         "http_head",
         "fields",
     ),
-    *("media_type", "upgrade", "via", "limits"),
+    *("media_type", "upgrade", "via", "limits", "proxy_status"),
 )
 """What every request goes through. Where msgspec checks values against the annotations of a
 class, that class is not compiled, because mypyc keeps only the plainest of its annotations."""

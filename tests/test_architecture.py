@@ -70,7 +70,7 @@ ROUTER = Package(
         __main__ cli supervisor worker_process worker service server listeners metrics_page
         rollout places client_protocol
         client_connection body_intake connection_memo exchange sending downstream readiness
-        backends remote_gate gate pool probe connecting
+        backends replica remote_gate gate pool probe connecting
         health upstream local_response
         observer ledger request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming body_model
@@ -78,7 +78,7 @@ ROUTER = Package(
         model_scanner http_head head_cache
         media_type upgrade via fields
         config_file config_parser model_parser config_check config_schema tls config secrets
-        urls listen channel messages errors limits memory notify log
+        urls listen channel messages errors proxy_status limits memory notify log
         """.split()
     ),
     frozenset(
@@ -88,7 +88,7 @@ ROUTER = Package(
         form_fields response_reader request_reader multipart chunked large_body
         model_scanner http_head head_cache
         media_type upgrade via fields config_parser model_parser config_check
-        config_schema config urls listen limits errors usage metric_cells
+        config_schema config urls listen limits errors proxy_status usage metric_cells
         """.split()
     ),
 )

@@ -12,31 +12,47 @@ from sys import maxsize
 
 from llmhop.config import BackendConfig, ModelConfig
 from llmhop.gate import Gate, Gates
-from llmhop.pool import Pool, Pools
+from llmhop.pool import Pools
+from llmhop.replica import Replica
 from llmhop.routing import Route
+from llmhop.urls import BackendUrl
 
 # More than any replica has in flight.
 _ASIDE = 1 << 32
 
 
 class Backend:
-    """What serves a model by one config. `pools` stand in the order of the config's urls."""
+    """What serves a model by one config. `replicas` stand in the order of the config's urls.
 
-    __slots__ = ("_loop", "_turn", "config", "gate", "is_single", "model", "pools", "retries")
+    `pools` are theirs.
+    """
+
+    __slots__ = (
+        "_loop",
+        "_turn",
+        "config",
+        "gate",
+        "is_single",
+        "model",
+        "pools",
+        "replicas",
+        "retries",
+    )
 
     def __init__(
         self,
         model: str,
         config: BackendConfig,
-        pools: tuple[Pool, ...],
+        replicas: tuple[Replica, ...],
         gate: Gate | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.model = model
         self.config = config
         self.retries = config.retries
-        self.is_single = len(pools) == 1
-        self.pools = pools
+        self.is_single = len(replicas) == 1
+        self.replicas = replicas
+        self.pools = tuple(replica.pool for replica in replicas)
         self.gate = gate
         self._loop = loop
         self._turn = 0
@@ -47,7 +63,9 @@ class Backend:
         It is the one with the fewest requests in flight, and of several the next in turn; those
         that are set aside come last. Bit n of `tried` stands for replica n.
         """
-        loads = [p.outstanding + _ASIDE if p.health.aside else p.outstanding for p in self.pools]
+        loads = [
+            r.pool.outstanding + _ASIDE if r.aside else r.pool.outstanding for r in self.replicas
+        ]
         if tried:
             loads = [maxsize if tried >> n & 1 else load for n, load in enumerate(loads)]
         least = min(loads)
@@ -62,18 +80,25 @@ class Backend:
     def retry_after(self) -> int:
         """Return in how many seconds the first of the replicas will be asked again, at least 1."""
         now = self._loop.time()
-        return max(1, math.ceil(min(pool.health.seconds_left(now) for pool in self.pools)))
+        return max(1, math.ceil(min(replica.seconds_left(now) for replica in self.replicas)))
 
 
 class Backends:
     """The backends of all models. What is known of those that stay outlives a reload."""
 
-    def __init__(self, pools: Pools, gates: Gates, loop: asyncio.AbstractEventLoop) -> None:
-        """`gates` are those of this process or, with workers, lead to those of all."""
+    def __init__(
+        self, pools: Pools, gates: Gates, pseudonym: bytes, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """`gates` are those of this process or, with workers, lead to those of all.
+
+        `pseudonym` is what llmhop calls itself in Via.
+        """
+        self._pseudonym = pseudonym
         self._pools = pools
         self._gates = gates
         self._loop = loop
         self._backends: dict[str, Backend] = {}
+        self._replicas: dict[tuple[str, BackendUrl], Replica] = {}
 
     def get(self, route: Route) -> Backend:
         """Return the backend that a route was made for.
@@ -94,6 +119,16 @@ class Backends:
         """Have a backend for each of `models`, and forget the others."""
         self._pools.serve(url.origin for m in models.values() for url in m.backend.urls)
         self._gates.serve(models)
+        replicas, self._replicas = self._replicas, {}
+        for name, model in models.items():
+            for url in model.backend.urls:
+                key = name, url
+                if key in replicas:
+                    self._replicas[key] = replicas.pop(key)
+                else:
+                    self._replicas[key] = self._new_replica(name, url)
+        for replica in replicas.values():
+            replica.retire()
         self._backends = {
             name: self._make(
                 name,
@@ -103,6 +138,21 @@ class Backends:
             for name, model in models.items()
         }
 
+    def sweep(self, now: float) -> None:
+        """Do what is due for every replica at `now` (loop time)."""
+        for replica in self._replicas.values():
+            replica.sweep(now)
+
+    def close(self) -> None:
+        """Ask no more."""
+        for replica in self._replicas.values():
+            replica.retire()
+
     def _make(self, model: str, config: BackendConfig, gate: Gate | None) -> Backend:
-        pools = tuple(self._pools.get(url.origin) for url in config.urls)
-        return Backend(model, config, pools, gate, self._loop)
+        replicas = tuple(
+            self._replicas.get((model, url)) or self._new_replica(model, url) for url in config.urls
+        )
+        return Backend(model, config, replicas, gate, self._loop)
+
+    def _new_replica(self, model: str, url: BackendUrl) -> Replica:
+        return Replica(model, url, self._pools.get(url.origin), self._pseudonym, self._loop)

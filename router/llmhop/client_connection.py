@@ -193,7 +193,9 @@ class ClientConnection(asyncio.Protocol):
         record = self.record
         if not record.active:  # its head could not be read
             record.begin(None)
-        self._write_page(error_page(error, record.request_id), close, error.code or "refused")
+        to_llmhop = self._head is not None and self._head.via_llmhop
+        page = error_page(error, record.request_id, to_llmhop)
+        self._write_page(page, close, error.code or "refused")
 
     def _write_page(self, page: Page, close: bool, end: str) -> None:
         record, head_only = self.record, self._is_head()

@@ -228,7 +228,7 @@ class ClientProtocol(ClientConnection):
             self._forward(decision, head, body)
         elif isinstance(decision, Ready):
             look = self._router.readiness.answer
-            self._exchange.answer(self, partial(look, self._memo.table, decision.detailed))
+            self._exchange.answer(self, partial(look, self._memo.table, decision))
         elif isinstance(decision, MetricsPage):
             self._exchange.answer(self, self._router.metrics_page)
         else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from llmhop.limits import QUEUE_RETRY_AFTER_S
+from llmhop.proxy_status import BUSY, LOOP, NO_MODEL, NOT_REACHED
 
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
@@ -31,8 +32,13 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
+        unserved: bytes = b"",
     ) -> None:
-        """`retry_after` is when the client may try again, in seconds."""
+        """`retry_after` is when the client may try again, in seconds.
+
+        `unserved` is set where another llmhop might serve the request, which no engine has seen:
+        why it was not served here (see proxy_status).
+        """
         super().__init__(message)
         self.status = status
         self.message = message
@@ -40,6 +46,7 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.retry_after = retry_after
+        self.unserved = unserved
 
     def body(self, request_id: str) -> bytes:
         """The JSON body that the client gets."""
@@ -95,6 +102,7 @@ def model_not_found(model: str) -> ApiError:
         f"The model '{_shortened(model)}' does not exist. GET /v1/models lists those that do.",
         param="model",
         code="model_not_found",
+        unserved=NO_MODEL,
     )
 
 
@@ -132,6 +140,7 @@ def backend_unavailable(model: str, retry_after: int) -> ApiError:
         kind=SERVER_ERROR,
         code="backend_unavailable",
         retry_after=retry_after,
+        unserved=NOT_REACHED,
     )
 
 
@@ -163,6 +172,7 @@ def loop_detected() -> ApiError:
         "llmhop itself.",
         kind=SERVER_ERROR,
         code="loop_detected",
+        unserved=LOOP,
     )
 
 
@@ -174,6 +184,7 @@ def queue_full(model: str) -> ApiError:
         kind="requests",  # as OpenAI's own
         code="rate_limit_exceeded",
         retry_after=QUEUE_RETRY_AFTER_S,
+        unserved=BUSY,
     )
 
 
@@ -185,6 +196,7 @@ def queue_timeout(model: str) -> ApiError:
         kind=SERVER_ERROR,
         code="queue_timeout",
         retry_after=QUEUE_RETRY_AFTER_S,
+        unserved=BUSY,
     )
 
 

@@ -24,7 +24,7 @@ from llmhop.local_response import Page
 from llmhop.log import log
 from llmhop.request_reader import Body
 from llmhop.routing import Route
-from llmhop.sending import Sending
+from llmhop.sending import BROKE, UNREACHED, Sending
 from llmhop.usage import TAIL_BYTES
 
 
@@ -60,15 +60,15 @@ class Exchange(Sending):
         self._record.model = route.model
         self._request = request
         self._body = body
-        self._request_open = request_open
+        self._request_open = self._streamed = request_open
         self._length = length
         self._route = route
         if route is not self._served:  # of one config, as each config has routes of its own
             self._served = route
             self._backend = backends.get(route)
-        self._relayed = self._head_sent = self._paused = self._broke = False
+        self._relayed = self._head_sent = self._paused = False
         self._moved = True
-        self._tried = 0
+        self._tried = self._cause = 0
         backend = self._backend
         self._retries = backend.retries
         if backend.gate is None:
@@ -154,12 +154,19 @@ class Exchange(Sending):
         self, head: ResponseHead, length: int | None, body: bytes, complete: bool
     ) -> None:
         """Relay the final head and the first part of the body."""
+        if head.unserved and not self._relayed:
+            self._pass_over(head, complete)
+            return
+        replica = self._backend.replicas[self._replica]
+        if replica.health.aside:
+            replica.health.succeeded()
         decoded, downstream = self._request.http10, self._downstream
         ends_with_connection = not complete and not head.framed
         self._close = close = downstream.wants_close() or decoded or ends_with_connection
         self._head_sent = self._relayed = self._moved = True
-        if self._retries:
+        if not self._backend.is_single or self._retries:
             self._body = b""
+            self._held = None
         record = self._record
         record.head_came(head, body, complete)
         start = rewrite.response_head(head, length, decoded, close, record.request_id)
@@ -198,7 +205,8 @@ class Exchange(Sending):
         self._connection = None
         self._log(reason, kind)
         # One that closes a new connection without a byte is most likely starting.
-        self._broke = self._broke or not silent or kind != "closed"
+        silent = silent and kind == "closed"
+        self._cause = max(self._cause, UNREACHED if silent else BROKE)
         if self._head_sent:
             self._end().exchange_broken("backend_broke")
         elif self._retries and not self._relayed:

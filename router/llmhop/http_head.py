@@ -27,6 +27,7 @@ from llmhop.fields import (
 )
 from llmhop.limits import MAX_FIELDS
 from llmhop.media_type import form_boundary
+from llmhop.proxy_status import take_proxy_status
 from llmhop.upgrade import TO_WEBSOCKET, is_to_websocket, take_key
 from llmhop.via import PREFIX
 
@@ -87,6 +88,8 @@ class ResponseHead(msgspec.Struct, frozen=True):
     Where it is not `framed`, by a length or as chunks, the end of the connection ends the body.
     `start` is the status line and the fields that the client gets. `reports_usage` says that the
     end of the body may tell the tokens of the answer, `streams` that it is a stream of events.
+    `unserved` is why no engine has seen the request, where an llmhop answered so (see
+    proxy_status), else empty.
     """
 
     status: int
@@ -96,6 +99,7 @@ class ResponseHead(msgspec.Struct, frozen=True):
     start: bytes
     reports_usage: bool
     streams: bool
+    unserved: bytes = b""
 
 
 class _Sink:
@@ -223,16 +227,18 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
     dropped = RESPONSE_DROPPED | nominated if nominated else RESPONSE_DROPPED
     content_type = b"".join([value for key, _, value in sink.fields if key == b"content-type"])
     streams = content_type.startswith(b"text/event-stream")
+    fields, unserved = take_proxy_status(sink.fields)
     head = ResponseHead(
         status=status,
         framed=examined.framed,
         chunked=examined.chunked,
         close=version == "1.0" or b"close" in nominated,
         start=b"HTTP/1.1 %d %b\r\n" % (status, sink.reason)
-        + field_lines(sink.fields, dropped)
+        + field_lines(fields, dropped)
         + (TO_WEBSOCKET if status == 101 else b""),
         reports_usage=status == 200 and (streams or content_type.startswith(b"application/json")),
         streams=streams,
+        unserved=unserved if status >= 400 else b"",
     )
     return head, examined.content_length
 

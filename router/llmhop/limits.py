@@ -56,6 +56,10 @@ MAX_RETRIES: Final = 10
 MAX_REPLICAS: Final = 64
 """Most urls of a model."""
 
+MAX_HELD_FORM_BYTES: Final = 1024 * 1024
+"""How much of a form, which goes on as it comes, is kept for the next replica until the head of
+the response. Speech of a minute, compressed."""
+
 SET_ASIDE_S: Final = 1.0
 """After how long a backend that failed is asked whether it answers again, doubled each time."""
 

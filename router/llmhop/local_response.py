@@ -8,6 +8,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from llmhop.errors import ApiError
+from llmhop.proxy_status import proxy_status_line
+
+SERVER = b"Server: llmhop"
+"""By which a question for /health knows that an llmhop answers."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -25,20 +29,26 @@ def http_date(seconds: int) -> bytes:
 
 
 class Page(NamedTuple):
-    """A response of llmhop's own. `retry_after` is in seconds."""
+    """A response of llmhop's own.
+
+    `retry_after` is in seconds. `unserved` tells the llmhop before this one why no engine has
+    seen the request (see proxy_status); empty where none has to know.
+    """
 
     status: int
     body: bytes
     content_type: bytes = b"application/json"
     retry_after: int | None = None
+    unserved: bytes = b""
 
 
 def render(page: Page, request_id: bytes, *, head_only: bool, close: bool) -> bytes:
     """Return a whole response; `head_only` answers a HEAD request."""
-    status, body, content_type, retry_after = page
+    status, body, content_type, retry_after, unserved = page
     lines = [
         b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
         b"Date: " + http_date(int(time.time())),
+        SERVER,
         b"Content-Type: " + content_type,
         b"Content-Length: %d" % len(body),
         b"X-Request-Id: " + request_id,
@@ -49,11 +59,18 @@ def render(page: Page, request_id: bytes, *, head_only: bool, close: bool) -> by
         lines.append(b"Accept-Encoding: identity")  # RFC 9110 section 12.5.3
     if retry_after is not None:
         lines.append(b"Retry-After: %d" % retry_after)
+    if unserved:
+        lines.append(proxy_status_line(unserved))
     if close:
         lines.append(b"Connection: close")
     return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
 
 
-def error_page(error: ApiError, request_id: bytes) -> Page:
-    """Return the response that tells a client of an error."""
-    return Page(error.status, error.body(request_id.decode()), retry_after=error.retry_after)
+def error_page(error: ApiError, request_id: bytes, to_llmhop: bool) -> Page:
+    """Return the response that tells a client, or the llmhop before this one, of an error."""
+    return Page(
+        error.status,
+        error.body(request_id.decode()),
+        retry_after=error.retry_after,
+        unserved=error.unserved if to_llmhop else b"",
+    )

@@ -27,9 +27,11 @@ FAILURES: Final = (
     "read_timeout",
     "closed",
     "invalid_response",
+    "unserved",
 )
 """How backends fail: not reached, or not in time; sent no response in time, or no more of one;
-closed the connection; broke the rules of HTTP."""
+closed the connection; broke the rules of HTTP; was an llmhop that could not serve the
+request."""
 
 STATUSES: Final = tuple(
     [str(int(status)) for status in HTTPStatus if status >= 200]

@@ -7,17 +7,21 @@ anything in it listens. A coroutine, and so not compiled (see connecting).
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import NamedTuple, cast
+from urllib.parse import quote
 
 from llmhop.connecting import connect
 from llmhop.errors import BackendError
 from llmhop.http_head import ResponseHead
 from llmhop.limits import PROBE_TIMEOUT_S
+from llmhop.local_response import SERVER
 from llmhop.response_reader import ResponseReader
 from llmhop.urls import BackendUrl, Origin
+from llmhop.via import via_line
 
-_REQUEST = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: llmhop\r\nConnection: close\r\n\r\n"
+_REQUEST = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: llmhop\r\n%bConnection: close\r\n\r\n"
 _PATH = b"/health"
+_FAULTS = (OSError, UnicodeError, BackendError)
 
 
 class _Probe(asyncio.Protocol):
@@ -49,12 +53,13 @@ class _Probe(asyncio.Protocol):
             self.head.set_exception(BackendError("closed the connection"))
 
 
-async def ask(origin: Origin, host: str, target: bytes) -> ResponseHead:
-    """Return the head of the answer to GET `target`.
+async def ask(origin: Origin, host: str, target: bytes, pseudonym: bytes = b"") -> ResponseHead:
+    """Return the head of the answer to GET `target`; with a `pseudonym`, as an llmhop asks it.
 
     Raises OSError, which TimeoutError is, UnicodeError and BackendError.
     """
-    request = _REQUEST % (target, host.encode())
+    via = via_line(False, pseudonym) if pseudonym else b""
+    request = _REQUEST % (target, host.encode(), via)
     async with asyncio.timeout(PROBE_TIMEOUT_S):
         probe = await connect(origin, lambda: _Probe(request))
         try:
@@ -69,18 +74,38 @@ async def answers(origin: Origin) -> bool:
     """Whether HTTP is answered there at all, whatever the status."""
     try:
         await ask(origin, origin.host, _PATH)
-    except (OSError, UnicodeError, BackendError):
+    except _FAULTS:
         return False
     return True
 
 
-async def is_healthy(url: BackendUrl) -> bool:
-    """Whether a backend answers, and not with an error of its own (5xx).
+class Condition(NamedTuple):
+    """What GET /health tells. `is_llmhop` says that it is another llmhop that answers."""
 
-    vLLM answers 200, or 503 where its engine is dead; what knows no /health answers 404.
+    healthy: bool
+    is_llmhop: bool = False
+
+
+async def condition(url: BackendUrl, pseudonym: bytes) -> Condition:
+    """Ask whether a backend answers, and not with an error of its own (5xx).
+
+    vLLM answers 200, or 503 where its engine is dead; what knows no /health answers 404. Where the
+    url leads to one model of another llmhop (/route/NAME), that says if no engine has answered.
     """
     try:
-        head = await ask(url.origin, url.authority, url.target(_PATH))
-    except (OSError, UnicodeError, BackendError):
+        head = await ask(url.origin, url.authority, url.target(_PATH), pseudonym)
+    except _FAULTS:
+        return Condition(False)
+    return Condition(head.status < 500 and not head.unserved, SERVER in head.start)
+
+
+async def serves(url: BackendUrl, model: str, pseudonym: bytes) -> bool:
+    """Ask another llmhop whether it serves a model."""
+    if url.path.strip("/") or url.query:
+        return (await condition(url, pseudonym)).healthy
+    target = b"/ready?model=" + quote(model, safe="").encode()
+    try:
+        head = await ask(url.origin, url.authority, target, pseudonym)
+    except _FAULTS:
         return False
-    return head.status < 500
+    return head.status == 200

@@ -68,9 +68,14 @@ class MetricsPage(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A question for the state of the backends; with `detailed`, of each model by name."""
+    """A question for the state of the backends; with `detailed`, of each model by name.
+
+    With `model`, it is for that one alone. `from_llmhop` says that another llmhop asks.
+    """
 
     detailed: bool
+    model: str | None = None
+    from_llmhop: bool = False
 
 
 class Table:
@@ -119,7 +124,7 @@ class Table:
             if head.path == _HEALTH_PATH:
                 return Answer(_HEALTHY)
             if head.path == _READY_PATH:
-                return Ready(self._knows(head.bearer))
+                return self._ready(head)
             if head.path == _METRICS_PATH:
                 return MetricsPage()
             if head.path == _MODELS_PATH:
@@ -154,6 +159,21 @@ class Table:
         if named.names:
             return self._by_target(named, model)
         return self._route_of(model)
+
+    def _ready(self, head: RequestHead) -> Ready:
+        detailed = self._knows(head.bearer)
+        named = read_target(head.target).in_query
+        if not named:
+            return Ready(detailed)
+        self._check_loop(head)
+        for other in named[1:]:
+            if other != named[0]:
+                raise conflicting_models(named[0], other)
+        route = self.routes.get(named[0])
+        if route is None and detailed:
+            raise model_not_found(named[0])
+        # Without a token, what is not there looks like what is down.
+        return Ready(detailed, "" if route is None else route.model, head.via_llmhop)
 
     def _check_loop(self, head: RequestHead) -> None:
         if self.pseudonym in head.via:

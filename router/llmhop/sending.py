@@ -8,19 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from typing import Any
+from typing import Any, Final
 
 from llmhop.backends import Backend
 from llmhop.downstream import Downstream, Heads
-from llmhop.errors import ApiError, backend_error, backend_unavailable, internal_error, queue_full
+from llmhop.errors import (
+    ApiError,
+    backend_error,
+    backend_unavailable,
+    internal_error,
+    loop_detected,
+    queue_full,
+)
 from llmhop.gate import Gate
-from llmhop.http_head import RequestHead
+from llmhop.http_head import RequestHead, ResponseHead
+from llmhop.limits import MAX_HELD_FORM_BYTES
 from llmhop.log import log
 from llmhop.pool import Attempt, ConnectionWaiter, Pool
+from llmhop.proxy_status import BUSY, LOOP, NO_MODEL
 from llmhop.request_reader import Body
 from llmhop.request_record import RequestRecord
 from llmhop.routing import Route
 from llmhop.upstream import ResponseSink, UpstreamConnection
+
+# Why a request was not served. Of several replicas' reasons the greatest one is told.
+_LOOP: Final = 1
+UNREACHED: Final = 2
+_BUSY: Final = 3
+BROKE: Final = 4
+"""One of them may have worked on the request."""
+
+_ANSWERS: Final = {
+    LOOP: "answered that the request came in a loop",
+    NO_MODEL: "is an llmhop that has no such model",
+}
 
 
 class Sending(ResponseSink, ConnectionWaiter):
@@ -33,13 +54,15 @@ class Sending(ResponseSink, ConnectionWaiter):
         "_attempt",
         "_backend",
         "_body",
-        "_broke",
+        "_cause",
         "_close",
         "_connection",
         "_downstream",
         "_gate",
         "_head_sent",
         "_heads",
+        "_held",
+        "_held_bytes",
         "_length",
         "_moved",
         "_paused",
@@ -54,6 +77,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         "_route",
         "_served",
         "_since",
+        "_streamed",
         "_task",
         "_tried",
         "_unmarked",
@@ -80,9 +104,11 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._body: Body = b""
         self._served: Route | None = None  # whose backend `_backend` is
         self._queued = self._relayed = self._head_sent = self._paused = self._close = False
-        self._tried = self._retries = 0
-        self._broke = self._moved = self._request_open = self._unmarked = False
+        self._tried = self._retries = self._cause = 0
+        self._streamed = self._moved = self._request_open = self._unmarked = False
         self._length: int | None = None
+        self._held: list[bytes] | None = None  # what was sent of a form, while it may be sent again
+        self._held_bytes = 0
         self._since = 0.0
         self._unsent = 0
         self.active = False
@@ -134,9 +160,13 @@ class Sending(ResponseSink, ConnectionWaiter):
             self._attempt = pool.connect(self)
 
     def _unreachable(self) -> ApiError:
-        backend = self._backend
-        if self._broke:  # one of them may have worked on the request
+        backend, cause = self._backend, self._cause
+        if cause == BROKE:
             return backend_error(backend.model)
+        if cause == _BUSY:
+            return queue_full(backend.model)
+        if cause == _LOOP:
+            return loop_detected()
         return backend_unavailable(backend.model, backend.retry_after())
 
     # What an attempt to connect calls.
@@ -150,28 +180,55 @@ class Sending(ResponseSink, ConnectionWaiter):
     def connect_failed(self, reason: str, kind: str) -> None:
         """Go on to the next replica."""
         self._attempt = None
-        self._pass_over(reason, kind)
+        self._cause = max(self._cause, UNREACHED)
+        self._log(reason, kind)
+        self._leave_replica()
+        self._try_next()
 
     def connect_broken(self, error: BaseException) -> None:
         """Answer that llmhop itself is at fault."""
         self._attempt = None
         self._fail(error)
 
-    def _pass_over(self, reason: str, kind: str) -> None:
-        self._log(reason, kind)
+    def _pass_over(self, head: ResponseHead, complete: bool) -> None:
+        """Go on to the next replica after an llmhop that could not serve the request."""
+        if not complete:
+            self._abort()
+        self._connection = None
+        why, backend = head.unserved, self._backend
+        if why == BUSY:
+            self._cause = max(self._cause, _BUSY)
+            self._record.backend_failed("unserved")  # no news for the log
+        else:
+            self._cause = max(self._cause, _LOOP if why == LOOP else UNREACHED)
+            self._log(_ANSWERS.get(why, "is an llmhop that can't reach its backend"), "unserved")
+            backend.replicas[self._replica].unserved()
         self._leave_replica()
+        if self._streamed:
+            held, self._held = self._held, None
+            if held is None:
+                self._refuse(self._unreachable())
+                return
+            self._body = b"".join(held)
+            if self._request_open:
+                self._downstream.request_wanted(False)
         self._try_next()
 
     def _send(self, connection: UpstreamConnection) -> None:
         body, request = self._body, self._request
         id_, replica = self._record.request_id, self._replica
-        if self._request_open:
+        is_single = self._backend.is_single
+        if self._streamed:
             head = self._heads.streamed_head(request, self._route, replica, self._length, id_)
             self._retries = 0  # what comes after the first part is not there a second time
+            if not is_single:
+                self._held_bytes = len(body)
+                self._held = [bytes(body)] if len(body) <= MAX_HELD_FORM_BYTES else None
+            self._body = b""
         else:
             head = self._heads.request_head(request, self._route, replica, len(body), id_)
-        if not self._retries:
-            self._body = b""  # from here on the connection holds it, as long as it must
+            if is_single and not self._retries:
+                self._body = b""  # from here on the connection holds it, as long as it must
         self._connection = connection
         self._moved = True
         connection.send(
@@ -200,6 +257,11 @@ class Sending(ResponseSink, ConnectionWaiter):
         if connection is None:  # the response failed meanwhile
             return
         self._moved = True
+        if self._held is not None:
+            self._held_bytes += sum(map(len, pieces))
+            self._held += pieces
+            if self._held_bytes > MAX_HELD_FORM_BYTES:
+                self._held = None
         connection.send_more(self, pieces, last)
         if last:
             self._request_open = False
@@ -230,6 +292,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         downstream = self._downstream
         del self._downstream
         self._body = b""
+        self._held = None
         self._unmarked = False
         self.active = False
         self._leave_replica()

@@ -68,7 +68,7 @@ class Server:
         self._pseudonym = pseudonym or new_pseudonym()
         self.table = Table(config, int(time.time()), self._pseudonym)
         self.pools = Pools(self._loop)
-        self.backends = Backends(self.pools, gates or LocalGates(), self._loop)
+        self.backends = Backends(self.pools, gates or LocalGates(), self._pseudonym, self._loop)
         self.backends.serve(config.models)
         self.readiness = Readiness(self.backends, self._loop)
         self.clients: set[ClientConnection] = set()
@@ -168,6 +168,7 @@ class Server:
         for client in list(self.clients):
             client.transport.abort()
         self.readiness.close()
+        self.backends.close()
         self.pools.serve([])
 
     def _records(self) -> Iterator[RequestRecord]:
@@ -203,6 +204,7 @@ class Server:
         for client in list(self.clients):
             client.check_deadline(self.now)
         self.pools.sweep(self.now)
+        self.backends.sweep(self.now)
         self.observer.sweep(self._records())
         self._sweeper = self._loop.call_later(limits.SWEEP_S, self._sweep)
 

@@ -216,6 +216,7 @@ class RunningRouter:
             for client in list(self.server.clients):
                 client.check_deadline(later)
             self.server.pools.sweep(later)
+            self.server.backends.sweep(later)
 
         self.thread.call(sweep)
 

@@ -1,0 +1,459 @@
+"""An llmhop before others: what one of them could not serve, another one gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.router.conftest import StartBackend, StartRouter
+from tests.router.form_requests import END, head
+from tests.router.support import (
+    Backend,
+    LoopThread,
+    Response,
+    RunningRouter,
+    Wire,
+    chat,
+    post,
+    respond_bytes,
+    respond_json,
+    wait_until,
+)
+from tests.router.test_loops import HANDSHAKE
+from tests.router.test_multipart import FILE, MODEL, part
+
+CLOSED = "http://127.0.0.1:1"
+VIA = "Via: 1.1 llmhop-0123456789abcdef"
+FORM = part(MODEL, b"m") + part(FILE, b"y" * 200_000) + END
+REQUESTS = {
+    "JSON": post(chat()),
+    "an alias": post(chat("alias")),
+    "large": post(b'{"model":"m","x":"%b"}' % (b"y" * 1_000_000)),
+    "a query": b"GET /v1/x?model=m HTTP/1.1\r\nHost: r\r\n\r\n",
+    "a path": post(chat(), "/route/m/v1/x"),
+    "a form": head(len(FORM)) + FORM,
+    "HTTP/1.0": post(chat(), "/v1/x", "Connection: close").replace(b"HTTP/1.1", b"HTTP/1.0"),
+}
+
+
+def ask(port: int, raw: bytes) -> Response:
+    with Wire(port) as wire:
+        wire.send(raw)
+        response = wire.response()
+    assert "proxy-status" not in response.headers
+    return response
+
+
+@dataclass
+class Host:
+    """A host with an engine and the llmhop before it."""
+
+    engine: Backend
+    router: RunningRouter
+
+    def up(self) -> None:
+        self._serve({"m": {"url": self.engine.url}})
+
+    def engine_down(self) -> None:
+        self._serve({"m": {"url": CLOSED}})
+
+    def without_the_model(self) -> None:
+        self._serve({"other": {"url": self.engine.url}})
+
+    def full(self) -> None:
+        self._serve({"m": {"url": self.engine.url, "maxConcurrent": 1, "maxQueued": 0}})
+        gate = self.router.server.backends.all()["m"].gate
+        assert gate is not None
+        self.router.thread.call(gate.enter)
+
+    def _serve(self, models: dict[str, Any]) -> None:
+        self.router.reload({"models": models})
+
+
+UNSERVED: dict[str, Callable[[Host], None]] = {
+    "engine down": Host.engine_down,
+    "without the model": Host.without_the_model,
+    "full": Host.full,
+}
+STATES = {"up": Host.up, **UNSERVED}
+
+
+@dataclass
+class Fleet:
+    """Two hosts, and an llmhop in front."""
+
+    hosts: list[Host]
+    front: RunningRouter
+
+    def served(self) -> list[int]:
+        return [len(host.engine.requests) for host in self.hosts]
+
+    def come_back(self) -> None:
+        """Have the front ask again what it set aside, though its time has not come."""
+        backend = self.front.server.backends.all()["m"]
+        for replica in backend.replicas:
+            health = replica.health
+            self.front.thread.call(lambda health=health: setattr(health, "_probe_at", 0.0))  # type: ignore[misc]
+        self.front.sweep_after(0)
+        wait_until(
+            lambda: not self.front.thread.call(lambda: any(r.probing for r in backend.replicas))
+        )
+
+
+def start_fleet(start_backend: StartBackend, start_router: StartRouter) -> Fleet:
+    hosts = [
+        Host(engine, start_router({"m": engine.url})) for engine in (start_backend() for _ in "ab")
+    ]
+    urls = [host.router.url for host in hosts]
+    return Fleet(hosts, start_router({"m": {"urls": urls, "aliases": ["alias"]}}))
+
+
+@pytest.fixture
+def fleet(start_backend: StartBackend, start_router: StartRouter) -> Fleet:
+    return start_fleet(start_backend, start_router)
+
+
+@pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
+@pytest.mark.parametrize("become", UNSERVED.values(), ids=UNSERVED.keys())
+@pytest.mark.parametrize("bad", [0, 1])
+def test_what_one_host_can_not_serve_the_other_one_gets(
+    raw: bytes, become: Callable[[Host], None], bad: int, fleet: Fleet
+) -> None:
+    become(fleet.hosts[bad])
+    for _ in range(4):
+        assert ask(fleet.front.port, raw).status == 200
+    good = fleet.hosts[1 - bad]
+    assert len(good.engine.requests) == 4
+    bodies = {request.body for request in good.engine.requests}
+    sent = raw.partition(b"\r\n\r\n")[2].replace(b"alias", b"m")
+    assert bodies == {sent}
+    counts = fleet.front.thread.call(
+        lambda: [pool.outstanding for pool in fleet.front.server.backends.all()["m"].pools]
+    )
+    assert counts == [0, 0]
+
+
+def test_a_host_whose_llmhop_stops_is_passed_over(fleet: Fleet) -> None:
+    assert ask(fleet.front.port, post(chat())).status == 200
+    assert ask(fleet.front.port, post(chat())).status == 200
+    fleet.hosts[0].router.thread.run(fleet.hosts[0].router.server.drain(0))
+    for _ in range(4):
+        assert ask(fleet.front.port, post(chat())).status == 200
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status", "code"),
+    [
+        ("engine down", "engine down", 503, "backend_unavailable"),
+        ("without the model", "without the model", 503, "backend_unavailable"),
+        ("without the model", "engine down", 503, "backend_unavailable"),
+        ("full", "full", 429, "rate_limit_exceeded"),
+        ("full", "engine down", 429, "rate_limit_exceeded"),
+        ("without the model", "full", 429, "rate_limit_exceeded"),
+    ],
+)
+@pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
+def test_where_no_host_can_there_is_one_clear_answer(
+    raw: bytes, first: str, second: str, status: int, code: str, fleet: Fleet
+) -> None:
+    for host, state in zip(fleet.hosts, (first, second), strict=True):
+        STATES[state](host)
+    for _ in range(3):
+        response = ask(fleet.front.port, raw)
+        assert (response.status, response.error_code) == (status, code)
+        assert int(response.headers["retry-after"]) >= 1
+    assert fleet.served() == [0, 0]
+
+
+def test_a_front_of_a_front_learns_of_it_too(
+    start_router: StartRouter, start_backend: StartBackend, fleet: Fleet
+) -> None:
+    engine = start_backend()
+    outer = start_router({"m": {"urls": [fleet.front.url, engine.url]}})
+    for host in fleet.hosts:
+        host.engine_down()
+    for _ in range(4):
+        assert ask(outer.port, post(chat())).status == 200
+    assert len(engine.requests) == 4
+
+
+def test_two_llmhops_that_stand_in_for_each_other(
+    start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    engines = [start_backend(), start_backend()]
+    first, second = (start_router({"m": engine.url}) for engine in engines)
+    for router, engine, other in ((first, CLOSED, second), (second, engines[1].url, first)):
+        router.reload({"models": {"m": {"urls": [engine, other.url]}}})
+    for _ in range(6):
+        assert ask(first.port, post(chat())).status == 200
+    second.reload({"models": {"m": {"urls": [CLOSED, first.url]}}})
+    for _ in range(3):
+        response = ask(first.port, post(chat()))
+        assert (response.status, response.error_code) == (503, "backend_unavailable")
+
+
+def test_a_websocket_goes_to_the_host_that_takes_it(fleet: Fleet) -> None:
+    fleet.hosts[0].engine_down()
+    for _ in range(2):
+        assert ask(fleet.front.port, HANDSHAKE).status == 200  # no engine here switches
+    assert fleet.served() == [0, 2]
+
+
+def test_a_form_that_is_still_coming_goes_to_the_other_host_whole(fleet: Fleet) -> None:
+    fleet.hosts[0].engine_down()
+    engine = fleet.hosts[1].engine
+    raw = head(len(FORM)) + FORM
+    for count in (1, 2):
+        with Wire(fleet.front.port) as wire:
+            wire.send(raw[:100_000])
+            wait_until(lambda count=count: engine.connections == count)  # type: ignore[misc]
+            wire.send(raw[100_000:])
+            assert wire.response().status == 200
+        engine.close_connections()
+    assert [request.body for request in engine.requests] == [FORM, FORM]
+
+
+def test_a_form_of_which_too_much_was_sent_is_refused(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmhop.sending.MAX_HELD_FORM_BYTES", 1000)
+    for host in fleet.hosts:
+        host.engine_down()
+    fleet.hosts[1].up()
+    raw = head(len(FORM)) + FORM
+    with Wire(fleet.front.port) as wire:
+        wire.send(raw[:-5])
+        assert wire.response().error_code == "backend_unavailable"
+    with Wire(fleet.front.port) as wire:
+        wire.send(raw)
+        assert wire.response().status == 200, "that host is set aside"
+
+
+def test_only_a_request_through_an_llmhop_learns_why(fleet: Fleet) -> None:
+    host = fleet.hosts[0]
+    host.engine_down()
+    for fields, marked in (((), False), (("Via: 1.1 nginx",), False), ((VIA,), True)):
+        with Wire(host.router.port) as wire:
+            wire.send(post(chat(), "/v1/x", *fields))
+            found = wire.response().headers.get("proxy-status")
+            assert found == ("llmhop; error=destination_unavailable" if marked else None)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        post(b"{", "/v1/x", VIA),
+        post(chat(), "/v1/x?model=n", VIA),
+        post(chat(), "/v1/x", VIA, "Bad header"),
+    ],
+)
+def test_what_another_host_would_refuse_as_well_is_not_marked(raw: bytes, fleet: Fleet) -> None:
+    with Wire(fleet.hosts[0].router.port) as wire:
+        wire.send(raw)
+        response = wire.response()
+        assert response.status == 400
+        assert "proxy-status" not in response.headers
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_an_engine_s_own_answer_is_relayed(status: int, fleet: Fleet) -> None:
+    said = b"cdn; error=connection_refused"
+    raw = b"HTTP/1.1 %d X\r\nProxy-Status: " + said + b"\r\nContent-Length: 2\r\n\r\nhi"
+    for host in fleet.hosts:
+        host.engine.respond = respond_bytes(raw % status)
+    with Wire(fleet.front.port) as wire:
+        wire.send(post(chat()))
+        response = wire.response()
+    assert (response.status, response.body) == (status, b"hi")
+    assert response.headers["proxy-status"] == said.decode()
+    assert sum(fleet.served()) == 1
+
+
+def test_an_engine_that_speaks_as_llmhop_does_is_not_believed_with_a_success(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    line = b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
+    engine = start_backend(
+        respond_bytes(b"HTTP/1.1 200 OK\r\n" + line + b"Content-Length: 2\r\n\r\nhi")
+    )
+    router = start_router({"m": {"urls": [engine.url, CLOSED]}})
+    for _ in range(3):
+        assert ask(router.port, post(chat())).body == b"hi"
+
+
+@pytest.mark.parametrize("cut", [60, 120, 175])
+def test_an_answer_that_comes_in_parts_is_passed_over_too(
+    cut: int, start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    raw = (
+        b"HTTP/1.1 503 X\r\nContent-Type: text/plain\r\n"
+        b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    )
+
+    async def answer(_request: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw[:cut])
+        await writer.drain()
+        await asyncio.sleep(0.01)
+        writer.write(raw[cut:])
+
+    bad, good = start_backend(answer), start_backend()
+    router = start_router({"m": {"urls": [bad.url, good.url]}})
+    for _ in range(4):
+        assert ask(router.port, post(chat())).body == chat()
+    assert len(bad.requests) == 1
+
+
+def test_a_host_comes_back_when_it_serves_the_model_again(fleet: Fleet) -> None:
+    host = fleet.hosts[0]
+    for become in (Host.engine_down, Host.without_the_model):
+        become(host)
+        before = fleet.served()
+        for _ in range(4):
+            ask(fleet.front.port, post(chat()))
+        assert fleet.served() == [before[0], before[1] + 4]
+        fleet.come_back()
+        assert fleet.front.thread.call(
+            lambda: fleet.front.server.backends.all()["m"].replicas[0].aside
+        )
+        host.up()
+        fleet.come_back()
+        for _ in range(4):
+            ask(fleet.front.port, post(chat()))
+        models = [request for request in host.engine.requests if request.body]
+        assert len(models) > before[0]
+
+
+def test_other_models_of_a_host_are_not_set_aside(
+    start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    engine = start_backend()
+    inner = start_router({"a": CLOSED, "b": engine.url})
+    spare = start_router({"a": engine.url, "b": engine.url})
+    urls = [inner.url, spare.url]
+    front = start_router({"a": {"urls": urls}, "b": {"urls": urls}})
+    for _ in range(2):
+        assert ask(front.port, post(chat("a"))).status == 200
+    backends = front.server.backends.all()
+    assert [replica.aside for replica in backends["a"].replicas] == [True, False]
+    assert [replica.aside for replica in backends["b"].replicas] == [False, False]
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Fleet]:
+    """A fleet for many examples."""
+    thread = LoopThread()
+    engines = [Backend(thread, respond_json).start() for _ in "ab"]
+    routers: list[RunningRouter] = []
+
+    def start(models: dict[str, Any]) -> RunningRouter:
+        routers.append(RunningRouter(LoopThread(), {"models": models}))
+        return routers[-1]
+
+    hosts = [Host(engine, start({"m": {"url": engine.url}})) for engine in engines]
+    yield Fleet(hosts, start({"m": {"urls": [host.router.url for host in hosts]}}))
+    for router in routers:
+        router.stop()
+        router.thread.stop()
+    for engine in engines:
+        engine.stop()
+    thread.stop()
+
+
+_STATE = st.sampled_from(sorted(STATES))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(_STATE, _STATE, st.sampled_from(sorted(set(REQUESTS) - {"an alias"}))),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_no_request_fails_while_one_host_can_serve_it(
+    lasting: Fleet, steps: list[tuple[str, str, str]]
+) -> None:
+    for first, second, kind in steps:
+        for host, state in zip(lasting.hosts, (first, second), strict=True):
+            STATES[state](host)
+        for _ in range(2):
+            before = sum(lasting.served())
+            status = ask(lasting.front.port, REQUESTS[kind]).status
+            if "up" in (first, second):
+                assert status == 200
+                assert sum(lasting.served()) == before + 1, "no engine saw it twice"
+            else:
+                assert status == (429 if "full" in (first, second) else 503)
+
+
+# /ready
+
+
+def ready(port: int, model: str | None = None, *fields: str) -> tuple[int, str]:
+    query = "" if model is None else f"?model={model}"
+    lines = "".join(f"{field}\r\n" for field in fields)
+    response = ask(port, f"GET /ready{query} HTTP/1.1\r\nHost: r\r\n{lines}\r\n".encode())
+    return response.status, response.body.decode()
+
+
+@pytest.mark.parametrize("become", [Host.engine_down, Host.without_the_model])
+def test_the_front_is_ready_for_what_its_hosts_serve(
+    become: Callable[[Host], None], fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmhop.readiness.READY_S", 0.0)
+    assert ready(fleet.front.port)[0] == 200
+    become(fleet.hosts[0])
+    status, body = ready(fleet.front.port)
+    assert (status, '"status":"degraded"' in body) == (200, True)
+    assert '"replicas":[{"status":"down"},{"status":"up"}]' in body
+    become(fleet.hosts[1])
+    assert ready(fleet.front.port)[0] == 503
+
+
+def test_ready_tells_of_one_model(start_router: StartRouter, start_backend: StartBackend) -> None:
+    models = {
+        "a": {"url": start_backend().url, "aliases": ["x"]},
+        "hidden": {"url": CLOSED, "unlisted": True},
+    }
+    router = start_router(models, authTokens=["secret"])
+    bearer = "Authorization: Bearer secret"
+    up = '{"status":"up","replicas":[{"status":"up"}]}'
+    assert ready(router.port, "a", bearer) == (200, f'{{"status":"ok","models":{{"a":{up}}}}}')
+    assert ready(router.port, "x", bearer)[0] == 200
+    assert ready(router.port, "hidden", bearer)[0] == 503
+    assert ready(router.port, "none", bearer)[0] == 404
+    # Without a token, only what serves can be told from what does not.
+    assert ready(router.port, "a") == (200, '{"status":"ok"}')
+    assert {ready(router.port, name) for name in ("hidden", "none")} == {(503, '{"status":"down"}')}
+
+
+def test_questions_between_llmhops_end(start_router: StartRouter) -> None:
+    first, second = (start_router({"m": CLOSED}) for _ in "ab")
+    for router in (first, second):
+        router.reload({"models": {"m": {"urls": [first.url, second.url]}}})
+    for router in (first, second):
+        assert ask(router.port, post(chat())).status in (503, 508)
+    assert ready(first.port)[0] == 503
+    assert ready(second.port)[0] == 503
+
+
+def test_what_leads_to_itself_is_not_ready(start_router: StartRouter) -> None:
+    router = start_router({"m": CLOSED})
+    router.reload({"models": {"m": {"url": router.url}}})
+    assert ready(router.port)[0] == 503
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_url_that_leads_to_one_model_of_another_llmhop(
+    down: bool, start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    inner = start_router({"other": CLOSED if down else start_backend().url})
+    front = start_router({"m": {"url": f"{inner.url}/route/other/"}})
+    assert ready(front.port)[0] == (503 if down else 200)
