@@ -15,7 +15,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -283,7 +283,7 @@ class Relay(RuleBasedStateMachine):
         idle = [connection for pool in self.pools for connection in pool._idle]
         assert len(idle) == len(set(idle))
         for connection in idle:
-            transport = connection._transport
+            transport = cast(FakeTransport, connection._transport)
             assert connection._sink is None
             assert transport.reading
             assert not transport.unsent
