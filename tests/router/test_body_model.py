@@ -355,5 +355,6 @@ def test_reading_takes_a_few_steps_a_byte_whatever_they_are(unit: bytes) -> None
         steps.append(steps_of(body))
         assert steps[-1] < 25 * size
     assert steps[1] < 2.2 * steps[0] + 200
-    nested = [steps_of(b'{"x":' + b"[" * size) for size in (3_000, 6_000)]
-    assert nested[1] < 2.2 * nested[0]
+    for start, going_on in ((b'{"x":', b"["), (b'{"x":"', b"y" * 65 + b"\\n")):
+        short, long = (steps_of(start + going_on * (n // len(going_on))) for n in (6_000, 12_000))
+        assert long < 2.2 * short
