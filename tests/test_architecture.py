@@ -70,7 +70,7 @@ ROUTER = Package(
         __main__ cli supervisor worker_process worker service server listeners metrics_page
         rollout places client_protocol
         client_connection body_intake connection_memo exchange sending downstream readiness
-        backends replica remote_gate gate pool probe connecting
+        backends replica resolver remote_gate gate pool probe connecting
         health upstream local_response
         observer ledger request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming body_model

@@ -12,8 +12,10 @@ from sys import maxsize
 
 from llmhop.config import BackendConfig, ModelConfig
 from llmhop.gate import Gate, Gates
+from llmhop.limits import MAX_REPLICAS
 from llmhop.pool import Pools
 from llmhop.replica import Replica
+from llmhop.resolver import Resolver
 from llmhop.routing import Route
 from llmhop.urls import BackendUrl
 
@@ -24,7 +26,8 @@ _ASIDE = 1 << 32
 class Backend:
     """What serves a model by one config. `replicas` stand in the order of the config's urls.
 
-    `pools` are theirs.
+    `pools` are theirs, and `places` say which of the urls each belongs to: several where addresses
+    are looked up. `replaced` says that there is a newer one, for requests that begin.
     """
 
     __slots__ = (
@@ -34,7 +37,9 @@ class Backend:
         "gate",
         "is_single",
         "model",
+        "places",
         "pools",
+        "replaced",
         "replicas",
         "retries",
     )
@@ -44,6 +49,7 @@ class Backend:
         model: str,
         config: BackendConfig,
         replicas: tuple[Replica, ...],
+        places: tuple[int, ...],
         gate: Gate | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -53,6 +59,8 @@ class Backend:
         self.is_single = len(replicas) == 1
         self.replicas = replicas
         self.pools = tuple(replica.pool for replica in replicas)
+        self.places = places
+        self.replaced = False
         self.gate = gate
         self._loop = loop
         self._turn = 0
@@ -99,6 +107,8 @@ class Backends:
         self._loop = loop
         self._backends: dict[str, Backend] = {}
         self._replicas: dict[tuple[str, BackendUrl], Replica] = {}
+        self._models: Mapping[str, ModelConfig] = {}
+        self._resolver = Resolver(loop, self._build)
 
     def get(self, route: Route) -> Backend:
         """Return the backend that a route was made for.
@@ -117,11 +127,26 @@ class Backends:
 
     def serve(self, models: Mapping[str, ModelConfig]) -> None:
         """Have a backend for each of `models`, and forget the others."""
-        self._pools.serve(url.origin for m in models.values() for url in m.backend.urls)
         self._gates.serve(models)
+        self._models = models
+        names: dict[str, float] = {}
+        for model in models.values():
+            every = model.backend.resolve
+            if every is not None:
+                for url in model.backend.urls:
+                    host = url.origin.host
+                    if url.origin.is_name:
+                        names[host] = min(every, names.get(host, every))
+        self._resolver.serve(names)
+        self._build()
+
+    def _build(self) -> None:
+        models = self._models
+        urls = {name: [u for u, _ in self._located(m.backend)] for name, m in models.items()}
+        self._pools.serve(url.origin for group in urls.values() for url in group)
         replicas, self._replicas = self._replicas, {}
-        for name, model in models.items():
-            for url in model.backend.urls:
+        for name, group in urls.items():
+            for url in group:
                 key = name, url
                 if key in replicas:
                     self._replicas[key] = replicas.pop(key)
@@ -129,6 +154,8 @@ class Backends:
                     self._replicas[key] = self._new_replica(name, url)
         for replica in replicas.values():
             replica.retire()
+        for backend in self._backends.values():
+            backend.replaced = True
         self._backends = {
             name: self._make(
                 name,
@@ -140,19 +167,42 @@ class Backends:
 
     def sweep(self, now: float) -> None:
         """Do what is due for every replica at `now` (loop time)."""
+        self._resolver.sweep(now)
         for replica in self._replicas.values():
             replica.sweep(now)
 
     def close(self) -> None:
-        """Ask no more."""
+        """Ask and look up no more."""
+        self._resolver.close()
         for replica in self._replicas.values():
             replica.retire()
 
     def _make(self, model: str, config: BackendConfig, gate: Gate | None) -> Backend:
+        located = self._located(config)
         replicas = tuple(
-            self._replicas.get((model, url)) or self._new_replica(model, url) for url in config.urls
+            self._replicas.get((model, url)) or self._new_replica(model, url) for url, _ in located
         )
-        return Backend(model, config, replicas, gate, self._loop)
+        places = tuple(place for _, place in located)
+        return Backend(model, config, replicas, places, gate, self._loop)
+
+    def _located(self, config: BackendConfig) -> list[tuple[BackendUrl, int]]:
+        """Return the replicas of a config: each url, or one for each of its addresses.
+
+        With each the place of its url in the config.
+        """
+        urls = config.urls
+        if config.resolve is None:
+            return list(zip(urls, range(len(urls)), strict=True))
+        most = max(1, MAX_REPLICAS // len(urls))
+        located: list[tuple[BackendUrl, int]] = []
+        for place, url in enumerate(urls):
+            addresses = self._resolver.addresses(url.origin.host)[:most]
+            for address in addresses:
+                origin = url.origin._replace(address=address)
+                located.append((url._replace(origin=origin), place))
+            if not addresses:
+                located.append((url, place))
+        return located
 
     def _new_replica(self, model: str, url: BackendUrl) -> Replica:
         return Replica(model, url, self._pools.get(url.origin), self._pseudonym, self._loop)

@@ -25,7 +25,8 @@ class BackendConfig:
 
     `urls` are its replicas, one at least. Times are in seconds: `response_timeout` until the head
     of a response, `read_timeout` between two pieces of it, `queue_timeout` for a place among
-    `max_concurrent` requests (None: no limit).
+    `max_concurrent` requests (None: no limit), `resolve` between two lookups of the urls' hosts
+    (None: there are none, and each url is one replica).
     """
 
     urls: tuple[BackendUrl, ...]
@@ -35,6 +36,7 @@ class BackendConfig:
     max_concurrent: int | None = None
     max_queued: int = DEFAULT_MAX_QUEUED
     queue_timeout: float = QUEUE_TIMEOUT_S
+    resolve: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

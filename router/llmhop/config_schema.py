@@ -209,6 +209,13 @@ MODEL_KEYS: Keys = {
         QUEUE_TIMEOUT_S,
         "Timeout in the queue for a place among maxConcurrent, in seconds; then 503.",
     ),
+    "resolve": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": MAX_SECONDS,
+        "description": "Look up the addresses of the urls' host names every so many seconds, and "
+        "take each address as a backend of its own. Without it a name is one backend.",
+    },
 }
 
 

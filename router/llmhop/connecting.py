@@ -35,6 +35,10 @@ async def connect(origin: Origin, new_protocol: Callable[[], Protocol]) -> Proto
         else:
             tls = tls_context() if origin.tls else None
             _, protocol = await loop.create_connection(
-                new_protocol, origin.host, origin.port, ssl=tls
+                new_protocol,
+                origin.address or origin.host,
+                origin.port,
+                ssl=tls,
+                server_hostname=origin.host if tls else None,
             )
     return protocol

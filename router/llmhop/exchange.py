@@ -63,7 +63,8 @@ class Exchange(Sending):
         self._request_open = self._streamed = request_open
         self._length = length
         self._route = route
-        if route is not self._served:  # of one config, as each config has routes of its own
+        # A route is of one config, as each config has routes of its own.
+        if route is not self._served or self._backend.replaced:
             self._served = route
             self._backend = backends.get(route)
         self._relayed = self._head_sent = self._paused = False

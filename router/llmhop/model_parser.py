@@ -87,6 +87,7 @@ def _model(check: Checker, name: str, value: object) -> ModelConfig | None:
         max_concurrent=_count(check, name, entry, "maxConcurrent", 1, MAX_REQUESTS),
         max_queued=_max_queued(check, name, entry),
         queue_timeout=_seconds(check, name, entry, "queueTimeout", QUEUE_TIMEOUT_S),
+        resolve=_seconds(check, name, entry, "resolve", 0) or None,
     )
     return ModelConfig(backend, headers, aliases, bool(unlisted)) if urls else None
 

@@ -216,17 +216,18 @@ class Sending(ResponseSink, ConnectionWaiter):
 
     def _send(self, connection: UpstreamConnection) -> None:
         body, request = self._body, self._request
-        id_, replica = self._record.request_id, self._replica
-        is_single = self._backend.is_single
+        backend = self._backend
+        id_, place = self._record.request_id, backend.places[self._replica]
+        is_single = backend.is_single
         if self._streamed:
-            head = self._heads.streamed_head(request, self._route, replica, self._length, id_)
+            head = self._heads.streamed_head(request, self._route, place, self._length, id_)
             self._retries = 0  # what comes after the first part is not there a second time
             if not is_single:
                 self._held_bytes = len(body)
                 self._held = [bytes(body)] if len(body) <= MAX_HELD_FORM_BYTES else None
             self._body = b""
         else:
-            head = self._heads.request_head(request, self._route, replica, len(body), id_)
+            head = self._heads.request_head(request, self._route, place, len(body), id_)
             if is_single and not self._retries:
                 self._body = b""  # from here on the connection holds it, as long as it must
         self._connection = connection

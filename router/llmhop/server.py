@@ -197,14 +197,11 @@ class Server:
         for client in list(self.clients):
             client.check_deadline(now)
         self.pools.sweep(now)
+        self.backends.sweep(now)
 
     def _sweep(self) -> None:
         # One timer for all connections: setting a deadline costs an assignment, no heap.
-        self.now = self._loop.time()
-        for client in list(self.clients):
-            client.check_deadline(self.now)
-        self.pools.sweep(self.now)
-        self.backends.sweep(self.now)
+        self.sweep(self._loop.time())
         self.observer.sweep(self._records())
         self._sweeper = self._loop.call_later(limits.SWEEP_S, self._sweep)
 

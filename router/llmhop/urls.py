@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -16,7 +17,8 @@ _UNIX = "unix:"
 class Origin(NamedTuple):
     """What the connections to a backend need; models that agree in all of it share them.
 
-    `socket` is the path of a unix socket, in place of host and port. Times are in seconds:
+    `socket` is the path of a unix socket, in place of host and port. `address` is one of the
+    host's, where those were looked up; TLS goes by the host all the same. Times are in seconds:
     `connect_timeout` for making a connection, `idle_timeout` for how long one is kept unused.
     """
 
@@ -26,12 +28,19 @@ class Origin(NamedTuple):
     socket: str | None = None
     connect_timeout: float = CONNECT_TIMEOUT_S
     idle_timeout: float = UPSTREAM_IDLE_S
+    address: str | None = None
 
     def __str__(self) -> str:
         if self.socket is not None:
             return _UNIX + self.socket
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+        url = f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+        return url if self.address is None else f"{url}({self.address})"
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the host is a name whose addresses can be looked up."""
+        return self.socket is None and not _is_address(self.host)
 
 
 class BackendUrl(NamedTuple):
@@ -84,6 +93,14 @@ def parse_backend_url(text: str) -> BackendUrl:
     if port is None:
         port = 443 if tls else 80
     return BackendUrl(Origin(tls, host, port), parts.netloc, parts.path, parts.query)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_unix(text: str) -> BackendUrl:

@@ -116,6 +116,7 @@ class Backend:
     arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     port: int = 0
     tls: Any = None
+    host: str = "127.0.0.1"
     path: Path | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -130,7 +131,7 @@ class Backend:
                 self._server = await asyncio.start_unix_server(self._serve, self.path)
                 return
             self._server = await asyncio.start_server(
-                self._serve, "127.0.0.1", self.port, ssl=self.tls, limit=2**20
+                self._serve, self.host, self.port, ssl=self.tls, limit=2**20
             )
             self.port = self._server.sockets[0].getsockname()[1]
 

@@ -283,6 +283,7 @@ BAD |= {
         ("maxConcurrent", "8", "not a whole number"),
         ("maxQueued", -1, "out of range; write a number from 0 to 1000000"),
         ("maxQueued", 1.5, "not a whole number"),
+        ("resolve", 0, "out of range; write seconds above 0"),
         ("responseTimeout", 0, "out of range; write seconds above 0"),
         ("readTimeout", "1m", "not a number; write seconds"),
         ("queueTimeout", 86401, "out of range; write seconds above 0 and up to 86400"),

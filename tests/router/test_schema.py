@@ -43,6 +43,7 @@ FULL: dict[str, Any] = {
             "maxConcurrent": 1,
             "maxQueued": 0,
             "queueTimeout": 5,
+            "resolve": 30,
         }
     },
 }
