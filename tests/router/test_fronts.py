@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llmhop.limits import MAX_HELD_FORM_BYTES
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import END, head
@@ -219,20 +220,23 @@ def test_a_form_that_is_still_coming_goes_to_the_other_host_whole(fleet: Fleet) 
     assert [request.body for request in engine.requests] == [FORM, FORM]
 
 
-def test_a_form_of_which_too_much_was_sent_is_refused(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+def test_a_form_of_which_too_much_was_sent_is_refused_once(
+    start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    monkeypatch.setattr("llmhop.sending.MAX_HELD_FORM_BYTES", 1000)
-    for host in fleet.hosts:
-        host.engine_down()
-    fleet.hosts[1].up()
-    raw = head(len(FORM)) + FORM
-    with Wire(fleet.front.port) as wire:
-        wire.send(raw[:-5])
-        assert wire.response().error_code == "backend_unavailable"
-    with Wire(fleet.front.port) as wire:
-        wire.send(raw)
-        assert wire.response().status == 200, "that host is set aside"
+    line = b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
+    # It reads all of the form before it says so.
+    bad = start_backend(
+        respond_bytes(b"HTTP/1.1 503 X\r\n" + line + b"Content-Length: 2\r\n\r\nno")
+    )
+    good = start_backend()
+    router = start_router({"m": {"urls": [bad.url, good.url]}})
+    body = part(MODEL, b"m") + part(FILE, b"y" * (MAX_HELD_FORM_BYTES + 1)) + END
+    raw = head(len(body)) + body
+    response = ask(router.port, raw)
+    assert (response.status, response.error_code) == (503, "backend_unavailable")
+    for _ in range(3):
+        assert ask(router.port, raw).body == body
+    assert (len(bad.requests), len(good.requests)) == (1, 3)
 
 
 def test_only_a_request_through_an_llmhop_learns_why(fleet: Fleet) -> None:
