@@ -32,6 +32,7 @@ COMPILED: Final = (
         "large_body",
         "model_scanner",
         "head_cache",
+        "fresh_fields",
         "http_head",
         "fields",
     ),

@@ -75,7 +75,7 @@ ROUTER = Package(
         observer ledger request_record access_log line_writer metric_store metric_cells usage
         rewrite body_stream routing naming body_model
         form_fields response_reader request_reader multipart chunked large_body
-        model_scanner http_head head_cache
+        model_scanner fresh_fields http_head head_cache
         media_type upgrade via fields
         config_file config_parser model_parser config_check config_schema tls config secrets
         urls listen channel messages errors proxy_status limits memory notify log
@@ -86,7 +86,7 @@ ROUTER = Package(
         rollout places messages remote_gate
         connection_memo gate health rewrite body_stream routing naming body_model
         form_fields response_reader request_reader multipart chunked large_body
-        model_scanner http_head head_cache
+        model_scanner fresh_fields http_head head_cache
         media_type upgrade via fields config_parser model_parser config_check
         config_schema config urls listen limits errors proxy_status usage metric_cells
         """.split()

@@ -2,7 +2,8 @@
 
 What tells two heads apart is every byte of them, but for the digits of Content-Length. So a head
 is parsed once, and its repeats cost two searches and a dictionary; a head that differs in any
-other byte is another one, and one that was refused is never remembered.
+other byte is another one, and one that was refused is never remembered. Those with fields of fresh
+values are left to who knows them (`fresh_fields`): they would push out all others.
 """
 
 from __future__ import annotations
@@ -33,11 +34,19 @@ _Key = tuple[bytes, bytes, bytes]
 class HeadCache(Generic[Head]):
     """Parsed heads by their bytes. What it gives out is shared and so must be immutable."""
 
-    __slots__ = ("_heads", "_parse")
+    __slots__ = ("_fresh", "_heads", "_parse")
 
-    def __init__(self, parse: Callable[[bytes], tuple[Head, int | None]]) -> None:
-        """`parse` makes a head and its Content-Length of bytes up to an empty line."""
+    def __init__(
+        self,
+        parse: Callable[[bytes], tuple[Head, int | None]],
+        fresh: Callable[[bytes], tuple[Head, int | None] | None] | None = None,
+    ) -> None:
+        """`parse` makes a head and its Content-Length of bytes up to an empty line.
+
+        `fresh` does the same for heads that can't repeat, and answers None for all others.
+        """
         self._parse = parse
+        self._fresh = fresh
         self._heads: dict[_Key, tuple[Head, int | None]] = {}
 
     def __len__(self) -> int:
@@ -59,6 +68,10 @@ class HeadCache(Generic[Head]):
             key = (before, name, after)
             if key in self._heads:
                 return self._heads[key]
+        if self._fresh is not None:
+            read = self._fresh(raw)
+            if read is not None:
+                return read
         parsed = self._parse(raw)
         if len(raw) <= MAX_CACHED_BYTES:
             if len(self._heads) >= MAX_HEADS:
