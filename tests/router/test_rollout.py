@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 import trustme
+from llmhop.errors import ConfigError
 from llmhop.rollout import Outcome, Rollout
 from llmhop.worker_process import wait_before_start
 
+from tests.router.conftest import StartRouter
 from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Wire
+from tests.router.support import TIMEOUT, Wire, check
 from tests.router.test_metrics import Scrape
 from tests.router.test_workers import MANY, MODELS, has_ended, listed, wait_until, workers
 
@@ -288,3 +291,30 @@ def test_the_status_says_how_many_workers_serve(run: Run) -> None:
     os.kill(workers(process)[0], signal.SIGKILL)
     assert process.notified()["STATUS"].endswith(" with 1 of 2 workers")
     assert process.notified()["STATUS"].endswith(" with 2 workers")
+
+
+def test_a_reload_that_fails_on_the_way_leaves_the_server_as_it_was(
+    start_router: StartRouter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def files(name: str) -> dict[str, Any]:
+        issued = trustme.CA().issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}-cert.pem")
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}-key.pem")
+        return {"certificate": f"{tmp_path}/{name}-cert.pem", "key": f"{tmp_path}/{name}-key.pem"}
+
+    router = start_router({}, models=MODELS, tls=files("old"))
+    new = check({**NEW, "listen": "127.0.0.1:0", "tls": files("new")})
+    table, config = router.server.table, router.server.config
+
+    def no_descriptor(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", no_descriptor)
+    with pytest.raises(OSError, match="Too many open files"):
+        router.thread.call(lambda: router.server.reload(new))
+    assert router.server.table is table
+    assert router.server.config is config
+    assert list(router.server.backends.all()) == ["m"]
+    # The config file's own check says so as well.
+    with pytest.raises(ConfigError, match=r"tls: can't be loaded \(Too many open files\)"):
+        check({**NEW, "tls": files("other")})

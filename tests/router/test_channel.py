@@ -1,0 +1,153 @@
+"""What goes between a worker and its supervisor: whole, in order, and without ever blocking."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+from llmhop.channel import Channel
+from llmhop.messages import (
+    PART_BYTES,
+    Acquire,
+    FromSupervisor,
+    FromWorker,
+    NotTaken,
+    Release,
+    config_parts,
+)
+from llmhop.remote_gate import MAX_UNSENT, RemoteGates
+
+from tests.router.support import check
+from tests.router.test_places_model import Request, models
+
+
+class Ends:
+    """Both ends of a connection; nobody writes when there is room but by `settle`."""
+
+    def __init__(self) -> None:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.wanted = False
+        self.worker: Channel[FromSupervisor, FromWorker] = Channel(
+            its, FromSupervisor, self.want_write
+        )
+        self.supervisor: Channel[FromWorker, FromSupervisor] = Channel(
+            ours, FromWorker, lambda _: None
+        )
+
+    def want_write(self, wanted: bool) -> None:
+        self.wanted = wanted
+
+    def arrived(self) -> list[FromWorker]:
+        """Everything that was sent, the worker writing whenever it wants to."""
+        found: list[FromWorker] = []
+        while True:
+            message = self.supervisor.receive()
+            if message is None and not self.wanted:
+                return found
+            if message is None:
+                self.worker.flush()
+            else:
+                found.append(message)
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    both = Ends()
+    yield both
+    both.worker.socket.close()
+    both.supervisor.socket.close()
+
+
+def test_what_finds_no_room_is_kept_in_order(ends: Ends) -> None:
+    count = 5000
+    for ticket in range(count):
+        ends.worker.send(Acquire(ticket, "m"))
+    assert ends.worker.unsent
+    assert ends.wanted
+    # There is room again, but what came before goes first.
+    for ticket in range(50):
+        assert ends.supervisor.receive() == Acquire(ticket, "m")
+    ends.worker.send(Acquire(count, "m"))
+    assert ends.arrived() == [Acquire(ticket, "m") for ticket in range(50, count + 1)]
+    assert not ends.worker.unsent
+
+
+def test_who_is_gone_is_told_once_and_keeps_nothing(ends: Ends) -> None:
+    ends.worker.send(NotTaken("why"))
+    ends.supervisor.socket.close()
+    for ticket in range(5000):
+        ends.worker.send(Acquire(ticket, "m"))
+    assert not ends.worker.unsent
+    with pytest.raises(EOFError):
+        ends.worker.receive()
+
+
+@given(st.integers(1, 3), st.sampled_from([-1, 0, 1]))
+def test_a_config_arrives_whole(parts: int, more: int) -> None:
+    data = bytes(range(256)) * (parts * PART_BYTES // 256) + b"x" * more
+    data = data[: parts * PART_BYTES + more]
+    cut = config_parts(data)
+    assert b"".join(part.data for part in cut) == data
+    assert [part.last for part in cut] == [False] * (len(cut) - 1) + [True]
+    assert all(len(part.data) <= PART_BYTES for part in cut)
+
+
+def test_a_supervisor_that_reads_nothing_makes_nobody_wait_without_bound() -> None:
+    sent: list[Acquire | Release] = []
+    gates = RemoteGates(sent.append, lambda: len(sent))
+    gates.serve(models({"a": (1, 1)}))
+    gate = gates.get("a")
+    assert gate is not None
+    requests = [Request(number, "a", gate) for number in range(MAX_UNSENT + 3)]
+    for request in requests:
+        request.start()
+    assert [request.state for request in requests[-4:]] == ["waits", *["refused"] * 3]
+    # To give up is always told, or a place would be lost.
+    requests[0].end()
+    assert sent[-1] == Release(1)
+
+
+def test_without_a_supervisor_who_waits_is_refused_and_so_is_who_comes() -> None:
+    gates = RemoteGates(lambda _: None, lambda: 0)
+    gates.serve(models({"a": (1, 1)}))
+    gate = gates.get("a")
+    assert gate is not None
+    requests = [Request(number, "a", gate) for number in range(3)]
+    requests[0].start()
+    requests[1].start()
+    gates.admitted(1)
+    gates.close()
+    requests[2].start()
+    assert [request.state for request in requests] == ["active", "refused", "refused"]
+    requests[0].end()
+
+
+def test_a_config_goes_over_as_it_is(tmp_path: Path) -> None:
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    config = check(
+        {
+            "listen": ["127.0.0.1:0", "unix:/run/x"],
+            "tls": {"certificate": f"{tmp_path}/cert.pem", "key": f"{tmp_path}/key.pem"},
+            "authTokens": ["secret"],
+            "models": {
+                "m": {
+                    "urls": ["https://h:1/v1?x=1", "unix:/run/engine:/v1"],
+                    "headers": {"Authorization": "Bearer secret"},
+                    "aliases": ["n"],
+                    "maxConcurrent": 3,
+                    "queueTimeout": 2.5,
+                }
+            },
+        }
+    )
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - made here
+    assert "secret" not in repr(config)
+    assert b"PRIVATE" not in repr(config).encode()
