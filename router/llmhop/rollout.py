@@ -61,7 +61,7 @@ class Rollout:
         due = [
             worker
             for worker, progress in self._workers.items()
-            if progress.taken == progress.sent < self._latest and not progress.failed
+            if progress.taken == progress.sent < self._latest  # who failed never took it
         ]
         for worker in due:
             self._workers[worker].sent = self._latest

@@ -105,6 +105,8 @@ class Fleet(RuleBasedStateMachine):
         self.workers: dict[int, FakeWorker] = {}
         self.dead: dict[int, FakeWorker] = {}
         self.count = 0
+        self.reaped = 0
+        self.model_of: dict[tuple[int, int], str] = {}
         # The order in which the supervisor heard of who waits, and whom it then let in.
         self.arrived: dict[str, list[tuple[int, int]]] = {name: [] for name in MODELS}
         # What may be active since before a limit was lowered or set.
@@ -113,19 +115,17 @@ class Fleet(RuleBasedStateMachine):
             self.start_worker()
 
     def answer(self, pid: int, message: Admitted | QueueFull) -> None:
+        assert pid != self.reaped, "nobody is there to hear it"
         arrived = self.arrived[self.model_of[pid, message.ticket]]
         if isinstance(message, Admitted):
-            assert arrived[0] == (pid, message.ticket), "first in, first out"
+            first = next(found for found in arrived if found[0] != self.reaped)
+            assert first == (pid, message.ticket), "first in, first out"
         arrived.remove((pid, message.ticket))
         worker = self.workers.get(pid)
         if worker is not None:
             worker.down.append(message)
 
-    model_of: dict[tuple[int, int], str]
-
     def start_worker(self) -> None:
-        if not hasattr(self, "model_of"):
-            self.model_of = {}
         self.count += 1
         self.workers[self.count] = FakeWorker(self.count, self.limits)
 
@@ -188,6 +188,15 @@ class Fleet(RuleBasedStateMachine):
         for _ in range(min(many, len(worker.down))):
             worker.hear()
 
+    @rule()
+    def all_messages_arrive(self) -> None:
+        for worker in self.workers.values():
+            while worker.up:
+                self.hear(worker)
+        for worker in self.workers.values():
+            while worker.down:
+                worker.hear()
+
     @rule(data=st.data())
     def a_worker_is_killed(self, data: st.DataObject) -> None:
         worker = self.pick(data)
@@ -199,9 +208,10 @@ class Fleet(RuleBasedStateMachine):
     def the_dead_are_reaped_and_replaced(self) -> None:
         for pid in list(self.dead):
             del self.dead[pid]
+            self.reaped = pid
+            self.places.ended(pid)
             for arrived in self.arrived.values():
                 arrived[:] = [found for found in arrived if found[0] != pid]
-            self.places.ended(pid)
             self.start_worker()
 
     @rule(
@@ -273,6 +283,20 @@ class Fleet(RuleBasedStateMachine):
 
 Fleet.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestFleet = Fleet.TestCase
+
+
+def test_who_is_killed_leaves_the_queue_before_it_gives_back_its_place() -> None:
+    answers: list[tuple[int, Admitted | QueueFull]] = []
+    places = Places(lambda pid, message: answers.append((pid, message)))
+    places.serve(models({"a": (1, 5)}))
+    for ticket in range(3):
+        places.acquire(7, ticket, "a")
+    places.acquire(8, 0, "a")
+    places.ended(7)
+    assert answers == [(7, Admitted(0)), (8, Admitted(0))]
+    places.ended(8)
+    places.ended(9)  # one that never asked
+    places.release(8, 0)  # what came late
 
 
 class Reentrant:
