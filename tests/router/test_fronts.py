@@ -334,6 +334,24 @@ def test_a_host_comes_back_when_it_serves_the_model_again(fleet: Fleet) -> None:
         assert len(models) > before[0]
 
 
+def test_an_answer_to_a_request_brings_a_host_back(fleet: Fleet) -> None:
+    for host in fleet.hosts:
+        host.engine_down()
+    assert ask(fleet.front.port, post(chat())).status == 503
+    fleet.hosts[0].up()
+    assert ask(fleet.front.port, post(chat())).status == 200
+    replicas = fleet.front.server.backends.all()["m"].replicas
+    assert [replica.aside for replica in replicas] == [False, True]
+
+
+def test_a_full_host_is_not_set_aside(fleet: Fleet) -> None:
+    for host in fleet.hosts:
+        host.full()
+    assert ask(fleet.front.port, post(chat())).status == 429
+    replicas = fleet.front.server.backends.all()["m"].replicas
+    assert [replica.aside for replica in replicas] == [False, False]
+
+
 def test_other_models_of_a_host_are_not_set_aside(
     start_router: StartRouter, start_backend: StartBackend
 ) -> None:
