@@ -291,7 +291,7 @@ def test_an_engine_that_speaks_as_llmhop_does_is_not_believed_with_a_success(
         assert ask(router.port, post(chat())).body == b"hi"
 
 
-@pytest.mark.parametrize("cut", [60, 120, 175])
+@pytest.mark.parametrize("cut", [60, 125, 130, 140])
 def test_an_answer_that_comes_in_parts_is_passed_over_too(
     cut: int, start_backend: StartBackend, start_router: StartRouter
 ) -> None:
