@@ -22,14 +22,18 @@ class Engine:
         self.go_on = threading.Semaphore(0)
         self.running = 0
         self.most = 0
+        self._open: list[asyncio.StreamReader] = []
 
     async def respond(self, request: Received, writer: asyncio.StreamWriter) -> None:
         self.running += 1
-        self.most = max(self.most, self.running)
+        self._open.append(request.reader)
+        # Not those whose end has come, though their own task has not heard of it yet.
+        self.most = max(self.most, sum(map(_is_open, self._open)))
         gone = asyncio.ensure_future(request.reader.read())
         told = asyncio.ensure_future(asyncio.to_thread(self.go_on.acquire))
         done, _ = await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
         self.running -= 1
+        self._open.remove(request.reader)
         if told not in done:
             self.go_on.release()  # for the thread that waits in vain
             await told
@@ -38,6 +42,10 @@ class Engine:
         writer.write(head % len(request.body) + request.body)
         await writer.drain()
         writer.close()
+
+
+def _is_open(reader: asyncio.StreamReader) -> bool:
+    return not reader.at_eof() and reader.exception() is None
 
 
 def limited(backend: Backend, most: int, **more: Any) -> dict[str, dict[str, Any]]:

@@ -208,18 +208,24 @@ def test_a_worker_that_dies_in_a_reload_does_not_hold_it_up(run: Run) -> None:
 
 def test_a_reload_that_comes_while_another_is_under_way_comes_after_it(run: Run) -> None:
     process = run({"models": MODELS, "workers": 3})
-    hung, victim, _ = before = workers(process)
+    hung, *others = workers(process)
+
+    def let_it_see(victim: int) -> None:
+        """Once the victim is replaced, the supervisor has done what was asked before."""
+        before = workers(process)
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: set(workers(process)) - set(before))
+
     os.kill(hung, signal.SIGSTOP)
     process.write({**NEW, "listen": "127.0.0.1:0", "workers": 3})
     process.process.send_signal(signal.SIGHUP)
     assert "RELOADING" in process.notified()
+    let_it_see(others[0])
     two = {"models": {"one": {"url": "http://h"}, "two": {"url": "http://h"}}}
     process.write({**two, "listen": "127.0.0.1:0", "workers": 3})
     for _ in range(3):
         process.process.send_signal(signal.SIGHUP)
-    # When this one is replaced, the supervisor has seen the signals that came before.
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: set(workers(process)) - set(before))
+    let_it_see(others[1])
     os.kill(hung, signal.SIGCONT)
     assert process.notified()["STATUS"].startswith("serves 1 model ")
     assert process.reloaded().startswith("serves 2 models ")
