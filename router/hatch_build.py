@@ -21,8 +21,16 @@ from typing import Any, Final
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 COMPILED: Final = (
-    *("client_protocol", "client_connection", "connection_memo", "exchange", "sending"),
-    *("backends", "replica", "gate", "remote_gate", "pool", "health", "upstream", "local_response"),
+    *(
+        "client_protocol",
+        "client_connection",
+        "client_state",
+        "connection_memo",
+        "exchange",
+        "sending",
+    ),
+    *("backends", "replica", "budget", "gate", "remote_gate", "pool", "health", "upstream"),
+    "local_response",
     *("observer", "ledger", "request_record", "access_log", "metric_store", "metric_cells"),
     *("rewrite", "body_stream", "routing", "body_model", "form_fields"),
     *(

@@ -69,7 +69,8 @@ ROUTER = Package(
         """
         __main__ cli supervisor worker_process worker service server listeners metrics_page
         rollout places client_protocol
-        client_connection body_intake connection_memo exchange sending downstream readiness
+        client_connection client_state body_intake connection_memo budget connection_limit
+        exchange sending downstream readiness
         backends replica resolver remote_gate gate pool probe connecting
         health upstream local_response
         observer ledger request_record access_log line_writer metric_store metric_cells usage
@@ -78,13 +79,13 @@ ROUTER = Package(
         model_scanner fresh_fields http_head head_cache
         media_type upgrade via fields
         config_file config_parser model_parser config_check config_schema tls config secrets
-        urls listen channel messages errors proxy_status limits memory notify log
+        urls listen channel messages errors proxy_status notify limits memory log
         """.split()
     ),
     frozenset(
         """
         rollout places messages remote_gate
-        connection_memo gate health rewrite body_stream routing naming body_model
+        connection_memo budget gate health rewrite body_stream routing naming body_model
         form_fields response_reader request_reader multipart chunked large_body
         model_scanner fresh_fields http_head head_cache
         media_type upgrade via fields config_parser model_parser config_check

@@ -120,7 +120,7 @@ def _service(llmhop: str, *, has_socket: bool) -> str:
                     ("Restart", "always"),
                     ("RestartSec", "2"),
                     ("TimeoutStartSec", "15"),
-                    # Requests under way have 30 s to end.
+                    # llmhop asks for more where its drainTimeout is longer.
                     ("TimeoutStopSec", "45"),
                     # An event loop that hangs for as long is killed.
                     ("WatchdogSec", "30"),

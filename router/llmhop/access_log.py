@@ -30,8 +30,9 @@ _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")  # no white space, quote, backsla
 class Entry(msgspec.Struct, gc=False):
     """One request. Times are milliseconds; those of a stage that was not reached are None.
 
-    `end` says how it ended: `complete`; `client_left`; `broken` where the response broke off
-    after its head; or the code of the error that was the answer.
+    `end` says how it ended: `complete`; `client_left`; `client_stalled`, `backend_broke`,
+    `backend_stalled` or `shutting_down` where the response broke off after its head; or the code
+    of the error that was the answer.
     """
 
     time: str

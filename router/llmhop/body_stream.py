@@ -49,6 +49,11 @@ class FormStream:
         self.route: Route | None = table.decide_by_target(head)
         self.complete = False
 
+    @property
+    def held_bytes(self) -> int:
+        """How much is kept because its backend is not known yet."""
+        return len(self._kept)
+
     def read(self) -> list[bytes]:
         """Return what goes on of what has come: nothing before `begin`. Raises ApiError.
 

@@ -1,118 +1,55 @@
-"""A client's connection, whatever is sent on it: its deadline, its pauses, and how it ends."""
+"""A client's connection, whatever is sent on it: how its requests and it end."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import select
 import socket
 import struct
-from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 from llmhop import limits
-from llmhop.backends import Backends
-from llmhop.body_stream import FormStream, WebSocketStream
-from llmhop.connection_memo import ConnectionMemo
-from llmhop.errors import ApiError, BadRequestError
-from llmhop.exchange import Exchange
-from llmhop.http_head import RequestHead
+from llmhop.body_stream import WebSocketStream
+from llmhop.client_state import BODY, CLIENT_END, HEAD, NOTHING, SOCKET_END, ClientState
+from llmhop.errors import ApiError, overloaded, request_timeout, shutting_down
 from llmhop.local_response import Page, error_page, render
-from llmhop.observer import Observer
-from llmhop.readiness import Readiness
 from llmhop.request_reader import RequestReader
-from llmhop.routing import Table
 
 # For SO_LINGER: closing sends a reset, or what closing usually does.
 _RESETS = struct.pack("ii", 1, 0)
 _CLOSES = struct.pack("ii", 0, 0)
 
 
-class Router(Protocol):
-    """What the connections share. `now` is loop time, as of the last sweep."""
-
-    table: Table
-    backends: Backends
-    readiness: Readiness
-    observer: Observer
-    draining: bool
-    now: float
-
-    async def metrics_page(self) -> Page:
-        """Return the page for Prometheus."""
-
-    def client_came(self, client: ClientConnection) -> None:
-        """A client connected."""
-
-    def client_went(self, client: ClientConnection) -> None:
-        """A client's connection is closed."""
-
-
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(ClientState):
     """What ClientProtocol stands on. `transport` and `write` are there once it was connected."""
 
-    __slots__ = (
-        "_deadline",
-        "_exchange",
-        "_head",
-        "_is_new",
-        "_lingering",
-        "_memo",
-        "_paused",
-        "_reader",
-        "_router",
-        "_stream",
-        "_unmarked",
-        "_unsent",
-        "_write_paused",
-        "record",
-        "transport",
-        "write",
-    )
+    __slots__ = ()
 
-    transport: asyncio.Transport
-    write: Callable[[bytes], None]
-    """Sends bytes to the client."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._memo = ConnectionMemo(router.table)
-        self._reader = RequestReader()
-        self._head: RequestHead | None = None
-        self._exchange = Exchange()
-        self._stream: FormStream | WebSocketStream | None = None
-        self.record = router.observer.new_record()
-        self._deadline = math.inf
-        self._is_new = True
-        self._lingering = False
-        self._paused = False
-        self._write_paused = False
-        self._unmarked = False
-        self._unsent = 0
+    # Deadlines and limits.
 
     def check_deadline(self, now: float) -> None:
         """Close the connection if it was waited for too long; called by the sweep."""
-        if now < self._deadline:
-            if self._exchange.active:
-                if self._paused and self._has_left():
-                    self.transport.abort()
-                else:
-                    self._exchange.check_deadline(now)
-            return
-        ending = self._lingering or self.transport.is_closing()
-        if (self._head is not None or self._reader.pending) and not ending:
-            self._break_off(BadRequestError("The request did not arrive in time.", 408, "timeout"))
-        elif self._lingering or not self._still_reads(now):
-            self.transport.abort()
+        if now >= self._deadline:
+            self._expire(now)
+        elif self._exchange.active:
+            if self._paused and self._has_left():
+                self.transport.abort()
+            else:
+                self._exchange.check_deadline(now)
 
-    def _still_reads(self, now: float) -> bool:
-        """Whether the client took more of a response since this was asked last; ask later again."""
-        unsent = self.unsent_bytes()
-        if unsent == self._unsent:  # or all was sent
-            return False
-        self._unsent = unsent
-        self._deadline = now + limits.CLIENT_STALL_S
-        return unsent > 0
+    def _expire(self, now: float) -> None:
+        waits_for = self._waiting
+        if waits_for == BODY:
+            received = self._received - self._window_start
+            paused = now - self._piece_at >= limits.CLIENT_BODY_S
+            if received >= self._router.table.upload_bytes and not paused:
+                self._open_window(now)
+                return
+            self._router.observer.refused("upload_rate")
+        if waits_for in (BODY, HEAD, SOCKET_END):
+            self._break_off(request_timeout())
+        elif waits_for == CLIENT_END or not self._still_reads(now):
+            self.transport.abort()
 
     def _has_left(self) -> bool:
         """Whether the client has closed, which goes unnoticed while nothing is read from it.
@@ -124,9 +61,22 @@ class ClientConnection(asyncio.Protocol):
         poll.register(self.transport.get_extra_info("socket").fileno(), half)
         return bool(poll.poll(0))
 
-    def unsent_bytes(self) -> int:
-        """How much of what was written the client has not taken."""
-        return self.transport.get_write_buffer_size()
+    def _account_read(self) -> None:
+        """Count what was read; where that is too much, refuse the request that it belongs to."""
+        if self._account():
+            return
+        if self._exchange.active and self._stream is not None:
+            self._exchange.drop_copy()
+            self._account()
+            return
+        self._router.observer.refused("buffered_bytes")
+        if self._exchange.active:
+            # What runs goes on. Who has sent ahead is told when the turn of that comes.
+            self._refusal = overloaded()
+            self._drop_input()
+            self._account()
+        else:
+            self._break_off(overloaded())
 
     def unmarked(self, begins: bool) -> None:
         """Have the kernel reset the connection, whatever closes it, until the response ended well.
@@ -139,16 +89,39 @@ class ClientConnection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS if begins else _CLOSES)
 
     def drain(self) -> None:
-        """Close now if idle, else after the response in flight.
+        """Close now if idle, else after the response in flight; one that is queued is refused.
 
         A client that has just come gets time for its request, which may be on the way.
         """
-        if self._head is not None or self._reader.pending:
+        if self._exchange.active:
+            if self._exchange.queued:
+                self._refuse_queued()
+        elif self._head is not None or self._reader.pending:
             return
-        if self._is_new:
+        elif self._is_new:
             self._deadline = min(self._deadline, self._router.now + limits.DRAIN_NEW_S)
         else:
-            self.transport.close()
+            self._finish(True)
+
+    def _refuse_queued(self) -> None:
+        self._router.observer.refused("shutting_down")
+        self._exchange.refuse(shutting_down(unserved=True))
+
+    def cut_off(self) -> None:
+        """End what was not over in time: with an error, or within the response."""
+        if self._lingering or self.transport.is_closing():
+            return
+        unserved = not self._exchange.active
+        if self._exchange.active:
+            self._exchange.cancel()
+            if self._exchange.head_sent:
+                self.record.end(self.record.status, "shutting_down")
+                self.transport.abort()
+                return
+        if self._head is not None or self._reader.pending:
+            self._router.observer.refused("shutting_down")
+            self._write_error(shutting_down(unserved), True)
+        self._finish(True)
 
     # What the event loop calls.
 
@@ -162,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
         self._memo.connected(address.encode(), b"https" if secure else b"http")
         self.record.connected(address)
         self._router.client_came(self)
-        self._deadline = self._router.now + limits.CLIENT_IDLE_S
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the backend's work for a client that went."""
@@ -171,6 +144,9 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.cancel()
         if self.record.active:
             self.record.end(self.record.status, "client_left")
+        self._router.budget.resize(self._held, 0)
+        self._held = 0
+        self._slot = None
 
     def eof_received(self) -> bool:
         """Take a client that closes its half while it waits as gone, as nginx and Go do.
@@ -179,11 +155,12 @@ class ClientConnection(asyncio.Protocol):
         """
         if not self._exchange.active:
             return False
-        if isinstance(self._stream, WebSocketStream) and self.transport.can_write_eof():
-            self._deadline = self._router.now + limits.CLOSE_S
-            if self._exchange.end_stream():
-                self._stream = None
-                return True
+        is_socket = isinstance(self._stream, WebSocketStream)
+        if is_socket and self.transport.can_write_eof() and self._exchange.end_stream():
+            self._stream = None
+            self._half_closed = True
+            self._wait()
+            return True
         self.transport.abort()
         return False
 
@@ -207,14 +184,16 @@ class ClientConnection(asyncio.Protocol):
         """End the current request, and with `close` the connection."""
         self._head = None
         self._is_new = False
+        self._waiting = NOTHING
         if close:
             # What was written is still sent, to a client that takes it.
             self._stream = None
-            self._deadline = self._router.now + limits.CLOSE_S
+            self._closing = True
+            self._drop_input()
             self.transport.close()
-            return
-        wait = limits.CLIENT_HEAD_S if self._reader.pending else limits.CLIENT_IDLE_S
-        self._deadline = self._router.now + wait
+        if self._held:
+            self._account()
+        self._wait()
 
     def _cut(self) -> None:
         """Close within a response."""
@@ -247,12 +226,21 @@ class ClientConnection(asyncio.Protocol):
         """
         self._lingering = True
         self._stream = None
-        if self._reader.large is not None:
-            self.transport.set_protocol(self)  # from its intake, which would keep what comes
-        self._deadline = self._router.now + limits.LINGER_S
+        self._drop_input()
+        self._account()
+        self._wait()
         self.transport.resume_reading()
         if self.transport.can_write_eof():  # not over TLS
             self.transport.write_eof()
+
+    def _drop_input(self) -> None:
+        """Let go of what was read and is not wanted any more."""
+        reader = self._reader
+        if reader.large is not None:
+            self.transport.set_protocol(self)  # from its intake, which would keep what comes
+            reader.large.take()
+        if reader.held_bytes:
+            self._reader = RequestReader()
 
     def _is_head(self) -> bool:
         return self._head is not None and self._head.method == b"HEAD"

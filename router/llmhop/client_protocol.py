@@ -16,7 +16,8 @@ from llmhop.body_intake import BodyIntake
 from llmhop.body_model import rename
 from llmhop.body_stream import FormStream, WebSocketStream
 from llmhop.client_connection import ClientConnection
-from llmhop.errors import ApiError
+from llmhop.client_state import BACKEND
+from llmhop.errors import ApiError, overloaded
 from llmhop.http_head import RequestHead
 from llmhop.local_response import CONTINUE, Page
 from llmhop.request_reader import Body
@@ -35,6 +36,8 @@ class ClientProtocol(ClientConnection):
         self._write_paused = True
         if self._exchange.active:
             self._exchange.pause()
+        else:
+            self._wait()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -46,7 +49,7 @@ class ClientProtocol(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of requests; stop reading where a client sends too far ahead."""
-        if self._lingering:
+        if self._lingering or self._refusal is not None:
             return
         if len(data) >= limits.MAX_BYTES_A_TURN:
             self.transport.pause_reading()
@@ -54,23 +57,27 @@ class ClientProtocol(ClientConnection):
         fresh = self._head is None and not self._reader.pending
         if fresh and not self._write_paused and self._serve_whole(data):
             return
+        self._came(len(data))
         self._reader.feed(data)
-        if fresh:
-            self._deadline = self._router.now + limits.CLIENT_HEAD_S
         if self._stream is not None:
             self._read_on(self._stream)
         elif not self._exchange.active and not self._write_paused:
             self._advance()
-        elif len(self._reader.pending) > limits.MAX_PIPELINED_BYTES and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
+        else:
+            if len(self._reader.pending) > limits.MAX_PIPELINED_BYTES and not self._paused:
+                self._paused = True
+                self.transport.pause_reading()
+            self._account_read()
+            self._wait()
 
-    def body_came(self, complete: bool) -> None:
+    def body_came(self, count: int, complete: bool) -> None:
         """Go on when the whole of a large body is there; called by its intake."""
-        self._deadline = self._router.now + limits.CLIENT_BODY_S
+        self._came(count)
         if complete:
             self.transport.set_protocol(self)
             self._advance()
+        else:
+            self._account_read()
 
     # What the exchange calls.
 
@@ -90,7 +97,7 @@ class ClientProtocol(ClientConnection):
             self._linger()
             return
         self._finish(close or self._router.draining)
-        if self._reader.pending or self._paused:
+        if self._reader.pending or self._paused or self._refusal is not None:
             self._advance_soon()
 
     def exchange_answered(self, page: Page) -> None:
@@ -117,12 +124,16 @@ class ClientProtocol(ClientConnection):
         if stream is None:
             return
         self._paused = not wanted
-        self._deadline = math.inf
         if wanted:
             self.transport.resume_reading()
             self._read_on(stream)
         else:
             self.transport.pause_reading()
+            self._wait()
+
+    def request_sent(self) -> None:
+        """Count what the backend has taken no more."""
+        self._account()
 
     def switched(self) -> None:
         """Let through what comes, beginning with what came ahead."""
@@ -146,16 +157,26 @@ class ClientProtocol(ClientConnection):
         except ApiError as error:
             self._refuse(error)
             return True
+        self._waiting = BACKEND
         self._deadline = math.inf
         self._dispatch(self._head, body)
         return True
 
     def _advance(self) -> None:
         """Read and answer requests until bytes are missing or an exchange runs."""
+        self._read_requests()
+        if not self._lingering:
+            self._account_read()
+        self._wait()
+
+    def _read_requests(self) -> None:
         requests = 0
         try:
             while not self._exchange.active and not self._write_paused:
                 if self._lingering or self.transport.is_closing():
+                    return
+                if self._refusal is not None:
+                    self._refuse(self._refusal)
                     return
                 if self._head is None:
                     if requests == limits.MAX_REQUESTS_A_TURN:
@@ -176,11 +197,9 @@ class ClientProtocol(ClientConnection):
                     break
                 body = self._reader.read_body()
                 if body is None:
-                    self._deadline = self._router.now + limits.CLIENT_BODY_S
                     if self._reader.large is not None:
                         self.transport.set_protocol(BodyIntake(self, self._reader.large))
                     break
-                self._deadline = math.inf
                 self._dispatch(self._head, body)
             else:
                 return
@@ -237,7 +256,18 @@ class ClientProtocol(ClientConnection):
     def _forward(self, route: Route, head: RequestHead, body: Body) -> None:
         if route.renames:
             body = rename(head, body, route.model)
-        self._exchange.start(self, self._memo, head, body, route, self._router.backends)
+        exchange = self._exchange
+        exchange.start(self, self._memo, head, body, route, self._router.backends)
+        if exchange.held_bytes or exchange.queued:
+            self._check_waiting()
+
+    def _check_waiting(self) -> None:
+        """Refuse a request that has to wait where nothing may wait, or no more."""
+        if self._exchange.queued and self._router.draining:
+            self._refuse_queued()
+        elif not self._account():
+            self._router.observer.refused("buffered_bytes")
+            self._exchange.refuse(overloaded())
 
     def _answer(self, page: Page) -> None:
         close = self.wants_close()
@@ -257,6 +287,9 @@ class ClientProtocol(ClientConnection):
             self._pass_on(stream)
         except ApiError as error:
             self._break_off(error)
+        if not self._lingering:
+            self._account_read()
+        self._wait()
 
     def _pass_on(self, stream: FormStream | WebSocketStream) -> bool:
         """Send on what has come, if the backend takes it. Raises ApiError.
@@ -269,9 +302,6 @@ class ClientProtocol(ClientConnection):
         self.record.bytes_in += sum(map(len, pieces))
         if stream.complete:
             self._stream = None
-            self._deadline = math.inf
-        elif isinstance(stream, FormStream):
-            self._deadline = self._router.now + limits.CLIENT_BODY_S
         if self._exchange.active:
             self._exchange.send_more(pieces, stream.complete)
         elif isinstance(stream, FormStream) and stream.route is not None:
@@ -286,6 +316,8 @@ class ClientProtocol(ClientConnection):
             self.request_wanted(False)
         backends = self._router.backends
         self._exchange.start(self, self._memo, form.head, body, route, backends, is_open, length)
+        if self._exchange.held_bytes or self._exchange.queued:
+            self._check_waiting()
 
     def _answer_error(self, error: ApiError) -> None:
         """Answer a request that was read to its end."""

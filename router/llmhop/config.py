@@ -7,8 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llmhop.limits import (
+    DEFAULT_DRAIN_S,
     DEFAULT_MAX_BODY_BYTES,
+    DEFAULT_MAX_BUFFERED_BYTES,
+    DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_QUEUED,
+    DEFAULT_MIN_UPLOAD_RATE,
     QUEUE_TIMEOUT_S,
     READ_TIMEOUT_S,
     RESPONSE_TIMEOUT_S,
@@ -63,12 +67,18 @@ class Config:
 
     It is whole without any file, and can be pickled: a supervisor hands it to its workers. `tls`
     holds the listeners' certificate, as it was when the config was read.
+    `max_buffered_bytes` and `max_connections` are of all workers together; `min_upload_rate` is in
+    bytes a second, and 0 for none; `drain_timeout` is in seconds.
     """
 
     listen: tuple[Address, ...]
     models: Mapping[str, ModelConfig]
     auth_tokens: tuple[str, ...] = field(default=(), repr=False)
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    max_buffered_bytes: int = DEFAULT_MAX_BUFFERED_BYTES
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
+    min_upload_rate: int = DEFAULT_MIN_UPLOAD_RATE
+    drain_timeout: float = DEFAULT_DRAIN_S
     socket_mode: int = 0o660
     tls: Certificate | None = None
     workers: int = 1

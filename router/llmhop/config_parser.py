@@ -17,7 +17,16 @@ from llmhop.config import AccessLogFormat, Certificate, Config
 from llmhop.config_check import Checker, key_path
 from llmhop.config_schema import TLS_KEYS, TOP_KEYS
 from llmhop.errors import ConfigError
-from llmhop.limits import DEFAULT_MAX_BODY_BYTES, MAX_WORKERS
+from llmhop.limits import (
+    DEFAULT_DRAIN_S,
+    DEFAULT_MAX_BODY_BYTES,
+    DEFAULT_MAX_BUFFERED_BYTES,
+    DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_MIN_UPLOAD_RATE,
+    MAX_BYTES,
+    MAX_REQUESTS,
+    MAX_WORKERS,
+)
 from llmhop.listen import (
     DEFAULT_HOST,
     DEFAULT_PORT,
@@ -49,14 +58,22 @@ def parse(data: object, resolve_secret: Callable[[str], str], load_tls: LoadTls)
     top = check.members(data, TOP_KEYS, ())
     if top is None:
         raise ConfigError(check.problems)
+    max_body_bytes = _max_body_bytes(check, top.get("maxBodyBytes", 0))
+    workers = _count(check, top, "workers", 1, MAX_WORKERS, 1)
     config = Config(
         listen=_listen(check, top),
         socket_mode=_socket_mode(check, top.get("socketMode", "0660")),
         tls=_tls(check, top["tls"], load_tls) if "tls" in top else None,
         models=parse_models(check, top.get("models")),
         auth_tokens=_tokens(check, top.get("authTokens", [])),
-        max_body_bytes=_max_body_bytes(check, top.get("maxBodyBytes", 0)),
-        workers=_workers(check, top.get("workers", 1)),
+        max_body_bytes=max_body_bytes,
+        max_buffered_bytes=_max_buffered_bytes(check, top, max_body_bytes, workers),
+        max_connections=_count(
+            check, top, "maxConnections", 1, MAX_REQUESTS, DEFAULT_MAX_CONNECTIONS
+        ),
+        min_upload_rate=_count(check, top, "minUploadRate", 0, MAX_BYTES, DEFAULT_MIN_UPLOAD_RATE),
+        drain_timeout=_drain_timeout(check, top),
+        workers=workers,
         access_log=_access_log(check, top.get("accessLog", "text")),
     )
     if check.problems:
@@ -151,12 +168,38 @@ def _max_body_bytes(check: Checker, value: object) -> int:
     return limit or DEFAULT_MAX_BODY_BYTES
 
 
-def _workers(check: Checker, value: object) -> int:
-    todo = f"write a number from 1 to {MAX_WORKERS}"
-    workers = check.typed("workers", value, int, todo)
-    if workers is not None and not 1 <= workers <= MAX_WORKERS:
-        check.problem("workers", "is out of range", todo)
-    return workers or 1
+def _max_buffered_bytes(
+    check: Checker, top: dict[str, Any], max_body_bytes: int, workers: int
+) -> int:
+    # Or a body of the largest size would be refused for ever, with the advice to try again.
+    needed = max_body_bytes * workers
+    default = max(DEFAULT_MAX_BUFFERED_BYTES, needed)
+    limit = _count(check, top, "maxBufferedBytes", 1, MAX_BYTES, default)
+    if limit < needed:
+        share = "is smaller than maxBodyBytes"
+        if workers > 1:
+            share = f"is smaller than maxBodyBytes for each of {workers} workers"
+        todo = f"write {needed} or more, or lower maxBodyBytes"
+        check.problem("maxBufferedBytes", share, todo)
+    return limit
+
+
+def _drain_timeout(check: Checker, top: dict[str, Any]) -> float:
+    seconds = top.get("drainTimeout", DEFAULT_DRAIN_S)
+    return check.seconds("drainTimeout", seconds) or DEFAULT_DRAIN_S
+
+
+def _count(
+    check: Checker, top: dict[str, Any], key: str, least: int, most: int, default: int
+) -> int:
+    if key not in top:
+        return default
+    todo = f"write a number from {least} to {most}"
+    count = check.typed(key, top[key], int, todo)
+    if count is not None and not least <= count <= most:
+        check.problem(key, "is out of range", todo)
+        return default
+    return default if count is None else count
 
 
 def _access_log(check: Checker, value: object) -> AccessLogFormat:

@@ -12,9 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmhop.limits import (
+    CLIENT_BODY_S,
     CONNECT_TIMEOUT_S,
+    DEFAULT_DRAIN_S,
     DEFAULT_MAX_BODY_BYTES,
+    DEFAULT_MAX_BUFFERED_BYTES,
+    DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_QUEUED,
+    DEFAULT_MIN_UPLOAD_RATE,
+    MAX_BYTES,
     MAX_REPLICAS,
     MAX_REQUESTS,
     MAX_RETRIES,
@@ -23,6 +29,7 @@ from llmhop.limits import (
     QUEUE_TIMEOUT_S,
     READ_TIMEOUT_S,
     RESPONSE_TIMEOUT_S,
+    UPLOAD_WINDOW_S,
     UPSTREAM_IDLE_S,
 )
 from llmhop.listen import DEFAULT_HOST, DEFAULT_PORT
@@ -103,6 +110,39 @@ TOP_KEYS: Keys = {
         "default": DEFAULT_MAX_BODY_BYTES,
         "description": "Largest size of a request body, in bytes; 0 stands for the default.",
     },
+    "maxBufferedBytes": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_BYTES,
+        "default": DEFAULT_MAX_BUFFERED_BYTES,
+        "description": "Most bytes of request bodies in memory, over all clients: while they come "
+        "in and until their backend has taken them. A request beyond it is refused with 503. With "
+        "workers each takes its share, which must hold one body of maxBodyBytes; the default grows "
+        "to that.",
+    },
+    "maxConnections": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_REQUESTS,
+        "default": DEFAULT_MAX_CONNECTIONS,
+        "description": "Most client connections at once; more are refused with 503 and closed. "
+        "With workers each takes its share, rounded up. No more than half of the descriptors "
+        "that the process may open.",
+    },
+    "minUploadRate": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_BYTES,
+        "default": DEFAULT_MIN_UPLOAD_RATE,
+        "description": "Bytes a second that a request body must come with, on average over any "
+        f"{UPLOAD_WINDOW_S:g} seconds in which llmhop reads it; a slower one is refused with 408. "
+        f"0: any rate, with pauses of up to {CLIENT_BODY_S:g} seconds.",
+    },
+    "drainTimeout": _seconds(
+        DEFAULT_DRAIN_S,
+        "How long llmhop, told to stop, waits for the requests in flight, in seconds; then they "
+        "are cut off.",
+    ),
     "accessLog": {
         "type": "string",
         "enum": ["off", "text", "json"],

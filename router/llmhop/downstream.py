@@ -50,6 +50,9 @@ class Downstream(Protocol):
     def request_wanted(self, wanted: bool) -> None:
         """The backend takes more of a request that is open, or takes no more for now."""
 
+    def request_sent(self) -> None:
+        """The exchange holds the request's body no more; the backend has taken it."""
+
     def switched(self) -> None:
         """The connection became a WebSocket; from now on the request is open."""
 

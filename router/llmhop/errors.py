@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from llmhop.limits import QUEUE_RETRY_AFTER_S
+from llmhop.limits import OVERLOAD_RETRY_AFTER_S, QUEUE_RETRY_AFTER_S
 from llmhop.proxy_status import BUSY, LOOP, NO_MODEL, NOT_REACHED
 
 INVALID_REQUEST = "invalid_request_error"
@@ -65,6 +65,11 @@ class BadRequestError(ApiError):
 
     def __init__(self, message: str, status: int = 400, code: str = "bad_request") -> None:
         super().__init__(status, message, code=code)
+
+
+def request_timeout() -> ApiError:
+    """408, for a request that came too slowly."""
+    return ApiError(408, "The request did not arrive in time.", code="timeout")
 
 
 def body_too_large(limit: int) -> ApiError:
@@ -197,6 +202,33 @@ def queue_timeout(model: str) -> ApiError:
         code="queue_timeout",
         retry_after=QUEUE_RETRY_AFTER_S,
         unserved=BUSY,
+    )
+
+
+def overloaded() -> ApiError:
+    """503, where the bodies or the clients are too many; no backend has seen the request."""
+    return ApiError(
+        503,
+        "llmhop has as much to do as it may take on. Try again later.",
+        kind=SERVER_ERROR,
+        code="overloaded",
+        retry_after=OVERLOAD_RETRY_AFTER_S,
+        unserved=BUSY,
+    )
+
+
+def shutting_down(unserved: bool) -> ApiError:
+    """503, for a request that is not answered before llmhop ends.
+
+    `unserved` says that no backend has seen it.
+    """
+    return ApiError(
+        503,
+        "llmhop is shutting down. Try again later.",
+        kind=SERVER_ERROR,
+        code="shutting_down",
+        retry_after=OVERLOAD_RETRY_AFTER_S,
+        unserved=NOT_REACHED if unserved else b"",
     )
 
 

@@ -60,6 +60,7 @@ class Exchange(Sending):
         self._record.model = route.model
         self._request = request
         self._body = body
+        self._body_bytes = len(body)
         self._request_open = self._streamed = request_open
         self._length = length
         self._route = route
@@ -81,7 +82,7 @@ class Exchange(Sending):
         """Answer with what `work` finds out."""
         self.active = True
         self._downstream = downstream
-        self._paused = False
+        self._paused = self._head_sent = False
         self._task = task = asyncio.get_running_loop().create_task(work())
         task.add_done_callback(self._answered)
 
@@ -168,6 +169,9 @@ class Exchange(Sending):
         if not self._backend.is_single or self._retries:
             self._body = b""
             self._held = None
+            if self._connection is None or not self._connection.stalled:
+                self._body_bytes = 0
+                self._tell_sent()
         record = self._record
         record.head_came(head, body, complete)
         start = rewrite.response_head(head, length, decoded, close, record.request_id)
@@ -216,6 +220,7 @@ class Exchange(Sending):
             if self._tried == (1 << len(self._backend.pools)) - 1:
                 self._tried = 0
             self._try_next()
+            self._tell_sent()
         else:
             self._refuse(self._unreachable())
 
@@ -234,6 +239,7 @@ class Exchange(Sending):
     def _done(self) -> None:
         # What _end does, in fewer steps: every request comes by here.
         self._connection = None
+        self._body_bytes = 0
         downstream = self._downstream
         del self._downstream
         if self._unmarked:

@@ -100,6 +100,11 @@ class LargeBody:
         """Whether the whole body has come."""
         return self._left == 0
 
+    @property
+    def size(self) -> int:
+        """How much of it has come."""
+        return self._body.size
+
     def space(self, wanted: int = 0) -> memoryview:
         """Return where the next bytes go; no more than what is missing, and never empty.
 

@@ -5,6 +5,20 @@ from typing import Final
 DEFAULT_MAX_BODY_BYTES: Final = 100 * 1024 * 1024
 """Largest request body when the config has no maxBodyBytes (upstream's default)."""
 
+DEFAULT_MAX_BUFFERED_BYTES: Final = 1024 * 1024 * 1024
+"""Memory for request bodies in all when the config has no maxBufferedBytes: ten of the largest, by
+the default of maxBodyBytes. A body of the largest size always fits: see config_parser."""
+
+DEFAULT_MAX_CONNECTIONS: Final = 16384
+"""Clients at once when the config has no maxConnections. One that has asked for nothing takes
+about 8 KB, and each takes two descriptors at most, its own and one to a backend."""
+
+SPARE_DESCRIPTORS: Final = 192
+"""Descriptors that are kept for other uses than clients and their backends."""
+
+MAX_TURNED_AWAY: Final = 128
+"""Clients beyond the limit that are given time to read so; the rest is closed at once."""
+
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest head of a request or a response, start line included."""
 
@@ -86,7 +100,17 @@ CLIENT_HEAD_S: Final = 10.0
 """From the first byte of a request to the end of its head (slowloris)."""
 
 CLIENT_BODY_S: Final = 60.0
-"""Longest pause between two pieces of a request body."""
+"""Longest pause between two pieces of a request body where minUploadRate is 0."""
+
+DEFAULT_MIN_UPLOAD_RATE: Final = 500
+"""Bytes a second that a request body must come with, when the config has no minUploadRate: what
+Apache's mod_reqtimeout asks for (RequestReadTimeout body=20,MinRate=500)."""
+
+UPLOAD_WINDOW_S: Final = 20.0
+"""So long a body may be slower than that, from its beginning or at any time later."""
+
+MAX_BYTES: Final = 2**63 - 1
+"""Most bytes that a config may name."""
 
 LINGER_S: Final = 5.0
 """How long input is discarded after an early refusal, so that the client can read it."""
@@ -95,8 +119,17 @@ CLOSE_S: Final = 60.0
 """How long a client may take to read the end of the last response on its connection, and as long
 as CLIENT_STALL_S allows if it reads on."""
 
-DRAIN_S: Final = 30.0
-"""How long SIGTERM waits for the requests in flight."""
+DEFAULT_DRAIN_S: Final = 30.0
+"""How long SIGTERM waits for the requests in flight when the config has no drainTimeout."""
+
+DRAIN_SPARE_S: Final = 15.0
+"""How long after that systemd waits for the end of the process, or processes."""
+
+DRAIN_CLOSE_S: Final = 1.0
+"""How long after its drain a process waits until clients have taken their last response."""
+
+OVERLOAD_RETRY_AFTER_S: Final = 1
+"""When a client may ask again that was refused for want of memory or connections, or at a drain."""
 
 DRAIN_NEW_S: Final = 5.0
 """How long of that a client may take for its first request."""

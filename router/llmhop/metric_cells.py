@@ -34,10 +34,16 @@ closed the connection; broke the rules of HTTP; was an llmhop that could not ser
 request."""
 
 STATUSES: Final = tuple(
-    [str(int(status)) for status in HTTPStatus if status >= 200]
-    + [str(CLIENT_LEFT), "2xx", "3xx", "4xx", "5xx"]
+    [str(int(status)) for status in HTTPStatus]
+    + [str(CLIENT_LEFT), "1xx", "2xx", "3xx", "4xx", "5xx"]
 )
-"""Labels. A status that is not registered is counted under its class, so that they stay few."""
+"""Labels. A status that is not registered is counted under its class, so that they stay few.
+
+Of those below 200, only 101 ends a request: the connection became a WebSocket."""
+
+REFUSALS: Final = ("buffered_bytes", "connections", "upload_rate", "shutting_down")
+"""Why clients are refused that did nothing wrong, or hardly: maxBufferedBytes, maxConnections,
+minUploadRate, a drain."""
 
 # Gauges first.
 IN_FLIGHT: Final = 0
@@ -59,12 +65,14 @@ CELLS: Final = STATUS + len(STATUSES)
 
 # The numbers of a process.
 CONNECTIONS: Final = 0
-PROCESS_GAUGES: Final = range(1)
-RELOADS: Final = 1
-FAILED_RELOADS: Final = 2
-DROPPED_LINES: Final = 3
-WORKER_RESTARTS: Final = 4
-PROCESS_CELLS: Final = 5
+BUFFERED_BYTES: Final = 1
+PROCESS_GAUGES: Final = range(2)
+RELOADS: Final = 2
+FAILED_RELOADS: Final = 3
+DROPPED_LINES: Final = 4
+WORKER_RESTARTS: Final = 5
+REFUSAL: Final = 6
+PROCESS_CELLS: Final = REFUSAL + len(REFUSALS)
 
 
 def _status_cell(status: int) -> int:
@@ -72,7 +80,9 @@ def _status_cell(status: int) -> int:
     return STATUS + STATUSES.index(exact if exact in STATUSES else f"{status // 100}xx")
 
 
-CELL_OF_STATUS: Final = tuple([0] * 200 + [_status_cell(status) for status in range(200, 600)])
-"""By status, from 200 on."""
+CELL_OF_STATUS: Final = {status: _status_cell(status) for status in range(100, 600)}
+"""By status; response_reader lets no other one pass."""
+
+CELL_OF_REFUSAL: Final = {reason: REFUSAL + index for index, reason in enumerate(REFUSALS)}
 
 CELL_OF_FAILURE: Final = {kind: FAILURE + index for index, kind in enumerate(FAILURES)}

@@ -147,8 +147,23 @@ def _sizes(models: Models) -> Iterator[Metric]:
 
 def _of_llmhop(processes: list[list[int]]) -> Iterator[Metric]:
     sums = [sum(values) for values in zip(*processes, strict=True)]
-    connections = sums[metric_cells.CONNECTIONS]
-    yield GaugeMetricFamily("llmhop_client_connections", "Clients' connections.", connections)
+    for name, cell, text in (
+        ("client_connections", metric_cells.CONNECTIONS, "Clients' connections."),
+        (
+            "buffered_bytes",
+            metric_cells.BUFFERED_BYTES,
+            "Memory for request bodies, of which maxBufferedBytes is the limit.",
+        ),
+    ):
+        yield GaugeMetricFamily(f"llmhop_{name}", text, sums[cell])
+    refusals = CounterMetricFamily(
+        "llmhop_refusals",
+        "Requests and connections that a limit of llmhop refused, by reason.",
+        labels=("reason",),
+    )
+    for reason, cell in metric_cells.CELL_OF_REFUSAL.items():
+        refusals.add_metric((reason,), sums[cell])
+    yield refusals
     reloads = CounterMetricFamily(
         "llmhop_config_reloads", "Configs that were read anew, by result.", labels=("result",)
     )

@@ -6,6 +6,8 @@ import os
 import socket
 import time
 
+from llmhop.limits import DRAIN_SPARE_S
+
 
 class Notifier:
     """Sends messages such as "READY=1", without libsystemd."""
@@ -37,9 +39,13 @@ class Notifier:
         """Tell the watchdog that nothing hangs."""
         self.notify("WATCHDOG=1")
 
-    def stopping(self, status: str) -> None:
-        """Tell that the service is on its way out."""
-        self.notify("STOPPING=1", f"STATUS={status}")
+    def stopping(self, status: str, drain_timeout: float) -> None:
+        """Tell that the service is on its way out, which may take `drain_timeout` seconds.
+
+        Longer than the unit's TimeoutStopSec=, too (EXTEND_TIMEOUT_USEC= in sd_notify(3)).
+        """
+        microseconds = round((drain_timeout + DRAIN_SPARE_S) * 1_000_000)
+        self.notify("STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={microseconds}")
 
 
 def watchdog_interval() -> float | None:

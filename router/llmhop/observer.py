@@ -11,7 +11,14 @@ from llmhop.access_log import AccessLog
 from llmhop.config import AccessLogFormat
 from llmhop.ledger import count_requests, log_requests
 from llmhop.line_writer import LineWriter
-from llmhop.metric_cells import CONNECTIONS, DROPPED_LINES, FAILED_RELOADS, RELOADS
+from llmhop.metric_cells import (
+    BUFFERED_BYTES,
+    CELL_OF_REFUSAL,
+    CONNECTIONS,
+    DROPPED_LINES,
+    FAILED_RELOADS,
+    RELOADS,
+)
 from llmhop.metric_store import Metrics, MetricStore, Row
 from llmhop.request_record import Ended, RequestRecord
 
@@ -53,6 +60,10 @@ class Observer:
             log_requests(self.ended, self.access_log)
         self.ended.clear()
 
+    def refused(self, reason: str) -> None:
+        """A limit refused a request or a connection; `reason` is one of REFUSALS."""
+        self._metrics.process[CELL_OF_REFUSAL[reason]] += 1
+
     def reloaded(self, good: bool) -> None:
         """A new config was taken, or refused."""
         self._metrics.process[RELOADS if good else FAILED_RELOADS] += 1
@@ -63,17 +74,21 @@ class Observer:
         if self._usable:
             self.access_log.change(format_)
 
-    def sweep(self, records: Iterable[RequestRecord]) -> None:
-        """Write and publish what came since the last sweep; `records` are of all clients."""
+    def sweep(self, records: Iterable[RequestRecord], buffered_bytes: int) -> None:
+        """Write and publish what came since the last sweep, see `publish`."""
         self.settle()
         self.access_log.set_clock()
         self.access_log.flush()
-        self.publish(records)
+        self.publish(records, buffered_bytes)
 
-    def publish(self, records: Iterable[RequestRecord]) -> None:
-        """Let the other processes see what this one has counted."""
+    def publish(self, records: Iterable[RequestRecord], buffered_bytes: int) -> None:
+        """Let the other processes see what this one has counted.
+
+        `records` are of all clients, `buffered_bytes` what their requests take in memory.
+        """
         self.settle()
         process = self._metrics.process
+        process[BUFFERED_BYTES] = buffered_bytes
         process[CONNECTIONS] = 0
         self._metrics.clear_gauges()
         for record in records:
@@ -86,7 +101,7 @@ class Observer:
         """Write and publish the last of it."""
         self.settle()
         self.access_log.close()
-        self.publish(())
+        self.publish((), 0)
 
 
 def single_process() -> Metrics:

@@ -63,6 +63,16 @@ class RequestReader:
         self.length: int | None = None
         self.large: LargeBody | None = None
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of what has come is in memory here."""
+        held = len(self.pending) + len(self._parts)
+        if self.large is not None:
+            held += self.large.size
+        if self._collected is not None:
+            held += self._collected.size
+        return held
+
     def read_whole(self, data: bytes, limit: int) -> tuple[RequestHead, bytes] | None:
         """Return the request in `data` if that is exactly one, with a body of known length.
 

@@ -22,6 +22,7 @@ from llmhop.errors import (
 )
 from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
+from llmhop.limits import CLIENT_BODY_S, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.naming import ROUTE_PREFIX, NamedTarget, read_target
 from llmhop.request_reader import Body
 from llmhop.via import UNNAMED
@@ -85,10 +86,14 @@ class Table:
         """`created` is the Unix time that /v1/models gives for every model.
 
         `pseudonym` is what llmhop calls itself in Via, in lower case; requests that name it have
-        come in a loop.
+        come in a loop. `upload_bytes` of a request's body must come in each `upload_window`.
         """
         self.pseudonym = pseudonym
         self.max_body_bytes = config.max_body_bytes
+        rate = config.min_upload_rate
+        self.upload_window = UPLOAD_WINDOW_S if rate else CLIENT_BODY_S
+        # The clock of deadlines may be behind by a sweep.
+        self.upload_bytes = max(1, int(rate * (UPLOAD_WINDOW_S - SWEEP_S)))
         self.routes: Mapping[str, Route] = _routes(config.models)
         self._tokens = [token.encode() for token in config.auth_tokens]
         self.has_auth = bool(self._tokens)

@@ -54,6 +54,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         "_attempt",
         "_backend",
         "_body",
+        "_body_bytes",
         "_cause",
         "_close",
         "_connection",
@@ -102,6 +103,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._pool: Pool | None = None
         self._gate: Gate | None = None
         self._body: Body = b""
+        self._body_bytes = 0
         self._served: Route | None = None  # whose backend `_backend` is
         self._queued = self._relayed = self._head_sent = self._paused = self._close = False
         self._tried = self._retries = self._cause = 0
@@ -130,6 +132,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._record.admitted()
         self._moved = True
         self._try_next()
+        self._tell_sent()
 
     def refused(self) -> None:
         """Answer a request whose queue turns out to be full."""
@@ -176,6 +179,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._attempt = None
         self._record.connected_backend()
         self._send(connection)
+        self._tell_sent()
 
     def connect_failed(self, reason: str, kind: str) -> None:
         """Go on to the next replica."""
@@ -210,6 +214,7 @@ class Sending(ResponseSink, ConnectionWaiter):
                 self._refuse(self._unreachable())
                 return
             self._body = b"".join(held)
+            self._body_bytes = len(self._body)
             if self._request_open:
                 self._downstream.request_wanted(False)
         self._try_next()
@@ -242,8 +247,16 @@ class Sending(ResponseSink, ConnectionWaiter):
         )
         if self._paused:
             connection.pause_reading(self)
-        if self._request_open and not connection.stalled:
-            self._downstream.request_wanted(True)
+        if not connection.stalled:
+            if not self._body:
+                self._body_bytes = 0
+            if self._request_open:
+                self._downstream.request_wanted(True)
+
+    def _tell_sent(self) -> None:
+        """Tell the client's side of a body that has left since `start`."""
+        if self.active and not self._body_bytes:
+            self._downstream.request_sent()
 
     # More of an open request.
 
@@ -273,8 +286,34 @@ class Sending(ResponseSink, ConnectionWaiter):
 
     def request_stalled(self, stalled: bool) -> None:
         """Tell the client's side, if it has more to send."""
+        if not stalled and not self._body:
+            self._body_bytes = 0
+            self._tell_sent()
         if self._request_open:
             self._downstream.request_wanted(not stalled)
+
+    # What the client's side asks for.
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of the request's body is in memory: until the backend has taken it.
+
+        Longer where another replica may get it too.
+        """
+        return self._body_bytes if self._held is None else max(self._body_bytes, self._held_bytes)
+
+    def drop_copy(self) -> None:
+        """Keep no more of a form that goes on as it comes."""
+        self._held = None
+
+    @property
+    def queued(self) -> bool:
+        """Whether it waits at the gate."""
+        return self._queued
+
+    def refuse(self, error: ApiError) -> None:
+        """Answer with an error in place of what the backend would; only before it was sent."""
+        self._refuse(error)
 
     # How it is let go.
 
@@ -294,6 +333,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         del self._downstream
         self._body = b""
         self._held = None
+        self._body_bytes = 0
         self._unmarked = False
         self.active = False
         self._leave_replica()

@@ -11,16 +11,20 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from llmhop import limits
 from llmhop.backends import Backends
-from llmhop.client_connection import ClientConnection
+from llmhop.budget import Budget
 from llmhop.client_protocol import ClientProtocol
+from llmhop.client_state import ClientState
 from llmhop.config import Certificate, Config
+from llmhop.connection_limit import ConnectionLimit, TurnedAway, connections_that_fit
+from llmhop.errors import overloaded
 from llmhop.gate import Gates, LocalGates
 from llmhop.listeners import Listeners, is_unix, open_listeners
-from llmhop.local_response import Page
+from llmhop.local_response import Page, error_page, render
 from llmhop.log import log
 from llmhop.metric_store import Metrics, MetricStore
 from llmhop.observer import Observer, single_process
@@ -45,7 +49,7 @@ def new_pseudonym() -> bytes:
 
 
 class Server:
-    """Serves a config. Implements client_protocol.Router. Made inside a running event loop."""
+    """Serves a config. Implements client_state.Router. Made inside a running event loop."""
 
     def __init__(
         self,
@@ -71,11 +75,16 @@ class Server:
         self.backends = Backends(self.pools, gates or LocalGates(), self._pseudonym, self._loop)
         self.backends.serve(config.models)
         self.readiness = Readiness(self.backends, self._loop)
-        self.clients: set[ClientConnection] = set()
+        self.clients: set[ClientProtocol] = set()
         self._no_clients = asyncio.Event()
         self._no_clients.set()
         self.observer = Observer(metrics or single_process(), config.access_log)
         self._page: asyncio.Future[Page] | None = None
+        self.budget = Budget(_share(config.max_buffered_bytes, config))
+        self.connection_limit = ConnectionLimit(0)
+        self._turned_away: set[TurnedAway] = set()
+        self._is_full = False
+        self._limit_connections(config)
         self.draining = False
         self.now = self._loop.time()
 
@@ -117,13 +126,15 @@ class Server:
             tls = _context(config.tls)
         self.table, self._tls = table, tls
         self.backends.serve(config.models)
+        self.budget.limit = _share(config.max_buffered_bytes, config)
+        self._limit_connections(config)
         self.observer.change_log(config.access_log)
         self.config = config
 
     async def metrics_page(self) -> Page:
         """Return the page for Prometheus. Those who ask at the same time get the same one."""
         if self._page is None:
-            self.observer.publish(self._records())
+            self.observer.publish(self._records(), self.budget.held)
             # In a thread: with many models it takes longer than a stream may wait.
             self._page = self._loop.run_in_executor(None, _render_page, self.observer.store)
         page = self._page
@@ -133,19 +144,19 @@ class Server:
             if self._page is page:
                 self._page = None
 
-    def client_came(self, client: ClientConnection) -> None:
+    def client_came(self, client: ClientState) -> None:
         """Count a client's connection in."""
-        self.clients.add(client)
+        self.clients.add(cast(ClientProtocol, client))
         self._no_clients.clear()
 
-    def client_went(self, client: ClientConnection) -> None:
+    def client_went(self, client: ClientState) -> None:
         """Count a client's connection out."""
-        self.clients.discard(client)
+        self.clients.discard(cast(ClientProtocol, client))
         if not self.clients:
             self._no_clients.set()
 
     async def drain(self, seconds: float) -> None:
-        """Stop accepting, wait up to `seconds` for requests in flight, then close all."""
+        """Stop accepting, wait up to `seconds` for requests in flight, then end and close all."""
         self.draining = True
         for server in self._servers:
             server.close()
@@ -157,9 +168,18 @@ class Server:
                 await self._no_clients.wait()
         except TimeoutError:
             log(f"{len(self.clients)} connections cut off after {seconds:g} s")
+            await self._cut_off()
         self.close()
         await asyncio.sleep(0)  # so that what was closed is also told so
         self.observer.close()
+
+    async def _cut_off(self) -> None:
+        """End every request, and wait a moment for those whose client takes the response."""
+        for client in list(self.clients):
+            client.cut_off()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limits.DRAIN_CLOSE_S):
+                await self._no_clients.wait()
 
     def close(self) -> None:
         """Close every connection at once."""
@@ -167,6 +187,8 @@ class Server:
             self._sweeper.cancel()
         for client in list(self.clients):
             client.transport.abort()
+        for refused in list(self._turned_away):
+            refused.transport.abort()
         self.readiness.close()
         self.backends.close()
         self.pools.serve([])
@@ -174,8 +196,25 @@ class Server:
     def _records(self) -> Iterator[RequestRecord]:
         return (client.record for client in self.clients)
 
-    def _new_client(self) -> ClientProtocol:
-        return ClientProtocol(self)
+    def _limit_connections(self, config: Config) -> None:
+        wanted = _share(config.max_connections, config)
+        self.connection_limit.limit = fitting = connections_that_fit(wanted)
+        if fitting < wanted and config.max_connections != limits.DEFAULT_MAX_CONNECTIONS:
+            log(f"of {wanted} connections the limit of open files (LimitNOFILE=) allows {fitting}")
+
+    def _new_client(self) -> asyncio.Protocol:
+        full = self.connection_limit.full
+        if full and not self._is_full:
+            limit = self.connection_limit.limit
+            log(f"{limit} clients are connected, more are turned away (maxConnections)")
+        self._is_full = full
+        if not full:
+            return ClientProtocol(self)
+        self.observer.refused("connections")
+        id_ = self.observer.new_id()
+        page = error_page(overloaded(), id_, to_llmhop=True)
+        response = render(page, id_, head_only=False, close=True)
+        return TurnedAway(response, self._turned_away)
 
     def _listener_tls(self) -> ssl.SSLContext | None:
         """Return the context of the listeners, which hands on to the current certificate.
@@ -202,7 +241,7 @@ class Server:
     def _sweep(self) -> None:
         # One timer for all connections: setting a deadline costs an assignment, no heap.
         self.sweep(self._loop.time())
-        self.observer.sweep(self._records())
+        self.observer.sweep(self._records(), self.budget.held)
         self._sweeper = self._loop.call_later(limits.SWEEP_S, self._sweep)
 
 
@@ -212,6 +251,11 @@ def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
     from llmhop.tls import server_context  # imports ssl, which only a TLS listener needs
 
     return server_context(certificate)
+
+
+def _share(limit: int, config: Config) -> int:
+    """Return what each of several processes gets of a limit."""
+    return -(-limit // config.workers)
 
 
 def _render_page(store: MetricStore) -> Page:

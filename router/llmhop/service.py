@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from llmhop import __version__, limits
+from llmhop import __version__
 from llmhop.config import Config, after_reload
 from llmhop.config_file import load
 from llmhop.errors import ConfigError
@@ -59,7 +59,7 @@ class Service:
         keep_pinging(loop, self.alive, watchdog)
         await stop.wait()
         self.stopping(counted(len(server.clients), "connection"))
-        await server.drain(limits.DRAIN_S)
+        await server.drain(server.config.drain_timeout)
 
     def new_server(self, config: Config) -> Server:
         """Make the server."""
@@ -103,7 +103,7 @@ class _SingleService(Service):
         self._notifier.alive()
 
     def stopping(self, open_: str) -> None:
-        self._notifier.stopping(f"waiting for {open_}")
+        self._notifier.stopping(f"waiting for {open_}", self.server.config.drain_timeout)
         log(f"stopping, {open_} open")
 
     def _reload(self) -> None:

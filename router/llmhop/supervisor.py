@@ -252,9 +252,10 @@ class _Supervisor:
         self._metrics.publish()
 
     def _stop(self) -> None:
-        self._stop_by = time.monotonic() + limits.DRAIN_S + limits.WORKER_END_S
+        drain_timeout = self._config.drain_timeout
+        self._stop_by = time.monotonic() + drain_timeout + limits.WORKER_END_S
         self._status = self._line()
-        self._notifier.stopping(self._status)
+        self._notifier.stopping(self._status, drain_timeout)
         # Or unix sockets would go on taking clients that nobody serves.
         self._listeners.close()
         self._send(signal.SIGTERM)

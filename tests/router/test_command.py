@@ -47,7 +47,7 @@ def test_a_stop_waits_for_the_stream_that_runs(
         writer.write(b"1\r\nb\r\n0\r\n\r\n")
 
     backend = start_backend(stream)
-    process = run({"models": {"m": {"url": backend.url}}})
+    process = run({"models": {"m": {"url": backend.url}}, "drainTimeout": 50.5})
     with Wire(process.port) as wire:
         wire.send(post(chat()))
         assert wire.head()[0] == 200
@@ -56,6 +56,8 @@ def test_a_stop_waits_for_the_stream_that_runs(
         assert process.notified() == {
             "STOPPING": "1",
             "STATUS": "waiting for 1 connection",
+            # For systemd, whose TimeoutStopSec= may be shorter (sd_notify(3)).
+            "EXTEND_TIMEOUT_USEC": "65500000",
         }
         with pytest.raises(ConnectionRefusedError):
             # Asked until the listener is closed, which follows the notification.

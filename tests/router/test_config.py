@@ -85,6 +85,36 @@ BAD: dict[str, tuple[object, str]] = {
     "limit is a string": ({"models": MODELS, "maxBodyBytes": "1M"}, "maxBodyBytes: is not a whole"),
     "negative limit": ({"models": MODELS, "maxBodyBytes": -1}, "maxBodyBytes: is out of range"),
     "huge limit": ({"models": MODELS, "maxBodyBytes": 2**63}, "maxBodyBytes: is out of range"),
+    "memory in words": (
+        {"models": MODELS, "maxBufferedBytes": "1G"},
+        "maxBufferedBytes: is not a whole number",
+    ),
+    "no memory": ({"models": MODELS, "maxBufferedBytes": 0}, "maxBufferedBytes: is out of range"),
+    "huge memory": (
+        {"models": MODELS, "maxBufferedBytes": 2**63},
+        "maxBufferedBytes: is out of range",
+    ),
+    "memory for less than a body": (
+        {"models": MODELS, "maxBodyBytes": 9, "maxBufferedBytes": 8},
+        "maxBufferedBytes: is smaller than maxBodyBytes; write 9 or more, or lower maxBodyBytes",
+    ),
+    "memory for less than a body of each worker": (
+        {"models": MODELS, "maxBodyBytes": 9, "maxBufferedBytes": 17, "workers": 2},
+        "maxBufferedBytes: is smaller than maxBodyBytes for each of 2 workers; write 18 or more",
+    ),
+    "no connections": ({"models": MODELS, "maxConnections": 0}, "maxConnections: is out of range"),
+    "connections are true": (
+        {"models": MODELS, "maxConnections": True},
+        "maxConnections: is not a whole number",
+    ),
+    "too many connections": (
+        {"models": MODELS, "maxConnections": 1_000_001},
+        "maxConnections: is out of range; write a number from 1 to 1000000",
+    ),
+    "negative rate": ({"models": MODELS, "minUploadRate": -1}, "minUploadRate: is out of range"),
+    "broken rate": ({"models": MODELS, "minUploadRate": 0.5}, "minUploadRate: is not a whole"),
+    "no time for a drain": ({"models": MODELS, "drainTimeout": 0}, "drainTimeout: is out of range"),
+    "drain in words": ({"models": MODELS, "drainTimeout": "30s"}, "drainTimeout: is not a number"),
     "tokens in a string": ({"models": MODELS, "authTokens": "x"}, "authTokens: is not a list"),
     "token is a number": ({"models": MODELS, "authTokens": [1]}, "authTokens[0]: is not a string"),
     "empty token": ({"models": MODELS, "authTokens": ["a", ""]}, "authTokens[1]: is empty"),
@@ -469,6 +499,14 @@ def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
     assert gpt.backend.urls[0].origin == Origin(True, "api.openai.com", 443)
     assert (gpt.backend.urls[0].path, gpt.backend.urls[0].query) == ("/v1", "x=1")
     assert gpt.headers == (("Authorization", "Bearer sk-1"),)
+
+
+def test_by_default_every_worker_can_hold_a_body_of_the_largest_size() -> None:
+    assert check({"models": MODELS}).max_buffered_bytes == 1024**3
+    many = check({"models": MODELS, "maxBodyBytes": 2**30, "workers": 4})
+    assert many.max_buffered_bytes == 2**32
+    exact = {"models": MODELS, "maxBodyBytes": 9, "maxBufferedBytes": 18, "workers": 2}
+    assert check(exact).max_buffered_bytes == 18
 
 
 def test_a_key_path_is_written_as_in_nix() -> None:

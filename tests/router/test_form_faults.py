@@ -97,7 +97,7 @@ def test_a_form_that_stops_coming_is_refused_and_broken_off(start_router: StartR
             link = peer.accept()
             link.head()
             link.read(len(BEGUN) + 1)
-            router.sweep_after(30)
+            router.sweep_after(15)
             wire.send(b"xy")
             assert link.read(2) == b"xy"
             router.sweep_after(62)

@@ -6,17 +6,20 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import threading
 
 import pytest
-from llmhop.metric_cells import CELLS, IN_FLIGHT, STATUS
+from llmhop.metric_cells import CELL_OF_STATUS, CELLS, IN_FLIGHT, STATUS, STATUSES
 from llmhop.metric_store import MAX_MODELS, OTHERS, Metrics, MetricStore
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.peer import Peer
 from tests.router.process import Run
 from tests.router.support import Received, Wire, chat, post, respond_bytes
 from tests.router.test_workers import wait_until, workers
+from tests.router.websocket import emptied, opened
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5}
@@ -75,6 +78,28 @@ def test_requests_are_counted_by_model_and_status(
     assert scrape.value("llmhop_response_bytes_total", model="a") == 2 * len(chat("a"))
     assert scrape.value("llmhop_client_connections") >= 1
     assert scrape.value("process_resident_memory_bytes", worker="0") > 1e6
+
+
+def test_every_status_that_ends_a_request_has_a_cell_of_its_own_kind() -> None:
+    for status, cell in CELL_OF_STATUS.items():
+        assert 0 <= cell - STATUS < len(STATUSES)
+        assert STATUSES[cell - STATUS] in (str(status), f"{status // 100}xx")
+    assert CELL_OF_STATUS.keys() == set(range(100, 600))
+    assert STATUSES[CELL_OF_STATUS[101] - STATUS] == "101"
+
+
+def test_a_websocket_is_counted_by_its_status(start_router: StartRouter) -> None:
+    with Peer() as peer:
+        router = start_router({"m": peer.url})
+        wire, link = opened(router, peer)
+        assert Scrape(router.port).value("llmhop_requests_in_flight", model="m") == 1
+        link.shutdown(socket.SHUT_RDWR)
+        wire.close()
+        assert emptied(router)
+        scrape = Scrape(router.port)
+        assert scrape.value("llmhop_requests_total", model="m", status="101") == 1
+        for gauge in ("requests_in_flight", "requests_queued", "streams_open"):
+            assert scrape.value(f"llmhop_{gauge}", model="m") == 0
 
 
 def test_names_that_clients_make_up_are_no_labels(start_router: StartRouter) -> None:

@@ -27,6 +27,10 @@ FULL: dict[str, Any] = {
     "tls": {"certificate": "cert.pem", "key": "key.pem"},
     "authTokens": ["t"],
     "maxBodyBytes": 1,
+    "maxBufferedBytes": 2**28,
+    "maxConnections": 1,
+    "minUploadRate": 0,
+    "drainTimeout": 0.5,
     "workers": 2,
     "accessLog": "json",
     "models": {
@@ -71,6 +75,8 @@ ONLY_THE_PARSER_SEES = {
     "alias that is a model",
     "alias that is the model itself",
     "tls files that are not there",
+    "memory for less than a body",
+    "memory for less than a body of each worker",
     "url 'http:///v1'",
     "url 'http://h:0'",
     "url 'http://h:99999'",
@@ -166,6 +172,7 @@ def test_defaults_in_the_schema_are_what_a_config_without_the_key_means() -> Non
     of_model = {key: schema["default"] for key, schema in model.items() if "default" in schema}
     assert given.keys() == {
         *("host", "port", "socketMode", "maxBodyBytes", "workers", "accessLog"),
+        *("maxBufferedBytes", "maxConnections", "minUploadRate", "drainTimeout"),
     }
     assert of_model.keys() == set(
         """

@@ -123,7 +123,9 @@ def test_a_stop_waits_for_the_streams_of_every_worker(
         assert wire.head()[0] == 200
         assert wire.chunk() == b"a"
     process.process.send_signal(number)
-    assert process.notified() == {"STOPPING": "1", "STATUS": "waiting for 2 workers"}
+    stopping = process.notified()
+    assert (stopping["STOPPING"], stopping["STATUS"]) == ("1", "waiting for 2 workers")
+    assert stopping["EXTEND_TIMEOUT_USEC"] == "45000000"
     wait_until(lambda: refuses(process.port))
     assert process.process.poll() is None
     go_on.set()

@@ -1,0 +1,86 @@
+"""A limit on the clients of a process, and how those beyond it are turned away.
+
+A slot is taken when a connection is accepted, and not when its TLS handshake is done: a protocol
+whose handshake fails is never told so, and gives its slot back as it is freed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable
+from typing import cast
+
+from llmhop.limits import LINGER_S, MAX_TURNED_AWAY, SPARE_DESCRIPTORS
+
+
+def connections_that_fit(wanted: int) -> int:
+    """Return how many of `wanted` clients may come, as each may need a backend's connection too.
+
+    So a client is never accepted without a descriptor to serve it with.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, (soft - SPARE_DESCRIPTORS) // 2))
+
+
+class ConnectionLimit:
+    """Counts clients; `taken` may exceed a `limit` that was lowered."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.taken = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether another client is too many."""
+        return self.taken >= self.limit
+
+
+class Slot:
+    """One client's slot, until this is freed."""
+
+    __slots__ = ("_limit",)
+
+    def __init__(self, limit: ConnectionLimit) -> None:
+        self._limit = limit
+        limit.taken += 1
+
+    def __del__(self) -> None:
+        self._limit.taken -= 1
+
+
+class TurnedAway(asyncio.Protocol):
+    """A client beyond the limit: it gets a response unasked, and the connection is closed.
+
+    What it sends is thrown away for a while, because closing at once would reset the connection
+    under the response (RFC 9112 section 9.6). Of very many, the rest is closed at once.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, response: bytes, others: set[TurnedAway]) -> None:
+        """`others` holds all of them that are still open."""
+        self._response = response
+        self._others = others
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Respond."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._response)
+        if len(self._others) >= MAX_TURNED_AWAY:
+            self.transport.close()
+            return
+        self._others.add(self)
+        if self.transport.can_write_eof():  # not over TLS
+            self.transport.write_eof()
+        abort: Callable[[], None] = self.transport.abort
+        self._timer = asyncio.get_running_loop().call_later(LINGER_S, abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Be forgotten."""
+        self._others.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()

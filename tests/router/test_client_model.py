@@ -1,0 +1,379 @@
+"""A client's connection in every order of events, on fake transports: turns, deadlines, memory.
+
+A stateful model (hypothesis): requests of every kind in any pieces and sent ahead, slow readers,
+who leaves, backends that answer late or never, sweeps at any time, and a drain.
+
+LLMHOP_TEST_MODEL_SECONDS makes it run for so long in place of a fixed number of runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from llmhop.request_record import Ended
+from llmhop.server import Server
+
+from tests.router.fake_network import FakeLoop, FakeTransport
+from tests.router.form_requests import END, FORM
+from tests.router.support import check
+from tests.router.test_multipart import FILE, MODEL, part
+
+SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
+MAX_BODY, MEMORY = 100_000, 150_000
+CONFIG: dict[str, Any] = {
+    "models": {
+        "m": {"url": "http://127.0.0.1:1", "maxConcurrent": 2, "maxQueued": 2},
+        "again": {"url": "http://127.0.0.1:2", "retries": 1},
+    },
+    "maxBodyBytes": MAX_BODY,
+    "maxBufferedBytes": MEMORY,
+    "accessLog": "off",
+}
+_HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n\r\n", re.DOTALL)
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
+
+SIZES = st.sampled_from([0, 20, 300, 30_000, 70_000, MAX_BODY - 100, MAX_BODY + 1])
+KINDS = st.sampled_from(["length", "chunks", "form", "chunked form", "health", "unknown"])
+
+
+def request(kind: str, size: int, number: int, model: str) -> bytes:
+    """A request of about `size` bytes."""
+    lines = [f"POST /n/{number} HTTP/1.1", "Host: r"]
+    if kind == "health":
+        return f"GET /health?n={number} HTTP/1.1\r\nHost: r\r\n\r\n".encode()
+    if "form" in kind:
+        lines.append(FORM)
+        field_ = part(MODEL, model.encode())
+        body = b"--XbX\r\n" + FILE + b"\r\n\r\n" + b"x" * size + b"\r\n" + field_ + END
+        if number % 2:
+            body = field_ + b"--XbX\r\n" + FILE + b"\r\n\r\n" + b"x" * size + b"\r\n" + END
+    else:
+        name = "nobody" if kind == "unknown" else model
+        body = b'{"model":"%b","x":"%b"}' % (name.encode(), b"x" * size)
+    if "chunk" in kind:
+        lines.append("Transfer-Encoding: chunked")
+        half = len(body) // 2
+        body = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+            *(half, body[:half]),
+            *(len(body) - half, body[half:]),
+        )
+    else:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class ClientTransport(FakeTransport):
+    """Remembers all that was written, also what is thrown away unsent."""
+
+    def __init__(self, loop: FakeLoop, room: int) -> None:
+        super().__init__(loop, room)
+        self.written = bytearray()
+
+    def write(self, data: Any) -> None:
+        if not self._closing:
+            self.written += data
+        super().write(data)
+
+
+@dataclass
+class Client:
+    """A client, what it has yet to send, and how much of each request it sent."""
+
+    transport: ClientTransport
+    unsent: bytes = b""
+    requests: int = 0
+    complete: int = 0
+    judged: int = 0
+    gone: bool = False
+
+    @property
+    def open(self) -> bool:
+        return not (self.gone or self.transport.lost or self.transport.is_closing())
+
+    @property
+    def connection(self) -> Any:
+        protocol = self.transport.protocol
+        return getattr(protocol, "_client", protocol)
+
+    def answers(self) -> list[int]:
+        """The statuses of the responses that were written whole, read or not."""
+        data, found = bytes(self.transport.written), []
+        while (match := _HEAD.match(data)) is not None:
+            length = _LENGTH.search(match[0])
+            size = int(length[1]) if length else 0
+            if len(data) < match.end() + size:
+                break
+            if match[1] != b"100":
+                found.append(int(match[1]))
+            data = data[match.end() + size :]
+        return found
+
+
+class Clients(RuleBasedStateMachine):
+    """The router, fake clients, and backends that take what they get."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = FakeLoop(backend_room=500)
+        asyncio.set_event_loop(self.loop)
+        self.clients: list[Client] = []
+        self.ended: list[Ended] = []
+        self.draining = False
+
+        async def start() -> Server:
+            return Server(check(CONFIG))
+
+        self.server = self.loop.run_until_complete(start())
+
+    def event(self, action: Any) -> None:
+        """Do something within the loop, and what follows."""
+        self.loop.call_soon(action)
+        self.loop.settle()
+        for transport in [c.transport for c in self.clients] + self.loop.backends:
+            if not transport.lost:
+                transport.deliver()
+        self.loop.settle()
+        self.collect()
+
+    def collect(self) -> None:
+        observer = self.server.observer
+        self.ended += observer.ended
+        observer.settle()
+
+    def pick(self, things: list[Any], data: st.DataObject) -> Any:
+        return things[data.draw(st.integers(0, len(things) - 1))]
+
+    # Clients.
+
+    @precondition(lambda self: len(self.clients) < 4 and not self.draining)
+    @rule(room=st.sampled_from([0, 300, 100_000]))
+    def comes(self, room: int) -> None:
+        transport = ClientTransport(self.loop, room)
+        transport.begin(self.server._new_client())
+        self.clients.append(Client(transport))
+
+    @precondition(lambda self: any(c.open for c in self.clients))
+    @rule(
+        data=st.data(), kind=KINDS, size=SIZES, model=st.sampled_from(["m", "again"]),
+        ahead=st.booleans(), least=st.integers(0, 200),
+    )  # fmt: skip
+    def sends(
+        self, data: st.DataObject, kind: str, size: int, model: str, ahead: bool, least: int
+    ) -> None:
+        """Send some of a request, or the rest of the one that was begun."""
+        client = self.pick([c for c in self.clients if c.open], data)
+        if not client.unsent:
+            client.requests += 1
+            client.unsent = request(kind, size, client.requests, model)
+        count = len(client.unsent) if ahead else min(least, len(client.unsent))
+        piece, client.unsent = client.unsent[:count], client.unsent[count:]
+        if not client.unsent:
+            client.complete = client.requests
+        self.event(lambda: client.transport.peer_sends(piece))
+
+    @precondition(lambda self: any(c.open and c.unsent for c in self.clients))
+    @rule(data=st.data(), count=st.sampled_from([1, 1000, 20_000, 70_000]))
+    def goes_on(self, data: st.DataObject, count: int) -> None:
+        client = self.pick([c for c in self.clients if c.open and c.unsent], data)
+        piece, client.unsent = client.unsent[:count], client.unsent[count:]
+        if not client.unsent:
+            client.complete = client.requests
+        self.event(lambda: client.transport.peer_sends(piece))
+
+    @precondition(lambda self: bool(self.clients))
+    @rule(data=st.data(), count=st.sampled_from([1, 50, 100_000]))
+    def reads(self, data: st.DataObject, count: int) -> None:
+        client = self.pick(self.clients, data)
+        if not client.transport.lost:
+            self.event(lambda: client.transport.peer_reads(count))
+
+    @precondition(lambda self: any(c.open for c in self.clients))
+    @rule(data=st.data(), how=st.sampled_from(["close", "reset"]))
+    def leaves(self, data: st.DataObject, how: str) -> None:
+        client = self.pick([c for c in self.clients if c.open], data)
+        client.gone = True
+        transport = client.transport
+        self.event(transport.peer_closes if how == "close" else transport.peer_resets)
+
+    # Backends.
+
+    @precondition(lambda self: bool(self.loop.connecting))
+    @rule(data=st.data(), error=st.sampled_from([None, None, ConnectionRefusedError("no")]))
+    def connects(self, data: st.DataObject, error: OSError | None) -> None:
+        asked = self.pick(self.loop.connecting, data)
+        if not asked.done():
+            self.event(lambda: asked.set_exception(error) if error else asked.set_result(None))
+
+    @precondition(lambda self: bool(self.loop.backends))
+    @rule(data=st.data(), count=st.sampled_from([100, 50_000, 10**6]))
+    def takes(self, data: st.DataObject, count: int) -> None:
+        transport = self.pick(self.loop.backends, data)
+        if not transport.lost:
+            self.event(lambda: transport.peer_reads(count))
+
+    @precondition(lambda self: bool(self.loop.backends))
+    @rule(data=st.data(), how=st.sampled_from(["answer", "answer", "more", "close"]))
+    def answers(self, data: st.DataObject, how: str) -> None:
+        transport = self.pick(self.loop.backends, data)
+        connection = transport.protocol
+        if transport.lost or getattr(connection, "_sink", None) is None:
+            return
+        if how == "close":
+            self.event(transport.peer_closes)
+        elif not connection._in_body:
+            size = 200 if how == "more" else 2
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+            self.event(lambda: transport.peer_sends(head + b"y" * (size if how != "more" else 150)))
+        else:
+            self.event(lambda: transport.peer_sends(b"y" * 50))
+
+    # The router.
+
+    @rule(seconds=st.sampled_from([1, 6, 21, 80]))
+    def time_passes(self, seconds: float) -> None:
+        self.loop.now += seconds
+        waiting = {
+            id(c): (c.transport._write_paused, bool(c.transport.incoming)) for c in self.clients
+        }
+        before = {id(c): c.answers() for c in self.clients}
+
+        def sweep() -> None:
+            self.server.now = self.loop.now
+            for client in list(self.server.clients):
+                client.check_deadline(self.loop.now)
+
+        self.event(sweep)
+        for client in self.clients:
+            new = client.answers()[len(before[id(client)]) :]
+            if 408 in new:
+                assert waiting[id(client)] == (False, False), "408 for what was not read"
+
+    @precondition(lambda self: len(self.clients) > 2 and not self.draining)
+    @rule()
+    def drains(self) -> None:
+        self.draining = True
+
+        def drain() -> None:
+            self.server.draining = True
+            for client in list(self.server.clients):
+                client.drain()
+
+        self.event(drain)
+        for client in self.clients:
+            connection = client.connection
+            assert not (connection._exchange.active and connection._exchange.queued)
+
+    # What holds after each event.
+
+    @invariant()
+    def memory_is_counted_as_it_is_held(self) -> None:
+        clients = [c.connection for c in self.clients if not c.transport.lost]
+        for client in clients:
+            assert client._held == client.held_bytes()
+        assert self.server.budget.held == sum(client._held for client in clients)
+        assert 0 <= self.server.budget.held <= MEMORY
+        assert self.server.connection_limit.taken == len(self.server.clients) == len(clients)
+
+    @invariant()
+    def nobody_is_read_beyond_a_bound(self) -> None:
+        for client in self.clients:
+            if not client.transport.lost and client.connection._exchange.active:
+                assert len(client.connection._reader.pending) <= 64 * 1024 + MAX_BODY + 1000
+
+    @invariant()
+    def requests_are_answered_once_and_in_time(self) -> None:
+        for client in self.clients:
+            answers = client.answers()
+            assert len(answers) <= client.requests
+            for number, status in enumerate(answers[client.judged :], client.judged + 1):
+                if status == 408:
+                    assert number > client.complete, "408 for a request that was complete"
+            client.judged = len(answers)
+
+    @invariant()
+    def deadlines_run_for_what_the_client_has_to_do(self) -> None:
+        for client in self.clients:
+            if client.transport.lost or client.transport.is_closing():
+                continue
+            connection = client.connection
+            assert connection._waiting == connection._waits_for()
+            if connection._exchange.active and connection._stream is None:
+                assert connection._deadline == float("inf")
+
+    def teardown(self) -> None:
+        try:
+            self.finish()
+        finally:
+            for transport in [c.transport for c in self.clients] + self.loop.backends:
+                transport._socket.close()
+                transport._peer.close()
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.settle()
+            self.loop.close()
+            asyncio.set_event_loop(None)
+
+    def finish(self) -> None:
+        """Cut everybody off: each request that began has ended once, and all memory is back."""
+
+        def cut_off() -> None:
+            self.server.draining = True
+            for client in list(self.server.clients):
+                client.drain()
+                client.cut_off()
+
+        self.event(cut_off)
+        self.requests_are_answered_once_and_in_time()
+        for client in self.clients:
+            if not client.transport.lost:
+                self.event(client.transport.abort)
+        assert not self.server.clients
+        assert self.server.budget.held == self.server.connection_limit.taken == 0
+        for pool in [p for b in self.server.backends.all().values() for p in b.pools]:
+            assert pool.outstanding == 0
+        written = Counter(status for client in self.clients for status in client.answers())
+        noted = Counter(e.status for e in self.ended if not was_cut(e))
+        assert noted == written
+        assert len({e.request_id for e in self.ended}) == len(self.ended)
+
+
+def was_cut(request: Ended) -> bool:
+    """Whether it has no whole response."""
+    if request.end == "shutting_down":
+        return request.status != 503
+    return request.end in ("client_left", "client_stalled", "backend_broke", "backend_stalled")
+
+
+def profile() -> settings:
+    return settings(
+        max_examples=200,
+        stateful_step_count=60,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*event loop.*:DeprecationWarning")
+def test_every_order_of_events_keeps_turns_deadlines_and_memory() -> None:
+    end = time.monotonic() + SECONDS
+    run_state_machine_as_test(Clients, settings=profile())
+    while time.monotonic() < end:
+        run_state_machine_as_test(Clients, settings=profile())
