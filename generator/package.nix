@@ -9,7 +9,7 @@ let
       ../pyproject.toml
       ./pyproject.toml
       ./contract.schema.json
-      (lib.fileset.fileFilter (file: file.hasExt "py" || file.name == "py.typed") ./llmhop_generator)
+      (lib.fileset.fileFilter (file: !file.hasExt "pyc") ./llmhop_generator)
       (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/generator)
       (lib.fileset.fileFilter (file: file.hasExt "json") ../examples)
     ];

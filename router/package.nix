@@ -10,7 +10,7 @@ let
       ./pyproject.toml
       ./hatch_build.py
       ./config.schema.json
-      (lib.fileset.fileFilter (file: file.hasExt "py" || file.name == "py.typed") ./llmhop)
+      (lib.fileset.fileFilter (file: !file.hasExt "pyc") ./llmhop)
       (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/router)
       (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/fuzz)
     ];
