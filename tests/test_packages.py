@@ -43,11 +43,13 @@ class Built:
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run the generator of this wheel, and of no other."""
         code = (
-            f"import sys; sys.path.insert(0, {str(self.site)!r}); sys.argv[0] = 'llmhop-generator'"
+            f"import sys; sys.path.insert(0, {str(self.site)!r})\n"
+            "from llmhop_generator import cli\n"
+            "assert cli.__file__.startswith(sys.path[0])\n"
+            "cli.main(prog_name='llmhop-generator')"
         )
-        code += "; import llmhop_generator.cli as cli; assert cli.__file__.startswith(sys.path[0])"
         return subprocess.run(
-            [sys.executable, "-c", f"{code}; cli.main()", *map(str, arguments)],
+            [sys.executable, "-c", code, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
