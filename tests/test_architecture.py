@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -25,18 +26,18 @@ class Package:
     def name(self) -> str:
         return self.directory.name
 
-    def modules(self) -> dict[str, ast.Module]:
-        paths = sorted(self.directory.glob("*.py"))
+    @cached_property
+    def imports(self) -> dict[str, set[str]]:
+        """What each module imports."""
         return {
-            path.stem: ast.parse(path.read_text(encoding="utf-8"))
-            for path in paths
+            path.stem: set(imported(ast.parse(path.read_text(encoding="utf-8"))))
+            for path in self.directory.glob("*.py")
             if path.stem != "__init__"
         }
 
     def own_imports(self, module: str) -> set[str]:
         prefix = f"{self.name}."
-        found = {i.removeprefix(prefix) for i in imports(self.modules()[module])}
-        return found & set(self.order)
+        return {name.removeprefix(prefix) for name in self.imports[module]} & set(self.order)
 
 
 GENERATOR = Package(
@@ -115,7 +116,7 @@ SYSTEM |= {"tempfile", "threading", "time", "uvloop"}
 HARMLESS = {("llmhop_generator", "layout"): {"pathlib"}, ("llmhop", "config_check"): {"secrets"}}
 
 
-def imports(tree: ast.Module) -> Iterator[str]:
+def imported(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -126,7 +127,7 @@ def imports(tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_module_has_its_place(package: str) -> None:
-    assert set(PACKAGES[package].modules()) == set(PACKAGES[package].order)
+    assert PACKAGES[package].imports.keys() == set(PACKAGES[package].order)
 
 
 @pytest.mark.parametrize(("package", "module"), MODULES)
@@ -138,17 +139,16 @@ def test_imports_point_one_way(package: str, module: str) -> None:
 @pytest.mark.parametrize(("package", "module"), PURE)
 def test_pure_modules_have_no_way_to_an_effect(package: str, module: str) -> None:
     allowed = HARMLESS.get((package, module), set())
-    tree = PACKAGES[package].modules()[module]
-    assert not (set(imports(tree)) & SYSTEM) - allowed
+    assert not (PACKAGES[package].imports[module] & SYSTEM) - allowed
     assert PACKAGES[package].own_imports(module) - allowed <= PACKAGES[package].pure
 
 
 def test_one_module_of_the_generator_starts_processes() -> None:
-    starters = {n for n, tree in GENERATOR.modules().items() if "subprocess" in set(imports(tree))}
+    starters = {module for module, names in GENERATOR.imports.items() if "subprocess" in names}
     assert starters == {"process"}
 
 
 @pytest.mark.parametrize(("package", "other"), [(GENERATOR, ROUTER), (ROUTER, GENERATOR)])
 def test_generator_and_router_do_not_import_each_other(package: Package, other: Package) -> None:
-    for module, tree in package.modules().items():
-        assert other.name not in {name.split(".")[0] for name in imports(tree)}, module
+    for module, names in package.imports.items():
+        assert other.name not in {name.split(".")[0] for name in names}, module
