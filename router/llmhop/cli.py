@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
+import msgspec
 
 from llmhop import __version__
-from llmhop.config_file import load
+from llmhop.config import Config
+from llmhop.config_file import check_unread, load
 from llmhop.config_schema import config_schema_text
-from llmhop.errors import ConfigError
+from llmhop.errors import ConfigError, Problem
 
 
 def _print_schema(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -38,6 +41,14 @@ def _version_line() -> str:
 )
 @click.option("--check", is_flag=True, help="Check the config, secrets included, and exit.")
 @click.option(
+    "--without-secrets",
+    is_flag=True,
+    help="With --check: read no secrets and certificates, where they can't be read.",
+)
+@click.option(
+    "--json", "for_programs", is_flag=True, help="With --check: print the problems as JSON."
+)
+@click.option(
     "--schema",
     is_flag=True,
     is_eager=True,
@@ -46,7 +57,7 @@ def _version_line() -> str:
     help="Print the JSON Schema of the config and exit.",
 )
 @click.version_option(__version__, package_name="llmhop", message=_version_line())
-def main(path: Path, check: bool) -> None:
+def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> None:
     """Route OpenAI-compatible requests to backends by their model.
 
     SIGHUP reads the config again. SIGTERM stops after the requests in flight.
@@ -54,14 +65,12 @@ def main(path: Path, check: bool) -> None:
     Exit codes: 0 after a stop or a good check, 1 for a config that can't be used, 2 for wrong
     usage.
     """
+    if check:
+        sys.exit(_check(path, check_unread if without_secrets else load, for_programs))
+    if without_secrets or for_programs:
+        raise click.UsageError("--without-secrets and --json belong to --check")
     try:
         config = load(path)
-        if check:
-            count = len(config.models)
-            plural = "" if count == 1 else "s"
-            addresses = ", ".join(map(str, config.listen))
-            click.echo(f"ok: {count} model{plural}, listening on {addresses}")
-            return
         # Imported late: a check needs no event loop.
         if config.workers > 1:
             from llmhop.supervisor import run
@@ -71,3 +80,27 @@ def main(path: Path, check: bool) -> None:
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
+
+
+def _check(path: Path, load_config: Callable[[Path], Config], for_programs: bool) -> int:
+    """Print what is wrong with a config, or a line that says that it is good."""
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        if for_programs:
+            click.echo(_as_json(error.problems))
+        else:
+            click.echo(str(error), err=True)
+        return 1
+    if for_programs:
+        click.echo(_as_json([]))
+        return 0
+    count = len(config.models)
+    plural = "" if count == 1 else "s"
+    addresses = ", ".join(map(str, config.listen))
+    click.echo(f"ok: {count} model{plural}, listening on {addresses}")
+    return 0
+
+
+def _as_json(problems: list[Problem]) -> bytes:
+    return msgspec.json.encode({"problems": problems})

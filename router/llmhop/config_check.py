@@ -25,6 +25,10 @@ _TYPE_NAMES: Mapping[type, str] = {
 }
 
 
+Path = tuple[str | int, ...]
+"""Where something stands in a config: keys and list indices, from the top."""
+
+
 def key_path(*keys: str | int) -> str:
     """Write the path to a config key the way Nix does: models."qwen3.6-35b".url, authTokens[0]."""
     text = ""
@@ -57,31 +61,31 @@ class Checker:
         self.problems: list[Problem] = []
         self._resolve_secret = resolve_secret
 
-    def problem(self, where: str, what: str, todo: str) -> None:
+    def problem(self, path: Path, what: str, todo: str) -> None:
         """Keep a problem."""
-        self.problems.append(Problem(where, what, todo))
+        self.problems.append(Problem(key_path(*path) or "config", what, todo, path))
 
-    def typed(self, where: str, value: object, kind: type[_T], todo: str) -> _T | None:
+    def typed(self, path: Path, value: object, kind: type[_T], todo: str) -> _T | None:
         """Check the type of a value. true and false are no numbers."""
         # bool is a subclass of int, but true is no number.
         if isinstance(value, kind) and not isinstance(value, bool):
             return value
-        self.problem(where, f"is not {_TYPE_NAMES[kind]}", todo)
+        self.problem(path, f"is not {_TYPE_NAMES[kind]}", todo)
         return None
 
-    def boolean(self, where: str, value: object) -> bool | None:
+    def boolean(self, path: Path, value: object) -> bool | None:
         """Check that a value is true or false."""
         if isinstance(value, bool):
             return value
-        self.problem(where, "is not a boolean", "write true or false")
+        self.problem(path, "is not a boolean", "write true or false")
         return None
 
-    def seconds(self, where: str, value: object) -> float | None:
+    def seconds(self, path: Path, value: object) -> float | None:
         """Check a time."""
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.problem(where, "is not a number", "write seconds, e.g. 10")
+            self.problem(path, "is not a number", "write seconds, e.g. 10")
         elif not 0 < value <= MAX_SECONDS or not math.isfinite(value):
-            self.problem(where, "is out of range", f"write seconds above 0 and up to {MAX_SECONDS}")
+            self.problem(path, "is out of range", f"write seconds above 0 and up to {MAX_SECONDS}")
         else:
             return float(value)
         return None
@@ -91,8 +95,7 @@ class Checker:
     ) -> dict[str, Any] | None:
         """Check that a value is an object with known keys; return those that are not null."""
         known = tuple(keys)
-        where = key_path(*path) or "config"
-        found = self.typed(where, value, dict, f"write {{…}} with the keys {', '.join(known)}")
+        found = self.typed(path, value, dict, f"write {{…}} with the keys {', '.join(known)}")
         if found is None:
             return None
         for key in found:
@@ -101,20 +104,20 @@ class Checker:
 
                 near = get_close_matches(key, known, 1)
                 todo = f"write {near[0]}" if near else f"use one of {', '.join(known)}"
-                self.problem(key_path(*path, key), "is not a known key", todo)
+                self.problem((*path, key), "is not a known key", todo)
         return {key: item for key, item in found.items() if item is not None}
 
-    def secret(self, where: str, value: object) -> str | None:
+    def secret(self, path: Path, value: object) -> str | None:
         """Check a string that may hold references to secrets, and resolve them."""
-        text = self.typed(where, value, str, "write ${file:PATH} or ${env:NAME}")
+        text = self.typed(path, value, str, "write ${file:PATH} or ${env:NAME}")
         if text is None:
             return None
         try:
             secret = self._resolve_secret(text)
         except SecretError as error:
-            self.problem(where, error.what, error.todo)
+            self.problem(path, error.what, error.todo)
             return None
         if _VALUE_CONTROL.search(secret) or not encodable(secret):
-            self.problem(where, "holds a control character", "give it as one line of text")
+            self.problem(path, "holds a control character", "give it as one line of text")
             return None
         return secret

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from llmhop.config import Config
+from llmhop.config import Certificate, Config
 from llmhop.config_parser import parse
 from llmhop.errors import ConfigError, Problem
-from llmhop.secrets import expand
+from llmhop.secrets import expand, expand_unread
 from llmhop.tls import load_certificate
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -18,13 +18,24 @@ _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 def load(path: Path) -> Config:
     """Read, check and resolve the config at `path`. Raises ConfigError."""
-    where = ascii(str(path))[1:-1]
-    data = _json(where, _read(where, path))
     return parse(
-        data,
+        _read_json(path),
         lambda text: expand(text, os.environ),
         lambda certificate, key: load_certificate(certificate, key, os.environ),
     )
+
+
+def check_unread(path: Path) -> Config:
+    """Check the config at `path` without what its secrets and certificates hold.
+
+    The config that is returned can't serve. Raises ConfigError.
+    """
+    return parse(_read_json(path), expand_unread, lambda _certificate, _key: Certificate(b"", b""))
+
+
+def _read_json(path: Path) -> object:
+    where = ascii(str(path))[1:-1]
+    return _json(where, _read(where, path))
 
 
 def _error(where: str, what: str, todo: str) -> ConfigError:

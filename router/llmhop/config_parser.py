@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast, get_args
 
 from llmhop.config import AccessLogFormat, Certificate, Config
-from llmhop.config_check import Checker, key_path
+from llmhop.config_check import Checker, Path, encodable
 from llmhop.config_schema import TLS_KEYS, TOP_KEYS
 from llmhop.errors import ConfigError
 from llmhop.limits import (
@@ -85,57 +85,57 @@ def _listen(check: Checker, top: dict[str, Any]) -> tuple[Address, ...]:
     if "listen" not in top:
         return (_host_and_port(check, top),)
     if "host" in top or "port" in top:
-        check.problem("listen", "is given together with host or port", "keep one of the two")
+        check.problem(("listen",), "is given together with host or port", "keep one of the two")
     value = top["listen"]
     if not isinstance(value, list):
-        address = _address(check, "listen", value, "is not a string or a list of strings")
+        address = _address(check, ("listen",), value, "is not a string or a list of strings")
         return (address,) if address is not None else ()
     if not value:
-        check.problem("listen", "is an empty list", _LISTEN_ADVICE)
+        check.problem(("listen",), "is an empty list", _LISTEN_ADVICE)
     found: list[Address] = []
     for index, text in enumerate(value):
-        where = key_path("listen", index)
-        address = _address(check, where, text, "is not a string")
+        path = ("listen", index)
+        address = _address(check, path, text, "is not a string")
         # Port 0 stands for another port each time.
         if address in found and getattr(address, "port", None) != 0:
-            check.problem(where, "is listed twice", "remove it")
+            check.problem(path, "is listed twice", "remove it")
         elif address is not None:
             found.append(address)
     return tuple(found)
 
 
-def _address(check: Checker, where: str, value: object, not_text: str) -> Address | None:
+def _address(check: Checker, path: Path, value: object, not_text: str) -> Address | None:
     if not isinstance(value, str):
-        check.problem(where, not_text, _LISTEN_ADVICE)
+        check.problem(path, not_text, _LISTEN_ADVICE)
         return None
     try:
         return parse_listen(value)
     except ValueError as error:
-        check.problem(where, str(error), _LISTEN_ADVICE)
+        check.problem(path, str(error), _LISTEN_ADVICE)
         return None
 
 
 def _host_and_port(check: Checker, top: dict[str, Any]) -> TcpAddress:
-    host = check.typed("host", top.get("host", DEFAULT_HOST), str, "write e.g. 127.0.0.1")
-    port = check.typed("port", top.get("port", DEFAULT_PORT), int, "write e.g. 8080")
+    host = check.typed(("host",), top.get("host", DEFAULT_HOST), str, "write e.g. 127.0.0.1")
+    port = check.typed(("port",), top.get("port", DEFAULT_PORT), int, "write e.g. 8080")
     try:
         if host:
             check_host(host)
     except ValueError as error:
-        check.problem("host", str(error), "write e.g. 127.0.0.1 or ::1")
+        check.problem(("host",), str(error), "write e.g. 127.0.0.1 or ::1")
     try:
         if port is not None:
             check_port(str(port))
     except ValueError as error:
-        check.problem("port", str(error), "write e.g. 8080")
+        check.problem(("port",), str(error), "write e.g. 8080")
     return TcpAddress(host or None, port or 0)
 
 
 def _socket_mode(check: Checker, value: object) -> int:
     todo = 'write it in octal, e.g. "0660"'
-    text = check.typed("socketMode", value, str, todo)
+    text = check.typed(("socketMode",), value, str, todo)
     if text is not None and not _MODE.fullmatch(text):
-        check.problem("socketMode", "is not an access mode", todo)
+        check.problem(("socketMode",), "is not an access mode", todo)
         return 0
     return int(text or "0", 8)
 
@@ -144,27 +144,29 @@ def _tls(check: Checker, value: object, load_tls: LoadTls) -> Certificate | None
     found = check.members(value, TLS_KEYS, ("tls",))
     if found is None:
         return None
-    paths = []
+    files = []
     for key in TLS_KEYS:
-        where, todo = key_path("tls", key), "write the path of a PEM file"
-        path = check.typed(where, found[key], str, todo) if key in found else ""
-        if path == "":
-            check.problem(where, "is missing" if key not in found else "is empty", todo)
-        elif path is not None:
-            paths.append(path)
-    if len(paths) < len(TLS_KEYS):
+        path, todo = ("tls", key), "write the path of a PEM file"
+        file = check.typed(path, found[key], str, todo) if key in found else ""
+        if file == "":
+            check.problem(path, "is missing" if key not in found else "is empty", todo)
+        elif file is not None and ("\0" in file or not encodable(file)):
+            check.problem(path, "is no path of a file", todo)
+        elif file is not None:
+            files.append(file)
+    if len(files) < len(TLS_KEYS):
         return None
     try:
-        return load_tls(*paths)
+        return load_tls(*files)
     except ConfigError as error:
         check.problems += error.problems
         return None
 
 
 def _max_body_bytes(check: Checker, value: object) -> int:
-    limit = check.typed("maxBodyBytes", value, int, "write a number of bytes")
+    limit = check.typed(("maxBodyBytes",), value, int, "write a number of bytes")
     if limit is not None and not 0 <= limit < 2**63:
-        check.problem("maxBodyBytes", "is out of range", "write a positive number of bytes")
+        check.problem(("maxBodyBytes",), "is out of range", "write a positive number of bytes")
     return limit or DEFAULT_MAX_BODY_BYTES
 
 
@@ -180,13 +182,13 @@ def _max_buffered_bytes(
         if workers > 1:
             share = f"is smaller than maxBodyBytes for each of {workers} workers"
         todo = f"write {needed} or more, or lower maxBodyBytes"
-        check.problem("maxBufferedBytes", share, todo)
+        check.problem(("maxBufferedBytes",), share, todo)
     return limit
 
 
 def _drain_timeout(check: Checker, top: dict[str, Any]) -> float:
     seconds = top.get("drainTimeout", DEFAULT_DRAIN_S)
-    return check.seconds("drainTimeout", seconds) or DEFAULT_DRAIN_S
+    return check.seconds(("drainTimeout",), seconds) or DEFAULT_DRAIN_S
 
 
 def _count(
@@ -195,9 +197,9 @@ def _count(
     if key not in top:
         return default
     todo = f"write a number from {least} to {most}"
-    count = check.typed(key, top[key], int, todo)
+    count = check.typed((key,), top[key], int, todo)
     if count is not None and not least <= count <= most:
-        check.problem(key, "is out of range", todo)
+        check.problem((key,), "is out of range", todo)
         return default
     return default if count is None else count
 
@@ -206,20 +208,20 @@ def _access_log(check: Checker, value: object) -> AccessLogFormat:
     for known in get_args(AccessLogFormat):
         if value == known:
             return cast(AccessLogFormat, known)
-    check.problem("accessLog", "is not a known format", 'write "text", "json" or "off"')
+    check.problem(("accessLog",), "is not a known format", 'write "text", "json" or "off"')
     return "off"
 
 
 def _tokens(check: Checker, value: object) -> tuple[str, ...]:
     todo = 'write ["${file:PATH}"], or remove it to ask for no token'
     tokens = []
-    for index, raw in enumerate(check.typed("authTokens", value, list, todo) or []):
-        where = key_path("authTokens", index)
-        token = check.secret(where, raw)
+    for index, raw in enumerate(check.typed(("authTokens",), value, list, todo) or []):
+        path = ("authTokens", index)
+        token = check.secret(path, raw)
         if token is not None and token.strip() != token:
-            check.problem(where, "starts or ends with white space", "remove it")
+            check.problem(path, "starts or ends with white space", "remove it")
         elif token == "":
-            check.problem(where, "is empty", "write ${file:PATH} or ${env:NAME}")
+            check.problem(path, "is empty", "write ${file:PATH} or ${env:NAME}")
         elif token is not None:
             tokens.append(token)
     return tuple(tokens)

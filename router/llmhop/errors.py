@@ -244,11 +244,16 @@ class BackendError(Exception):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a config: where, what, and what to do about it."""
+    """One thing that is wrong with a config: where, what, and what to do about it.
+
+    `path` are the keys and indices that lead there from the top of the config, for programs;
+    it is empty for the whole of it, and for what does not stand in it.
+    """
 
     where: str
     what: str
     todo: str
+    path: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}; {self.todo}"

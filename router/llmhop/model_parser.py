@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from llmhop.config import BackendConfig, ModelConfig
-from llmhop.config_check import Checker, encodable, key_path
+from llmhop.config_check import Checker, Path, encodable, key_path
 from llmhop.config_schema import MODEL_KEYS
 from llmhop.limits import (
     CONNECT_TIMEOUT_S,
@@ -48,15 +48,13 @@ def parse_models(check: Checker, value: object) -> dict[str, ModelConfig]:
     """Check the models and return the good ones; problems stay with `check`."""
     todo = 'write {"NAME": {"url": "http://127.0.0.1:8000"}}'
     if value is None or value == {}:
-        check.problem("models", "has no model", todo)
+        check.problem(("models",), "has no model", todo)
         return {}
-    given = check.typed("models", value, dict, todo) or {}
+    given = check.typed(("models",), value, dict, todo) or {}
     models: dict[str, ModelConfig] = {}
     for name, entry in given.items():
         if not name or not encodable(name):
-            check.problem(
-                key_path("models", name), "has an empty or broken name", "name it as clients do"
-            )
+            check.problem(("models", name), "has an empty or broken name", "name it as clients do")
         model = _model(check, name, entry)
         if model is not None:
             models[name] = model
@@ -71,7 +69,7 @@ def _model(check: Checker, name: str, value: object) -> ModelConfig | None:
     headers = _headers(check, name, entry["headers"]) if "headers" in entry else ()
     aliases = _aliases(check, name, entry["aliases"]) if "aliases" in entry else ()
     unlisted = "unlisted" in entry and check.boolean(
-        key_path("models", name, "unlisted"), entry["unlisted"]
+        ("models", name, "unlisted"), entry["unlisted"]
     )
     urls = _urls(check, name, entry)
     connect = _seconds(check, name, entry, "connectTimeout", CONNECT_TIMEOUT_S)
@@ -102,10 +100,10 @@ def _count(
 ) -> int | None:
     if key not in entry:
         return None
-    where, todo = key_path("models", name, key), f"write a number from {least} to {most}"
-    count = check.typed(where, entry[key], int, todo)
+    path, todo = ("models", name, key), f"write a number from {least} to {most}"
+    count = check.typed(path, entry[key], int, todo)
     if count is not None and not least <= count <= most:
-        check.problem(where, "is out of range", todo)
+        check.problem(path, "is out of range", todo)
     return count
 
 
@@ -113,38 +111,38 @@ def _seconds(check: Checker, name: str, entry: dict[str, Any], key: str, default
     # Not even its path is written where there is nothing to check: of many models, few have one.
     if key not in entry:
         return default
-    return check.seconds(key_path("models", name, key), entry[key]) or default
+    return check.seconds(("models", name, key), entry[key]) or default
 
 
 def _urls(check: Checker, name: str, entry: dict[str, Any]) -> list[BackendUrl]:
-    where = key_path("models", name, "url")
+    path = ("models", name, "url")
     if "url" not in entry and "urls" not in entry:
-        check.problem(where, "is missing", _URL_ADVICE)
+        check.problem(path, "is missing", _URL_ADVICE)
         return []
     if "urls" not in entry:
-        url = _url(check, where, entry["url"])
+        url = _url(check, path, entry["url"])
         return [] if url is None else [url]
     if "url" in entry:
-        check.problem(where, "is given together with urls", "keep one of the two")
-    where, todo = key_path("models", name, "urls"), 'write ["http://127.0.0.1:8000"]'
-    given = check.typed(where, entry["urls"], list, todo)
+        check.problem(path, "is given together with urls", "keep one of the two")
+    path, todo = ("models", name, "urls"), 'write ["http://127.0.0.1:8000"]'
+    given = check.typed(path, entry["urls"], list, todo)
     if given == []:
-        check.problem(where, "is an empty list", todo)
+        check.problem(path, "is an empty list", todo)
     elif given is not None and len(given) > MAX_REPLICAS:
-        check.problem(where, "is too long", f"write up to {MAX_REPLICAS} urls")
+        check.problem(path, "is too long", f"write up to {MAX_REPLICAS} urls")
     found: list[BackendUrl] = []
     for index, text in enumerate(given or []):
-        where = key_path("models", name, "urls", index)
-        url = _url(check, where, text)
+        at = (*path, index)
+        url = _url(check, at, text)
         if url in found:
-            check.problem(where, "is listed twice", "remove it")
+            check.problem(at, "is listed twice", "remove it")
         elif url is not None:
             found.append(url)
     return found
 
 
-def _url(check: Checker, where: str, value: object) -> BackendUrl | None:
-    text = check.typed(where, value, str, _URL_ADVICE)
+def _url(check: Checker, path: Path, value: object) -> BackendUrl | None:
+    text = check.typed(path, value, str, _URL_ADVICE)
     try:
         return parse_backend_url(text) if text is not None else None
     except ValueError as error:
@@ -153,23 +151,23 @@ def _url(check: Checker, where: str, value: object) -> BackendUrl | None:
             todo = "put credentials into headers"
         elif "socket" in str(error):
             todo = "write e.g. unix:/run/engine.sock or unix:/run/engine.sock:/v1"
-        check.problem(where, str(error), todo)
+        check.problem(path, str(error), todo)
         return None
 
 
 def _headers(check: Checker, name: str, value: object) -> tuple[tuple[str, str], ...]:
     todo = 'write {"NAME": "VALUE"}'
-    found = check.typed(key_path("models", name, "headers"), value, dict, todo)
+    found = check.typed(("models", name, "headers"), value, dict, todo)
     headers: dict[str, tuple[str, str]] = {}
     for header, raw in (found or {}).items():
-        where = key_path("models", name, "headers", header)
+        path = ("models", name, "headers", header)
         if not _HEADER_NAME.fullmatch(header):
-            check.problem(where, "is not a header name", "use letters, digits and dashes")
+            check.problem(path, "is not a header name", "use letters, digits and dashes")
         elif header.lower() in _RESERVED_HEADERS:
-            check.problem(where, "is set by llmhop itself", "remove it")
+            check.problem(path, "is set by llmhop itself", "remove it")
         elif header.lower() in headers:
-            check.problem(where, "is given twice in different case", "keep one")
-        secret = check.secret(where, raw)
+            check.problem(path, "is given twice in different case", "keep one")
+        secret = check.secret(path, raw)
         if secret is not None:
             headers[header.lower()] = (header, secret.strip(" \t"))
     return tuple(headers.values())
@@ -179,12 +177,12 @@ def _aliases(check: Checker, name: str, value: object) -> tuple[str, ...]:
     todo = 'write ["NAME"]'
     aliases = []
     for index, alias in enumerate(
-        check.typed(key_path("models", name, "aliases"), value, list, todo) or []
+        check.typed(("models", name, "aliases"), value, list, todo) or []
     ):
-        where = key_path("models", name, "aliases", index)
-        text = check.typed(where, alias, str, "write a name that clients ask for")
+        path = ("models", name, "aliases", index)
+        text = check.typed(path, alias, str, "write a name that clients ask for")
         if text is not None and (not text or not encodable(text)):
-            check.problem(where, "is an empty or broken name", "name it as clients do")
+            check.problem(path, "is an empty or broken name", "name it as clients do")
         elif text is not None:
             aliases.append(text)
     return tuple(aliases)
@@ -198,8 +196,8 @@ def _check_aliases(check: Checker, models: dict[str, Any]) -> None:
         for index, alias in enumerate(aliases if isinstance(aliases, list) else []):
             if not isinstance(alias, str):
                 continue
-            where = key_path("models", name, "aliases", index)
+            path = ("models", name, "aliases", index)
             if alias in owner:
-                named = key_path("models", owner[alias])
-                check.problem(where, f"is a name of {named} already", "remove or rename it")
+                what = f"is a name of the model {key_path(owner[alias])} already"
+                check.problem(path, what, "remove or rename it")
             owner.setdefault(alias, name)

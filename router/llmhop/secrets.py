@@ -8,12 +8,13 @@ systemd puts what ``LoadCredential=`` names, if that is set.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _REFERENCE = re.compile(r"\$\{(?P<braced>[^}]*)\}|\$(?P<plain>[A-Za-z0-9_]+)|(?P<open>\$\{)")
 _ENV_STYLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MAX_FILE_BYTES = 64 * 1024
+_PLACEHOLDER = "secret"
 
 
 class SecretError(Exception):
@@ -30,26 +31,53 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
     Raises SecretError for the first reference that has none.
     """
+    return _replaced(
+        text,
+        lambda name, reference: _variable(name, environment, reference),
+        lambda name: _file(name, environment),
+    )
+
+
+def expand_unread(text: str) -> str:
+    """Return `text` with a word in place of every reference, whatever its value may be.
+
+    For a check where secrets can't be read. Raises SecretError for the first reference that can
+    have no value anywhere.
+    """
+    return _replaced(text, _any_variable, _any_file)
+
+
+def _replaced(text: str, variable: Callable[[str, str], str], file: Callable[[str], str]) -> str:
+    """Replace references: `variable` gets a name and the reference, `file` a path."""
 
     def value(match: re.Match[str]) -> str:
         if match["open"] is not None:
             raise SecretError("a '${' has no closing '}'", "write ${env:NAME} or ${file:PATH}")
         if match["plain"] is not None:
-            return _variable(match["plain"], environment, f"${match['plain']}")
-        return _braced(match["braced"], environment)
+            return variable(match["plain"], f"${match['plain']}")
+        kind, colon, name = match["braced"].partition(":")
+        if not colon:
+            return variable(kind, f"${{{kind}}}")
+        if kind == "env":
+            return variable(name, f"${{env:{name}}}")
+        if kind == "file":
+            return file(name)
+        what = "a '${…}' reference is of no known kind"
+        raise SecretError(what, "write ${env:NAME} or ${file:PATH}")
 
     return _REFERENCE.sub(value, text)
 
 
-def _braced(reference: str, environment: Mapping[str, str]) -> str:
-    kind, colon, name = reference.partition(":")
-    if not colon:
-        return _variable(reference, environment, f"${{{reference}}}")
-    if kind == "env":
-        return _variable(name, environment, f"${{env:{name}}}")
-    if kind == "file":
-        return _file(name, environment)
-    raise SecretError("a '${…}' reference is of no known kind", "write ${env:NAME} or ${file:PATH}")
+def _any_variable(name: str, reference: str) -> str:
+    if not name or "=" in name or "\0" in name:
+        raise SecretError(f"{reference} names no variable", "write ${env:NAME}")
+    return _PLACEHOLDER
+
+
+def _any_file(name: str) -> str:
+    if not name or "\0" in name:
+        raise SecretError("a ${file:…} names no file", "write ${file:PATH}")
+    return _PLACEHOLDER
 
 
 def _variable(name: str, environment: Mapping[str, str], reference: str) -> str:

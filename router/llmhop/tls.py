@@ -35,7 +35,7 @@ def load_certificate(certificate: str, key: str, environment: Mapping[str, str])
         server_context(found)
     except OSError as error:  # no descriptors or no memory are left
         what = f"can't be loaded ({error.strerror})"
-        raise ConfigError([Problem("tls", what, "try it again")]) from None
+        raise ConfigError([_problem("tls", what, "try it again")]) from None
     return found
 
 
@@ -67,7 +67,7 @@ def server_context(certificate: Certificate) -> ssl.SSLContext:
             where, what = "tls.key", "is encrypted"
         elif error.reason == "KEY_VALUES_MISMATCH":
             where, what = "tls.key", "is not the key of tls.certificate"
-        raise ConfigError([Problem(where, what, _ADVICE)]) from None
+        raise ConfigError([_problem(where, what)]) from None
     return context
 
 
@@ -85,11 +85,14 @@ def _read(where: str, path: Path, problems: list[Problem]) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its path holds a NUL"
+    except OSError as error:
         shown = ascii(str(path))[1:-1]
-        problems.append(Problem(where, f"can't be read ({reason}: {shown})", _ADVICE))
+        problems.append(_problem(where, f"can't be read ({error.strerror}: {shown})"))
         return b""
     if len(data) > _MAX_FILE_BYTES:
-        problems.append(Problem(where, f"is larger than {_MAX_FILE_BYTES} bytes", _ADVICE))
+        problems.append(_problem(where, f"is larger than {_MAX_FILE_BYTES} bytes"))
     return data
+
+
+def _problem(where: str, what: str, todo: str = _ADVICE) -> Problem:
+    return Problem(where, what, todo, tuple(where.split(".")))

@@ -144,6 +144,48 @@ def test_secrets_reach_the_backend_and_no_log(
     assert "hunter" not in process.started + process.end() + command
 
 
+def test_check_tells_programs_each_problem_and_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_text(json.dumps({"workers": "two", "models": {"a.b": {"urls": [1]}}}))
+    done = llmhop("--config", str(path), "--check", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    workers, url = json.loads(done.stdout)["problems"]
+    assert workers == {
+        "where": "workers",
+        "what": "is not a whole number",
+        "todo": "write a number from 1 to 256",
+        "path": ["workers"],
+    }
+    assert url["path"] == ["models", "a.b", "urls", 0]
+    path.write_text(json.dumps({"models": {"m": {"url": "http://h"}}}))
+    done = llmhop("--config", str(path), "--check", "--json")
+    assert (done.returncode, done.stderr, json.loads(done.stdout)) == (0, "", {"problems": []})
+
+
+def test_a_check_without_secrets_reads_no_file_and_no_variable(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    config = {
+        "tls": {"certificate": "cert.pem", "key": "key.pem"},
+        "authTokens": ["${file:token}", "$NOT_SET"],
+        "models": {"m": {"url": "http://h", "headers": {"A": "Bearer ${env:NOT_SET}"}}},
+    }
+    path.write_text(json.dumps(config))
+    arguments = ("--config", str(path), "--check")
+    assert llmhop(*arguments).returncode == 1
+    done = llmhop(*arguments, "--without-secrets")
+    assert (done.returncode, done.stderr) == (0, "")
+    path.write_text(json.dumps(config | {"authTokens": ["", "${file:}"], "tls": {"key": "\0"}}))
+    done = llmhop(*arguments, "--without-secrets")
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
+        *("tls.certificate", "tls.key", "authTokens[0]", "authTokens[1]")
+    ]
+
+
+def test_what_belongs_to_a_check_is_refused_without_it(tmp_path: Path) -> None:
+    for option in ("--json", "--without-secrets"):
+        assert llmhop("--config", str(tmp_path / "llmhop.json"), option).returncode == 2
+
+
 def test_check_says_what_would_be_served_and_binds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "llmhop.json"
     with socket.create_server(("127.0.0.1", 0)) as taken:

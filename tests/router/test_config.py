@@ -186,19 +186,19 @@ BAD: dict[str, tuple[object, str]] = {
 BAD |= {
     "alias of another model": (
         {"models": {"m": {"url": URL, "aliases": ["x"]}, "n.1": {"url": URL, "aliases": ["x"]}}},
-        'models."n.1".aliases[0]: is a name of models.m already; remove or rename it',
+        'models."n.1".aliases[0]: is a name of the model m already; remove or rename it',
     ),
     "alias that is a model": (
         {"models": {"m": {"url": URL, "aliases": ["n"]}, "n": {"url": URL}}},
-        "models.m.aliases[0]: is a name of models.n already",
+        "models.m.aliases[0]: is a name of the model n already",
     ),
     "alias that is the model itself": (
         {"models": {"m": {"url": URL, "aliases": ["m"]}}},
-        "models.m.aliases[0]: is a name of models.m already",
+        "models.m.aliases[0]: is a name of the model m already",
     ),
     "alias twice": (
         {"models": {"m": {"url": URL, "aliases": ["x", "x"]}}},
-        "models.m.aliases[1]: is a name of models.m already",
+        "models.m.aliases[1]: is a name of the model m already",
     ),
     "aliases in a string": (
         {"models": {"m": {"url": URL, "aliases": "x"}}},
@@ -507,6 +507,14 @@ def test_by_default_every_worker_can_hold_a_body_of_the_largest_size() -> None:
     assert many.max_buffered_bytes == 2**32
     exact = {"models": MODELS, "maxBodyBytes": 9, "maxBufferedBytes": 18, "workers": 2}
     assert check(exact).max_buffered_bytes == 18
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_problem_tells_programs_the_same_place_as_people(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(BAD[name][0])
+    for problem in caught.value.problems:
+        assert problem.where == (key_path(*problem.path) or "config")
 
 
 def test_a_key_path_is_written_as_in_nix() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from llmhop.secrets import SecretError, expand
+from hypothesis import example, given
+from hypothesis import strategies as st
+from llmhop.secrets import SecretError, expand, expand_unread
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,44 @@ def test_a_file_that_is_no_secret_is_refused_without_its_content(
 def test_what_refers_to_nothing_is_refused(text: str) -> None:
     with pytest.raises(SecretError):
         expand(text, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "outline"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("Bearer ${file:t}", "Bearer secret"),
+        ("$A${env:B}", "secret" * 2),
+    ],
+)
+def test_a_reference_that_is_not_read_stands_for_a_word(text: str, outline: str) -> None:
+    assert expand_unread(text) == outline
+
+
+@pytest.mark.parametrize("text", ["${}", "${env:}", "${env:A=B}", "${file:}", "${x:y}", "a${"])
+def test_what_can_refer_to_nothing_is_refused_unread(text: str) -> None:
+    with pytest.raises(SecretError):
+        expand_unread(text)
+
+
+class Variables(dict[str, str]):
+    """An environment in which every variable is set whose name can be one (environ(7))."""
+
+    def __missing__(self, name: str) -> str:
+        if not name or "=" in name or "\0" in name:
+            raise KeyError(name)
+        return "value"
+
+
+@example("${env:A=n}")
+@given(st.text(alphabet="${}:env=A\0 ", max_size=12))
+def test_unread_a_variable_is_refused_just_where_it_could_not_be_set(text: str) -> None:
+    def refused(resolve: Callable[[str], str]) -> bool:
+        try:
+            resolve(text)
+        except SecretError:
+            return True
+        return False
+
+    assert refused(expand_unread) == refused(lambda text: expand(text, Variables()))
