@@ -6,13 +6,14 @@ forms of application/x-www-form-urlencoded in `form_fields`. UTF-16 and UTF-32, 
 guesses, are refused (RFC 8259 section 8.1) unless the Content-Type is none of text. Every other
 body names no model, and goes on where the target does.
 
-Most bodies are read by msgspec: where there is one place in all of a valid JSON text that can be
-the key `model`, nobody can read another one.
+Most bodies are read by msgspec, in one pass: where one key alone of a valid JSON object is `model`,
+in any case, nobody can read another one.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -22,12 +23,8 @@ from llmhop.errors import UNREADABLE_JSON, ApiError
 from llmhop.form_fields import find_model
 from llmhop.http_head import RequestHead
 from llmhop.large_body import LARGE_BYTES, PIECE_BYTES, Part, ScannedBody
-from llmhop.model_scanner import KEY, ModelScanner
+from llmhop.model_scanner import ModelScanner
 from llmhop.request_reader import Body
-
-
-class _Body(msgspec.Struct):
-    model: str
 
 
 class Named(NamedTuple):
@@ -42,9 +39,15 @@ class Named(NamedTuple):
     in_form: bool
 
 
-_BODY: Final = msgspec.json.Decoder(_Body)
-_find_key: Final = re.compile(b'"%b"' % KEY).search
-_PLAIN_KEY: Final = b'"model"'
+class _Name:
+    """What msgspec shows to a hook wherever it is: the value of each key that can be `model`."""
+
+
+_NAME: Final = _Name()
+_KEYS: Final = ["".join(letters) for letters in product(*zip("model", "MODEL", strict=True))]
+_Body: Final = msgspec.defstruct(
+    "_Body", [("model", _Name), *[(key, _Name, None) for key in _KEYS if key != "model"]]
+)
 _FORM: Final = b"application/x-www-form-urlencoded"
 _NO_TEXT: Final = re.compile(rb"(?:audio|image|video)/|application/octet-stream\b", re.IGNORECASE)
 
@@ -105,16 +108,22 @@ def rename(head: RequestHead, body: Body, model: str) -> Body:
 
 
 def _only_model(body: Body) -> str | None:
-    """Return the model where there is no second place that could name one; None where unsure."""
+    """Return the model where no second key could name one; None where unsure."""
     if isinstance(body, ScannedBody) or len(body) > LARGE_BYTES:
         return None
-    found = _find_key(body)
-    if found is None or found[0] != _PLAIN_KEY or _find_key(body, found.end()) is not None:
-        return None
+    found: list[str] = []
+
+    def take_one(_: type, value: object) -> _Name:
+        if found or not isinstance(value, str):
+            raise msgspec.DecodeError
+        found.append(value)
+        return _NAME
+
     try:
-        return _BODY.decode(body).model
+        msgspec.json.decode(body, type=_Body, dec_hook=take_one)
     except UNREADABLE_JSON:
         return None
+    return found[0]
 
 
 def _parts(body: Body) -> list[Part]:

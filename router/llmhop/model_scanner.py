@@ -24,7 +24,7 @@ import msgspec
 
 from llmhop.errors import UNREADABLE_JSON, ApiError, conflicting_models
 
-KEY: Final = (
+_KEY_PATTERN: Final = (
     rb"(?:[mM]|\\u00[46][dD])(?:[oO]|\\u00[46][fF])(?:[dD]|\\u00[46]4)"
     rb"(?:[eE]|\\u00[46]5)(?:[lL]|\\u00[46][cC])"
 )
@@ -37,7 +37,7 @@ MAX_NAMES: Final = 100
 MAX_VALUE_BYTES: Final = 64 * 1024
 """The longest value of `model`, as it is written."""
 
-_IS_KEY: Final = re.compile(KEY).fullmatch
+_IS_KEY: Final = re.compile(_KEY_PATTERN).fullmatch
 _MAX_KEY_BYTES: Final = 30
 _PLAIN_KEY: Final = b"model"
 _STRING_VALUE: Final = msgspec.json.Decoder(str)

@@ -33,8 +33,8 @@ JSON = head_of()
 FORM = head_of("application/x-www-form-urlencoded")
 
 KEYS = st.sampled_from(
-    ["model", "Model", "MODEL", "mod\\u0065l", "\\u004dodel", "\\u006D\\u006f\\u0064el", "a",
-     "models", "mode", '\\"model', "\\\\", "\\u00e9", "model\\\\", ""]
+    ["model", "Model", "MODEL", "mOdeL", "mod\\u0065l", "\\u004dodel", "\\u006D\\u006f\\u0064el",
+     "a", "models", "mode", '\\"model', "\\\\", "\\u00e9", "model\\\\", ""]
 )  # fmt: skip
 TEXTS = st.sampled_from(
     ["m", "o", "\\u006d", "\\ud800", "\\ud83d\\ude00", '\\"model\\":\\"o\\"', "\\\\", "é", "}", ""]
@@ -87,7 +87,25 @@ def test_no_reader_finds_another_model(body: bytes, cuts: list[int]) -> None:
         assert error.status == 400
         return
     assert models_read(body) <= {model}
-    assert outcome(in_pieces(body, cuts)) == outcome(body)
+    pieces = in_pieces(body, cuts)
+    assert model_if_any(JSON, pieces) == model
+    assert outcome(pieces) == outcome(body)
+
+
+SPELLINGS = ["".join(letters) for letters in product(*zip("model", "MODEL", strict=True))]
+
+
+@pytest.mark.parametrize("key", [*SPELLINGS, "mod\\u0065l", "\\u004D\\u006f\\u0044\\u0065\\u004c"])
+def test_a_key_in_any_spelling_that_names_another_model_is_noticed(key: str) -> None:
+    for members in (
+        '"model":"m","%s":"o"',
+        '"%s":"o","model":"m"',
+        '"x":1, "%s" : "o","model":"m"',
+    ):
+        for value in ('"o"', "null", "[]"):
+            body = b"{%b}" % (members % key).replace('"o"', value).encode()
+            with pytest.raises(ApiError, match=r"two models|must be a string"):
+                model_in(JSON, body)
 
 
 @settings(max_examples=1_000, deadline=None)
