@@ -28,7 +28,11 @@ in
     model = mkOption {
       type = types.str;
       example = "Qwen/Qwen2.5-7B-Instruct";
-      description = "Hugging Face repository, or a path inside the container, that vLLM loads.";
+      description = ''
+        Hugging Face repository, or a path inside the container, that vLLM
+        loads. A directory of the host needs a `Volume` in
+        {option}`services.llmhop.vllm.containerConfig`.
+      '';
     };
 
     port = mkOption {

@@ -90,10 +90,19 @@ in
 
         `true` becomes `--<key>`, `null` and `false` are left out, and anything
         else is the value of `--<key>`: objects are written as JSON, the items
-        of a list as words after the flag. Write `"no-<key>" = true` for the
-        negated form. The `settings` of a model win over these. Flags that
-        llmhop sets itself (`port`, `served-model-name` and others) and
-        secrets (`api-key`) are refused.
+        of a list as words after the flag. `false` leaves on what vLLM has on by
+        default; write `"no-<key>" = true` for the negated form.
+        `"<key>.<field>"` sets one field of an object.
+
+        `a_b` and `a-b`, `<key>` and `no-<key>`, `<key>` and `<key>.<field>` are
+        one flag: the `settings` of a model win over these in whatever form, and
+        one set has each flag in one form. Flags that llmhop sets itself
+        (`port`, `served-model-name` and others) and secrets (`api-key`) are
+        refused.
+
+        Paths are those in the container. One that only the host has, such as
+        any in the Nix store, is refused until a `Volume` in
+        {option}`services.llmhop.vllm.containerConfig` brings it in.
       '';
     };
 

@@ -49,7 +49,8 @@ GENERATOR = Package(
         host_storage host_user host_devices host_ports present environment lock output
         router_service plan_text fleet_front fleet_report fleet_compare fleet_addresses
         fleet_hosts plan turns render host_files router_units router_config podman files
-        verify units quadlet load checks flags schema contract unit_keys listen text config_source
+        verify units quadlet load checks container_paths flags schema contract images unit_keys
+        listen text config_source
         steps cdi subids routes sources start_note layout
         fleet_revision systemd process exits errors
         """.split()
@@ -57,9 +58,9 @@ GENERATOR = Package(
     frozenset(
         """
         plan_text fleet_front fleet_report fleet_compare fleet_addresses fleet_hosts
-        plan turns render host_files router_units router_config units quadlet checks flags
-        schema contract unit_keys listen text steps cdi routes sources start_note layout
-        fleet_revision errors
+        plan turns render host_files router_units router_config units quadlet checks
+        container_paths flags schema contract images unit_keys listen text steps cdi routes
+        sources start_note layout fleet_revision errors
         """.split()
     ),
 )

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from llmhop_generator import flags, unit_keys
+from llmhop_generator import container_paths, flags, unit_keys
 from llmhop_generator.contract import MAX_ID
 from llmhop_generator.errors import Path, Problem, option_path
 from llmhop_generator.listen import is_address, ports
@@ -83,6 +83,7 @@ def _backend(vllm: dict[str, Any]) -> Found:
     yield from _flags(("vllm", "modelSettings"), vllm.get("modelSettings"))
     yield from _environment(("vllm", "environment"), vllm.get("environment"))
     yield from _unit_keys(("vllm",), vllm)
+    yield from container_paths.problems(vllm)
     for index, device in enumerate(_list(vllm.get("devices"))):
         yield from _device(("vllm", "devices", index), device)
     for key, model in _object(vllm.get("models")).items():

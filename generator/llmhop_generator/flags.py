@@ -3,11 +3,17 @@
 `true` becomes `--key`; `null`, `false` and an empty list are left out; every
 other value becomes `--key=value`, so that a value may begin with a dash. Objects
 are passed as JSON. Of lists, vLLM's argument parser wants the items as words
-after the flag; the few flags that differ are named below.
+after the flag; the few flags that differ are named below. A key with a dot sets
+one value in the object of a flag, and always has a value of its own.
+
+A flag has several spellings: `a_b` and `a-b`, `x` and `no-x`, `x` and `x.y`. vLLM
+takes what comes last, or the dotted ones before all others, so which of two holds
+would be an accident; here the model's always wins, and two in one set are refused.
 """
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from llmhop_generator.text import unrepresentable
@@ -40,10 +46,36 @@ def canonical(key: str) -> str:
     return head.replace("_", "-") + dot + rest
 
 
+@lru_cache(maxsize=4096)
+def place(key: str) -> tuple[str, ...]:
+    """Say what a key sets, however it is spelled: a flag, and where in its value.
+
+    `no_a_b` and `a-b` both give `("a-b",)`; `a_b.c.d` gives `("a-b", "c", "d")`, as does
+    `a-b.c.d+`, by which vLLM adds to a list.
+    """
+    head, dot, rest = key.partition(".")
+    flag = head.replace("_", "-").removeprefix("no-")
+    return (flag, *rest.removesuffix("+").split(".")) if dot else (flag,)
+
+
+def _prefixes(of: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return (of[:length] for length in range(1, len(of) + 1))
+
+
+def standing(general: Flags, own: Flags) -> dict[str, Any]:
+    """Give the backend-wide flags that a model's own leave as they are."""
+    places = {place(key) for key in own}
+    around = {prefix for each in places for prefix in _prefixes(each)}
+    return {
+        key: value
+        for key, value in general.items()
+        if place(key) not in around and places.isdisjoint(_prefixes(place(key)))
+    }
+
+
 def merge(general: Flags, own: Flags) -> dict[str, Any]:
     """Lay a model's flags over the backend-wide ones, however either spells them."""
-    overridden = {canonical(key) for key in own}
-    return {k: v for k, v in general.items() if canonical(k) not in overridden} | dict(own)
+    return standing(general, own) | dict(own)
 
 
 def arguments(flags: Flags) -> list[str]:
@@ -54,7 +86,10 @@ def arguments(flags: Flags) -> list[str]:
 def _flag(key: str, value: Any) -> Iterator[str]:
     if value is None or value is False or value == []:
         return
-    if value is True:
+    if "." in key:
+        # vLLM would take the next word for a value that is not in this one.
+        yield f"--{key}={_word(value)}"
+    elif value is True:
         yield f"--{key}"
     elif canonical(key) in _SEPARATE:
         yield from (f"--{key}", _word(value))
@@ -72,14 +107,23 @@ def _word(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def passed(flags: Flags, name: str) -> str | None:
+    """Give the value that a flag is passed with, in one word; None where it is not."""
+    words = [
+        word for key, value in flags.items() if canonical(key) == name for word in _flag(key, value)
+    ]
+    return words[0].partition("=")[2] if len(words) == 1 and "=" in words[0] else None
+
+
 def problems(flags: Flags) -> Iterator[tuple[str, str]]:
     """Find the flags that can't be passed on: each key and what is wrong with it."""
+    yield from _repeated(flags)
     for key, value in flags.items():
-        name = canonical(key)
-        if name in _TAKEN:
+        name, flag = canonical(key), place(key)[0]
+        if flag in _TAKEN:
             if value is not None:
-                yield key, f"is not for settings: {_TAKEN[name]}"
-        elif name == "hf-token" and isinstance(value, str):
+                yield key, f"is not for settings: {_TAKEN[flag]}"
+        elif flag == "hf-token" and isinstance(value, str):
             yield key, "would be seen in unit and process list; set HF_TOKEN in an environmentFile"
         elif name in _SEPARATE and not (isinstance(value, str) and value.strip("-;")):
             yield key, "must be the path of a file in the container"
@@ -91,7 +135,21 @@ def problems(flags: Flags) -> Iterator[tuple[str, str]]:
                 yield from ((key, what) for what in _list_problems(name, value))
 
 
+def _repeated(flags: Flags) -> Iterator[tuple[str, str]]:
+    seen: dict[tuple[str, ...], str] = {}
+    # What is in the value of a flag sorts after the flag.
+    for key in sorted(flags, key=lambda key: (place(key), key)):
+        first = next((seen[each] for each in _prefixes(place(key)) if each in seen), None)
+        if first is not None:
+            yield key, f"sets what {json.dumps(first)} beside it sets too; keep one of the two"
+        seen.setdefault(place(key), key)
+
+
 def _list_problems(name: str, items: list[Any]) -> Iterator[str]:
+    if "." in name:
+        if name.endswith("+"):
+            yield "is a list, and vLLM splits this value at commas; leave out the + of the key"
+        return
     if len(items) < 2 or name in _JSON_LISTS | _REPEATED:
         return
     for word in map(_word, items):

@@ -1,18 +1,18 @@
 """One enabled model as one Quadlet source."""
 
 import json
-import re
 from typing import Any
 
 from llmhop_generator import flags, unit_keys
+from llmhop_generator.container_paths import CACHE_HOME, MODEL_CACHE
 from llmhop_generator.contract import Model, Vllm
 from llmhop_generator.errors import option_path
+from llmhop_generator.images import vllm_version
 from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
 from llmhop_generator.sources import HEADER, service_of
 from llmhop_generator.start_note import with_note
 
 CONTAINER_PORT = 8000
-CACHE_HOME = "/root/.cache"
 
 # A start may have to pull an image of 10 GB and a model of 100; both resume.
 START_TIMEOUT_S = 3600
@@ -22,7 +22,7 @@ START_LIMIT_BURST = 5
 START_LIMIT_INTERVAL_S = (START_TIMEOUT_S + RESTART_DELAY_S) * START_LIMIT_BURST
 STOP_TIMEOUT_S = 30
 # Without --shutdown-timeout, SIGTERM aborts what is being generated; vLLM has that flag
-# since 0.18 (vllm-project/vllm#36666). The engine needs some time to end after it.
+# since 0.18 (vllm-project/vllm#34730). The engine needs some time to end after it.
 DRAINS_SINCE = (0, 18)
 DRAIN_S = 20
 
@@ -67,32 +67,37 @@ def image(vllm: Vllm, model: Model) -> str:
 
 def command_line(vllm: Vllm, model: Model) -> list[str]:
     """The words after the image's name, for `vllm` as the entrypoint."""
-    settings = settings_of(vllm, model)
+    general = flags.standing(general_settings(vllm, model), model.settings)
     return [
         "serve",
         model.model,
         "--host=0.0.0.0",
         f"--port={CONTAINER_PORT}",
         f"--served-model-name={model.name}",
-        *flags.arguments(settings),
+        # What vLLM knows by two names is not known here; then the last of two wins.
+        *flags.arguments(general),
+        *flags.arguments(model.settings),
     ]
 
 
-def settings_of(vllm: Vllm, model: Model) -> dict[str, Any]:
-    """The flags of a model: its own, the backend-wide ones, and a drain where vLLM knows one."""
-    version = re.match(r"v?(\d+)\.(\d+)", model.tag or vllm.tag)
-    # What a digest stands for is not known, nor is a tag such as `latest`.
-    known = (int(version[1]), int(version[2])) if version and model.digest is None else (0, 0)
-    own = flags.merge(vllm.model_settings, model.settings)
-    return flags.merge({"shutdown-timeout": DRAIN_S} if known >= DRAINS_SINCE else {}, own)
+def general_settings(vllm: Vllm, model: Model) -> dict[str, Any]:
+    """The backend-wide flags as they are for a model: with a drain where its vLLM knows one."""
+    # What a digest stands for is not known.
+    version = vllm_version(vllm.image, model.tag or vllm.tag) if model.digest is None else None
+    drains = version is not None and version >= DRAINS_SINCE
+    return flags.merge({"shutdown-timeout": DRAIN_S} if drains else {}, vllm.model_settings)
 
 
 def stop_timeout_s(vllm: Vllm, model: Model) -> int:
     """How long a model has to end, its drain included."""
-    given = {flags.canonical(key): value for key, value in settings_of(vllm, model).items()}
-    drain = given.get("shutdown-timeout")
-    spare = STOP_TIMEOUT_S - DRAIN_S
-    return max(STOP_TIMEOUT_S, drain + spare) if type(drain) is int else STOP_TIMEOUT_S
+    settings = flags.merge(general_settings(vllm, model), model.settings)
+    drain = flags.passed(settings, "shutdown-timeout")
+    try:
+        # As vLLM's parser reads it.
+        seconds = int(drain or "")
+    except ValueError:
+        return STOP_TIMEOUT_S
+    return max(STOP_TIMEOUT_S, seconds + STOP_TIMEOUT_S - DRAIN_S)
 
 
 def added_option(vllm: Vllm, file: str, key: str, section: str | None = None) -> str | None:
@@ -176,7 +181,7 @@ def _sandbox(vllm: Vllm, model: Model) -> list[Line]:
         ("Ulimit", "host"),
         # What vLLM and its libraries compile, kept across restarts.
         container_line("Volume", f"vllm-{model.name}-cache:{CACHE_HOME}"),
-        container_line("Volume", f"{vllm.cache_dir}:{CACHE_HOME}/huggingface"),
+        container_line("Volume", f"{vllm.cache_dir}:{MODEL_CACHE}"),
         *(container_line("AddDevice", device) for device in model.devices),
         ("Notify", "healthy"),
         *_health_check(),

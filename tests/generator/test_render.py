@@ -77,20 +77,45 @@ def test_a_tag_may_move_on_and_a_digest_not(minimal: dict[str, Any]) -> None:
     assert "Pull=missing" in lines
 
 
+VLLMS_OWN = "docker.io/vllm/vllm-openai"
+
+
 @pytest.mark.parametrize(
-    ("tag", "drains"),
+    ("image", "tag", "drains"),
     [
-        ("v0.17.1", False),
-        ("v0.18.0", True),
-        ("v1.0-cpu", True),
-        ("0.20.1", True),
-        ("nightly", False),
+        (VLLMS_OWN, "v0.17.1", False),
+        (VLLMS_OWN, "v0.18.0", True),
+        (VLLMS_OWN, "v0.18.0rc1", True),
+        (VLLMS_OWN, "v1.0-cpu", True),
+        (VLLMS_OWN, "0.20.1", True),
+        (VLLMS_OWN, "v0.20.1-cu129", True),
+        (VLLMS_OWN, "nightly", False),
+        (VLLMS_OWN, "latest", False),
+        (VLLMS_OWN, "v018", False),
+        (VLLMS_OWN, "v0.18x", False),
+        ("vllm/vllm-openai", "v0.18.0", True),
+        ("vllm/vllm-openai-rocm", "v0.18.0", True),
+        ("docker.io/vllm/vllm-openai-cpu", "v0.23.0", True),
+        ("docker.io/vllm/vllm-openai-xpu", "v0.17.0", False),
+        ("public.ecr.aws/q9t5s3a7/vllm-cpu-release-repo", "v0.18.0", True),
+        ("public.ecr.aws/q9t5s3a7/vllm-arm64-cpu-release-repo", "v0.18.0", True),
+        ("mirror.gcr.io/vllm/vllm-openai", "v0.18.0", True),
+        ("registry.example:5000/dockerhub/vllm/vllm-openai-rocm", "v0.18.0", True),
+        ("nvcr.io/nvidia/vllm", "25.09-py3", False),
+        ("registry.redhat.io/rhaiis/vllm-cuda-rhel9", "3.2.1", False),
+        ("docker.io/rocm/vllm", "v0.20.0", False),
+        ("rocm/vllm-dev", "nightly_0.20", False),
+        ("ghcr.io/someone/vllm-openai", "v0.20.0", False),
+        ("docker.io/notvllm/vllm-openai", "v0.20.0", False),
+        ("docker.io/vllm/vllm-omni", "v0.20.0", False),
+        ("localhost/vllm-openai", "v0.20.0", False),
+        ("vllm-openai", "v0.20.0", False),
     ],
 )
 def test_requests_are_drained_where_that_vllm_knows_how(
-    minimal: dict[str, Any], tag: str, drains: bool
+    minimal: dict[str, Any], image: str, tag: str, drains: bool
 ) -> None:
-    minimal["vllm"]["tag"] = tag
+    minimal["vllm"] |= {"tag": tag, "image": image}
     lines = lines_of(minimal)
     assert any("--shutdown-timeout=20" in line for line in lines) is drains
     assert "StopTimeout=30" in lines
@@ -99,12 +124,29 @@ def test_requests_are_drained_where_that_vllm_knows_how(
 
 
 @pytest.mark.parametrize("key", ["shutdown-timeout", "shutdown_timeout"])
-def test_a_longer_drain_has_the_time_that_it_asks_for(minimal: dict[str, Any], key: str) -> None:
-    minimal["vllm"] |= {"tag": "v0.20.0", "modelSettings": {key: 300}}
+@pytest.mark.parametrize("value", [300, "300", [300], " 300 "])
+@pytest.mark.parametrize("place", ["modelSettings", "settings"])
+@pytest.mark.parametrize("image", [VLLMS_OWN, "docker.io/rocm/vllm"])
+def test_a_longer_drain_has_the_time_that_it_asks_for(
+    minimal: dict[str, Any], key: str, value: Any, place: str, image: str
+) -> None:
+    minimal["vllm"] |= {"tag": "v0.20.0", "image": image}
+    (model,) = minimal["vllm"]["models"].values()
+    (model if place == "settings" else minimal["vllm"])[place] = {key: value}
     lines = lines_of(minimal)
     assert [line.count("shutdown") for line in lines if line.startswith("Exec=")] == [1]
     assert "StopTimeout=310" in lines
     assert "TimeoutStopSec=620" in lines
+
+
+@pytest.mark.parametrize("value", [0, 5, "0", None, False, True, "soon", 300.0, {"a": 1}])
+def test_a_drain_that_is_short_or_that_vllm_refuses_leaves_the_time_to_stop(
+    minimal: dict[str, Any], value: Any
+) -> None:
+    minimal["vllm"] |= {"tag": "v0.20.0", "modelSettings": {"shutdown-timeout": value}}
+    lines = lines_of(minimal)
+    assert not any("--shutdown-timeout=20" in line for line in lines)
+    assert "StopTimeout=30" in lines
 
 
 def test_a_model_starts_after_every_one_with_a_lower_port(minimal: dict[str, Any]) -> None:
