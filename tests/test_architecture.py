@@ -45,10 +45,11 @@ GENERATOR = Package(
     tuple(
         """
         __main__ cli fleet_command fleet_run fleet_nix provision apply carry_out settled status why
-        terminal progress staging preflight
+        terminal progress failures staging preflight
         host_storage host_user host_devices host_ports present environment lock output
         router_service plan_text fleet_front fleet_report fleet_compare fleet_addresses
-        fleet_hosts plan turns render host_files router_units router_config podman files
+        fleet_hosts plan turns cause known_causes tracebacks journal render host_files
+        router_units router_config podman files
         verify units quadlet load checks container_paths flags schema contract images unit_keys
         listen text config_source
         steps cdi subids routes sources start_note layout
@@ -58,8 +59,8 @@ GENERATOR = Package(
     frozenset(
         """
         plan_text fleet_front fleet_report fleet_compare fleet_addresses fleet_hosts
-        plan turns render host_files router_units router_config units quadlet checks
-        container_paths flags schema contract images unit_keys listen text steps cdi routes
+        plan turns cause known_causes tracebacks journal render host_files router_units
+        router_config units quadlet checks container_paths flags schema contract images unit_keys listen text steps cdi routes
         sources start_note layout fleet_revision errors
         """.split()
     ),

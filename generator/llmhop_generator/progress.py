@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from llmhop_generator.failures import why_again
 from llmhop_generator.systemd import UnitState, UserManager
 
 POLL_S = 0.5
+_TWICE = 2
 
 
 class Outcome(Enum):
@@ -27,6 +29,8 @@ def outcome(state: UnitState) -> Outcome:
             return Outcome.HEALTHY
         case "activating":
             return Outcome.STARTING
+        case "deactivating" if state.has_job and state.result != "success":
+            return Outcome.STARTING  # the rest of a start that failed, before the next
         case "inactive" | "deactivating" if state.has_job:
             return Outcome.WAITING
         case "inactive" | "deactivating":
@@ -47,6 +51,7 @@ class Watch:
     tick: Callable[[str], None]
     _begun: float = field(default_factory=time.monotonic)
     _told: dict[str, tuple[Outcome, int]] = field(default_factory=dict)
+    _given_up: set[str] = field(default_factory=set)
 
     def until_up(
         self, services: Sequence[str], healthy: Callable[[str], None] | None = None
@@ -54,7 +59,8 @@ class Watch:
         """Wait until each service is healthy or will not be; give those that are not.
 
         It ends because systemd ends every start: by TimeoutStartSec= and the start
-        limit. `healthy` gets each service that is healthy, as it becomes so.
+        limit. One that fails in the same way twice is not waited for any longer, but
+        systemd goes on trying. `healthy` gets each service that is healthy, as it becomes so.
         """
         waiting = set(services)
         while True:
@@ -62,16 +68,35 @@ class Watch:
             now = {service: outcome(states[service]) for service in services}
             for service in services:
                 self._tell(service, now[service], states[service])
+                self._judge(service, now[service], states[service])
                 if service in waiting and now[service] is Outcome.HEALTHY:
                     waiting.discard(service)
                     if healthy is not None:
                         healthy(service)
-            pending = [s for s in services if now[s] in (Outcome.WAITING, Outcome.STARTING)]
+            pending = [
+                service
+                for service in services
+                if now[service] in (Outcome.WAITING, Outcome.STARTING)
+                and service not in self._given_up
+            ]
             if not pending:
                 return [service for service in services if now[service] is not Outcome.HEALTHY]
             starting = [s for s in pending if now[s] is Outcome.STARTING] or pending
             self.tick(f"{_model(starting[0])} starting, {time.monotonic() - self._begun:.0f} s")
             time.sleep(POLL_S)
+
+    def _judge(self, service: str, now: Outcome, state: UnitState) -> None:
+        """Give a service up whose last two starts failed in the same way, until it is healthy."""
+        if now is Outcome.HEALTHY:
+            self._given_up.discard(service)
+        if service in self._given_up or not state.waits_to_restart or state.failures < _TWICE:
+            return
+        if (cause := why_again(service)) is not None:
+            self._given_up.add(service)
+            self.report(
+                f"{_model(service)}: failed in the same way twice, and systemd goes on trying: "
+                f"{cause}"
+            )
 
     def _tell(self, service: str, now: Outcome, state: UnitState) -> None:
         step = (now, state.restarts)

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from llmhop_generator.errors import GeneratorError
+from llmhop_generator.failures import why
 from llmhop_generator.layout import ROUTER_UNIT, user_manager
 from llmhop_generator.podman import environment_of
 from llmhop_generator.present import read_sources
@@ -19,7 +20,6 @@ from llmhop_generator.systemd import (
     UserManager,
     last_messages,
     system_states,
-    user_unit_messages,
 )
 
 _STALLED = (
@@ -125,8 +125,8 @@ def _trouble(
             f"{entry.image} is not in its user's storage, and localhost/ is no registry to pull "
             "it from; build, load or import it as that user"
         )
-    told = user_unit_messages(entry.service, 1)
-    return told[-1] if told else None
+    cause = why(entry.service)
+    return str(cause) if cause else None
 
 
 def _judge(

@@ -1,6 +1,5 @@
 """The verbs of systemd that are needed here."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from typing import Self
 from llmhop_generator.process import Account, Finished, run
 
 _CAP_SYS_RESOURCE = 24
-# Podman prints the id of each container that it starts and removes, and logs its events.
-_NOISE = re.compile(r"[0-9a-f]{64}|\d{4}-\d\d-\d\d [\d:.]+ [+-]\d{4} .* m=\+[\d.]+ \w+ .*")
+# A start of vLLM that ends in tracebacks of several processes writes some hundred.
+_JOURNAL_LINES = 3000
 _PROPERTIES = ",".join(
     [
         "LoadState",
         "ActiveState",
+        "SubState",
         "Result",
         "Job",
         "NRestarts",
@@ -36,7 +36,8 @@ class UnitState:
     `active_since_s` is in seconds of the monotonic clock, 0 where it never was active;
     `main_pid` is 0 where there is none; `needs_reload` says that the unit was read from a
     file, or the Quadlet source behind it, that has changed since; `control_group` is where
-    its processes are, empty where it has none.
+    its processes are, empty where it has none; `waits_to_restart` that a start has failed, and
+    that systemd is about to try again.
     """
 
     load: str
@@ -49,6 +50,12 @@ class UnitState:
     status_text: str = ""
     needs_reload: bool = False
     control_group: str = ""
+    waits_to_restart: bool = False
+
+    @property
+    def failures(self) -> int:
+        """How many starts have failed since somebody asked for one."""
+        return self.restarts + self.waits_to_restart
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -65,6 +72,7 @@ class UnitState:
             status_text=read.get("StatusText", ""),
             needs_reload=read.get("NeedDaemonReload") == "yes",
             control_group=read.get("ControlGroup", ""),
+            waits_to_restart=read.get("SubState") == "auto-restart",
         )
 
 
@@ -99,12 +107,15 @@ def last_messages(*units: str) -> str:
     return run(["journalctl", "-b", *named, "-n", "10", "-o", "cat"], check=False).stdout.strip()
 
 
-def user_unit_messages(service: str, count: int) -> list[str]:
-    """The last lines that a user's service wrote to the journal in this boot."""
-    words = ["journalctl", "-b", "-n", str(count + 20), "-o", "cat"]
-    lines = run([*words, f"_SYSTEMD_USER_UNIT={service}"], check=False).stdout.splitlines()
-    told = [line.strip() for line in lines if not _NOISE.fullmatch(line.strip())]
-    return [line for line in told if line][-count:]
+def user_unit_journal(service: str, fields: Sequence[str]) -> list[str]:
+    """The last entries of the journal in this boot that a user's service or its manager wrote.
+
+    Each is a JSON object of some fields.
+    """
+    words = ["journalctl", "-b", "-n", str(_JOURNAL_LINES), "-o", "json", "--all"]
+    by_unit = [f"_SYSTEMD_USER_UNIT={service}", "+", f"USER_UNIT={service}"]
+    done = run([*words, f"--output-fields={','.join(fields)}", *by_unit], check=False)
+    return [line for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def hard_open_files_limit(pid: int) -> float:

@@ -10,7 +10,14 @@ with subtest("the switch ends with a code and a message that name the model"):
     assert "not up: vllm-bad.service" in output, output
     assert "good: healthy" in output, output
     assert "llmhop-generator logs bad" in output, output
-    assert "vllm-bad.service wrote last:" in output, output
+
+with subtest("the switch says at once that it fails, and why, in the engine's own words"):
+    said = "standin: told to fail by STANDIN_FAIL_START"
+    at_once = f"bad: failed in the same way twice, and systemd goes on trying: {said}"
+    assert at_once in output.splitlines(), output
+    assert output.index(at_once) < output.index("good: starting"), output
+    assert f"vllm-bad.service: {said}" in output.splitlines(), output
+    assert "conmon" not in output, output
 
 with subtest("the start limit tripped"):
     assert machine.get_unit_property("vllm-bad.service", "ActiveState", user="vllm") == "failed"
@@ -28,7 +35,7 @@ with subtest("the status says how each model is"):
     assert len(good["image_id"]) == 12
     assert good["image_digest"].startswith("sha256:"), good
     bad = next(model for model in status["models"] if model["model"] == "bad")
-    assert bad["last_error"], bad
+    assert bad["last_error"] == said, bad
     table = machine.succeed("llmhop-generator status").splitlines()
     assert table[0].split()[:3] == ["MODEL", "STATE", "UP"]
     assert len(table) >= 5, table
