@@ -60,7 +60,8 @@ GENERATOR = Package(
         """
         plan_text fleet_front fleet_report fleet_compare fleet_addresses fleet_hosts
         plan turns cause known_causes tracebacks journal render host_files router_units
-        router_config units quadlet checks container_paths flags schema contract images unit_keys listen text steps cdi routes
+        router_config units quadlet checks container_paths flags schema contract images
+        unit_keys listen text steps cdi routes
         sources start_note layout fleet_revision errors
         """.split()
     ),
