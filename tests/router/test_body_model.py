@@ -39,7 +39,13 @@ KEYS = st.sampled_from(
 TEXTS = st.sampled_from(
     ["m", "o", "\\u006d", "\\ud800", "\\ud83d\\ude00", '\\"model\\":\\"o\\"', "\\\\", "é", "}", ""]
 )
-STRINGS = TEXTS.map(lambda text: f'"{text}"')
+# Long enough for the end to be searched for, with what may be taken for it on the way.
+LONG_TEXTS = st.lists(
+    st.sampled_from(
+        ["y" * 31, "y" * 32, "y" * 70, "y", "\\n", "\\\\", '\\"', '\\",\\"model\\":\\"o']
+    )
+).map("".join)
+STRINGS = (TEXTS | LONG_TEXTS).map(lambda text: f'"{text}"')
 SCALARS = STRINGS | st.sampled_from(["null", "5", "-1.5e3", "true", "NaN", "-Infinity"])
 GAPS = st.sampled_from(["", "", "", " ", "\r\n\t"])
 
