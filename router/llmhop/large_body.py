@@ -1,9 +1,10 @@
 """Bodies that are too large to be copied about: read straight into the memory they are sent from.
 
 Memory is taken in pieces as bytes arrive, not as a Content-Length announces them, and no piece is
-moved or joined. Each is read for the model as it comes, so that nothing long is left to do at the
-end. Arrays of two sizes are used again, because giving memory back to the kernel and faulting it
-in anew costs as much as relaying what it holds.
+moved or joined, but for a first small one. Of a body in several pieces each is read for the model
+as it comes, so that nothing long is left to do at the end. Arrays of two sizes are used again,
+because giving memory back to the kernel and faulting it in anew costs as much as relaying what it
+holds.
 """
 
 from __future__ import annotations
@@ -87,12 +88,13 @@ class ScannedBody:
 class LargeBody:
     """A body of known length on its way in. It ends by `take`."""
 
-    __slots__ = ("_array", "_body", "_filled", "_left")
+    __slots__ = ("_array", "_body", "_filled", "_is_one_piece", "_left")
 
     def __init__(self, length: int) -> None:
         self._array = _NOTHING
         self._filled = 0
         self._left = length
+        self._is_one_piece = length <= PIECE_BYTES
         self._body = ScannedBody()
 
     @property
@@ -103,7 +105,7 @@ class LargeBody:
     @property
     def size(self) -> int:
         """How much of it has come."""
-        return self._body.size
+        return self._filled if self._is_one_piece else self._body.size
 
     def space(self, wanted: int = 0) -> memoryview:
         """Return where the next bytes go; no more than what is missing, and never empty.
@@ -111,8 +113,12 @@ class LargeBody:
         `wanted` is how many bytes are there already.
         """
         if self._filled == len(self._array):
-            self._close_array()
-            self._array = _take(self._next_size(wanted))
+            array = _take(self._next_size(wanted))
+            if self._is_one_piece:
+                array[: self._filled] = self._array
+            else:
+                self._close_array()
+            self._array = array
         return self._array[self._filled : self._filled + min(self._left, PIECE_BYTES)]
 
     def filled(self, count: int) -> None:
@@ -120,7 +126,8 @@ class LargeBody:
         start = self._filled
         self._filled += count
         self._left -= count
-        self._body.scan(self._array[start : self._filled])
+        if not self._is_one_piece:
+            self._body.scan(self._array[start : self._filled])
 
     def add(self, data: memoryview) -> int:
         """Copy what belongs to the body from the beginning of `data`; return how much."""
@@ -134,7 +141,7 @@ class LargeBody:
         return taken
 
     def _next_size(self, wanted: int) -> int:
-        size = self._body.size
+        size = self.size
         if size == 0 and wanted <= _FEW_BYTES:
             # Clients that announce much and send little could take much memory otherwise.
             return _FEW_BYTES
@@ -147,8 +154,12 @@ class LargeBody:
             self._body.parts.append(array[: self._filled])
             self._filled = 0
 
-    def take(self) -> ScannedBody:
-        """Return the whole body, and let go of it."""
+    def take(self) -> ScannedBody | memoryview:
+        """Return the whole body, and let go of it: one of up to PIECE_BYTES unread."""
+        if self._is_one_piece:
+            body = self._array[: self._filled]
+            self._array, self._filled = _NOTHING, 0
+            return body
         self._close_array()
-        body, self._body = self._body, ScannedBody()
-        return body
+        scanned, self._body = self._body, ScannedBody()
+        return scanned
