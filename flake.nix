@@ -14,9 +14,9 @@
       ];
       forAllSystems = outputs: lib.genAttrs systems (system: outputs nixpkgs.legacyPackages.${system});
 
-      programs = pkgs: {
+      programs = pkgs: rec {
         llmhop = pkgs.callPackage ./router/package.nix { };
-        llmhop-generator = pkgs.callPackage ./generator/package.nix { };
+        llmhop-generator = pkgs.callPackage ./generator/package.nix { inherit llmhop; };
       };
     in
     {

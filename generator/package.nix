@@ -1,6 +1,8 @@
 {
   lib,
   python3Packages,
+  # Judges its settings; on NixOS the one that serves.
+  llmhop,
 }:
 let
   src = lib.fileset.toSource {
@@ -30,11 +32,20 @@ python3Packages.buildPythonApplication {
     pydantic
   ];
 
-  nativeCheckInputs = with python3Packages; [
+  makeWrapperArgs = [
+    "--set-default"
+    "LLMHOP_COMMAND"
+    (lib.getExe llmhop)
+  ];
+
+  nativeCheckInputs = [
+    llmhop
+  ]
+  ++ (with python3Packages; [
     hypothesis
     jsonschema
     pytestCheckHook
-  ];
+  ]);
 
   preCheck = "cd ..";
 

@@ -37,10 +37,12 @@ let
     inherit (cfg) settings;
   };
 
-  remote = cfg.settings.models or { };
   # Headers for a model that is served here are fine; another URL is not.
-  elsewhere = upstream: upstream ? url || upstream ? urls;
-  servedTwice = lib.filter (key: elsewhere (remote.${models.${key}.name} or { })) enabled;
+  remote = import ./router-models.nix {
+    inherit lib;
+    inherit (cfg) settings;
+  };
+  servedTwice = lib.filter (key: remote ? ${models.${key}.name}) enabled;
 
   failed = message: {
     assertion = false;

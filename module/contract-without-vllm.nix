@@ -1,7 +1,10 @@
 # The contract of a host that vLLM leaves: llmhop stays where it has other models.
 { lib, cfg }:
 let
-  models = lib.filterAttrs (_: model: model ? url || model ? urls) (cfg.settings.models or { });
+  models = import ./router-models.nix {
+    inherit lib;
+    inherit (cfg) settings;
+  };
   hasModels = models != { };
 in
 {

@@ -53,9 +53,27 @@ let
     environmentFile = path cfg.vllm.environmentFile;
     models = lib.mapAttrs (_: model) cfg.vllm.models;
   };
+
+  routed = import ./router-models.nix {
+    inherit lib;
+    inherit (cfg) settings;
+  };
+  off = map (m: m.name) (lib.attrValues cfg.vllm.models);
+  # What is set for models of vLLM has nothing to add to while vLLM is off.
+  settings =
+    if cfg.vllm.enable || !lib.isAttrs (cfg.settings.models or null) then
+      cfg.settings
+    else
+      cfg.settings
+      // {
+        models = lib.filterAttrs (name: _: routed ? ${name} || !lib.elem name off) cfg.settings.models;
+      };
 in
 {
   version = 1;
-  llmhop = { inherit (cfg) enable settings; };
+  llmhop = {
+    inherit (cfg) enable;
+    inherit settings;
+  };
   vllm = if cfg.vllm.enable then vllm else { enable = false; };
 }

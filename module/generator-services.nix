@@ -8,7 +8,7 @@
 }:
 let
   cfg = config.services.llmhop;
-  generator = pkgs.callPackage ../generator/package.nix { };
+  generator = pkgs.callPackage ../generator/package.nix { llmhop = cfg.package; };
   command = lib.getExe generator;
 
   quadlet = lib.optionalAttrs cfg.vllm.enable {

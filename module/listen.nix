@@ -3,12 +3,14 @@
 { lib, settings }:
 let
   listen = settings.listen or null;
-  given = key: default: if settings.${key} or null == null then default else settings.${key};
-  host = given "host" "127.0.0.1";
+  given =
+    key: isRight: default:
+    if isRight (settings.${key} or null) then settings.${key} else default;
+  host = given "host" lib.isString "127.0.0.1";
   bracketed = if lib.hasInfix ":" host then "[${host}]" else host;
   addresses =
     if listen == null then
-      [ "${bracketed}:${toString (given "port" 8080)}" ]
+      [ "${bracketed}:${toString (given "port" lib.isInt 8080)}" ]
     else
       lib.filter lib.isString (lib.toList listen);
 
@@ -50,7 +52,7 @@ in
   # Those that the network can reach; 0 stands for any.
   publicPorts = lib.remove 0 (map portOf (lib.filter (address: !isLoopback address) tcp));
 
-  socketMode = given "socketMode" "0660";
+  socketMode = given "socketMode" lib.isString "0660";
 
   # null where systemd can't open all of them, such as one with a host name:
   # then llmhop opens its sockets itself.

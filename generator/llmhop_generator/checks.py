@@ -11,27 +11,29 @@ from typing import Any
 
 from llmhop_generator import container_paths, flags, unit_keys
 from llmhop_generator.contract import MAX_ID
-from llmhop_generator.errors import Path, Problem, option_path
-from llmhop_generator.listen import is_address, ports
+from llmhop_generator.errors import Path, option_path
+from llmhop_generator.listen import ports
+from llmhop_generator.router_settings import ROUTES, has_route
 
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
 
 
-def check(raw: Any) -> Iterator[Problem]:
+Found = Iterator[tuple[Path, str]]
+
+
+def check(raw: Any) -> Found:
     """Give every problem that the types alone do not show."""
     config = _object(raw)
     vllm, llmhop = _object(config.get("vllm")), _object(config.get("llmhop"))
     settings = _object(llmhop.get("settings"))
-    found = [*_settings(settings)]
-    if vllm.get("enable") is True:
-        found += [*_ids(vllm), *_backend(vllm), *_ports(vllm, llmhop), *_routes(vllm, settings)]
-    elif llmhop.get("enable") is True and not _object(settings.get("models")):
-        found.append((("llmhop", "settings", "models"), "is empty; name at least one model"))
-    for path, what in found:
-        yield Problem(option_path(path), what)
-
-
-Found = Iterator[tuple[Path, str]]
+    served = vllm.get("enable") is True
+    if served:
+        yield from _ids(vllm)
+        yield from _backend(vllm)
+        yield from _ports(vllm, llmhop)
+        yield from _names(vllm, settings)
+    if llmhop.get("enable", served) is True:
+        yield from _routes(vllm, settings)
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -155,53 +157,42 @@ def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
         users[port].append(option_path(path[:-1]))
 
 
-def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
-    enabled, elsewhere = _enabled(vllm), _object(settings.get("models"))
-    declared = _object(vllm.get("models"))
-    if not enabled and not elsewhere:
-        what = "enables no model" if declared else "names no model"
+def _names(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
+    enabled = _enabled(vllm)
+    if not enabled and not _object(settings.get("models")):
+        what = "enables no model" if _object(vllm.get("models")) else "names no model"
         yield ("vllm", "models"), f"{what}; enable one, or set services.llmhop.vllm.enable = false"
-    names: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for key, model in enabled.items():
         name = _name(key, model)
         if name is None:
             continue
         path = ("vllm", "models", key, "name")
-        if name in names:
-            yield path, f'"{name}" is the name of {names[name]} too; give each its own'
-        names.setdefault(name, option_path(path[:-1]))
-    off = {_name(key, m) for key, m in declared.items() if isinstance(m, dict)} - names.keys()
-    for name, upstream in elsewhere.items():
-        path = ("llmhop", "settings", "models", name)
-        if not isinstance(upstream, dict):
-            continue
-        given = [key for key in ("url", "urls") if upstream.get(key) is not None]
-        if name in names and given:
-            served = f"is set by {names[name]}, which serves here; remove it or rename"
-            yield (*path, given[0]), served
-        elif not given and name not in names and name not in off:
-            yield (*path, "url"), "is required for a model that runs elsewhere; set it"
+        if name in owners:
+            yield path, f'"{name}" is the name of {owners[name]} too; give each its own'
+        owners.setdefault(name, option_path(path[:-1]))
+
+
+def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
+    """Find what llmhop can't: it does not know which models run here."""
+    path: Path = ("llmhop", "settings", "models")
+    enabled = _enabled(vllm) if vllm.get("enable") is True else {}
+    names = {
+        _name(key, model): option_path(("vllm", "models", key)) for key, model in enabled.items()
+    }
+    off = {_name(k, m) for k, m in _object(vllm.get("models")).items() if isinstance(m, dict)}
+    elsewhere = _object(settings.get("models"))
+    if not enabled and not any(map(has_route, elsewhere.values())):
+        yield path, "names no model that runs; give at least one a url"
+    for name, entry in elsewhere.items():
+        if name in names and has_route(entry):
+            given = next(key for key in ROUTES if entry.get(key) is not None)
+            what = f"is set by {names[name]}, which serves here; remove it or rename"
+            yield (*path, name, given), what
+        elif isinstance(entry, dict) and not has_route(entry) and name not in {*names, *off}:
+            yield (*path, name, "url"), "is required for a model that runs elsewhere; set it"
 
 
 def _name(key: str, model: dict[str, Any]) -> str | None:
     name = model.get("name", key)
     return name if isinstance(name, str) else None
-
-
-def _settings(settings: dict[str, Any]) -> Found:
-    path: Path = ("llmhop", "settings")
-    listen = settings.get("listen")
-    several = isinstance(listen, list)
-    if listen == []:
-        yield (*path, "listen"), "is an empty list; name an address, or leave it out"
-    for index, address in enumerate(listen if isinstance(listen, list) else [listen]):
-        if isinstance(address, str) and not is_address(address):
-            yield (
-                (*path, "listen", index) if several else (*path, "listen"),
-                f'{address!r} is not "host:port", ":port" or "unix:/path"; '
-                'give for example ":8080"',
-            )
-    if listen is not None:
-        for key in ("host", "port"):
-            if settings.get(key) is not None:
-                yield (*path, key), "is set beside `listen`; set one of the two"

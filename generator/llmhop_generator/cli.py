@@ -1,7 +1,6 @@
 """The command `llmhop-generator`."""
 
 import logging
-import shutil
 import signal
 import sys
 import time
@@ -10,10 +9,12 @@ from pathlib import Path
 import click
 
 from llmhop_generator import __version__
+from llmhop_generator.command_options import Group, llmhop_option, verbose_option
 from llmhop_generator.config_source import read_source
 from llmhop_generator.exits import EXIT_CHANGES, EXIT_NOT_UP, fail, reports_errors
 from llmhop_generator.fleet_command import evaluate
 from llmhop_generator.process import become, require_root
+from llmhop_generator.router_check import judge_by
 from llmhop_generator.terminal import terminal
 
 # What needs pydantic is imported by the commands that need it: it takes longer to load
@@ -25,43 +26,29 @@ LOCK_TIMEOUT_S = 300
 _config = click.argument("config", metavar="CONFIG")
 
 
-def _default_llmhop() -> str:
-    """The router's command beside this one, else on the PATH, else for systemd to look up."""
-    beside = Path(sys.argv[0]).resolve().with_name("llmhop")
-    return str(beside) if beside.is_file() else shutil.which("llmhop") or "llmhop"
-
-
-_llmhop = click.option(
-    "--llmhop",
-    metavar="PATH",
-    default=_default_llmhop,
-    show_default="the one beside this command",
-    help="The router's command, for llmhop.service.",
+@click.group(
+    cls=Group, params=[verbose_option()], context_settings={"help_option_names": ["-h", "--help"]}
 )
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="Show each command that is run.")
-def main(verbose: bool) -> None:
+def main() -> None:
     """Turn an llmhop configuration into Podman Quadlet units and bring the host to that state.
 
     CONFIG is a JSON file, or - for standard input. Exit codes: 0 done, 1 error,
     2 wrong usage, 3 applied but a model is not up, 4 diff found changes.
     """
-    level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
 
 
 @main.command()
 @_config
+@llmhop_option
 @reports_errors
-def validate(config: str) -> None:
+def validate(config: str, llmhop: str) -> None:
     """Check CONFIG and print what it serves."""
     from llmhop_generator.contract import Vllm
     from llmhop_generator.load import read_config
 
-    read = read_config(config)
+    read = read_config(config, judge_by(llmhop))
     models = read.vllm.enabled_models if isinstance(read.vllm, Vllm) else []
     for model in models:
         click.echo(f"{model.name}: {model.model} on port {model.port}")
@@ -78,7 +65,7 @@ def schema() -> None:
 
 @main.command()
 @_config
-@_llmhop
+@llmhop_option
 @click.option(
     "-o",
     "--output",
@@ -104,7 +91,7 @@ def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
     from llmhop_generator.render import render_tree
     from llmhop_generator.verify import verify_units
 
-    read = read_config(config)
+    read = read_config(config, judge_by(llmhop))
     if verify and isinstance(read.vllm, Vllm):
         verify_units(read.vllm, render_config(read).quadlets)
     tree = render_tree(read, llmhop)
@@ -113,7 +100,7 @@ def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
 
 @main.command()
 @_config
-@_llmhop
+@llmhop_option
 @click.option("--dry-run", is_flag=True, help="Show the steps, and take none.")
 @reports_errors
 def provision(config: str, llmhop: str, dry_run: bool) -> None:
@@ -121,18 +108,19 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
     from llmhop_generator.load import read_config
     from llmhop_generator.provision import provision as set_up_host
 
-    set_up_host(read_config(config), llmhop, click.echo, dry_run=dry_run)
+    set_up_host(read_config(config, judge_by(llmhop)), llmhop, click.echo, dry_run=dry_run)
 
 
 @main.command()
 @_config
+@llmhop_option
 @reports_errors
-def check(config: str) -> None:
+def check(config: str, llmhop: str) -> None:
     """See that this host is ready for CONFIG; every finding at once, with what to do."""
     from llmhop_generator.load import read_config
     from llmhop_generator.preflight import preflight
 
-    read = read_config(config)
+    read = read_config(config, judge_by(llmhop))
     require_root("check")
     preflight(read)
     click.echo("this host is ready")
@@ -140,15 +128,16 @@ def check(config: str) -> None:
 
 @main.command()
 @_config
+@llmhop_option
 @click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
 @reports_errors
-def diff(config: str, for_programs: bool) -> None:
+def diff(config: str, llmhop: str, for_programs: bool) -> None:
     """Show what `apply` would do, and do nothing. Exit code 0: nothing, 4: these steps."""
     from llmhop_generator.apply import plan_for
     from llmhop_generator.load import read_config
     from llmhop_generator.plan_text import as_json, as_table
 
-    read = read_config(config)
+    read = read_config(config, judge_by(llmhop))
     require_root("diff")
     plan = plan_for(read)
     click.echo(as_json(plan) if for_programs else as_table(plan))
@@ -157,6 +146,7 @@ def diff(config: str, for_programs: bool) -> None:
 
 @main.command()
 @_config
+@llmhop_option
 @click.option("--wait/--no-wait", default=True, help="Wait until the models are healthy.")
 @click.option(
     "--lock-timeout",
@@ -172,7 +162,7 @@ def diff(config: str, for_programs: bool) -> None:
     help="Put files in place and start nothing: at boot, before the user's manager starts.",
 )
 @reports_errors
-def apply(config: str, wait: bool, lock_timeout: float, files_only: bool) -> None:
+def apply(config: str, llmhop: str, wait: bool, lock_timeout: float, files_only: bool) -> None:
     """Bring this host to the state that CONFIG describes."""
     from llmhop_generator.lock import locked
     from llmhop_generator.settled import is_settled, remember
@@ -187,7 +177,7 @@ def apply(config: str, wait: bool, lock_timeout: float, files_only: bool) -> Non
             from llmhop_generator.apply import put_files
             from llmhop_generator.load import parse_config
 
-            put_files(parse_config(data, config), report)
+            put_files(parse_config(data, config, judge_by(llmhop)), report)
             return
         if is_settled(data):
             report("nothing to do")
@@ -195,7 +185,7 @@ def apply(config: str, wait: bool, lock_timeout: float, files_only: bool) -> Non
         from llmhop_generator.apply import apply as bring_host
         from llmhop_generator.load import parse_config
 
-        done = bring_host(parse_config(data, config), report, tick, wait=wait)
+        done = bring_host(parse_config(data, config, judge_by(llmhop)), report, tick, wait=wait)
         if wait and not done.failed:
             remember(data, done.wanted)
     if done.failed:

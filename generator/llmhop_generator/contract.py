@@ -248,8 +248,8 @@ class Upstream(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    url: Text | None = Field(None, description="Base URL of an OpenAI-compatible server.")
-    headers: dict[str, Text] | None = Field(
+    url: str | None = Field(None, description="Base URL of an OpenAI-compatible server.")
+    headers: dict[str, str] | None = Field(
         None, description="Headers to set; secrets as ${env:NAME} or ${file:path}."
     )
 
@@ -270,19 +270,19 @@ class RouterSettings(BaseModel):
     listen: Listen | None = Field(
         None, description="host:port, :port for every address, or unix:/path; or several of these."
     )
-    host: Text | None = Field(None, description="Address to listen on, beside `port`.")
+    host: str | None = Field(None, description="Address to listen on, beside `port`.")
     port: Port | None = Field(None, description="Port to listen on, beside `host`.")
     socket_mode: SocketMode | None = Field(
         None, description="Access mode of unix sockets, in octal.", examples=["0660"]
     )
-    models: dict[str, Upstream] = Field(
-        {}, description="Models that run elsewhere, by routing key."
+    models: dict[str, Upstream] | None = Field(
+        None, description="Models that run elsewhere, by routing key."
     )
-    auth_tokens: list[Text] | None = Field(
+    auth_tokens: list[str] | None = Field(
         None, description="Bearer tokens that clients must send one of."
     )
-    max_body_bytes: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="Largest request body, in bytes."
+    max_body_bytes: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Largest request body, in bytes; 0 for llmhop's default."
     )
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
+from llmhop_generator.command_options import llmhop_option
 from llmhop_generator.exits import EXIT_ERROR, fail, reports_errors
+from llmhop_generator.router_check import judge_by
 from llmhop_generator.terminal import terminal
 
 MAX_WORKERS = 4
@@ -74,9 +76,11 @@ def _flake(context: click.Context, parameter: click.Parameter, value: str) -> st
     callback=_addresses,
     help="With --front: where HOST's llmhop is reached.",
 )
+@llmhop_option
 @reports_errors
 def evaluate(
     flake: str,
+    llmhop: str,
     workers: int,
     max_memory_size: int,
     output: Path | None,
@@ -101,7 +105,7 @@ def evaluate(
 
     # A run that is told to end takes Nix with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    evaluation = Evaluation(workers, max_memory_size, *terminal(err=True))
+    evaluation = Evaluation(workers, max_memory_size, judge_by(llmhop), *terminal(err=True))
     before: list[Result] = []
     results: list[Result] = []
     failures: list[str] = []

@@ -13,14 +13,19 @@ from llmhop_generator.fleet_nix import Record, host_names, records
 from llmhop_generator.fleet_revision import at_revision, directory_of, is_directory, of_repository
 from llmhop_generator.load import parse_config
 from llmhop_generator.process import run
+from llmhop_generator.router_check import Judge
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How to evaluate: `report` gets lines that stay, `tick` the one that says how far it is."""
+    """How to evaluate, and who judges the settings of llmhop.
+
+    `report` gets lines that stay, `tick` the one that says how far it is.
+    """
 
     workers: int
     max_memory_mib: int
+    judge: Judge
     report: Callable[[str], None]
     tick: Callable[[str], None]
 
@@ -39,7 +44,7 @@ class Evaluation:
         done = failed = 0
         self.tick(f"0 of {len(names)} hosts")
         for record in records(flake, names, *limits, self.report):
-            result = _result(record)
+            result = checked_result(record, self.judge)
             done += 1
             self.tick("")
             if isinstance(result, Failed):
@@ -86,14 +91,15 @@ def earlier(flake: str, revision: str) -> str:
     return of_repository(top, commit, below.rstrip("/"))
 
 
-def _result(record: Record) -> Result:
+def checked_result(record: Record, judge: Judge) -> Result:
+    """Check what a host configures, as `validate` does it."""
     if record.value is None:
         return Failed(record.host, record.error or "no message")
     contract = record.value["contract"]
     if contract is None:
         return Without(record.host)
     try:
-        config = parse_config(json.dumps(contract).encode(), record.host)
+        config = parse_config(json.dumps(contract).encode(), record.host, judge)
     except GeneratorError as error:
         return Failed(record.host, "\n".join(map(str, error.problems)))
     return Host(record.host, record.value["address"] or record.host, contract, config)

@@ -26,11 +26,6 @@ def addresses(settings: Mapping[str, Any]) -> list[str]:
     return [f"{shown}:{port if is_number else DEFAULT_PORT}"]
 
 
-def is_address(text: str) -> bool:
-    """Whether llmhop understands an address, as far as its shape goes."""
-    return text.startswith(f"{_UNIX}/") or _port_of(text) is not None
-
-
 def ports(settings: Mapping[str, Any]) -> list[int]:
     """Give the ports that settings ask for; addresses without a valid one are passed over."""
     return [port for text in addresses(settings) if (port := _port_of(text)) is not None]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,7 +12,9 @@ from pydantic_core import ErrorDetails
 from llmhop_generator.checks import check
 from llmhop_generator.config_source import read_source, refuse
 from llmhop_generator.contract import Config, Llmhop, Model, Vllm
-from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.errors import GeneratorError, Path, Problem, option_path
+from llmhop_generator.router_check import Judge, no_judge
+from llmhop_generator.router_settings import settings_to_judge
 
 _TYPES = {
     "bool_type": "true or false",
@@ -26,39 +29,52 @@ _TYPES = {
 _SHOWN = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
 
 
-def read_config(source: str) -> Config:
+def read_config(source: str, judge: Judge) -> Config:
     """Read and check the configuration in a file, or on standard input for `-`.
 
     Raises:
         GeneratorError: the file can't be read, or the configuration is not right.
     """
-    return parse_config(read_source(source), source)
+    return parse_config(read_source(source), source, judge)
 
 
-def parse_config(data: bytes, source: str) -> Config:
-    """Check a configuration; `source` is the name that messages give it.
+def parse_config(data: bytes, source: str, judge: Judge = no_judge) -> Config:
+    """Check a configuration, and have the settings of llmhop judged.
+
+    `source` is the name that messages give it.
 
     Raises:
         GeneratorError: with every problem of the configuration.
     """
     raw = _parse_json(data, source)
-    problems: set[Problem] = set()
+    found: set[tuple[Path, str]] = set()
     config = None
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        problems.update(
+        found.update(
             _explain(detail)
             for detail in error.errors()
             if detail["type"] != "default_factory_not_called"
         )
     except RecursionError:
         raise refuse(source, "is nested too deeply to be read; flatten it") from None
-    problems.update(check(raw))
+    found.update(check(raw))
+    found.update(_judged(raw, judge, {path for path, _ in found}))
+    problems = [Problem(option_path(path), what) for path, what in found]
     if config is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise GeneratorError(f"{source}: {count}", sorted(problems))
     return config
+
+
+def _judged(raw: Any, judge: Judge, told: Collection[Path]) -> Iterator[tuple[Path, str]]:
+    """What llmhop finds in its settings, but for places of which something is `told` already."""
+    settings = settings_to_judge(raw)
+    for path, what in judge(settings) if settings is not None else ():
+        option = ("llmhop", "settings", *path)
+        if not any(option[: len(other)] == other[: len(option)] for other in told):
+            yield option, what
 
 
 def _parse_json(data: bytes, source: str) -> Any:
@@ -115,37 +131,41 @@ def _short(digits: str) -> int:
     return int(digits)
 
 
-def _explain(detail: ErrorDetails) -> Problem:
+def _explain(detail: ErrorDetails) -> tuple[Path, str]:
     """Put one of pydantic's findings in the words of whoever wrote the configuration."""
     path = _path(detail["loc"])
-    where, kind, value = option_path(path), detail["type"], detail["input"]
+    return path, _what(path, detail)
+
+
+def _what(path: Path, detail: ErrorDetails) -> str:
+    kind, value = detail["type"], detail["input"]
     context = detail.get("ctx", {})
     if kind == "missing":
-        return Problem(where, f"is required and not set; set it{_example(path)}")
+        return f"is required and not set; set it{_example(path)}"
     if kind == "extra_forbidden":
-        return Problem(where, f"is not an option{_suggestion(path)}")
+        return f"is not an option{_suggestion(path)}"
     if kind in _TYPES:
-        return Problem(where, f"must be {_TYPES[kind]}, not {_kind_of(value)}")
+        return f"must be {_TYPES[kind]}, not {_kind_of(value)}"
     if kind == "literal_error":
         expected = "true or false" if path[-1] == "enable" else str(context["expected"])
-        return Problem(where, f"must be {expected}, not {_show(value)}")
+        return f"must be {expected}, not {_show(value)}"
     if kind in ("greater_than_equal", "greater_than", "less_than_equal"):
         bound = {
             "greater_than_equal": "at least {ge}",
             "greater_than": "more than {gt}",
             "less_than_equal": "at most {le}",
         }[kind].format(**context)
-        return Problem(where, f"must be {bound}, not {_show(value)}")
+        return f"must be {bound}, not {_show(value)}"
     if kind in ("string_too_long", "too_long"):
-        return Problem(where, f"is longer than {context['max_length']} characters; shorten it")
+        return f"is longer than {context['max_length']} characters; shorten it"
     if kind == "string_unicode":
-        return Problem(where, "has half of a surrogate pair, which is no character; remove it")
+        return "has half of a surrogate pair, which is no character; remove it"
     if kind == "value_error":
-        return Problem(where, str(context["error"]))
-    return Problem(where, detail["msg"])
+        return str(context["error"])
+    return detail["msg"]
 
 
-def _path(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _path(location: Path) -> Path:
     """Pydantic's location without its own marks: union tags and `[key]`."""
     path = list(location)
     if len(path) > 1 and path[-1] == "[key]":
@@ -157,7 +177,7 @@ def _path(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
     return tuple(path)
 
 
-def _options_at(path: tuple[str | int, ...]) -> type[BaseModel] | None:
+def _options_at(path: Path) -> type[BaseModel] | None:
     """The model whose fields stand at `path`, as far as the contract knows them."""
     match path:
         case ():
@@ -171,7 +191,7 @@ def _options_at(path: tuple[str | int, ...]) -> type[BaseModel] | None:
     return None
 
 
-def _example(path: tuple[str | int, ...]) -> str:
+def _example(path: Path) -> str:
     options = _options_at(path[:-1])
     if options is None:
         return ""
@@ -181,7 +201,7 @@ def _example(path: tuple[str | int, ...]) -> str:
     return ""
 
 
-def _suggestion(path: tuple[str | int, ...]) -> str:
+def _suggestion(path: Path) -> str:
     options = _options_at(path[:-1])
     if options is None:
         return "; remove it"

@@ -75,14 +75,17 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     account: Account | None = None,
+    stdin: str = "",
     check: bool = True,
 ) -> Finished:
     """Run a command to its end, as `account` where one is given; `env` is added to the environment.
 
+    `stdin` is what it reads on its standard input.
+
     Raises:
         GeneratorError: the command is missing or, with `check`, exits with another code than 0.
     """
-    done = _run(command, env, account, subprocess.PIPE, subprocess.PIPE)
+    done = _run(command, env, account, subprocess.PIPE, subprocess.PIPE, stdin)
     if check and done.returncode != 0:
         said = (done.stderr or done.stdout).strip() or "it printed nothing"
         raise GeneratorError(
@@ -205,6 +208,7 @@ def _run(
     account: Account | None,
     stdout: int,
     stderr: int | None,
+    stdin: str = "",
 ) -> "subprocess.CompletedProcess[str]":
     _log.info("%s", shlex.join(command))
     try:
@@ -215,7 +219,7 @@ def _run(
             group=account.gid if account else None,
             extra_groups=account.groups if account else None,
             cwd="/",
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             stdout=stdout,
             stderr=stderr,
             text=True,

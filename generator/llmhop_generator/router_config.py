@@ -4,6 +4,7 @@ from typing import Any
 
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.listen import addresses
+from llmhop_generator.router_settings import has_route, merge_models
 from llmhop_generator.routes import as_text, local_url
 
 
@@ -16,17 +17,16 @@ def router_config(config: Config) -> str | None:
     if asked.listen is None:
         # Spelled as every llmhop understands it.
         (settings["listen"],) = addresses(asked.model_dump())
-    settings["models"] = _models(config, settings.get("models", {}))
+    settings["models"] = _models(config, settings.get("models") or {})
     set_keys = {key: value for key, value in settings.items() if value is not None}
     return as_text(set_keys)
 
 
-def _models(config: Config, elsewhere: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _models(config: Config, elsewhere: dict[str, Any]) -> dict[str, Any]:
     here = {}
     if isinstance(config.vllm, Vllm):
         here = {model.name: {"url": local_url(model.port)} for model in config.vllm.enabled_models}
-    # An entry without url or urls adds headers to a model that is served here; while that
-    # model is disabled it has nothing to add to.
-    routed = {n: u for n, u in elsewhere.items() if u.get("url") or u.get("urls")}
-    extra = {name: {**elsewhere[name], **here[name]} for name in elsewhere if name in here}
-    return {**here, **routed, **extra}
+    # An entry without a route adds to a model that runs here; while that one is off, it has
+    # nothing to add to.
+    kept = {name: e for name, e in elsewhere.items() if name in here or has_route(e)}
+    return merge_models(kept, here)

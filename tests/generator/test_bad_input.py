@@ -198,7 +198,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "bad listen in a list": (
         {"llmhop/settings": {"listen": [":1", "unix:x"]}},
         "settings.listen[1]",
-        '"unix:/path"',
+        "not absolute",
     ),
     "llmhop's own port, one of several": (
         {"llmhop/settings": {"listen": ["127.0.0.1:1", ":18001"]}},
@@ -208,8 +208,8 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "bad socket mode": ({"llmhop/settings": {"socketMode": "rw"}}, "settings.socketMode", "octal"),
     "listen and port": (
         {"llmhop/settings": {"listen": ":1", "port": 1}},
-        "settings.port",
-        "beside `listen`",
+        "settings.listen",
+        "together with host or port",
     ),
     "remote model without url": (
         {"llmhop/settings": {"models": {"x": {}}}},
@@ -231,7 +231,20 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "headers.A",
         "a string",
     ),
-    "router without models": ({"vllm": {}, "llmhop/enable": True}, "settings.models", "empty"),
+    "router without models": (
+        {"vllm": {}, "llmhop/enable": True},
+        "settings.models",
+        "names no model",
+    ),
+    "router with headers for no model": (
+        {
+            "vllm/enable": False,
+            "llmhop/enable": True,
+            "llmhop/settings": {"models": {"qwen2-5-7b": {"headers": {}}}},
+        },
+        "settings.models",
+        "names no model that runs",
+    ),
 }
 
 

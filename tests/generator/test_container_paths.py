@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmhop_generator.checks import check
+from llmhop_generator.errors import option_path
 from llmhop_generator.flags import arguments
 
 from tests.generator.conftest import MINIMAL
@@ -21,7 +22,7 @@ def findings(vllm: dict[str, Any], model: dict[str, Any]) -> list[str]:
     (only,) = config["vllm"]["models"].values()
     only |= model
     config["vllm"] |= vllm
-    return list(map(str, check(config)))
+    return [f"{option_path(path)}: {what}" for path, what in check(config)]
 
 
 # An option of the model, and the path in it.

@@ -195,3 +195,20 @@ def test_text_with_store_paths_keeps_its_context_so_that_nix_keeps_the_files() -
     )
 
     assert [path.endswith("chat.jinja") for path in json.loads(context)] == [True]
+
+
+def test_what_is_set_for_models_of_vllm_is_left_out_while_it_is_off() -> None:
+    shown = contract(
+        vllm(models='b = { name = "a"; model = "org/a"; port = 18001; };'),
+        """{ lib, ... }: {
+          services.llmhop.vllm.enable = lib.mkForce false;
+          services.llmhop.enable = true;
+          services.llmhop.settings.models = {
+            a.aliases = [ "c" ];
+            far.url = "http://far";
+            nowhere.aliases = [ "d" ];
+          };
+        }""",
+    )
+
+    assert shown["llmhop"]["settings"]["models"].keys() == {"far", "nowhere"}

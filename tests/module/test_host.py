@@ -147,7 +147,7 @@ def test_where_vllm_goes_llmhop_stays_if_it_has_other_models(
 
     assert not isinstance(config.vllm, Vllm)
     assert config.llmhop.enable is (stays is not None)
-    assert stays is None or config.llmhop.settings.models.keys() == stays
+    assert stays is None or (config.llmhop.settings.models or {}).keys() == stays
 
 
 def test_the_contract_is_rendered_and_its_units_are_read_when_the_system_is_built() -> None:

@@ -1,0 +1,40 @@
+"""Options that several commands have."""
+
+import logging
+
+import click
+
+from llmhop_generator.router_check import default_llmhop
+
+llmhop_option = click.option(
+    "--llmhop",
+    metavar="PATH",
+    default=default_llmhop,
+    show_default="the one beside this command",
+    help="The router's command: it judges its settings, and llmhop.service runs it.",
+)
+
+
+def _log_level(_context: click.Context, _parameter: click.Parameter, verbose: bool) -> None:
+    if verbose:
+        logging.getLogger().setLevel(logging.INFO)
+
+
+class Group(click.Group):
+    """A group whose commands all have `-v`, as it has itself: it may stand before or after."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Register a command."""
+        cmd.params.append(verbose_option())
+        super().add_command(cmd, name)
+
+
+def verbose_option() -> click.Option:
+    """Give an option that shows each command that is run."""
+    return click.Option(
+        ["-v", "--verbose"],
+        is_flag=True,
+        expose_value=False,
+        callback=_log_level,
+        help="Show each command that is run.",
+    )
