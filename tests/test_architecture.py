@@ -77,13 +77,14 @@ ROUTER = Package(
         exchange sending downstream readiness
         backends replica resolver remote_gate gate pool probe connecting
         health upstream local_response
-        observer ledger request_record access_log line_writer metric_store metric_cells usage
+        observer ledger request_record access_log metric_store metric_cells usage
         rewrite body_stream routing naming body_model
         form_fields response_reader request_reader multipart chunked large_body
         model_scanner fresh_fields http_head head_cache
         media_type upgrade via fields
         config_file config_parser model_parser config_check config_schema tls config secrets
-        urls listen channel messages errors proxy_status notify limits memory log
+        urls listen channel messages errors proxy_status notify limits memory
+        timer faults log repeats line_writer line_buffer
         """.split()
     ),
     frozenset(
@@ -94,6 +95,7 @@ ROUTER = Package(
         model_scanner fresh_fields http_head head_cache
         media_type upgrade via fields config_parser model_parser config_check
         config_schema config urls listen limits errors proxy_status usage metric_cells
+        repeats line_buffer
         """.split()
     ),
 )

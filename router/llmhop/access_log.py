@@ -15,7 +15,9 @@ from typing import Final
 import msgspec
 
 from llmhop.config import AccessLogFormat
-from llmhop.line_writer import LineWriter
+from llmhop.faults import attempt_each
+from llmhop.line_buffer import LineBuffer
+from llmhop.line_writer import ThreadWriter
 
 MAX_LINES: Final = 256
 """So many are written at once. Of the usual length, they take 64 KB."""
@@ -60,14 +62,12 @@ class _Dropped(msgspec.Struct):
 
 
 class AccessLog:
-    """Collects entries, and gives them to a writer."""
+    """Collects entries, and writes them to a descriptor."""
 
-    def __init__(self, writer: LineWriter, format_: AccessLogFormat) -> None:
-        self._writer = writer
+    def __init__(self, descriptor: int, format_: AccessLogFormat) -> None:
+        self._writer = ThreadWriter(descriptor, LineBuffer(self._dropped_line))
         self._format: AccessLogFormat = format_
         self.on = format_ != "off"
-        self._dropped = 0
-        self._untold = 0
         self._entries: list[Entry] = []
         self._encoder = msgspec.json.Encoder()
         self._date_ms = self._second = -1
@@ -99,22 +99,15 @@ class AccessLog:
 
     def flush(self) -> None:
         """Hand the lines so far to the writer."""
+        self._writer.flush()
         if not self._entries:
             return
         entries, self._entries = self._entries, []
-        told = self._lines(entries)
-        if self._untold:
-            told = self._dropped_line() + told
-        if self._writer.put(told):
-            self._untold = 0
-        else:
-            self._dropped += len(entries)
-            self._untold += len(entries)
+        self._writer.put(self._lines(entries))
 
     def take_dropped(self) -> int:
         """Return how many lines were dropped since this was asked last."""
-        dropped, self._dropped = self._dropped, 0
-        return dropped
+        return self._writer.take_dropped()
 
     def change(self, format_: AccessLogFormat) -> None:
         """Write in another format from now on."""
@@ -128,15 +121,27 @@ class AccessLog:
         self._writer.close(_CLOSE_S)
 
     def _lines(self, entries: list[Entry]) -> bytes:
+        try:
+            return self._encoded(entries)
+        except Exception:  # all but the one that can't be written
+            lines: list[bytes] = []
+            attempt_each(
+                "a line of the access log",
+                entries,
+                lambda entry: lines.append(self._encoded([entry])),
+            )
+            return b"".join(lines)
+
+    def _encoded(self, entries: list[Entry]) -> bytes:
         if self._format == "json":
             return self._encoder.encode_lines(entries)
         return "".join(map(text_line, entries)).encode()
 
-    def _dropped_line(self) -> bytes:
+    def _dropped_line(self, count: int) -> bytes:
         date = self.date(time.monotonic_ns())
         if self._format == "json":
-            return self._encoder.encode_lines([_Dropped(date, self._untold)])
-        return f"time={date} dropped_lines={self._untold}\n".encode()
+            return self._encoder.encode_lines([_Dropped(date, count)])
+        return f"time={date} dropped_lines={count}\n".encode()
 
 
 def text_line(entry: Entry) -> str:

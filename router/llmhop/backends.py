@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from sys import maxsize
 
 from llmhop.config import BackendConfig, ModelConfig
+from llmhop.faults import attempt_each
 from llmhop.gate import Gate, Gates
 from llmhop.limits import MAX_REPLICAS
 from llmhop.pool import Pools
@@ -168,8 +169,8 @@ class Backends:
     def sweep(self, now: float) -> None:
         """Do what is due for every replica at `now` (loop time)."""
         self._resolver.sweep(now)
-        for replica in self._replicas.values():
-            replica.sweep(now)
+        replicas = list(self._replicas.values())
+        attempt_each("the sweep of a replica", replicas, lambda replica: replica.sweep(now))
 
     def close(self) -> None:
         """Ask and look up no more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,12 +16,25 @@ from llmhop.config import Config
 from llmhop.config_file import check_unread, load
 from llmhop.config_schema import config_schema_text
 from llmhop.errors import ConfigError, Problem
+from llmhop.log import LOG, take_stderr
+
+_STDERR = 2
 
 
 def _print_schema(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
     if asked:
         click.echo(config_schema_text(), nl=False)
         context.exit()
+
+
+def _fill_standard_streams() -> None:
+    """Have something where standard streams are closed.
+
+    Their numbers would go to sockets, and libuv aborts where one of these is closed.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
 
 
 def _version_line() -> str:
@@ -69,6 +83,7 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
         sys.exit(_check(path, check_unread if without_secrets else load, for_programs))
     if without_secrets or for_programs:
         raise click.UsageError("--without-secrets and --json belong to --check")
+    _fill_standard_streams()
     try:
         config = load(path)
         # Imported late: a check needs no event loop.
@@ -76,10 +91,13 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
             from llmhop.supervisor import run
         else:
             from llmhop.service import run
+        take_stderr()
         run(path, config)
     except ConfigError as error:
-        click.echo(str(error), err=True)
+        LOG.write_plain(str(error))
         sys.exit(1)
+    finally:
+        LOG.close()
 
 
 def _check(path: Path, load_config: Callable[[Path], Config], for_programs: bool) -> int:

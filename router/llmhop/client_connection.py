@@ -140,13 +140,15 @@ class ClientConnection(ClientState):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the backend's work for a client that went."""
         self._router.client_went(self)
-        if self._exchange.active:
-            self._exchange.cancel()
-        if self.record.active:
-            self.record.end(self.record.status, "client_left")
         self._router.budget.resize(self._held, 0)
         self._held = 0
         self._slot = None
+        try:
+            if self._exchange.active:
+                self._exchange.cancel()
+        finally:
+            if self.record.active:
+                self.record.end(self.record.status, "client_left")
 
     def eof_received(self) -> bool:
         """Take a client that closes its half while it waits as gone, as nginx and Go do.

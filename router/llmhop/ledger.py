@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 from llmhop.access_log import AccessLog, Entry
+from llmhop.faults import log_fault
 from llmhop.metric_cells import (
     BOUNDS_US,
     BYTES_IN,
@@ -24,50 +25,67 @@ from llmhop.usage import find_usage
 
 
 def count_requests(requests: Iterable[Ended], row_of: Callable[[str], Row]) -> None:
-    """Count requests; `row_of` gives the place for those of a model."""
+    """Count requests; `row_of` gives the place for those of a model.
+
+    One that can't be counted is logged.
+    """
     for request in requests:
-        row = row_of(NO_MODEL if request.model is None else request.model)
-        row.changed = True
-        cells = row.cells
-        total_us = (request.ns - request.started_ns) // 1000
-        cells[CELL_OF_STATUS[request.status]] += 1
-        cells[DURATION + bisect_left(BOUNDS_US, total_us)] += 1
-        cells[DURATION_SUM] += total_us
-        cells[BYTES_IN] += request.bytes_in
-        cells[BYTES_OUT] += request.bytes_out
-        if request.first_ns:
-            first_us = (request.first_ns - request.started_ns) // 1000
-            cells[FIRST_BYTE + bisect_left(BOUNDS_US, first_us)] += 1
-            cells[FIRST_BYTE_SUM] += first_us
-            usage = None if request.tail is None else find_usage(request.tail)
-            if usage is not None:
-                cells[PROMPT_TOKENS] += usage.prompt
-                cells[COMPLETION_TOKENS] += usage.completion
+        try:
+            _count(request, row_of)
+        except Exception as error:
+            log_fault("counting a request", error)
+
+
+def _count(request: Ended, row_of: Callable[[str], Row]) -> None:
+    # What may fail comes first, so that a request is counted whole or not at all.
+    row = row_of(NO_MODEL if request.model is None else request.model)
+    status = CELL_OF_STATUS[request.status]
+    usage = find_usage(request.tail) if request.first_ns and request.tail is not None else None
+    row.changed = True
+    cells = row.cells
+    total_us = (request.ns - request.started_ns) // 1000
+    cells[status] += 1
+    cells[DURATION + bisect_left(BOUNDS_US, total_us)] += 1
+    cells[DURATION_SUM] += total_us
+    cells[BYTES_IN] += request.bytes_in
+    cells[BYTES_OUT] += request.bytes_out
+    if request.first_ns:
+        first_us = (request.first_ns - request.started_ns) // 1000
+        cells[FIRST_BYTE + bisect_left(BOUNDS_US, first_us)] += 1
+        cells[FIRST_BYTE_SUM] += first_us
+    if usage is not None:
+        cells[PROMPT_TOKENS] += usage.prompt
+        cells[COMPLETION_TOKENS] += usage.completion
 
 
 def log_requests(requests: Iterable[Ended], log: AccessLog) -> None:
-    """Log requests; only where the log is `on`."""
+    """Log requests; only where the log is `on`. One that can't be logged is told to the log."""
     for request in requests:
-        started, first = request.started_ns, request.first_ns
-        log.add(
-            Entry(
-                log.date(request.ns),
-                request.request_id.decode(),
-                request.client,
-                request.method,
-                request.path,
-                request.model,
-                request.backend,
-                request.status,
-                request.bytes_in,
-                request.bytes_out,
-                _queue_ms(request),
-                _connect_ms(request),
-                (first - started) // 1000 / 1000 if first else None,
-                (request.ns - started) // 1000 / 1000,
-                request.end,
-            )
-        )
+        try:
+            log.add(_entry(request, log))
+        except Exception as error:
+            log_fault("logging a request", error)
+
+
+def _entry(request: Ended, log: AccessLog) -> Entry:
+    started, first = request.started_ns, request.first_ns
+    return Entry(
+        log.date(request.ns),
+        request.request_id.decode(),
+        request.client,
+        request.method,
+        request.path,
+        request.model,
+        request.backend,
+        request.status,
+        request.bytes_in,
+        request.bytes_out,
+        _queue_ms(request),
+        _connect_ms(request),
+        (first - started) // 1000 / 1000 if first else None,
+        (request.ns - started) // 1000 / 1000,
+        request.end,
+    )
 
 
 def _queue_ms(request: Ended) -> float | None:

@@ -144,6 +144,9 @@ units, which is what systemd gives to a reload (systemd.service(5), Type=notify-
 WORKER_STABLE_S: Final = 10.0
 """A worker that ran for as long is started again at once when it ends."""
 
+FAULT_PAUSE_S: Final = 0.1
+"""The supervisor's rest after a fault of its own, so that one that stays takes no processor."""
+
 WORKER_WAIT_S: Final = 0.5
 """What each worker that ends sooner makes the next start wait longer, doubled each time."""
 

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from llmhop.faults import attempt_each
 from llmhop.metric_cells import CELLS, GAUGES, PROCESS_CELLS, PROCESS_GAUGES
 
 MAX_MODELS: Final = 4096
@@ -131,9 +132,9 @@ class Metrics:
 
     def publish(self) -> None:
         """Write what has changed to where the others read it."""
-        for row in self._rows.values():
-            if row.changed:
-                row.publish(self.store.memory)
+        memory = self.store.memory
+        changed = [row for row in self._rows.values() if row.changed]
+        attempt_each("publishing a model's numbers", changed, lambda row: row.publish(memory))
         header = (len(self._rows), self._process_id, *self.process)
         _HEADER.pack_into(self.store.memory, self._start, *header)
 

@@ -174,7 +174,12 @@ def _of_llmhop(processes: list[list[int]]) -> Iterator[Metric]:
         (
             "access_log_dropped_lines",
             metric_cells.DROPPED_LINES,
-            "Lines of the access log that nobody read in time.",
+            "Lines of the access log that could not be written.",
+        ),
+        (
+            "log_dropped_lines",
+            metric_cells.DROPPED_LOG_LINES,
+            "Lines of the log on standard error that could not be written.",
         ),
         ("worker_restarts", metric_cells.WORKER_RESTARTS, "Workers that ended and were replaced."),
     ):

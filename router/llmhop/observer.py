@@ -9,13 +9,15 @@ from itertools import count
 
 from llmhop.access_log import AccessLog
 from llmhop.config import AccessLogFormat
+from llmhop.faults import attempt, attempt_each
 from llmhop.ledger import count_requests, log_requests
-from llmhop.line_writer import LineWriter
+from llmhop.log import LOG
 from llmhop.metric_cells import (
     BUFFERED_BYTES,
     CELL_OF_REFUSAL,
     CONNECTIONS,
     DROPPED_LINES,
+    DROPPED_LOG_LINES,
     FAILED_RELOADS,
     RELOADS,
 )
@@ -31,7 +33,7 @@ class Observer:
     def __init__(self, metrics: Metrics, format_: AccessLogFormat) -> None:
         # Without a standard output, its number may be that of any file.
         usable = sys.__stdout__ is not None
-        self.access_log = AccessLog(LineWriter(_STDOUT), format_ if usable else "off")
+        self.access_log = AccessLog(_STDOUT, format_ if usable else "off")
         self._usable = usable
         self._metrics = metrics
         self.ended: list[Ended] = []
@@ -54,11 +56,12 @@ class Observer:
         return self._metrics.row(model)
 
     def settle(self) -> None:
-        """Count and log what has ended."""
-        count_requests(self.ended, self._metrics.row)
+        """Count and log what has ended. Raises nothing, as it is within anybody's request."""
+        # Each is settled once, whatever becomes of it.
+        ended, self.ended = self.ended, []
+        count_requests(ended, self._metrics.row)
         if self.access_log.on:
-            log_requests(self.ended, self.access_log)
-        self.ended.clear()
+            log_requests(ended, self.access_log)
 
     def refused(self, reason: str) -> None:
         """A limit refused a request or a connection; `reason` is one of REFUSALS."""
@@ -77,9 +80,10 @@ class Observer:
     def sweep(self, records: Iterable[RequestRecord], buffered_bytes: int) -> None:
         """Write and publish what came since the last sweep, see `publish`."""
         self.settle()
-        self.access_log.set_clock()
-        self.access_log.flush()
-        self.publish(records, buffered_bytes)
+        attempt("the clock of the access log", self.access_log.set_clock)
+        attempt("writing the access log", self.access_log.flush)
+        LOG.sweep()
+        attempt("publishing the metrics", lambda: self.publish(records, buffered_bytes))
 
     def publish(self, records: Iterable[RequestRecord], buffered_bytes: int) -> None:
         """Let the other processes see what this one has counted.
@@ -91,17 +95,20 @@ class Observer:
         process[BUFFERED_BYTES] = buffered_bytes
         process[CONNECTIONS] = 0
         self._metrics.clear_gauges()
-        for record in records:
-            process[CONNECTIONS] += 1
-            record.count_open()
         process[DROPPED_LINES] += self.access_log.take_dropped()
+        process[DROPPED_LOG_LINES] += LOG.take_dropped()
+        attempt_each("counting a client", records, self._count_client)
         self._metrics.publish()
+
+    def _count_client(self, record: RequestRecord) -> None:
+        self._metrics.process[CONNECTIONS] += 1
+        record.count_open()
 
     def close(self) -> None:
         """Write and publish the last of it."""
         self.settle()
-        self.access_log.close()
-        self.publish((), 0)
+        attempt("closing the access log", self.access_log.close)
+        attempt("publishing the metrics", lambda: self.publish((), 0))
 
 
 def single_process() -> Metrics:

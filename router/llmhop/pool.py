@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from llmhop.connecting import connect
+from llmhop.faults import attempt_each
 from llmhop.health import Health
 from llmhop.probe import answers
 from llmhop.upstream import Keeper, UpstreamConnection
@@ -245,5 +246,5 @@ class Pools:
 
     def sweep(self, now: float) -> None:
         """Do what is due in every pool at `now` (loop time)."""
-        for pool in self._pools.values():
-            pool.sweep(now)
+        pools = list(self._pools.values())
+        attempt_each("the sweep of a pool", pools, lambda pool: pool.sweep(now))

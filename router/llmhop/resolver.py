@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from llmhop.faults import attempt_each
 from llmhop.log import log
 
 Addresses = tuple[str, ...]
@@ -53,17 +54,20 @@ class Resolver:
 
     def sweep(self, now: float) -> None:
         """Begin the lookups that are due at `now` (loop time)."""
-        for host, name in self._names.items():
-            if name.lookup is None and now >= name.due:
-                name.due = now + name.every
-                name.lookup = self._loop.create_task(
-                    self._loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-                )
-                name.lookup.add_done_callback(partial(self._looked_up, host, name))
+        names = list(self._names.items())
+        attempt_each("looking up a name", names, lambda item: self._look_up(*item, now))
 
     def close(self) -> None:
         """Look up nothing more."""
         self.serve({})
+
+    def _look_up(self, host: str, name: _Name, now: float) -> None:
+        if name.lookup is None and now >= name.due:
+            name.due = now + name.every
+            name.lookup = self._loop.create_task(
+                self._loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            )
+            name.lookup.add_done_callback(partial(self._looked_up, host, name))
 
     def _looked_up(self, host: str, name: _Name, lookup: asyncio.Task[Any]) -> None:
         name.lookup = None

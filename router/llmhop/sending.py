@@ -7,7 +7,6 @@ is sent again only where the config allows `retries`.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from typing import Any, Final
 
 from llmhop.backends import Backend
@@ -20,6 +19,7 @@ from llmhop.errors import (
     loop_detected,
     queue_full,
 )
+from llmhop.faults import log_fault
 from llmhop.gate import Gate
 from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.limits import MAX_HELD_FORM_BYTES
@@ -353,11 +353,11 @@ class Sending(ResponseSink, ConnectionWaiter):
         origin = self._backend.pools[self._replica].origin
         self._record.backend_failed(kind)
         id_ = self._record.request_id.decode()
-        log(f"backend of model {self._backend.model!r} at {origin} {reason}; request {id_!r}")
+        log(f"backend of model {self._backend.model!r} at {origin} {reason}", f"; request {id_!r}")
 
     def _fail(self, error: BaseException) -> None:
         """Answer where llmhop itself is at fault."""
-        log("".join(traceback.format_exception(error)))
+        log_fault("a request", error)
         self._refuse(internal_error())
 
     def _refuse(self, error: ApiError) -> None:

@@ -22,6 +22,7 @@ from llmhop.client_state import ClientState
 from llmhop.config import Certificate, Config
 from llmhop.connection_limit import ConnectionLimit, TurnedAway, connections_that_fit
 from llmhop.errors import overloaded
+from llmhop.faults import attempt, attempt_each
 from llmhop.gate import Gates, LocalGates
 from llmhop.listeners import Listeners, is_unix, open_listeners
 from llmhop.local_response import Page, error_page, render
@@ -32,6 +33,7 @@ from llmhop.pool import Pools
 from llmhop.readiness import Readiness
 from llmhop.request_record import RequestRecord
 from llmhop.routing import Table
+from llmhop.timer import Timer
 from llmhop.via import PREFIX
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ class Server:
         self._tls = _context(config.tls)
         self._listeners = Listeners([])
         self._servers: list[asyncio.Server] = []
-        self._sweeper: asyncio.TimerHandle | None = None
+        # One timer for all connections: setting a deadline costs an assignment, no heap.
+        self._sweeper = Timer(limits.SWEEP_S, "the sweep", self._sweep)
         self._pseudonym = pseudonym or new_pseudonym()
         self.table = Table(config, int(time.time()), self._pseudonym)
         self.pools = Pools(self._loop)
@@ -114,7 +117,7 @@ class Server:
                     ssl_handshake_timeout=limits.CLIENT_HEAD_S if self._tls else None,
                 )
             self._servers.append(server)
-        self._sweep()
+        self._sweeper.start(self._loop)
 
     def reload(self, config: Config) -> None:
         """Serve new requests by `config`; those in flight end as they began.
@@ -161,8 +164,7 @@ class Server:
         for server in self._servers:
             server.close()
         self._listeners.close()
-        for client in list(self.clients):
-            client.drain()
+        attempt_each("draining a client", list(self.clients), lambda client: client.drain(), _abort)
         try:
             async with asyncio.timeout(seconds):
                 await self._no_clients.wait()
@@ -175,18 +177,16 @@ class Server:
 
     async def _cut_off(self) -> None:
         """End every request, and wait a moment for those whose client takes the response."""
-        for client in list(self.clients):
-            client.cut_off()
+        clients = list(self.clients)
+        attempt_each("cutting off a client", clients, lambda client: client.cut_off(), _abort)
         with suppress(TimeoutError):
             async with asyncio.timeout(limits.DRAIN_CLOSE_S):
                 await self._no_clients.wait()
 
     def close(self) -> None:
         """Close every connection at once."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        for client in list(self.clients):
-            client.transport.abort()
+        self._sweeper.stop()
+        attempt_each("closing a client", list(self.clients), _abort)
         for refused in list(self._turned_away):
             refused.transport.abort()
         self.readiness.close()
@@ -231,18 +231,24 @@ class Server:
         return self._tls
 
     def sweep(self, now: float) -> None:
-        """End what has taken too long at `now`."""
+        """End what has taken too long at `now`; a client whose check fails is cut off."""
         self.now = now
-        for client in list(self.clients):
-            client.check_deadline(now)
+        attempt_each(
+            "the check of a client",
+            list(self.clients),
+            lambda client: client.check_deadline(now),
+            _abort,
+        )
         self.pools.sweep(now)
         self.backends.sweep(now)
 
     def _sweep(self) -> None:
-        # One timer for all connections: setting a deadline costs an assignment, no heap.
-        self.sweep(self._loop.time())
+        attempt("the sweep", lambda: self.sweep(self._loop.time()))
         self.observer.sweep(self._records(), self.budget.held)
-        self._sweeper = self._loop.call_later(limits.SWEEP_S, self._sweep)
+
+
+def _abort(client: ClientProtocol) -> None:
+    client.transport.abort()
 
 
 def _context(certificate: Certificate | None) -> ssl.SSLContext | None:

@@ -15,11 +15,13 @@ from llmhop import __version__
 from llmhop.config import Config, after_reload
 from llmhop.config_file import load
 from llmhop.errors import ConfigError
+from llmhop.faults import log_loops_fault
 from llmhop.listeners import Listeners
-from llmhop.log import log
+from llmhop.log import LOG, log
 from llmhop.memory import keep_freed_memory
 from llmhop.notify import Notifier, watchdog_interval
 from llmhop.server import Server
+from llmhop.timer import Timer
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 REFUSED = "reload refused, the old config stays"
@@ -45,6 +47,8 @@ class Service:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         keep_freed_memory()
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(log_loops_fault)
+        LOG.to_thread()
         self.server = server = self.new_server(config)
         self.stop = stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -164,11 +168,5 @@ def keep_pinging(
     loop: asyncio.AbstractEventLoop, alive: Callable[[], object], interval: float | None
 ) -> None:
     """Call `alive` every `interval` / 2 seconds from the event loop: a hang is noticed."""
-    if interval is None:
-        return
-
-    def ping() -> None:
-        alive()
-        loop.call_later(interval / 2, ping)
-
-    ping()
+    if interval is not None:
+        Timer(interval / 2, "the watchdog", alive).start(loop)

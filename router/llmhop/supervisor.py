@@ -14,12 +14,14 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from llmhop import __version__, limits
 from llmhop.config import Config
+from llmhop.faults import attempt, attempt_each
 from llmhop.listeners import Listeners, open_listeners
-from llmhop.log import log
+from llmhop.log import LOG, log
 from llmhop.messages import (
     Acquire,
     Admitted,
@@ -32,7 +34,7 @@ from llmhop.messages import (
     Taken,
     config_parts,
 )
-from llmhop.metric_cells import FAILED_RELOADS, RELOADS, WORKER_RESTARTS
+from llmhop.metric_cells import DROPPED_LOG_LINES, FAILED_RELOADS, RELOADS, WORKER_RESTARTS
 from llmhop.metric_store import Metrics, MetricStore
 from llmhop.notify import Notifier, watchdog_interval
 from llmhop.places import Places
@@ -87,6 +89,12 @@ class _Supervisor:
         self._exit_code = 0
         self._selector = selectors.DefaultSelector()
         self._signals: set[int] = set()
+        self._ended_due = False
+        # What is due is looked for whenever something was heard.
+        self._regular = (
+            *(self._signalled, self._reap, self._reload, self._start_due, self._tell),
+            self._log_on,
+        )
         self._wakeup, self._wakeup_write = socket.socketpair()
 
     def run(self) -> None:
@@ -99,15 +107,12 @@ class _Supervisor:
             signal.signal(number, lambda number, _: self._signals.add(number))
         self._start_due()
         while self._stop_by is None or self._workers:
-            for key, events in self._selector.select(self._wait()):
-                if key.data is None:
-                    self._wakeup.recv(1024)
-                else:
-                    self._serve(key.data, events)
-            self._signalled()
-            self._reload()
-            self._start_due()
-            self._tell()
+            heard = self._selector.select(self._wait())
+            steps = [partial(self._serve, key.data, events) for key, events in heard]
+            steps += map(partial, self._regular)
+            went_well = [attempt("a step of the supervisor", step) for step in steps]
+            if not all(went_well):
+                time.sleep(limits.FAULT_PAUSE_S)
         sys.exit(self._exit_code)
 
     # Workers.
@@ -136,7 +141,10 @@ class _Supervisor:
         self._workers[worker.pid] = worker
         self._rollout.started(worker.pid)
 
-    def _serve(self, worker: WorkerProcess, events: int) -> None:
+    def _serve(self, worker: WorkerProcess | None, events: int) -> None:
+        if worker is None:
+            self._wakeup.recv(1024)
+            return
         if events & selectors.EVENT_WRITE:
             worker.channel.flush()
         if events & selectors.EVENT_READ:
@@ -169,20 +177,24 @@ class _Supervisor:
         self._workers[pid].channel.send(message)
 
     def _reap(self) -> None:
-        for worker in list(self._workers.values()):
-            pid, code = os.waitpid(worker.pid, os.WNOHANG)
-            if pid == 0:
-                continue
-            del self._workers[pid]
-            worker.close()
-            self._rollout.ended(pid)
-            # Not before: its connections to backends may be open for longer than its channel.
-            self._places.ended(pid)
-            self._store.ended(worker.slot)
-            if self._stop_by is None:
-                code = os.waitstatus_to_exitcode(code)
-                early = "" if self._up else " before it served"
-                self._start_another(f"worker {pid} ended {_how(code)}{early}", worker.started)
+        if self._ended_due:
+            self._ended_due = False
+            attempt_each("the end of a worker", list(self._workers.values()), self._reap_one)
+
+    def _reap_one(self, worker: WorkerProcess) -> None:
+        pid, code = os.waitpid(worker.pid, os.WNOHANG)
+        if pid == 0:
+            return
+        del self._workers[pid]
+        worker.close()
+        self._rollout.ended(pid)
+        # Not before: its connections to backends may be open for longer than its channel.
+        self._places.ended(pid)
+        self._store.ended(worker.slot)
+        if self._stop_by is None:
+            code = os.waitstatus_to_exitcode(code)
+            early = "" if self._up else " before it served"
+            self._start_another(f"worker {pid} ended {_how(code)}{early}", worker.started)
 
     def _start_another(self, why: str, started: float) -> None:
         now = time.monotonic()
@@ -204,14 +216,13 @@ class _Supervisor:
     def _signalled(self) -> None:
         # Flags, because a pipe that is full would lose the one that matters.
         signals, self._signals = self._signals, set()
+        self._ended_due = self._ended_due or signal.SIGCHLD in signals
         if self._stop_by is None:
             if signals & {signal.SIGTERM, signal.SIGINT}:
                 log(f"stopping, {counted(len(self._workers), 'worker')}")
                 self._stop()
             elif signal.SIGHUP in signals:
                 self._reload_due = True
-        if signal.SIGCHLD in signals:
-            self._reap()
 
     def _reload(self) -> None:
         """Begin a reload that is due, or end the one that is under way: never two at once."""
@@ -247,8 +258,8 @@ class _Supervisor:
         self._status = self._line()
         self._notifier.ready(self._status)
 
-    def _count(self, cell: int) -> None:
-        self._metrics.process[cell] += 1
+    def _count(self, cell: int, number: int = 1) -> None:
+        self._metrics.process[cell] += number
         self._metrics.publish()
 
     def _stop(self) -> None:
@@ -290,6 +301,13 @@ class _Supervisor:
                 self._notifier.alive()
             self._next_ping = now + self._watchdog / 4
 
+    def _log_on(self) -> None:
+        """Go on writing the log, and count what was lost of it."""
+        LOG.sweep()
+        dropped = LOG.take_dropped()
+        if dropped:
+            self._count(DROPPED_LOG_LINES, dropped)
+
     def _serving(self) -> int:
         """How many workers serve, by the latest config."""
         workers = self._workers.values()
@@ -314,4 +332,6 @@ class _Supervisor:
                 times.append(0.0)
             if self._watchdog is not None and self._up:
                 times.append(self._next_ping)
+        if LOG.waits:
+            times.append(time.monotonic() + limits.SWEEP_S)
         return max(0.0, min(times) - time.monotonic()) if times else None

@@ -7,7 +7,6 @@ import selectors
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
@@ -16,8 +15,9 @@ from llmhop import limits, worker
 from llmhop.channel import Channel
 from llmhop.config import Config
 from llmhop.errors import ConfigError
+from llmhop.faults import log_fault
 from llmhop.listeners import Listeners
-from llmhop.log import log
+from llmhop.log import LOG, log
 from llmhop.messages import FromSupervisor, FromWorker
 from llmhop.metric_store import Metrics, MetricStore
 from llmhop.service import SIGNALS
@@ -101,6 +101,7 @@ class Starter:
     def _become_worker(self, sock: socket.socket, slot: int) -> NoReturn:
         code = 1
         try:
+            LOG.forked()
             signal.set_wakeup_fd(-1)
             for number in (*SIGNALS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
@@ -113,7 +114,8 @@ class Starter:
             code = 0
         except ConfigError as error:
             log(str(error))
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as error:
+            log_fault("a worker", error)
         finally:
+            LOG.close()
             os._exit(code)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llmhop.log import LOG
 
 from tests.router.process import Process, Run
 from tests.router.support import (
@@ -22,6 +23,12 @@ from tests.router.support import (
 
 StartBackend = Callable[..., Backend]
 StartRouter = Callable[..., RunningRouter]
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> None:
+    """Lets the log begin anew: what another test said often is said again."""
+    LOG.forked()
 
 
 @pytest.fixture
@@ -81,10 +88,15 @@ def run(tmp_path: Path) -> Iterator[Run]:
     processes: list[Process] = []
 
     def start(
-        config: dict[str, Any], sockets: Any = (), before: str = "", **environment: str
+        config: dict[str, Any],
+        sockets: Any = (),
+        before: str = "",
+        redirect: str = "",
+        streams: Mapping[str, int] | None = None,
+        **environment: str,
     ) -> Process:
         config = {"listen": "127.0.0.1:0", **config}
-        process = Process(tmp_path, config, environment, sockets, before)
+        process = Process(tmp_path, config, environment, sockets, before, redirect, streams)
         processes.append(process)
         return process
 

@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.router.support import TIMEOUT
 
@@ -39,8 +40,13 @@ class Process:
         environment: dict[str, str],
         sockets: Sequence[socket.socket] = (),
         before: str = "",
+        redirect: str = "",
+        streams: Mapping[str, int] | None = None,
     ) -> None:
-        """`before` is Python to run first in the same process."""
+        """`before` is Python to run first in the same process.
+
+        `streams` are descriptors for its stdout and stderr, and `redirect` is for a shell.
+        """
         self.path = directory / "llmhop.json"
         self.write(config)
         self.notifications = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -51,17 +57,18 @@ class Process:
         if before:
             main = "from llmhop.cli import main; main(prog_name='llmhop')"
             command[:2] = ["-c", f"{before}\n{main}"]
-        descriptors = [sock.fileno() for sock in sockets]
+        passed = [sock.fileno() for sock in sockets]
         if sockets:
-            command = ["-c", _AS_SYSTEMD, ",".join(map(str, descriptors)), *command]
+            command = ["-c", _AS_SYSTEMD, ",".join(map(str, passed)), *command]
+        shell = ["/bin/sh", "-c", f'exec "$0" "$@" {redirect}'] if redirect else []
         self._stdout = directory / "stdout"
         with self._stdout.open("ab") as stdout:
+            outputs: dict[str, Any] = {"stdout": stdout, "stderr": subprocess.PIPE}
             self.process = subprocess.Popen(
-                [sys.executable, *command],
-                stdout=stdout,
-                stderr=subprocess.PIPE,
+                [*shell, sys.executable, *command],
+                **{**outputs, **(streams or {})},
                 text=True,
-                pass_fds=descriptors,
+                pass_fds=passed,
                 env={**os.environ, "NOTIFY_SOCKET": name, **environment},
             )
         try:
@@ -71,8 +78,8 @@ class Process:
             print(self.end(), file=sys.stderr)
             raise
         self.status = started["STATUS"]
-        assert self.process.stderr is not None
-        self.started = self.process.stderr.readline()
+        stderr = self.process.stderr
+        self.started = "" if redirect or stderr is None else stderr.readline()
 
     @property
     def port(self) -> int:
@@ -125,7 +132,8 @@ class Process:
         if self.process.poll() is None:
             self.process.kill()
         self.notifications.close()
-        return self.process.communicate(timeout=TIMEOUT)[1]
+        stderr: str = self.process.communicate(timeout=TIMEOUT)[1]
+        return stderr
 
 
 def llmhop(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

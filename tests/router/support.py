@@ -210,16 +210,8 @@ class RunningRouter:
         self.thread.call(lambda: self.server.reload(checked))
 
     def sweep_after(self, seconds: float) -> None:
-        """Do what the timer sweep would do in so many seconds."""
-
-        def sweep() -> None:
-            later = self.thread.loop.time() + seconds
-            for client in list(self.server.clients):
-                client.check_deadline(later)
-            self.server.pools.sweep(later)
-            self.server.backends.sweep(later)
-
-        self.thread.call(sweep)
+        """Sweep as the timer will in so many seconds."""
+        self.thread.call(lambda: self.server.sweep(self.thread.loop.time() + seconds))
 
     def stop(self) -> None:
         self.thread.run(self.server.drain(0))

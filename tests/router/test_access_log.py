@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from llmhop.access_log import AccessLog, Entry, text_line
-from llmhop.line_writer import MAX_WAITING_BYTES, LineWriter
+from llmhop.line_buffer import MAX_WAITING_BYTES
 
 from tests.router.conftest import StartBackend
 from tests.router.process import Process, Run
@@ -214,7 +214,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 @pytest.mark.parametrize("format_", ["json", "text"])
 def test_a_reader_that_is_too_slow_loses_lines_and_is_told_how_many(format_: Any) -> None:
     with pipe() as (reader, writer):
-        log = AccessLog(LineWriter(writer), format_)
+        log = AccessLog(writer, format_)
         size = len(text_line(ENTRY) if format_ == "text" else msgspec.json.encode(ENTRY) + b"\n")
         sent = (MAX_WAITING_BYTES + 500_000) // size
         for _ in range(sent):  # this never waits: nobody reads
@@ -249,7 +249,7 @@ def test_a_reader_that_is_too_slow_loses_lines_and_is_told_how_many(format_: Any
 def test_a_reader_that_has_gone_ends_nothing() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    log = AccessLog(LineWriter(writer), "json")
+    log = AccessLog(writer, "json")
     for _ in range(1000):
         log.add(ENTRY)
     log.close()

@@ -252,13 +252,7 @@ class Clients(RuleBasedStateMachine):
             id(c): (c.transport._write_paused, bool(c.transport.incoming)) for c in self.clients
         }
         before = {id(c): c.answers() for c in self.clients}
-
-        def sweep() -> None:
-            self.server.now = self.loop.now
-            for client in list(self.server.clients):
-                client.check_deadline(self.loop.now)
-
-        self.event(sweep)
+        self.event(lambda: self.server.sweep(self.loop.now))
         for client in self.clients:
             new = client.answers()[len(before[id(client)]) :]
             if 408 in new:

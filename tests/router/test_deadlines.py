@@ -60,16 +60,9 @@ class Ground:
 
     def wait(self, seconds: int) -> None:
         """Let time pass, with a sweep each second."""
-
-        def sweep() -> None:
-            self.server.now = self.loop.now
-            for client in list(self.server.clients):
-                client.check_deadline(self.loop.now)
-            self.server.pools.sweep(self.loop.now)
-
         for _ in range(seconds):
             self.loop.now += 1
-            self.event(sweep)
+            self.event(lambda: self.server.sweep(self.loop.now))
 
     def refusals(self, reason: str) -> int:
         from llmhop.metric_cells import CELL_OF_REFUSAL

@@ -146,7 +146,7 @@ def test_an_idle_client_is_closed_without_a_word(start_router: StartRouter) -> N
         router.sweep_after(70)
         wire.send(HEALTH)
         assert wire.response().status == 200
-        router.sweep_after(80)
+        router.sweep_after(70 + 80)
         assert wire.at_end()
 
 
