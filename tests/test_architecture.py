@@ -75,7 +75,7 @@ ROUTER = Package(
         rollout places client_protocol
         client_connection client_state body_intake connection_memo budget connection_limit
         exchange sending downstream readiness
-        backends replica resolver remote_gate gate pool probe connecting
+        backends replica resolver remote_gate gate pool recovery probe connecting
         health upstream local_response
         observer ledger request_record access_log metric_store metric_cells usage
         rewrite body_stream routing naming body_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
 from sys import maxsize
@@ -20,29 +21,29 @@ class Waiting(Protocol):
         """The queue was full, as is known only now; it has left the queue."""
 
 
-class Gate:
+class Gate(ABC):
     """Lets in so many requests and has so many more wait, first in, first out."""
 
     __slots__ = ()
 
+    @abstractmethod
     def enter(self) -> bool:
         """Let a request in if there is a place; it gives it back with `leave`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait(self, request: Waiting) -> bool:
         """Have a request wait that could not enter, if the queue is not full.
 
         It is let in later, or gives up with `forget`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def leave(self) -> None:
         """Give a place back: to who has waited longest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self, request: Waiting) -> None:
         """Take out of the queue who no longer wants to wait."""
-        raise NotImplementedError
 
 
 class LocalGate(Gate):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Protocol
 
 from llmhop.connecting import connect
 from llmhop.faults import attempt_each
-from llmhop.health import Health
 from llmhop.probe import answers
+from llmhop.recovery import Recovery
 from llmhop.upstream import Keeper, UpstreamConnection
 from llmhop.urls import Origin
 
@@ -69,7 +70,7 @@ class Pool(Keeper):
         "_abandoned",
         "_idle",
         "_loop",
-        "_probe",
+        "_recovery",
         "_retired",
         "health",
         "name",
@@ -83,9 +84,9 @@ class Pool(Keeper):
         self._loop = loop
         self._idle: dict[UpstreamConnection, float] = {}
         self._abandoned: dict[Attempt, None] = {}
-        self._probe: asyncio.Task[bool] | None = None
         self._retired = False
-        self.health = Health()
+        self._recovery = Recovery(partial(answers, origin), loop)
+        self.health = self._recovery.health
         self.outstanding = 0
 
     @property
@@ -96,7 +97,7 @@ class Pool(Keeper):
     @property
     def probing(self) -> bool:
         """Whether the origin is being asked if it answers again."""
-        return self._probe is not None
+        return self._recovery.probing
 
     def acquire(self) -> UpstreamConnection | None:
         """Return an idle connection that is still open, or None."""
@@ -128,9 +129,7 @@ class Pool(Keeper):
                 break
             del self._idle[connection]
             connection.abort()
-        if self._probe is None and self.health.probe_due(now):
-            self._probe = probe = self._loop.create_task(answers(self.origin))
-            probe.add_done_callback(self._probed)
+        self._recovery.sweep(now)
 
     def retire(self) -> None:
         """Close every idle connection, and from now on each that becomes idle."""
@@ -141,8 +140,7 @@ class Pool(Keeper):
         while self._abandoned:
             attempt, _ = self._abandoned.popitem()
             attempt.task.cancel()
-        if self._probe is not None:
-            self._probe.cancel()
+        self._recovery.retire()
 
     # What attempts and connections report.
 
@@ -197,21 +195,12 @@ class Pool(Keeper):
 
     def connection_failed(self) -> None:
         """The origin gave no answer where one was due."""
-        self.health.failed(self._loop.time())
+        self._recovery.failed()
 
     def _unreached(self, waiter: ConnectionWaiter | None, reason: str, kind: str) -> None:
         self.connection_failed()
         if waiter is not None:
             waiter.connect_failed(reason, kind)
-
-    def _probed(self, probe: asyncio.Task[bool]) -> None:
-        self._probe = None
-        if probe.cancelled() or not self.health.aside:
-            return
-        if probe.exception() is None and probe.result():
-            self.health.succeeded()
-        else:
-            self.connection_failed()
 
     def _new(self) -> UpstreamConnection:
         return UpstreamConnection(self)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import resource
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def run(path: Path, config: Config) -> None:
         runner.run(_SingleService(path).serve(config, None, watchdog_interval()))
 
 
-class Service:
+class Service(ABC):
     """A server with its signals. Who hears of it is for subclasses to say."""
 
     server: Server
@@ -65,25 +66,25 @@ class Service:
         self.stopping(counted(len(server.clients), "connection"))
         await server.drain(server.config.drain_timeout)
 
+    @abstractmethod
     def new_server(self, config: Config) -> Server:
         """Make the server."""
-        raise NotImplementedError
 
+    @abstractmethod
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen to who asks for reloads."""
-        raise NotImplementedError
 
+    @abstractmethod
     def started(self) -> None:
         """Tell that clients are accepted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def alive(self) -> None:
         """Tell that the event loop runs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stopping(self, open_: str) -> None:
         """Tell that the end begins, with so many connections open."""
-        raise NotImplementedError
 
 
 class _SingleService(Service):
