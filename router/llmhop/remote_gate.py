@@ -51,13 +51,12 @@ class RemoteGate(Gate):
 class RemoteGates:
     """The gates of all models that had a limit. Implements gate.Gates."""
 
-    __slots__ = ("_ask", "_closed", "_gates", "_last", "_tickets", "_unsent", "_waiting")
+    __slots__ = ("_ask", "_gates", "_last", "_tickets", "_unsent", "_waiting")
 
     def __init__(self, ask: Ask, unsent: Callable[[], int]) -> None:
         """`ask` sends a message to the supervisor; `unsent` tells how many have not gone yet."""
         self._ask = ask
         self._unsent = unsent
-        self._closed = False
         self._gates: dict[str, RemoteGate] = {}
         self._last = 0
         self._waiting: dict[int, tuple[Waiting, RemoteGate]] = {}
@@ -75,7 +74,7 @@ class RemoteGates:
 
     def acquire(self, model: str, request: Waiting, gate: RemoteGate) -> bool:
         """Ask for a place; answer whether the supervisor can be asked."""
-        if self._closed or self._unsent() >= MAX_UNSENT:
+        if self._unsent() >= MAX_UNSENT:
             return False
         self._last = ticket = self._last + 1
         self._waiting[ticket] = request, gate
@@ -105,12 +104,6 @@ class RemoteGates:
         request = self._take(ticket)
         if request is not None:
             request[0].refused()
-
-    def close(self) -> None:
-        """The supervisor is gone: nobody gets a place any more."""
-        self._closed = True
-        for ticket in list(self._waiting):
-            self.refused(ticket)
 
     def _take(self, ticket: int) -> tuple[Waiting, RemoteGate] | None:
         found = self._waiting.pop(ticket, None)

@@ -84,9 +84,9 @@ class _Worker(Service):
         try:
             message = self._channel.receive()
         except EOFError:
+            # The supervisor is gone. Who waits for a place is refused by the drain.
             self._loop.remove_reader(self._channel.socket)
             self.stop.set()
-            self._gates.close()
             return
         if isinstance(message, ConfigPart):
             self._parts.append(message.data)

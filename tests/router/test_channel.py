@@ -113,21 +113,6 @@ def test_a_supervisor_that_reads_nothing_makes_nobody_wait_without_bound() -> No
     assert sent[-1] == Release(1)
 
 
-def test_without_a_supervisor_who_waits_is_refused_and_so_is_who_comes() -> None:
-    gates = RemoteGates(lambda _: None, lambda: 0)
-    gates.serve(models({"a": (1, 1)}))
-    gate = gates.get("a")
-    assert gate is not None
-    requests = [Request(number, "a", gate) for number in range(3)]
-    requests[0].start()
-    requests[1].start()
-    gates.admitted(1)
-    gates.close()
-    requests[2].start()
-    assert [request.state for request in requests] == ["active", "refused", "refused"]
-    requests[0].end()
-
-
 def test_a_config_goes_over_as_it_is(tmp_path: Path) -> None:
     issued = trustme.CA().issue_cert("127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")

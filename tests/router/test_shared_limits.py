@@ -216,6 +216,8 @@ def test_without_its_supervisor_a_worker_keeps_nobody_waiting(
         wait_until(lambda: Scrape(process.port).value("llmhop_requests_queued", model="m") == 7)
         process.process.kill()
         engine.go_on.release()
-        found = sorted(statuses(wires))
-    assert found[0] == 200
-    assert set(found[1:]) <= {429, 503}
+        found = [wire.response() for wire in wires]
+    refused = [response for response in found if response.status != 200]
+    assert len(refused) == 7
+    assert {response.error_code for response in refused} == {"shutting_down"}
+    assert {response.headers["retry-after"] for response in refused} == {"1"}
