@@ -137,11 +137,15 @@ class FakeTransport(asyncio.Transport):
         del self.unsent[:count]
         self.room -= count
 
+    def discard(self) -> None:
+        """Close its sockets; nobody is told."""
+        self._socket.close()
+        self._peer.close()
+
     def _lose(self, error: Exception | None) -> None:
         if not self.lost:
             self.lost = True
-            self._socket.close()
-            self._peer.close()
+            self.discard()
             self.protocol.connection_lost(error)
 
 

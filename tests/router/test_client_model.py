@@ -2,39 +2,24 @@
 
 A stateful model (hypothesis): requests of every kind in any pieces and sent ahead, slow readers,
 who leaves, backends that answer late or never, sweeps at any time, and a drain.
-
-LLMHOP_TEST_MODEL_SECONDS makes it run for so long in place of a fixed number of runs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from llmhop.request_record import Ended
-from llmhop.server import Server
 
 from tests.router.fake_network import FakeLoop, FakeTransport
+from tests.router.fake_router import FakeRouter, pick, responses, run_model
 from tests.router.form_requests import END, FORM
-from tests.router.support import check
 from tests.router.test_multipart import FILE, MODEL, part
 
-SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
 MAX_BODY, MEMORY = 100_000, 150_000
 CONFIG: dict[str, Any] = {
     "models": {
@@ -43,10 +28,7 @@ CONFIG: dict[str, Any] = {
     },
     "maxBodyBytes": MAX_BODY,
     "maxBufferedBytes": MEMORY,
-    "accessLog": "off",
 }
-_HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n\r\n", re.DOTALL)
-_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
 
 SIZES = st.sampled_from([0, 20, 300, 30_000, 70_000, MAX_BODY - 100, MAX_BODY + 1])
 KINDS = st.sampled_from(["length", "chunks", "form", "chunked form", "health", "unknown"])
@@ -113,16 +95,7 @@ class Client:
 
     def answers(self) -> list[int]:
         """The statuses of the responses that were written whole, read or not."""
-        data, found = bytes(self.transport.written), []
-        while (match := _HEAD.match(data)) is not None:
-            length = _LENGTH.search(match[0])
-            size = int(length[1]) if length else 0
-            if len(data) < match.end() + size:
-                break
-            if match[1] != b"100":
-                found.append(int(match[1]))
-            data = data[match.end() + size :]
-        return found
+        return [status for status, _ in responses(bytes(self.transport.written))]
 
 
 class Clients(RuleBasedStateMachine):
@@ -130,25 +103,15 @@ class Clients(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = FakeLoop(backend_room=500)
-        asyncio.set_event_loop(self.loop)
+        self.router = FakeRouter(CONFIG, backend_room=500)
+        self.loop, self.server = self.router.loop, self.router.server
         self.clients: list[Client] = []
         self.ended: list[Ended] = []
         self.draining = False
 
-        async def start() -> Server:
-            return Server(check(CONFIG))
-
-        self.server = self.loop.run_until_complete(start())
-
     def event(self, action: Any) -> None:
         """Do something within the loop, and what follows."""
-        self.loop.call_soon(action)
-        self.loop.settle()
-        for transport in [c.transport for c in self.clients] + self.loop.backends:
-            if not transport.lost:
-                transport.deliver()
-        self.loop.settle()
+        self.router.event(action)
         self.collect()
 
     def collect(self) -> None:
@@ -156,16 +119,13 @@ class Clients(RuleBasedStateMachine):
         self.ended += observer.ended
         observer.settle()
 
-    def pick(self, things: list[Any], data: st.DataObject) -> Any:
-        return things[data.draw(st.integers(0, len(things) - 1))]
-
     # Clients.
 
     @precondition(lambda self: len(self.clients) < 4 and not self.draining)
     @rule(room=st.sampled_from([0, 300, 100_000]))
     def comes(self, room: int) -> None:
         transport = ClientTransport(self.loop, room)
-        transport.begin(self.server._new_client())
+        self.router.accept(transport)
         self.clients.append(Client(transport))
 
     @precondition(lambda self: any(c.open for c in self.clients))
@@ -177,7 +137,7 @@ class Clients(RuleBasedStateMachine):
         self, data: st.DataObject, kind: str, size: int, model: str, ahead: bool, least: int
     ) -> None:
         """Send some of a request, or the rest of the one that was begun."""
-        client = self.pick([c for c in self.clients if c.open], data)
+        client = pick([c for c in self.clients if c.open], data)
         if not client.unsent:
             client.requests += 1
             client.unsent = request(kind, size, client.requests, model)
@@ -190,7 +150,7 @@ class Clients(RuleBasedStateMachine):
     @precondition(lambda self: any(c.open and c.unsent for c in self.clients))
     @rule(data=st.data(), count=st.sampled_from([1, 1000, 20_000, 70_000]))
     def goes_on(self, data: st.DataObject, count: int) -> None:
-        client = self.pick([c for c in self.clients if c.open and c.unsent], data)
+        client = pick([c for c in self.clients if c.open and c.unsent], data)
         piece, client.unsent = client.unsent[:count], client.unsent[count:]
         if not client.unsent:
             client.complete = client.requests
@@ -199,14 +159,14 @@ class Clients(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.clients))
     @rule(data=st.data(), count=st.sampled_from([1, 50, 100_000]))
     def reads(self, data: st.DataObject, count: int) -> None:
-        client = self.pick(self.clients, data)
+        client = pick(self.clients, data)
         if not client.transport.lost:
             self.event(lambda: client.transport.peer_reads(count))
 
     @precondition(lambda self: any(c.open for c in self.clients))
     @rule(data=st.data(), how=st.sampled_from(["close", "reset"]))
     def leaves(self, data: st.DataObject, how: str) -> None:
-        client = self.pick([c for c in self.clients if c.open], data)
+        client = pick([c for c in self.clients if c.open], data)
         client.gone = True
         transport = client.transport
         self.event(transport.peer_closes if how == "close" else transport.peer_resets)
@@ -216,21 +176,21 @@ class Clients(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.loop.connecting))
     @rule(data=st.data(), error=st.sampled_from([None, None, ConnectionRefusedError("no")]))
     def connects(self, data: st.DataObject, error: OSError | None) -> None:
-        asked = self.pick(self.loop.connecting, data)
+        asked = pick(self.loop.connecting, data)
         if not asked.done():
             self.event(lambda: asked.set_exception(error) if error else asked.set_result(None))
 
     @precondition(lambda self: bool(self.loop.backends))
     @rule(data=st.data(), count=st.sampled_from([100, 50_000, 10**6]))
     def takes(self, data: st.DataObject, count: int) -> None:
-        transport = self.pick(self.loop.backends, data)
+        transport = pick(self.loop.backends, data)
         if not transport.lost:
             self.event(lambda: transport.peer_reads(count))
 
     @precondition(lambda self: bool(self.loop.backends))
     @rule(data=st.data(), how=st.sampled_from(["answer", "answer", "more", "close"]))
     def answers(self, data: st.DataObject, how: str) -> None:
-        transport = self.pick(self.loop.backends, data)
+        transport = pick(self.loop.backends, data)
         connection = transport.protocol
         if transport.lost or getattr(connection, "_sink", None) is None:
             return
@@ -247,12 +207,12 @@ class Clients(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 6, 21, 80]))
     def time_passes(self, seconds: float) -> None:
-        self.loop.now += seconds
         waiting = {
             id(c): (c.transport._write_paused, bool(c.transport.incoming)) for c in self.clients
         }
         before = {id(c): c.answers() for c in self.clients}
-        self.event(lambda: self.server.sweep(self.loop.now))
+        self.router.sweep(seconds)
+        self.collect()
         for client in self.clients:
             new = client.answers()[len(before[id(client)]) :]
             if 408 in new:
@@ -314,14 +274,7 @@ class Clients(RuleBasedStateMachine):
         try:
             self.finish()
         finally:
-            for transport in [c.transport for c in self.clients] + self.loop.backends:
-                transport._socket.close()
-                transport._peer.close()
-            for task in asyncio.all_tasks(self.loop):
-                task.cancel()
-            self.loop.settle()
-            self.loop.close()
-            asyncio.set_event_loop(None)
+            self.router.close()
 
     def finish(self) -> None:
         """Cut everybody off: each request that began has ended once, and all memory is back."""
@@ -354,20 +307,6 @@ def was_cut(request: Ended) -> bool:
     return request.end in ("client_left", "client_stalled", "backend_broke", "backend_stalled")
 
 
-def profile() -> settings:
-    return settings(
-        max_examples=200,
-        stateful_step_count=60,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-
-
 @pytest.mark.filterwarnings("ignore:.*event loop.*:DeprecationWarning")
 def test_every_order_of_events_keeps_turns_deadlines_and_memory() -> None:
-    end = time.monotonic() + SECONDS
-    run_state_machine_as_test(Clients, settings=profile())
-    while time.monotonic() < end:
-        run_state_machine_as_test(Clients, settings=profile())
+    run_model(Clients, runs=200, steps=60)

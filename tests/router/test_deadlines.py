@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,43 +9,26 @@ from typing import Any
 import pytest
 from llmhop.connection_limit import TurnedAway
 from llmhop.errors import overloaded
-from llmhop.server import Server
 
-from tests.router.fake_network import HIGH, FakeLoop, FakeTransport
+from tests.router.fake_network import HIGH, FakeTransport
+from tests.router.fake_router import FakeRouter
 from tests.router.form_requests import BEGUN, head
-from tests.router.support import chat, check, post
+from tests.router.support import chat, post
 from tests.router.test_multipart import FILE
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 MODELS = {"m": {"url": "http://127.0.0.1:1", "maxConcurrent": 1}}
 
 
-class Ground:
-    """A router whose clock stands still unless a test moves it."""
+class Ground(FakeRouter):
+    """A router for one test."""
 
     def __init__(self, **config: Any) -> None:
-        self.loop = FakeLoop(backend_room=500)
-        asyncio.set_event_loop(self.loop)
-
-        async def start() -> Server:
-            return Server(check({"models": MODELS, "accessLog": "off", **config}))
-
-        self.server = self.loop.run_until_complete(start())
-        self.server.now = self.loop.now
-        self.transports: list[FakeTransport] = []
-
-    def event(self, action: Callable[[], object]) -> None:
-        self.loop.call_soon(action)
-        self.loop.settle()
-        for transport in self.transports + self.loop.backends:
-            if not transport.lost:
-                transport.deliver()
-        self.loop.settle()
+        super().__init__({"models": MODELS, **config}, backend_room=500)
 
     def client(self, room: int = 10**9) -> FakeTransport:
         transport = FakeTransport(self.loop, room)
-        self.event(lambda: transport.begin(self.server._new_client()))
-        self.transports.append(transport)
+        self.accept(transport)
         return transport
 
     def send(self, client: FakeTransport, data: bytes) -> None:
@@ -54,15 +36,13 @@ class Ground:
 
     def backend(self) -> FakeTransport:
         """The connection to a backend that was asked for last."""
-        for asked in list(self.loop.connecting):
-            self.event(lambda a=asked: a.set_result(None))  # type: ignore[misc]
+        self.event(self.connect)
         return self.loop.backends[-1]
 
     def wait(self, seconds: int) -> None:
         """Let time pass, with a sweep each second."""
         for _ in range(seconds):
-            self.loop.now += 1
-            self.event(lambda: self.server.sweep(self.loop.now))
+            self.sweep(1)
 
     def refusals(self, reason: str) -> int:
         from llmhop.metric_cells import CELL_OF_REFUSAL
@@ -71,14 +51,7 @@ class Ground:
 
     def close(self) -> None:
         self.event(self.server.close)
-        for transport in self.transports + self.loop.backends:
-            transport._socket.close()
-            transport._peer.close()
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        self.loop.settle()
-        self.loop.close()
-        asyncio.set_event_loop(None)
+        super().close()
 
 
 Start = Callable[..., Ground]

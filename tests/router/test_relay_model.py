@@ -4,40 +4,24 @@ A stateful model (hypothesis): clients that read slowly, leave or send ahead, ba
 refuse, answer in pieces, break off or send what nobody asked for, reloads and sweeps. After each
 event the invariants of upstream, pool, gate and exchange must hold, and at the end every request
 whose client stayed has one whole answer and everything is given back.
-
-LLMHOP_TEST_MODEL_SECONDS makes it run for so long in place of a fixed number of runs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
-import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from llmhop.gate import LocalGate
 from llmhop.pool import Pool
-from llmhop.server import Server
 from llmhop.upstream import UpstreamConnection
 
-from tests.router.fake_network import HIGH, FakeLoop, FakeTransport
+from tests.router.fake_network import HIGH, FakeTransport
+from tests.router.fake_router import FakeRouter, pick, responses, run_model
 from tests.router.support import check, post
-
-SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
-RUNS, STEPS = 120, 80
 
 LIMITED = {"url": "http://127.0.0.1:1", "maxConcurrent": 1, "maxQueued": 2}
 REPEATED = {"urls": ["http://127.0.0.1:2", "http://127.0.0.1:3"], "retries": 1}
@@ -46,7 +30,6 @@ CONFIGS: list[dict[str, Any]] = [
     {"models": {"limited": {**LIMITED, "maxConcurrent": 2}, "repeated": LIMITED}},
     {"models": {"limited": {"url": "http://127.0.0.1:4"}}},
 ]
-_HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n\r\n", re.DOTALL)
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
 
 
@@ -64,15 +47,7 @@ class Client:
 
     def answers(self) -> list[tuple[int, bytes]]:
         """The whole responses that it got."""
-        data, found = bytes(self.transport.sent), []
-        while (match := _HEAD.match(data)) is not None:
-            length = _LENGTH.search(match[0])
-            size = int(length[1]) if length else 0
-            if len(data) < match.end() + size:
-                break
-            found.append((int(match[1]), data[match.end() : match.end() + size]))
-            data = data[match.end() + size :]
-        return found
+        return responses(bytes(self.transport.sent))
 
 
 @dataclass
@@ -88,8 +63,8 @@ class Relay(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = FakeLoop(backend_room=80)
-        asyncio.set_event_loop(self.loop)
+        self.router = FakeRouter(CONFIGS[0], backend_room=80)
+        self.loop, self.server, self.event = self.router.loop, self.router.server, self.router.event
         self.number = 0
         self.clients: list[Client] = []
         self.taken: dict[FakeTransport, int] = {}
@@ -97,20 +72,14 @@ class Relay(RuleBasedStateMachine):
         self.noisy: list[FakeTransport] = []
         self.pools: set[Pool] = set()
         self.gates: set[LocalGate] = set()
-
-        async def start() -> Server:
-            return Server(check({"accessLog": "off", **CONFIGS[0]}))
-
-        self.server = self.loop.run_until_complete(start())
         self.note_parts()
-        self.prompt = False
 
     @initialize(
         rooms=st.lists(st.sampled_from([0, 90, 300, 100_000]), max_size=3), prompt=st.booleans()
     )
     def begin(self, rooms: list[int], prompt: bool) -> None:
         """Begin with some clients, and perhaps with backends that accept at once."""
-        self.prompt = prompt
+        self.router.prompt = prompt
         for room in rooms:
             self.client_comes(room)
 
@@ -123,41 +92,32 @@ class Relay(RuleBasedStateMachine):
     def exchanges(self) -> list[Any]:
         return [c.transport.protocol._exchange for c in self.clients if not c.transport.lost]
 
-    def waiting(self) -> list[FakeTransport]:
+    def waiting(self, unread: bool = False) -> list[FakeTransport]:
         """Backends' connections that hold a whole request which is not being answered."""
         found = []
         for transport in self.loop.backends:
             if transport.is_closing() or transport in self.serving:
                 continue
-            if self.request_on(transport) is not None:
+            if self.request_on(transport, unread) is not None:
                 found.append(transport)
         return found
 
-    def request_on(self, transport: FakeTransport) -> int | None:
+    def request_on(self, transport: FakeTransport, unread: bool = False) -> int | None:
+        """The number of a whole request; with `unread`, also of what its backend has yet to read.
+
+        No other request may be written behind it.
+        """
         data = bytes(transport.sent[self.taken.get(transport, 0) :])
+        if unread:
+            data += transport.unsent
         head, end, rest = data.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
         if not end or length is None or len(rest) < int(length[1]):
             return None
+        assert len(rest) == int(length[1])
         match = re.search(rb'"n":(\d+)', rest)
         assert match is not None
         return int(match[1])
-
-    def pick(self, things: list[Any], data: st.DataObject) -> Any:
-        return things[data.draw(st.integers(0, len(things) - 1))]
-
-    def event(self, action: Any) -> None:
-        """Do something within the loop, and what follows."""
-        self.loop.call_soon(action)
-        self.loop.settle()
-        for asked in list(self.loop.connecting) if self.prompt else ():
-            if not asked.done():
-                asked.set_result(None)
-        self.loop.settle()
-        for transport in [c.transport for c in self.clients] + self.loop.backends:
-            if not transport.lost:
-                transport.deliver()
-        self.loop.settle()
 
     # Clients.
 
@@ -165,7 +125,7 @@ class Relay(RuleBasedStateMachine):
     def client_comes(self, room: int) -> None:
         if len(self.clients) < 6:
             transport = FakeTransport(self.loop, room)
-            transport.begin(self.server._new_client())
+            self.router.accept(transport)
             self.clients.append(Client(transport))
 
     @precondition(lambda self: any(c.open for c in self.clients))
@@ -176,7 +136,7 @@ class Relay(RuleBasedStateMachine):
         cut=st.integers(0, 60),
     )
     def client_sends(self, data: st.DataObject, model: str, size: int, cut: int) -> None:
-        client = self.pick([c for c in self.clients if c.open], data)
+        client = pick([c for c in self.clients if c.open], data)
         self.number += 1
         body = b'{"model":"%b","n":%d,"x":"%b"}' % (model.encode(), self.number, b"x" * size)
         request = post(body)
@@ -187,7 +147,7 @@ class Relay(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.clients))
     @rule(data=st.data(), count=st.sampled_from([1, 50, 100_000]))
     def client_reads(self, data: st.DataObject, count: int) -> None:
-        client = self.pick(self.clients, data)
+        client = pick(self.clients, data)
         if not client.transport.lost:
             self.event(lambda: client.transport.peer_reads(count))
 
@@ -196,27 +156,34 @@ class Relay(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.loop.connecting))
     @rule(data=st.data(), error=st.sampled_from([None, None, ConnectionRefusedError("no")]))
     def backend_connects(self, data: st.DataObject, error: OSError | None) -> None:
-        asked = self.pick(self.loop.connecting, data)
+        asked = pick(self.loop.connecting, data)
         if not asked.done():
             self.event(lambda: asked.set_exception(error) if error else asked.set_result(None))
 
     @precondition(lambda self: bool(self.loop.backends))
-    @rule(data=st.data(), count=st.sampled_from([1, 100, 100_000]))
-    def backend_reads(self, data: st.DataObject, count: int) -> None:
-        transport = self.pick(self.loop.backends, data)
+    @rule(data=st.data(), count=st.sampled_from([1, 100, 100_000]), but=st.sampled_from([0, 9]))
+    def backend_reads(self, data: st.DataObject, count: int, but: int) -> None:
+        """Read so many bytes, and leave some."""
+        transport = pick(self.loop.backends, data)
         if not transport.lost:
-            self.event(lambda: transport.peer_reads(count))
+            most = max(0, len(transport.unsent) - but) if but else count
+            self.event(lambda: transport.peer_reads(min(count, most)))
 
-    @precondition(lambda self: bool(self.waiting()))
+    @precondition(lambda self: bool(self.waiting(unread=True)))
     @rule(
         data=st.data(),
+        early=st.booleans(),
         size=st.sampled_from([0, 5, HIGH, 500]),
         first=st.sampled_from([0, 20, 60, 200, 600]),
     )
-    def backend_answers(self, data: st.DataObject, size: int, first: int) -> None:
-        transport = self.pick(self.waiting(), data)
-        number = self.request_on(transport)
-        self.taken[transport] = len(transport.sent)
+    def backend_answers(self, data: st.DataObject, early: bool, size: int, first: int) -> None:
+        """Answer, perhaps before the whole request was read."""
+        waiting = self.waiting(early)
+        if not waiting:
+            return
+        transport = pick(waiting, data)
+        number = self.request_on(transport, early)
+        self.taken[transport] = len(transport.sent) + len(transport.unsent)
         body = b"%d:" % (number or 0) + b"y" * size
         whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         self.serving[transport] = Served(transport, whole)
@@ -225,7 +192,7 @@ class Relay(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.serving))
     @rule(data=st.data(), count=st.sampled_from([1, 10, 100, 600]))
     def backend_goes_on(self, data: st.DataObject, count: int) -> None:
-        self.send_on(self.pick(list(self.serving), data), count)
+        self.send_on(pick(list(self.serving), data), count)
 
     def send_on(self, transport: FakeTransport, count: int) -> None:
         served = self.serving[transport]
@@ -238,7 +205,7 @@ class Relay(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        what=st.sampled_from(["client", "backend", "backend", "reload", "time", "time"]),
+        what=st.sampled_from(["client", "waiting", "backend", "backend", "reload", "time"]),
         config=st.sampled_from(CONFIGS),
         seconds=st.sampled_from([0.5, 5, 70]),
     )
@@ -247,17 +214,19 @@ class Relay(RuleBasedStateMachine):
     ) -> None:
         clients = [c for c in self.clients if c.open]
         backends = [t for t in self.loop.backends if not t.lost]
+        waiting = [c for c in clients if c.transport.protocol._exchange._attempt is not None]
         if what == "client" and clients:
-            self.client_leaves(self.pick(clients, data), data)
+            self.client_leaves(pick(clients, data), data)
+        elif what == "waiting" and waiting:
+            self.client_leaves(pick(waiting, data), data)
         elif what == "backend" and backends:
-            self.backend_fails(self.pick(backends, data), data)
+            self.backend_fails(pick(backends, data), data)
         elif what == "reload":
             checked = check({"accessLog": "off", **config})
             self.event(lambda: self.server.reload(checked))
             self.note_parts()
         elif what == "time":
-            self.loop.now += seconds
-            self.event(lambda: self.server.sweep(self.loop.now))
+            self.router.sweep(seconds)
 
     def client_leaves(self, client: Client, data: st.DataObject) -> None:
         client.gone = True
@@ -298,10 +267,18 @@ class Relay(RuleBasedStateMachine):
             if transport.is_closing() or not isinstance(connection, UpstreamConnection):
                 continue
             if connection._sink is None:
+                assert any(connection in pool._idle for pool in self.pools), "it is leaked"
                 continue
             assert owners[id(connection)] is connection._sink
             client = by_exchange[id(connection._sink)]
             assert transport.reading != client.transport._write_paused
+
+    @invariant()
+    def connections_are_made_for_who_waits_or_comes_next(self) -> None:
+        waited_for = sum(e._attempt is not None for e in self.exchanges() if e.active)
+        kept = sum(len(pool._abandoned) for pool in self.pools if not pool._retired)
+        probes = sum(pool.probing for pool in self.pools)
+        assert len(self.loop.connecting) <= waited_for + kept + probes
 
     @invariant()
     def places_are_held_by_who_runs(self) -> None:
@@ -328,14 +305,7 @@ class Relay(RuleBasedStateMachine):
         try:
             self.finish()
         finally:
-            for transport in [c.transport for c in self.clients] + self.loop.backends:
-                transport._socket.close()
-                transport._peer.close()
-            for task in asyncio.all_tasks(self.loop):
-                task.cancel()
-            self.loop.settle()
-            self.loop.close()
-            asyncio.set_event_loop(None)
+            self.router.close()
 
     def finish(self) -> None:
         for transport in self.noisy:  # nobody could tell their noise from an answer's beginning
@@ -345,22 +315,19 @@ class Relay(RuleBasedStateMachine):
             for client in self.clients:
                 if not client.transport.lost:
                     self.event(lambda c=client: c.transport.peer_reads(100_000))
-            for asked in list(self.loop.connecting):
-                if not asked.done():
-                    self.event(lambda a=asked: a.set_result(None))
+            self.event(self.router.connect)
             for transport in self.loop.backends:
                 if not transport.lost:
                     self.event(lambda t=transport: t.peer_reads(100_000))
             for transport in list(self.serving):
                 self.send_on(transport, 100_000)
-            waiting = self.waiting()
-            for transport in waiting:
+            for transport in self.waiting():
                 number = self.request_on(transport)
                 self.taken[transport] = len(transport.sent)
                 body = b"%d:" % (number or 0)
                 whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
                 self.event(lambda t=transport, w=whole: t.peer_sends(w))
-            if not waiting and not self.loop.connecting and not self.serving:
+            if not (self.waiting(unread=True) or self.loop.connecting or self.serving):
                 break
         for client in self.clients:
             if client.open and not client.transport.protocol._lingering:
@@ -377,20 +344,6 @@ class Relay(RuleBasedStateMachine):
                 assert transport.protocol._sink is None
 
 
-def profile() -> settings:
-    return settings(
-        max_examples=RUNS,
-        stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-
-
 @pytest.mark.filterwarnings("ignore:.*event loop.*:DeprecationWarning")
 def test_every_order_of_events_keeps_the_invariants() -> None:
-    end = time.monotonic() + SECONDS
-    run_state_machine_as_test(Relay, settings=profile())
-    while time.monotonic() < end:
-        run_state_machine_as_test(Relay, settings=profile())
+    run_model(Relay, runs=120, steps=80)

@@ -1,0 +1,121 @@
+"""A router on fake transports, and what its stateful models share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from llmhop.server import Server
+
+from tests.router.fake_network import FakeLoop, FakeTransport
+from tests.router.support import check
+
+SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
+"""How long each model runs in place of a fixed number of runs."""
+
+_HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n\r\n", re.DOTALL)
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
+
+Thing = TypeVar("Thing")
+
+
+class FakeRouter:
+    """A router whose clock stands still unless a test moves it.
+
+    `clients` are what it accepted; with `prompt`, backends accept at once. No callback may fail.
+    """
+
+    def __init__(self, config: dict[str, Any], backend_room: int) -> None:
+        self.loop = FakeLoop(backend_room)
+        self.loop.set_exception_handler(lambda _, context: self.faults.append(context))
+        asyncio.set_event_loop(self.loop)
+        self.faults: list[dict[str, Any]] = []
+        self.clients: list[FakeTransport] = []
+        self.prompt = False
+
+        async def start() -> Server:
+            return Server(check({"accessLog": "off", **config}))
+
+        self.server = self.loop.run_until_complete(start())
+        self.server.now = self.loop.now
+
+    def accept(self, client: FakeTransport) -> None:
+        """Have a client connect."""
+        self.clients.append(client)
+        self.event(lambda: client.begin(self.server._new_client()))
+
+    def event(self, action: Callable[[], object]) -> None:
+        """Do something within the loop, and what follows."""
+        self.loop.call_soon(action)
+        self.loop.settle()
+        if self.prompt:
+            self.connect()
+            self.loop.settle()
+        for transport in self.clients + self.loop.backends:
+            if transport.protocol is not None and not transport.lost:
+                self.loop.call_soon(transport.deliver)
+        self.loop.settle()
+        assert not self.faults
+
+    def connect(self) -> None:
+        """Have the backends accept whoever waits for that."""
+        for asked in list(self.loop.connecting):
+            if not asked.done():
+                asked.set_result(None)
+
+    def sweep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.loop.now += seconds
+        self.event(lambda: self.server.sweep(self.loop.now))
+
+    def close(self) -> None:
+        """Let go of everything, whatever state it is in."""
+        for transport in self.clients + self.loop.backends:
+            transport.discard()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.settle()
+        self.loop.close()
+        asyncio.set_event_loop(None)
+
+
+def responses(data: bytes) -> list[tuple[int, bytes]]:
+    """Return status and body of each whole response; of their heads, the final ones count."""
+    found = []
+    while (match := _HEAD.match(data)) is not None:
+        length = _LENGTH.search(match[0])
+        size = int(length[1]) if length else 0
+        if len(data) < match.end() + size:
+            break
+        if match[1] != b"100":
+            found.append((int(match[1]), data[match.end() : match.end() + size]))
+        data = data[match.end() + size :]
+    return found
+
+
+def pick(things: list[Thing], data: st.DataObject) -> Thing:
+    """Draw one of `things`, which are only known within a rule."""
+    return things[data.draw(st.integers(0, len(things) - 1))]
+
+
+def run_model(machine: type[RuleBasedStateMachine], runs: int, steps: int) -> None:
+    """Run a stateful model that often, or for SECONDS."""
+    profile = settings(
+        max_examples=runs,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    end = time.monotonic() + SECONDS
+    run_state_machine_as_test(machine, settings=profile)
+    while time.monotonic() < end:
+        run_state_machine_as_test(machine, settings=profile)
