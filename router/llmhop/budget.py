@@ -15,9 +15,12 @@ class Budget:
     def resize(self, old: int, new: int) -> bool:
         """Have a client hold `new` bytes in place of `old`; answer whether it may.
 
-        Fewer it always may, also where a reload has lowered the limit.
+        Fewer it always may, also where a reload has lowered the limit. While nobody else holds
+        any, it may hold what one client can: a body of the largest size, and somewhat more, as the
+        name of a model may be longer than its alias, and chunks have framing.
         """
-        if new > old and self.held + new - old > self.limit:
+        others = self.held - old
+        if new > old and others and others + new > self.limit:
             return False
         self.held += new - old
         return True

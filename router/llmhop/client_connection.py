@@ -63,11 +63,7 @@ class ClientConnection(ClientState):
 
     def _account_read(self) -> None:
         """Count what was read; where that is too much, refuse the request that it belongs to."""
-        if self._account():
-            return
-        if self._exchange.active and self._stream is not None:
-            self._exchange.drop_copy()
-            self._account()
+        if self._account() or (self._exchange.active and self._account_less()):
             return
         self._router.observer.refused("buffered_bytes")
         if self._exchange.active:
@@ -77,6 +73,11 @@ class ClientConnection(ClientState):
             self._account()
         else:
             self._break_off(overloaded())
+
+    def _account_less(self) -> bool:
+        """Count what is held without the copy of what was sent; answer whether there is room."""
+        self._exchange.drop_copy()
+        return self._account()
 
     def unmarked(self, begins: bool) -> None:
         """Have the kernel reset the connection, whatever closes it, until the response ended well.
@@ -156,6 +157,12 @@ class ClientConnection(ClientState):
         On a WebSocket the backend is told, and gets some time for what it has yet to say.
         """
         if not self._exchange.active:
+            # What was written is still sent. What is missing of a request will not come.
+            self._closing = not self._lingering
+            self._stream = None
+            self._drop_input()
+            self._account()
+            self._wait()
             return False
         is_socket = isinstance(self._stream, WebSocketStream)
         if is_socket and self.transport.can_write_eof() and self._exchange.end_stream():

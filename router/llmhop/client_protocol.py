@@ -265,7 +265,7 @@ class ClientProtocol(ClientConnection):
         """Refuse a request that has to wait where nothing may wait, or no more."""
         if self._exchange.queued and self._router.draining:
             self._refuse_queued()
-        elif not self._account():
+        elif not (self._account() or self._account_less()):
             self._router.observer.refused("buffered_bytes")
             self._exchange.refuse(overloaded())
 

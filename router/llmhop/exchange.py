@@ -68,7 +68,7 @@ class Exchange(Sending):
         if route is not self._served or self._backend.replaced:
             self._served = route
             self._backend = backends.get(route)
-        self._relayed = self._head_sent = self._paused = False
+        self._relayed = self._head_sent = self._paused = self._dropped = False
         self._moved = True
         self._tried = self._cause = 0
         backend = self._backend
@@ -88,13 +88,7 @@ class Exchange(Sending):
 
     def cancel(self) -> None:
         """The client went: stop the backend's work at once."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-        if self._attempt is not None:
-            self._attempt.abandon()
-            self._attempt = None
-        self._abort()
+        self._let_go()
         self._end()
 
     def pause(self) -> None:

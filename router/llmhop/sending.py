@@ -59,6 +59,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         "_close",
         "_connection",
         "_downstream",
+        "_dropped",
         "_gate",
         "_head_sent",
         "_heads",
@@ -106,6 +107,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._body_bytes = 0
         self._served: Route | None = None  # whose backend `_backend` is
         self._queued = self._relayed = self._head_sent = self._paused = self._close = False
+        self._dropped = False
         self._tried = self._retries = self._cause = 0
         self._streamed = self._moved = self._request_open = self._unmarked = False
         self._length: int | None = None
@@ -208,6 +210,9 @@ class Sending(ResponseSink, ConnectionWaiter):
             self._log(_ANSWERS.get(why, "is an llmhop that can't reach its backend"), "unserved")
             backend.replicas[self._replica].unserved()
         self._leave_replica()
+        if self._dropped:
+            self._refuse(self._unreachable())
+            return
         if self._streamed:
             held, self._held = self._held, None
             if held is None:
@@ -303,8 +308,16 @@ class Sending(ResponseSink, ConnectionWaiter):
         return self._body_bytes if self._held is None else max(self._body_bytes, self._held_bytes)
 
     def drop_copy(self) -> None:
-        """Keep no more of a form that goes on as it comes."""
+        """Keep nothing of what was sent, which then is not sent again."""
+        connection = self._connection
+        if connection is None:
+            return
+        self._dropped = True
+        self._retries = 0
         self._held = None
+        self._body = b""
+        if not connection.stalled:
+            self._body_bytes = 0
 
     @property
     def queued(self) -> bool:
@@ -312,10 +325,24 @@ class Sending(ResponseSink, ConnectionWaiter):
         return self._queued
 
     def refuse(self, error: ApiError) -> None:
-        """Answer with an error in place of what the backend would; only before it was sent."""
+        """Answer with an error in place of what the backend would; only before that began.
+
+        No backend gets the whole request, if it has not got it yet.
+        """
+        self._let_go()
         self._refuse(error)
 
     # How it is let go.
+
+    def _let_go(self) -> None:
+        """Let go of what could still bring a response."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self._attempt is not None:
+            self._attempt.abandon()
+            self._attempt = None
+        self._abort()
 
     def _abort(self) -> None:
         if self._connection is not None:

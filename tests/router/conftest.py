@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from llmhop.log import LOG
 
+from tests.router.fake_router import FakeRouter
 from tests.router.process import Process, Run
 from tests.router.support import (
     TIMEOUT,
@@ -23,6 +24,23 @@ from tests.router.support import (
 
 StartBackend = Callable[..., Backend]
 StartRouter = Callable[..., RunningRouter]
+StartFake = Callable[..., FakeRouter]
+
+
+@pytest.fixture
+def start_fake() -> Iterator[StartFake]:
+    """Starts routers on fake transports; `m` is a model that serves one request at once."""
+    routers: list[FakeRouter] = []
+    models = {"m": {"url": "http://127.0.0.1:1", "maxConcurrent": 1}}
+
+    def start(**config: Any) -> FakeRouter:
+        routers.append(FakeRouter({"models": models, **config}, backend_room=500))
+        return routers[-1]
+
+    yield start
+    for router in routers:
+        router.event(router.server.close)
+        router.close()
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from llmhop.metric_cells import CELL_OF_REFUSAL
 from llmhop.server import Server
 
 from tests.router.fake_network import FakeLoop, FakeTransport
@@ -62,7 +63,8 @@ class FakeRouter:
             if transport.protocol is not None and not transport.lost:
                 self.loop.call_soon(transport.deliver)
         self.loop.settle()
-        assert not self.faults
+        for fault in self.faults:
+            raise AssertionError(fault["message"]) from fault.get("exception")
 
     def connect(self) -> None:
         """Have the backends accept whoever waits for that."""
@@ -75,6 +77,35 @@ class FakeRouter:
         self.loop.now += seconds
         self.event(lambda: self.server.sweep(self.loop.now))
 
+    def wait(self, seconds: int) -> None:
+        """Let time pass, with a sweep each second."""
+        for _ in range(seconds):
+            self.sweep(1)
+
+    def client(self, room: int = 10**9) -> FakeTransport:
+        """Have a client connect that takes `room` bytes."""
+        transport = FakeTransport(self.loop, room)
+        self.accept(transport)
+        return transport
+
+    def send(self, client: FakeTransport, data: bytes) -> None:
+        """Have a client send."""
+        self.event(lambda: client.peer_sends(data))
+
+    def backend(self) -> FakeTransport:
+        """Have the backends accept; return the connection that was asked for last."""
+        self.event(self.connect)
+        return self.loop.backends[-1]
+
+    def answer(self, backend: FakeTransport, body: bytes) -> None:
+        """Have a backend answer with 200."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self.event(lambda: backend.peer_sends(head + body))
+
+    def refusals(self, reason: str) -> int:
+        """How often a limit refused a client."""
+        return self.server.observer._metrics.process[CELL_OF_REFUSAL[reason]]
+
     def close(self) -> None:
         """Let go of everything, whatever state it is in."""
         for transport in self.clients + self.loop.backends:
@@ -84,6 +115,11 @@ class FakeRouter:
         self.loop.settle()
         self.loop.close()
         asyncio.set_event_loop(None)
+
+
+def statuses(client: FakeTransport) -> list[int]:
+    """Return the status of each response that a client got, whole or not."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", bytes(client.sent))]
 
 
 def responses(data: bytes) -> list[tuple[int, bytes]]:

@@ -6,8 +6,9 @@ who leaves, backends that answer late or never, sweeps at any time, and a drain.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from llmhop.request_record import Ended
 from tests.router.fake_network import FakeLoop, FakeTransport
 from tests.router.fake_router import FakeRouter, pick, responses, run_model
 from tests.router.form_requests import END, FORM
+from tests.router.support import check
 from tests.router.test_multipart import FILE, MODEL, part
 
 MAX_BODY, MEMORY = 100_000, 150_000
@@ -25,12 +27,21 @@ CONFIG: dict[str, Any] = {
     "models": {
         "m": {"url": "http://127.0.0.1:1", "maxConcurrent": 2, "maxQueued": 2},
         "again": {"url": "http://127.0.0.1:2", "retries": 1},
+        "two": {"urls": ["http://127.0.0.1:3", "http://127.0.0.1:4"], "aliases": ["2"]},
     },
     "maxBodyBytes": MAX_BODY,
     "maxBufferedBytes": MEMORY,
 }
+LESS_MEMORY = {**CONFIG, "maxBodyBytes": MAX_BODY // 4, "maxBufferedBytes": MEMORY // 4}
 
 SIZES = st.sampled_from([0, 20, 300, 30_000, 70_000, MAX_BODY - 100, MAX_BODY + 1])
+_NUMBER = re.compile(rb"POST /n/(\d+) ")
+BUSY = (
+    b"HTTP/1.1 429 X\r\nProxy-Status: llmhop; error=connection_limit_reached\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+
+NAMES = st.sampled_from(["m", "again", "two", "2"])
 KINDS = st.sampled_from(["length", "chunks", "form", "chunked form", "health", "unknown"])
 
 
@@ -75,11 +86,11 @@ class ClientTransport(FakeTransport):
 
 @dataclass
 class Client:
-    """A client, what it has yet to send, and how much of each request it sent."""
+    """A client, the numbers of its requests, what it has yet to send, how many it sent whole."""
 
     transport: ClientTransport
+    numbers: list[int] = field(default_factory=list)
     unsent: bytes = b""
-    requests: int = 0
     complete: int = 0
     judged: int = 0
     gone: bool = False
@@ -93,9 +104,9 @@ class Client:
         protocol = self.transport.protocol
         return getattr(protocol, "_client", protocol)
 
-    def answers(self) -> list[int]:
-        """The statuses of the responses that were written whole, read or not."""
-        return [status for status, _ in responses(bytes(self.transport.written))]
+    def answers(self) -> list[tuple[int, bytes]]:
+        """The responses that were written whole, read or not."""
+        return responses(bytes(self.transport.written))
 
 
 class Clients(RuleBasedStateMachine):
@@ -108,6 +119,8 @@ class Clients(RuleBasedStateMachine):
         self.clients: list[Client] = []
         self.ended: list[Ended] = []
         self.draining = False
+        self.number = 0
+        self.most = MEMORY
 
     def event(self, action: Any) -> None:
         """Do something within the loop, and what follows."""
@@ -130,7 +143,7 @@ class Clients(RuleBasedStateMachine):
 
     @precondition(lambda self: any(c.open for c in self.clients))
     @rule(
-        data=st.data(), kind=KINDS, size=SIZES, model=st.sampled_from(["m", "again"]),
+        data=st.data(), kind=KINDS, size=SIZES, model=NAMES,
         ahead=st.booleans(), least=st.integers(0, 200),
     )  # fmt: skip
     def sends(
@@ -139,12 +152,13 @@ class Clients(RuleBasedStateMachine):
         """Send some of a request, or the rest of the one that was begun."""
         client = pick([c for c in self.clients if c.open], data)
         if not client.unsent:
-            client.requests += 1
-            client.unsent = request(kind, size, client.requests, model)
+            self.number += 1
+            client.numbers.append(self.number)
+            client.unsent = request(kind, size, self.number, model)
         count = len(client.unsent) if ahead else min(least, len(client.unsent))
         piece, client.unsent = client.unsent[:count], client.unsent[count:]
         if not client.unsent:
-            client.complete = client.requests
+            client.complete = len(client.numbers)
         self.event(lambda: client.transport.peer_sends(piece))
 
     @precondition(lambda self: any(c.open and c.unsent for c in self.clients))
@@ -153,7 +167,7 @@ class Clients(RuleBasedStateMachine):
         client = pick([c for c in self.clients if c.open and c.unsent], data)
         piece, client.unsent = client.unsent[:count], client.unsent[count:]
         if not client.unsent:
-            client.complete = client.requests
+            client.complete = len(client.numbers)
         self.event(lambda: client.transport.peer_sends(piece))
 
     @precondition(lambda self: bool(self.clients))
@@ -188,7 +202,7 @@ class Clients(RuleBasedStateMachine):
             self.event(lambda: transport.peer_reads(count))
 
     @precondition(lambda self: bool(self.loop.backends))
-    @rule(data=st.data(), how=st.sampled_from(["answer", "answer", "more", "close"]))
+    @rule(data=st.data(), how=st.sampled_from(["answer", "answer", "more", "busy", "close"]))
     def answers(self, data: st.DataObject, how: str) -> None:
         transport = pick(self.loop.backends, data)
         connection = transport.protocol
@@ -197,9 +211,11 @@ class Clients(RuleBasedStateMachine):
         if how == "close":
             self.event(transport.peer_closes)
         elif not connection._in_body:
-            size = 200 if how == "more" else 2
-            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
-            self.event(lambda: transport.peer_sends(head + b"y" * (size if how != "more" else 150)))
+            number = int(_NUMBER.findall(transport.sent + transport.unsent)[-1])
+            body = b"%10d" % number + b"y" * (190 if how == "more" else 0)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+            answer = BUSY if how == "busy" else head + body[:150]
+            self.event(lambda: transport.peer_sends(answer))
         else:
             self.event(lambda: transport.peer_sends(b"y" * 50))
 
@@ -215,8 +231,14 @@ class Clients(RuleBasedStateMachine):
         self.collect()
         for client in self.clients:
             new = client.answers()[len(before[id(client)]) :]
-            if 408 in new:
+            if 408 in [status for status, _ in new]:
                 assert waiting[id(client)] == (False, False), "408 for what was not read"
+
+    @rule(config=st.sampled_from([CONFIG, LESS_MEMORY]))
+    def reloads(self, config: dict[str, Any]) -> None:
+        checked = check({"accessLog": "off", **config})
+        self.event(lambda: self.server.reload(checked))
+        self.most = max(self.server.budget.limit, self.server.budget.held)
 
     @precondition(lambda self: len(self.clients) > 2 and not self.draining)
     @rule()
@@ -241,7 +263,9 @@ class Clients(RuleBasedStateMachine):
         for client in clients:
             assert client._held == client.held_bytes()
         assert self.server.budget.held == sum(client._held for client in clients)
-        assert 0 <= self.server.budget.held <= MEMORY
+        holders = [client for client in clients if client._held]
+        assert self.server.budget.held <= self.most or len(holders) == 1
+        self.most = max(self.server.budget.limit, self.server.budget.held)
         assert self.server.connection_limit.taken == len(self.server.clients) == len(clients)
 
     @invariant()
@@ -254,10 +278,12 @@ class Clients(RuleBasedStateMachine):
     def requests_are_answered_once_and_in_time(self) -> None:
         for client in self.clients:
             answers = client.answers()
-            assert len(answers) <= client.requests
-            for number, status in enumerate(answers[client.judged :], client.judged + 1):
+            assert len(answers) <= len(client.numbers)
+            for index, (status, body) in enumerate(answers[client.judged :], client.judged):
                 if status == 408:
-                    assert number > client.complete, "408 for a request that was complete"
+                    assert index >= client.complete, "408 for a request that was complete"
+                if status == 200 and body[:1] == b" ":
+                    assert int(body[:10]) == client.numbers[index], "the answer of another request"
             client.judged = len(answers)
 
     @invariant()
@@ -294,7 +320,7 @@ class Clients(RuleBasedStateMachine):
         assert self.server.budget.held == self.server.connection_limit.taken == 0
         for pool in [p for b in self.server.backends.all().values() for p in b.pools]:
             assert pool.outstanding == 0
-        written = Counter(status for client in self.clients for status in client.answers())
+        written = Counter(status for client in self.clients for status, _ in client.answers())
         noted = Counter(e.status for e in self.ended if not was_cut(e))
         assert noted == written
         assert len({e.request_id for e in self.ended}) == len(self.ended)

@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
 from llmhop.connection_limit import TurnedAway
 from llmhop.errors import overloaded
 
+from tests.router.conftest import StartFake
 from tests.router.fake_network import HIGH, FakeTransport
-from tests.router.fake_router import FakeRouter
+from tests.router.fake_router import FakeRouter, statuses
 from tests.router.form_requests import BEGUN, head
 from tests.router.support import chat, post
 from tests.router.test_multipart import FILE
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
-MODELS = {"m": {"url": "http://127.0.0.1:1", "maxConcurrent": 1}}
-
-
-class Ground(FakeRouter):
-    """A router for one test."""
-
-    def __init__(self, **config: Any) -> None:
-        super().__init__({"models": MODELS, **config}, backend_room=500)
-
-    def client(self, room: int = 10**9) -> FakeTransport:
-        transport = FakeTransport(self.loop, room)
-        self.accept(transport)
-        return transport
-
-    def send(self, client: FakeTransport, data: bytes) -> None:
-        self.event(lambda: client.peer_sends(data))
-
-    def backend(self) -> FakeTransport:
-        """The connection to a backend that was asked for last."""
-        self.event(self.connect)
-        return self.loop.backends[-1]
-
-    def wait(self, seconds: int) -> None:
-        """Let time pass, with a sweep each second."""
-        for _ in range(seconds):
-            self.sweep(1)
-
-    def refusals(self, reason: str) -> int:
-        from llmhop.metric_cells import CELL_OF_REFUSAL
-
-        return self.server.observer._metrics.process[CELL_OF_REFUSAL[reason]]
-
-    def close(self) -> None:
-        self.event(self.server.close)
-        super().close()
-
-
-Start = Callable[..., Ground]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts routers on fake transports."""
-    grounds: list[Ground] = []
-
-    def begin(**config: Any) -> Ground:
-        grounds.append(Ground(**config))
-        return grounds[-1]
-
-    yield begin
-    for ground in grounds:
-        ground.close()
-
-
-def statuses(client: FakeTransport) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", bytes(client.sent))]
-
-
 LENGTH = b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 90000\r\n\r\n"
 SMALL = b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 60000\r\n\r\n"
 CHUNKS = b"POST / HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -82,11 +21,11 @@ FORM = head(90_000) + b"--XbX\r\n" + FILE + b"\r\n\r\n"
 UPLOADS = {"large": LENGTH, "small": SMALL, "chunks": CHUNKS, "form": FORM, "sent form": None}
 
 
-def begin_upload(ground: Ground, kind: str) -> FakeTransport:
-    client = ground.client()
-    ground.send(client, UPLOADS[kind] or head(90_000) + BEGUN)
+def begin_upload(router: FakeRouter, kind: str) -> FakeTransport:
+    client = router.client()
+    router.send(client, UPLOADS[kind] or head(90_000) + BEGUN)
     if kind == "sent form":
-        ground.backend().room = 10**9
+        router.backend().room = 10**9
     return client
 
 
@@ -96,204 +35,208 @@ def piece_of(kind: str, size: int) -> bytes:
 
 @pytest.mark.parametrize("kind", UPLOADS)
 @pytest.mark.parametrize("every", [1, 5, 19])
-def test_an_upload_that_only_trickles_is_ended(kind: str, every: int, start: Start) -> None:
-    ground = start()
-    client = begin_upload(ground, kind)
+def test_an_upload_that_only_trickles_is_ended(
+    kind: str, every: int, start_fake: StartFake
+) -> None:
+    router = start_fake()
+    client = begin_upload(router, kind)
     for _ in range(21 // every + 1):
-        ground.wait(every)
-        ground.send(client, piece_of(kind, 1))
+        router.wait(every)
+        router.send(client, piece_of(kind, 1))
     assert statuses(client) == [408]
     assert b'"code":"timeout"' in client.sent
-    assert ground.refusals("upload_rate") == 1
+    assert router.refusals("upload_rate") == 1
 
 
 @pytest.mark.parametrize("kind", UPLOADS)
-def test_an_upload_that_stops_later_is_ended_too(kind: str, start: Start) -> None:
-    ground = start()
-    client = begin_upload(ground, kind)
-    ground.send(client, piece_of(kind, 50_000))
+def test_an_upload_that_stops_later_is_ended_too(kind: str, start_fake: StartFake) -> None:
+    router = start_fake()
+    client = begin_upload(router, kind)
+    router.send(client, piece_of(kind, 50_000))
     for _ in range(40):
-        ground.wait(1)
-        ground.send(client, piece_of(kind, 1))
+        router.wait(1)
+        router.send(client, piece_of(kind, 1))
     assert statuses(client) == [408]
 
 
 @pytest.mark.parametrize("kind", UPLOADS)
-def test_an_upload_at_the_least_rate_goes_on(kind: str, start: Start) -> None:
-    ground = start()
-    client = begin_upload(ground, kind)
+def test_an_upload_at_the_least_rate_goes_on(kind: str, start_fake: StartFake) -> None:
+    router = start_fake()
+    client = begin_upload(router, kind)
     for _ in range(100):
-        ground.wait(1)
-        ground.send(client, piece_of(kind, 500))
+        router.wait(1)
+        router.send(client, piece_of(kind, 500))
     assert statuses(client) == []
 
 
-def test_the_least_rate_is_a_setting(start: Start) -> None:
-    ground = start(minUploadRate=2000)
-    client = begin_upload(ground, "large")
+def test_the_least_rate_is_a_setting(start_fake: StartFake) -> None:
+    router = start_fake(minUploadRate=2000)
+    client = begin_upload(router, "large")
     for _ in range(22):
-        ground.wait(1)
-        ground.send(client, b"x" * 1500)
+        router.wait(1)
+        router.send(client, b"x" * 1500)
     assert statuses(client) == [408]
 
 
-def test_without_a_least_rate_only_pauses_end_an_upload(start: Start) -> None:
-    ground = start(minUploadRate=0)
-    client = begin_upload(ground, "large")
+def test_without_a_least_rate_only_pauses_end_an_upload(start_fake: StartFake) -> None:
+    router = start_fake(minUploadRate=0)
+    client = begin_upload(router, "large")
     for _ in range(10):
-        ground.wait(58)
-        ground.send(client, b"x")
+        router.wait(58)
+        router.send(client, b"x")
     assert statuses(client) == []
-    ground.wait(61)
+    router.wait(61)
     assert statuses(client) == [408]
 
 
-def test_no_rate_is_asked_for_while_the_backend_does_not_read(start: Start) -> None:
-    ground = start()
-    client = ground.client()
-    ground.send(client, head(90_000) + BEGUN)
-    backend = ground.backend()
-    ground.send(client, b"x" * 1000)  # more than the backend has room for
+def test_no_rate_is_asked_for_while_the_backend_does_not_read(start_fake: StartFake) -> None:
+    router = start_fake()
+    client = router.client()
+    router.send(client, head(90_000) + BEGUN)
+    backend = router.backend()
+    router.send(client, b"x" * 1000)  # more than the backend has room for
     assert not client.is_reading()
-    ground.wait(300)
+    router.wait(300)
     assert statuses(client) == []
-    ground.event(lambda: backend.peer_reads(10**6))
+    router.event(lambda: backend.peer_reads(10**6))
     assert client.is_reading()
-    ground.wait(19)
-    ground.send(client, b"x" * 10_000)
-    ground.wait(15)
+    router.wait(19)
+    router.send(client, b"x" * 10_000)
+    router.wait(15)
     assert statuses(client) == []
-    ground.wait(30)
+    router.wait(30)
     assert statuses(client) == [408]
 
 
-def test_a_head_that_trickles_is_ended(start: Start) -> None:
-    ground = start()
-    client = ground.client()
+def test_a_head_that_trickles_is_ended(start_fake: StartFake) -> None:
+    router = start_fake()
+    client = router.client()
     for byte in HEALTH[:11]:
-        ground.wait(1)
-        ground.send(client, bytes([byte]))
+        router.wait(1)
+        router.send(client, bytes([byte]))
     assert statuses(client) == [408]
 
 
-def test_each_request_that_is_sent_ahead_has_its_own_time(start: Start) -> None:
-    ground = start()
-    client = ground.client()
+def test_each_request_that_is_sent_ahead_has_its_own_time(start_fake: StartFake) -> None:
+    router = start_fake()
+    client = router.client()
     for _ in range(5):
-        ground.send(client, HEALTH[:20])
-        ground.wait(9)
-        ground.send(client, HEALTH[20:] + HEALTH[:20])
-        ground.send(client, HEALTH[20:])
+        router.send(client, HEALTH[:20])
+        router.wait(9)
+        router.send(client, HEALTH[20:] + HEALTH[:20])
+        router.send(client, HEALTH[20:])
     assert statuses(client) == [200] * 10
 
 
 @pytest.mark.parametrize("ahead", [HEALTH, HEALTH[:20], post(chat()), post(chat())[:-3]])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_request_that_waits_for_a_slow_reader_is_not_late(
-    ahead: bytes, when: str, start: Start
+    ahead: bytes, when: str, start_fake: StartFake
 ) -> None:
     """A client that takes the response before it slowly, and its next request meanwhile."""
-    ground = start()
-    client = ground.client(room=0)
-    ground.send(client, post(chat()) + (ahead if when == "before" else b""))
-    backend = ground.backend()
+    router = start_fake()
+    client = router.client(room=0)
+    router.send(client, post(chat()) + (ahead if when == "before" else b""))
+    backend = router.backend()
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + b"x" * 200
-    ground.event(lambda: backend.peer_sends(answer))
+    router.event(lambda: backend.peer_sends(answer))
     assert len(client.unsent) > HIGH
     if when == "after":
-        ground.send(client, ahead)
+        router.send(client, ahead)
     for _ in range(12):
-        ground.wait(20)
-        ground.event(lambda: client.peer_reads(1))
+        router.wait(20)
+        router.event(lambda: client.peer_reads(1))
     assert statuses(client) == []
-    ground.event(lambda: client.peer_reads(10**6))
+    router.event(lambda: client.peer_reads(10**6))
     assert statuses(client)[0] == 200
-    ground.wait(8)
+    router.wait(8)
     assert 408 not in statuses(client)
     assert not client.is_closing()
 
 
-def test_who_takes_nothing_of_a_response_is_closed_with_what_it_sent_ahead(start: Start) -> None:
-    ground = start()
-    client = ground.client(room=0)
-    ground.send(client, HEALTH * 3)
+def test_who_takes_nothing_of_a_response_is_closed_with_what_it_sent_ahead(
+    start_fake: StartFake,
+) -> None:
+    router = start_fake()
+    client = router.client(room=0)
+    router.send(client, HEALTH * 3)
     assert client.unsent
-    ground.wait(130)
+    router.wait(130)
     assert client.lost
 
 
-def test_who_is_turned_away_is_closed_after_a_while(start: Start) -> None:
-    ground = start(maxConnections=1)
-    ground.client()
-    client = ground.client()
+def test_who_is_turned_away_is_closed_after_a_while(start_fake: StartFake) -> None:
+    router = start_fake(maxConnections=1)
+    router.client()
+    client = router.client()
     assert isinstance(client.protocol, TurnedAway)
-    ground.send(client, b"x" * 100)
+    router.send(client, b"x" * 100)
     assert statuses(client) == [overloaded().status]
     assert client.eof
     for _ in range(6):
-        ground.loop.now += 1
-        ground.loop.settle()
+        router.loop.now += 1
+        router.loop.settle()
     assert client.lost
-    assert not ground.server._turned_away
+    assert not router.server._turned_away
 
 
 # The end of a drain.
 
 
-def drain(ground: Ground) -> None:
+def drain(router: FakeRouter) -> None:
     def begin() -> None:
-        ground.server.draining = True
-        for client in list(ground.server.clients):
+        router.server.draining = True
+        for client in list(router.server.clients):
             client.drain()
 
-    ground.event(begin)
+    router.event(begin)
 
 
-def cut_off(ground: Ground) -> None:
+def cut_off(router: FakeRouter) -> None:
     def end() -> None:
-        for client in list(ground.server.clients):
+        for client in list(router.server.clients):
             client.cut_off()
 
-    ground.event(end)
+    router.event(end)
 
 
-def ends(ground: Ground) -> list[tuple[int, str]]:
-    return [(ended.status, ended.end) for ended in ground.server.observer.ended]
+def ends(router: FakeRouter) -> list[tuple[int, str]]:
+    return [(ended.status, ended.end) for ended in router.server.observer.ended]
 
 
-def test_who_is_queued_is_refused_at_once(start: Start) -> None:
-    ground = start()
-    first, queued = ground.client(), ground.client()
+def test_who_is_queued_is_refused_at_once(start_fake: StartFake) -> None:
+    router = start_fake()
+    first, queued = router.client(), router.client()
     for client in (first, queued):
-        ground.send(client, post(chat()))
-    form = ground.client()
-    ground.send(form, head(90_000) + BEGUN)
-    drain(ground)
+        router.send(client, post(chat()))
+    form = router.client()
+    router.send(form, head(90_000) + BEGUN)
+    drain(router)
     for client in (queued, form):
         assert statuses(client) == [503]
         assert b"shutting_down" in client.sent
         assert b"Retry-After: 1\r\n" in client.sent
         assert b"Connection: close\r\n" in client.sent
     assert queued.lost
-    assert ends(ground) == [(503, "shutting_down")] * 2
-    assert ground.refusals("shutting_down") == 2
-    backend = ground.backend()
-    ground.event(lambda: backend.peer_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+    assert ends(router) == [(503, "shutting_down")] * 2
+    assert router.refusals("shutting_down") == 2
+    backend = router.backend()
+    router.event(lambda: backend.peer_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
     assert statuses(first) == [200]
     assert first.lost
 
 
-def test_an_upload_may_end_within_the_drain_but_is_not_queued(start: Start) -> None:
-    ground = start()
-    first, second = ground.client(), ground.client()
+def test_an_upload_may_end_within_the_drain_but_is_not_queued(start_fake: StartFake) -> None:
+    router = start_fake()
+    first, second = router.client(), router.client()
     for client in (first, second):
-        ground.send(client, post(chat())[:-3])
-    drain(ground)
+        router.send(client, post(chat())[:-3])
+    drain(router)
     for client in (first, second):
-        ground.send(client, post(chat())[-3:])
+        router.send(client, post(chat())[-3:])
     assert statuses(second) == [503]
-    backend = ground.backend()
-    ground.event(lambda: backend.peer_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+    backend = router.backend()
+    router.event(lambda: backend.peer_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
     assert statuses(first) == [200]
     assert b"Connection: close" in first.sent
     assert first.lost
@@ -302,18 +245,20 @@ def test_an_upload_may_end_within_the_drain_but_is_not_queued(start: Start) -> N
 @pytest.mark.parametrize(
     "begun", [HEALTH[:20], LENGTH + b"x" * 70_000, CHUNKS, head(90_000) + BEGUN, post(chat())]
 )
-def test_what_has_no_response_when_the_drain_ends_is_told_so(begun: bytes, start: Start) -> None:
-    ground = start()
-    client = ground.client()
-    ground.send(client, begun)
-    drain(ground)
+def test_what_has_no_response_when_the_drain_ends_is_told_so(
+    begun: bytes, start_fake: StartFake
+) -> None:
+    router = start_fake()
+    client = router.client()
+    router.send(client, begun)
+    drain(router)
     assert statuses(client) == []
-    cut_off(ground)
+    cut_off(router)
     assert statuses(client) == [503]
     assert b"shutting_down" in client.sent
     assert client.lost
-    assert ends(ground) == [(503, "shutting_down")]
-    assert ground.server.budget.held == 0
+    assert ends(router) == [(503, "shutting_down")]
+    assert router.server.budget.held == 0
 
 
 RESPONSES = {
@@ -324,31 +269,31 @@ RESPONSES = {
 
 @pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
 def test_a_response_that_is_cut_off_at_the_end_of_a_drain_is_no_whole_one(
-    response: bytes, start: Start
+    response: bytes, start_fake: StartFake
 ) -> None:
-    ground = start()
-    client = ground.client()
-    ground.send(client, post(chat()))
-    backend = ground.backend()
-    ground.event(lambda: backend.peer_sends(b"HTTP/1.1 200 OK\r\n" + response))
-    drain(ground)
-    cut_off(ground)
+    router = start_fake()
+    client = router.client()
+    router.send(client, post(chat()))
+    backend = router.backend()
+    router.event(lambda: backend.peer_sends(b"HTTP/1.1 200 OK\r\n" + response))
+    drain(router)
+    cut_off(router)
     assert client.lost
     assert bytes(client.sent).endswith(response.partition(b"\r\n\r\n")[2])
     assert backend.lost
-    assert ends(ground) == [(200, "shutting_down")]
+    assert ends(router) == [(200, "shutting_down")]
 
 
-def test_a_drain_waits_no_longer_than_it_may_and_then_for_who_reads(start: Start) -> None:
-    ground = start()
-    reads, stalls = ground.client(), ground.client(room=0)
+def test_a_drain_waits_no_longer_than_it_may_and_then_for_who_reads(start_fake: StartFake) -> None:
+    router = start_fake()
+    reads, stalls = router.client(), router.client(room=0)
     for client in (reads, stalls):
-        ground.send(client, LENGTH)
-    drained = ground.loop.create_task(ground.server.drain(7))
-    ground.wait(6)
+        router.send(client, LENGTH)
+    drained = router.loop.create_task(router.server.drain(7))
+    router.wait(6)
     assert statuses(reads) == []
-    ground.wait(2)
+    router.wait(2)
     assert statuses(reads) == [503]
-    ground.wait(2)
+    router.wait(2)
     assert stalls.lost
     assert drained.done()
