@@ -45,14 +45,15 @@ GENERATOR = Package(
     tuple(
         """
         __main__ cli fleet_command command_options fleet_run fleet_nix
-        provision apply carry_out settled status why terminal progress failures staging preflight
+        provision apply carry_out settled status why terminal progress failures staging
+        image_parser preflight
         host_storage host_user host_devices host_ports present environment lock output
         router_service plan_text fleet_front fleet_report fleet_compare fleet_addresses
         fleet_hosts plan turns cause known_causes tracebacks journal render host_files
-        router_units router_config podman files
+        router_units router_config refusals podman files
         verify units quadlet load router_check checks router_settings container_paths flags
         schema contract images unit_keys listen text config_source
-        steps cdi subids routes sources start_note layout
+        serve_parser steps cdi subids routes sources start_note layout
         fleet_revision systemd process exits errors
         """.split()
     ),
@@ -60,7 +61,7 @@ GENERATOR = Package(
         """
         plan_text fleet_front fleet_report fleet_compare fleet_addresses fleet_hosts
         plan turns cause known_causes tracebacks journal render host_files router_units
-        router_config router_settings units quadlet checks container_paths flags schema
+        router_config refusals router_settings units quadlet checks container_paths flags schema
         contract images unit_keys listen text steps cdi routes
         sources start_note layout fleet_revision errors
         """.split()

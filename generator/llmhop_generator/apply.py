@@ -28,6 +28,7 @@ from llmhop_generator.staging import discard
 from llmhop_generator.start_note import with_environment
 from llmhop_generator.steps import Plan, Stage, StartManager, Swap, Wanted
 from llmhop_generator.systemd import UserManager, system
+from llmhop_generator.units import serve_commands
 from llmhop_generator.verify import verify_units
 
 Report = Callable[[str], None]
@@ -73,6 +74,7 @@ def _plan(config: Config) -> Plan:
         router=rendered.router,
         key=key,
         open_files=vllm.open_files_limit if vllm else 0,
+        commands=serve_commands(vllm) if vllm else {},
     )
     return make_plan(wanted, read_present(wanted))
 

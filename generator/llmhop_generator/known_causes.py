@@ -48,7 +48,7 @@ KNOWN = (
         "make room where dataDir and cacheDir are; in /dev/shm it is shmSize",
     ),
     _known(
-        "too little free GPU memory",
+        "too little free memory",
         r"(Free|Available) memory on (device|node)|desired [GC]PU memory utilization",
         "end what else uses that memory, or set a smaller gpu-memory-utilization for each model of "
         "that GPU",

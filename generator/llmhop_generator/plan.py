@@ -6,10 +6,12 @@
 from collections.abc import Iterable, Mapping
 
 from llmhop_generator.routes import route_names, with_routes
-from llmhop_generator.sources import image_of, model_of, service_of
+from llmhop_generator.sources import image_of, model_of, service_of, started_with
 from llmhop_generator.start_note import note_of
 from llmhop_generator.steps import (
+    Ask,
     Await,
+    Command,
     Files,
     Plan,
     Present,
@@ -43,7 +45,8 @@ def make_plan(wanted: Wanted, present: Present) -> Plan:
     work = survey(wanted, present)
     routing = _Routing(wanted, present, work)
     stages = list(_stages(wanted, present))
-    steps: list[Step] = [*_ground(wanted, present), *_pulls(wanted, present, work), *stages]
+    steps: list[Step] = [*_ground(wanted, present), *_pulls(wanted, present, work)]
+    steps += [*_asks(wanted, present), *stages]
     if wanted.router is None and present.router is not None:
         steps.append(StopRouter())
     steps += routing.give()
@@ -154,6 +157,21 @@ def _pulls(wanted: Wanted, present: Present, work: Work) -> Iterable[Step]:
         # What is called localhost/… was made on this host: no registry has it.
         if not there or (policy == "newer" and not image.startswith("localhost/")):
             yield Pull(wanted.uid, image, optional=there)
+
+
+def _asks(wanted: Wanted, present: Present) -> Iterable[Ask]:
+    """While everything serves: of models that are new, or will be started in another way."""
+    if wanted.uid is None:
+        return
+    there = _there(wanted, present)
+    by_image: dict[str, dict[str, Command]] = {}
+    for name, command in wanted.commands.items():
+        text = wanted.sources[name]
+        changed = name not in there or started_with(there[name]) != started_with(text)
+        if command.flags and changed:
+            by_image.setdefault(image_of(text)[0], {})[name] = command
+    for image, commands in by_image.items():
+        yield Ask(wanted.uid, image, commands)
 
 
 def _stages(wanted: Wanted, present: Present) -> Iterable[Stage]:

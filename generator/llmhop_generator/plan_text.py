@@ -7,6 +7,7 @@ from typing import Any
 from llmhop_generator.layout import user_manager
 from llmhop_generator.sources import Change, changes, model_of
 from llmhop_generator.steps import (
+    Ask,
     Await,
     Plan,
     Pull,
@@ -43,6 +44,9 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
             return [("limit", user_manager(uid), f"open files to {open_files}")]
         case Pull(_, image, optional):
             return [("pull", image, "if there is a newer one" if optional else "it is missing")]
+        case Ask(_, image, commands):
+            models = ", ".join(map(model_of, commands))
+            return [("ask", image, f"whether its vLLM takes the flags of {models}")]
         case Route():
             return [("route", "llmhop", _routing(plan, step))]
         case Turn(_, steps):

@@ -4,7 +4,7 @@ import pwd
 import re
 
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.process import Account, follow, run
+from llmhop_generator.process import Account, Finished, follow, run
 
 MINIMUM = (5, 0)
 """The first version with Notify=healthy and StopTimeout= (Podman 5.0 release notes)."""
@@ -36,6 +36,42 @@ def has_image(account: Account, image: str) -> bool:
 def pull(account: Account, image: str) -> bool:
     """Pull an image as a user, Podman's progress shown as it comes; whether it worked."""
     return follow(["podman", "pull", image], env=environment_of(account), account=account) == 0
+
+
+def run_python(account: Account, image: str, source: str, limit_s: int) -> Finished:
+    """Run a program in an image, by the Python of its vLLM, without network and devices.
+
+    The program is its standard input, so that no process list has it. It is killed after
+    `limit_s` seconds.
+    """
+    options = [
+        "--rm",
+        "--interactive",
+        "--pull=never",
+        "--network=none",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        # Where it runs there may be no cgroup of the user's.
+        "--cgroups=disabled",
+        "--log-driver=none",
+        f"--timeout={limit_s}",
+        "--workdir=/",
+        "--entrypoint=sh",
+    ]
+    return run(
+        ["podman", "run", *options, image, "-c", _OWN_PYTHON],
+        env=environment_of(account),
+        account=account,
+        check=False,
+        stdin=source,
+    )
+
+
+# The interpreter that the image's `vllm` names, which may be in a virtual environment.
+_OWN_PYTHON = (
+    """p=$(sed -n '1s/^#! *//p' "$(command -v vllm)"); """
+    """case $p in *python*) ;; *) p=python3 ;; esac; exec $p -"""
+)
 
 
 def environment_of(account: Account) -> dict[str, str]:

@@ -55,6 +55,12 @@ def image_of(source: str) -> tuple[str, str]:
     return keys["Image"][0], keys["Pull"][0]
 
 
+def started_with(source: str) -> tuple[list[str], list[str]]:
+    """The image and the command line of a source, as they are written."""
+    keys = values(source)
+    return keys["Image"], keys["Exec"]
+
+
 def values(source: str) -> dict[str, list[str]]:
     """The values of each key of a source, as they are written."""
     found = defaultdict(list)

@@ -11,11 +11,30 @@ Files = Mapping[str, str]
 
 
 @dataclass(frozen=True)
+class Flag:
+    """A flag of vLLM: its key in the settings, the option where that stands, and its words."""
+
+    key: str
+    where: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a model is served with: its path or name, and its flags. `where` is its option."""
+
+    model: str
+    flags: tuple[Flag, ...]
+    where: str
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What a configuration asks for.
 
     `sources` stand in the order in which the models start. `key` is what the digests of
-    environment files in them are made with; `open_files` is a limit.
+    environment files in them are made with; `open_files` is a limit. `commands` are what
+    vLLM's own parser is to read, by file name.
     """
 
     uid: int | None = None
@@ -23,6 +42,7 @@ class Wanted:
     router: str | None = None
     key: bytes = field(default=b"", repr=False)
     open_files: int = 0
+    commands: Mapping[str, Command] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,15 @@ class Pull:
     uid: int
     image: str
     optional: bool
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask an image of a user whether its vLLM takes the flags of models, by their file names."""
+
+    uid: int
+    image: str
+    commands: Mapping[str, Command]
 
 
 @dataclass(frozen=True)
@@ -161,6 +190,7 @@ Step = (
     StartManager
     | RaiseLimit
     | Pull
+    | Ask
     | Stage
     | Route
     | StopRouter

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_PROCESS = re.compile(r"\(([A-Za-z]\w*(?: rank=\d+)?) pid=\d+(?:, ip=[^)]*)?\) ?|\[(rank\d+)\]: ?")
+_PROCESS = re.compile(r"\(([^()]+?) pid=\d+(?:, ip=[^)]*)?\) ?|\[(rank\d+)\]: ?")
 _LOGGED = re.compile(
     r"(?:\[[\w.-]+\] )?"  # VLLM_LOGGING_PREFIX
     r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[?([^\]\[]+:\d+)\] ?"

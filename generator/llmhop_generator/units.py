@@ -1,6 +1,7 @@
 """One enabled model as one Quadlet source."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from llmhop_generator import flags, unit_keys
@@ -11,6 +12,7 @@ from llmhop_generator.images import vllm_version
 from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
 from llmhop_generator.sources import HEADER, service_of
 from llmhop_generator.start_note import with_note
+from llmhop_generator.steps import Command, Flag
 
 CONTAINER_PORT = 8000
 
@@ -78,6 +80,33 @@ def command_line(vllm: Vllm, model: Model) -> list[str]:
         *flags.arguments(general),
         *flags.arguments(model.settings),
     ]
+
+
+def serve_commands(vllm: Vllm) -> dict[str, Command]:
+    """What vLLM's parser is to read of each enabled model, by file name.
+
+    Without those for which a deployer starts something else.
+    """
+    return {
+        file_name(model): _command(vllm, name, model)
+        for name, model in vllm.models.items()
+        if model.enable and "Entrypoint" not in {*vllm.container_config, *model.container_config}
+    }
+
+
+def _command(vllm: Vllm, name: str, model: Model) -> Command:
+    general = flags.standing(general_settings(vllm, model), model.settings)
+    own = ("vllm", "models", name, "settings")
+    found = [*_flags(general, ("vllm", "modelSettings")), *_flags(model.settings, own)]
+    return Command(model.model, tuple(found), option_path(own))
+
+
+def _flags(settings: flags.Flags, path: tuple[str, ...]) -> Iterator[Flag]:
+    for key in sorted(settings):
+        words = tuple(flags.arguments({key: settings[key]}))
+        # The parser reads the file that `config` names, which an image alone does not have.
+        if words and flags.canonical(key) != "config":
+            yield Flag(key, option_path((*path, key)), words)
 
 
 def general_settings(vllm: Vllm, model: Model) -> dict[str, Any]:

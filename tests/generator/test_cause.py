@@ -49,6 +49,8 @@ OUTPUTS = [
     ("bad-config", "files of the model broken or missing", "is not a valid JSON file"),
     ("port", "port in use", "[Errno 98] Address already in use"),
     ("no-weights", "files of the model broken or missing", "Cannot find any model weights"),
+    ("memory", "too little free memory", "Available memory on node 0 (20.6/23.54 GiB) on"),
+    ("no-network", "model not downloaded", "We couldn't connect to 'https://huggingface.co'"),
     ("architecture", "architecture unknown to this vLLM", "['Qwen99ForCausalLM'] are not supp"),
 ]
 
@@ -96,7 +98,7 @@ def failed_core(raised: str, core: str = CORE, process: str = "(EngineCore_DP0 p
 # What other versions and GPUs say of it, in the words of public reports.
 SAID = [
     (
-        "too little free GPU memory",
+        "too little free memory",
         "ValueError: Free memory on device (3.22/4.0 GiB) on startup is less than desired GPU "
         "memory utilization (0.9, 3.6 GiB). Decrease GPU memory utilization or reduce GPU memory "
         "used by other processes.",
@@ -176,6 +178,34 @@ def test_of_several_processes_the_one_that_failed_is_told() -> None:
     pointer += "process. See stack trace for root cause."
     found = told(mixed + failed_core(pointer))
     assert found == Cause("KeyError: 'second'")
+
+
+@pytest.mark.parametrize(
+    "process",
+    [
+        "(EngineCore_DP0 pid=92) ",
+        "(VllmWorker-0 pid=27) ",
+        "(VllmWorker rank=5 pid=3073) ",
+        "(RayWorkerWrapper pid=7, ip=10.0.0.2) ",
+        "(EngineCore pid=14) (Worker_TP0 pid=27) ",
+        "\x1b[0;36m(APIServer pid=1)\x1b[0;0m ",
+        "[rank0]: ",
+        "",
+    ],
+)
+@pytest.mark.parametrize(
+    "logged",
+    [
+        "",
+        "ERROR 11-27 16:28:30 [multiproc_executor.py:953] ",
+        "ERROR 12-29 07:45:20 multiproc_worker_utils.py:236] ",
+        "[Stage-0] ERROR 03-12 08:22:28 [v1/engine/core.py:800] ",
+        "\x1b[31mERROR\x1b[0m \x1b[90m06-16 20:55:14\x1b[0m \x1b[90m[core.py:1224]\x1b[0m ",
+    ],
+)
+def test_the_names_of_processes_and_of_logs_do_not_matter(process: str, logged: str) -> None:
+    found = told(traceback("KeyError: 'rope'", process + logged))
+    assert found == Cause("KeyError: 'rope'")
 
 
 CHAINS = ["During handling of the above exception, another exception occurred:"]

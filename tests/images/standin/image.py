@@ -10,6 +10,7 @@ from tests.host.build import debootstrap, run, tar
 from tests.host.cache import Cache
 
 SOURCE = Path(__file__).with_name("vllm.py")
+PARSER = Path(__file__).with_name("serve.py")
 SUITE = "trixie"
 PACKAGES = ("python3",)
 
@@ -36,11 +37,12 @@ def standin_tar(cache: Cache) -> Path:
             root = Path(space) / "root"
             run(["cp", "--archive", base, root])
             command = root / "usr/local/bin/vllm"
-            module = root / "usr/lib/python3/dist-packages/vllm/entrypoints/openai/api_server.py"
-            for place in (command, module):
+            entrypoints = root / "usr/lib/python3/dist-packages/vllm/entrypoints"
+            module, parser = entrypoints / "openai/api_server.py", entrypoints / "cli/serve.py"
+            for place, source in ((command, SOURCE), (module, SOURCE), (parser, PARSER)):
                 place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(SOURCE, place)
+                shutil.copy(source, place)
                 place.chmod(0o755)
             tar(root, target)
 
-    return cache.artefact("standin.tar", [base.name, SOURCE, Path(__file__)], make)
+    return cache.artefact("standin.tar", [base.name, SOURCE, PARSER, Path(__file__)], make)
