@@ -221,6 +221,17 @@ def test_a_chain_is_told_with_its_root(link: str, prefix: str) -> None:
     assert found.said == "ValueError: rope_scaling is malformed, because of KeyError: 'rope'"
 
 
+def test_of_a_chain_that_ends_in_a_consequence_the_root_is_told() -> None:
+    chain = traceback("KeyError: 'rope'") + f"\n{CHAINS[1]}\n\n" + traceback(POINTER)
+    assert told(chain).said == "KeyError: 'rope'"
+
+
+def test_what_is_logged_after_an_exception_is_no_part_of_it() -> None:
+    later = CORE.replace("core.py:718", "core.py:800").replace("ERROR", "INFO")
+    found = told(traceback("ValueError: wrong:", CORE) + f"{later}closing\n")
+    assert found.said == "ValueError: wrong:"
+
+
 def test_a_known_cause_counts_wherever_it_stands_in_a_chain() -> None:
     chain = traceback("torch.OutOfMemoryError: CUDA out of memory.") + f"\n{CHAINS[1]}\n\n"
     chain += traceback("RuntimeError: warming up the sampler failed")

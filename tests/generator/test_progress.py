@@ -98,6 +98,25 @@ def test_what_comes_up_after_all_is_up(told: Told) -> None:
     assert up == [A, B]
 
 
+def test_what_came_up_after_all_is_waited_for_anew(told: Told) -> None:
+    looks = [{A: failed(2)}, {A: HEALTHY}, {A: STARTING}, {A: failed(2)}]
+    watch = told.watch(*looks)
+    assert watch.until_up([A]) == [A]
+    assert watch.until_up([A]) == []
+    assert watch.until_up([A]) == [A]
+    assert len([line for line in told.lines if "ill" in line]) == 2
+
+
+def test_the_journal_is_read_only_when_a_start_has_failed(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(progress, "why_again", read.append)
+    under_way = state("activating", "start", restarts=2)
+    told.watch({A: failed(1)}, {A: under_way}, {A: under_way}, {A: HEALTHY}).until_up([A])
+    assert read == []
+
+
 def test_a_second_wait_for_what_was_given_up_ends_at_once(told: Told) -> None:
     watch = told.watch({A: failed(2)}, {A: state("activating", "start", restarts=2)})
     assert watch.until_up([A]) == [A]
