@@ -10,6 +10,7 @@
     ./assertions.nix
     ./id-assertions.nix
     ./own-user-assertions.nix
+    ./privileged-port-assertions.nix
     ./secret-assertions.nix
     ./host.nix
     ./subordinate-ids.nix

@@ -47,12 +47,12 @@ GENERATOR = Package(
         __main__ cli fleet_command command_options fleet_run fleet_nix
         provision apply carry_out settled status why terminal progress failures staging
         image_parser preflight
-        host_storage host_user host_devices host_ports present environment lock output
+        host_storage host_devices host_ports host_router host_user present environment lock output
         router_service plan_text fleet_front fleet_report fleet_compare fleet_addresses
         fleet_hosts plan turns cause known_causes tracebacks journal render host_files
         router_units router_config refusals podman files
         verify units quadlet load router_check checks router_settings container_paths flags
-        schema contract images unit_keys listen text config_source
+        schema privileged_ports contract images unit_keys listen text config_source
         serve_parser steps cdi subids routes sources start_note layout
         fleet_revision systemd process exits errors
         """.split()
@@ -62,7 +62,7 @@ GENERATOR = Package(
         plan_text fleet_front fleet_report fleet_compare fleet_addresses fleet_hosts
         plan turns cause known_causes tracebacks journal render host_files router_units
         router_config refusals router_settings units quadlet checks container_paths flags schema
-        contract images unit_keys listen text steps cdi routes
+        privileged_ports contract images unit_keys listen text steps cdi routes
         sources start_note layout fleet_revision errors
         """.split()
     ),

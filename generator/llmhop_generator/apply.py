@@ -61,7 +61,6 @@ def _plan(config: Config) -> Plan:
     vllm = config.vllm if isinstance(config.vllm, Vllm) else None
     key, sources = b"", rendered.quadlets
     if vllm is not None:
-        verify_units(vllm, sources)
         held = digests(sources, key := read_key())
         sources = {
             name: with_environment(text, held.get(name, "")) for name, text in sources.items()
@@ -88,6 +87,8 @@ def put_files(config: Config, report: Report) -> None:
     Raises:
         GeneratorError: the manager runs already, or a file can't be written.
     """
+    if isinstance(config.vllm, Vllm):
+        verify_units(config.vllm, render(config).quadlets)
     plan = _plan(config)
     for uid in plan.present.states:
         raise GeneratorError(

@@ -45,11 +45,17 @@ def main() -> None:
 @reports_errors
 def validate(config: str, llmhop: str) -> None:
     """Check CONFIG and print what it serves."""
+    from llmhop_generator import privileged_ports
     from llmhop_generator.contract import Vllm
     from llmhop_generator.load import read_config
 
     read = read_config(config, judge_by(llmhop))
-    models = read.vllm.enabled_models if isinstance(read.vllm, Vllm) else []
+    models = []
+    if isinstance(read.vllm, Vllm):
+        models = read.vllm.enabled_models
+        # Which ports its host leaves to everybody, this one can't know.
+        for problem in privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START):
+            click.echo(f"warning: {problem}", err=True)
     for model in models:
         click.echo(f"{model.name}: {model.model} on port {model.port}")
     click.echo(f"{config} is valid: {len(models)} model{'' if len(models) == 1 else 's'} to serve")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+from llmhop_generator import privileged_ports
 from llmhop_generator.contract import Llmhop, Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT
@@ -17,6 +18,7 @@ _LISTEN = "0A"  # tcp_states.h, as /proc/net/tcp spells it (proc_pid_net(5))
 _ACCEPTS = 0x10000  # __SO_ACCEPTCON, in the flags of /proc/net/unix
 _LOOPBACK = IPv4Address("127.0.0.1")
 _MANAGER = 1
+_UNPRIVILEGED_START = Path("/proc/sys", privileged_ports.SYSCTL.replace(".", "/"))
 
 Address = IPv4Address | IPv6Address
 
@@ -44,7 +46,8 @@ class Holder:
 
 
 def port_findings(vllm: Vllm, ours: Collection[int]) -> Iterator[Problem]:
-    """Find the ports of enabled models that are taken by users other than `ours`."""
+    """Find the ports of enabled models that are privileged, or taken by others than `ours`."""
+    yield from privileged_ports.model_findings(vllm, _unprivileged_start())
     listening = [each for each in _listeners() if each.uid not in ours]
     for key, model in vllm.models.items():
         taken = (each for each in listening if _meets(_LOOPBACK, model.port, each))
@@ -57,7 +60,8 @@ def port_findings(vllm: Vllm, ours: Collection[int]) -> Iterator[Problem]:
 
 
 def router_findings(llmhop: Llmhop) -> Iterator[Problem]:
-    """Find what llmhop is to listen on and another process does, or can't be a socket."""
+    """Find what llmhop is to listen on and may not, another process does, or can't be a socket."""
+    yield from privileged_ports.router_findings(llmhop, _unprivileged_start())
     settings = llmhop.settings.model_dump()
     given = "listen" if llmhop.settings.listen is not None else "port"
     where = option_path(("llmhop", "settings", given))
@@ -73,6 +77,13 @@ def router_findings(llmhop: Llmhop) -> Iterator[Problem]:
             inodes = [each.inode for each in listening if _meets(_parsed(host), port, each)]
         for holder in {h for inode in inodes if (h := _holder(inode)) and not _is_llmhop(h, text)}:
             yield Problem(where, f"{text} is taken by {holder}; stop it, or choose another")
+
+
+def _unprivileged_start() -> int:
+    try:
+        return int(_UNPRIVILEGED_START.read_text(encoding="ascii"))
+    except OSError:
+        return privileged_ports.DEFAULT_START
 
 
 def _is_llmhop(holder: Holder, text: str) -> bool:

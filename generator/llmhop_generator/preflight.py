@@ -1,19 +1,22 @@
 """What a host must have before anything on it is changed; every finding at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from llmhop_generator.contract import Config, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host_devices import device_findings
 from llmhop_generator.host_ports import port_findings, router_findings
+from llmhop_generator.host_router import service_findings
 from llmhop_generator.host_storage import storage_findings
 from llmhop_generator.host_user import user_findings
 from llmhop_generator.layout import user_manager
 from llmhop_generator.podman import has_image, require_podman
 from llmhop_generator.present import read_sources
 from llmhop_generator.process import Account, account_of
+from llmhop_generator.render import render
 from llmhop_generator.systemd import system_states
 from llmhop_generator.units import image
+from llmhop_generator.verify import unit_findings
 
 
 def preflight(config: Config) -> None:
@@ -22,9 +25,11 @@ def preflight(config: Config) -> None:
     Raises:
         GeneratorError: with every finding.
     """
-    found = [*_findings(config.vllm)] if isinstance(config.vllm, Vllm) else []
+    found = []
+    if isinstance(config.vllm, Vllm):
+        found += [*_findings(config.vllm), *_units(config.vllm, render(config).quadlets)]
     if config.llmhop.enable:
-        found += router_findings(config.llmhop)
+        found += [*service_findings(), *router_findings(config.llmhop)]
     findings = sorted(set(found))
     if findings:
         raise GeneratorError("the host is not ready, and nothing was changed", findings)
@@ -50,6 +55,13 @@ def _findings(vllm: Vllm) -> Iterator[Problem]:
     yield from device_findings(vllm)
     serving = {uid for uid, texts in read_sources().items() if texts}
     yield from port_findings(vllm, {vllm.uid, *serving})
+
+
+def _units(vllm: Vllm, sources: Mapping[str, str]) -> Iterator[Problem]:
+    try:
+        yield from unit_findings(vllm, sources)
+    except GeneratorError as error:
+        yield Problem("units", str(error))
 
 
 def _podman() -> Iterator[Problem]:

@@ -22,7 +22,7 @@ COMMAND_VARIABLE = "LLMHOP_COMMAND"
 """Names the router's command; the Nix package of the generator sets it."""
 
 _NOT_ASKED = (
-    "Warning: the settings of llmhop were not checked, as %s can't be asked (%s); "
+    "warning: the settings of llmhop were not checked, as %s can't be asked (%s); "
     "name another with --llmhop"
 )
 _CHECK = ("--check", "--without-secrets", "--json", "--config", "/dev/stdin")

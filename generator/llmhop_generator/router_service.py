@@ -18,7 +18,7 @@ def router_group() -> int:
         return grp.getgrnam(ROUTER_USER).gr_gid
     except KeyError:
         raise GeneratorError(
-            f"the group {ROUTER_USER} does not exist on this host, and nothing was changed; "
+            f"the group {ROUTER_USER} does not exist on this host; "
             "run `llmhop-generator provision CONFIG`, or set services.llmhop.enable = false"
         ) from None
 

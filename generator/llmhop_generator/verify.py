@@ -25,14 +25,23 @@ _ADVICE = re.compile(r"obsolete|deprecated|please (use|update)", re.IGNORECASE)
 
 
 def verify_units(vllm: Vllm, sources: Mapping[str, str]) -> None:
-    """See that Podman makes a service of each source, and that systemd takes what was added.
+    """See that Podman and systemd take the units.
 
     Raises:
-        GeneratorError: a source becomes no service, or a deployer's key has no effect; with
-            what Podman and systemd say, by option.
+        GeneratorError: with what they would not take, or one of them can't be asked.
+    """
+    if found := unit_findings(vllm, sources):
+        raise GeneratorError("Podman and systemd would not take all that is set", found)
+
+
+def unit_findings(vllm: Vllm, sources: Mapping[str, str]) -> list[Problem]:
+    """Find the sources of which Podman makes no service, and the deployer's keys without effect.
+
+    Raises:
+        GeneratorError: Podman or systemd can't be asked.
     """
     if not sources:
-        return
+        return []
     with tempfile.TemporaryDirectory(prefix="llmhop-units-") as directory:
         for name, text in sources.items():
             (Path(directory) / name).write_text(text, encoding="utf-8")
@@ -49,12 +58,9 @@ def verify_units(vllm: Vllm, sources: Mapping[str, str]) -> None:
         of = {service_of(name): name for name in sources}
         problems |= set(_ignored_by_systemd(vllm, of, services))
     if missing:
-        raise GeneratorError(
-            f"Podman's generator makes no service of {', '.join(missing)}: {_said(made.stderr)}",
-            sorted(problems),
-        )
-    if problems:
-        raise GeneratorError("systemd would not take all that is set", sorted(problems))
+        what = f"makes no service of {', '.join(missing)}: {_said(made.stderr)}"
+        problems.add(Problem("Podman's generator", what))
+    return sorted(problems)
 
 
 def _quadlet_command() -> str:
@@ -69,7 +75,7 @@ def _quadlet_command() -> str:
 
 def _said(text: str) -> str:
     """What Podman's generator says, without the names of files that it could read."""
-    return "\n".join(line for line in text.strip().splitlines() if "Loading source" not in line)
+    return "; ".join(line for line in text.strip().splitlines() if "Loading source" not in line)
 
 
 def _refused_by_podman(vllm: Vllm, missing: Sequence[str], text: str) -> Iterator[Problem]:

@@ -71,6 +71,8 @@ def test_each_finding_is_told_with_its_option_and_what_to_do(host: Machine) -> N
         no_podman_and_an_old_one,
         what_the_user_can_not_read_write_or_keep,
         addresses_of_llmhop,
+        llmhop_without_its_group_and_service,
+        what_the_kernel_and_systemd_would_not_take,
         many_at_once,
     ):
         with host.log.subtest(faults.__name__.replace("_", " ")):
@@ -159,6 +161,40 @@ def addresses_of_llmhop(host: Machine) -> None:
     host.succeed("systemctl disable --now llmhop.socket", "systemctl restart llmhop.service")
     host.wait_for_open_port(8081)
     assert host.succeed(f"llmhop-generator check {CONFIG}") == ready
+
+
+def llmhop_without_its_group_and_service(host: Machine) -> None:
+    unit = "/etc/systemd/system/llmhop.service"
+    host.succeed(
+        "cp /etc/group /root/group",
+        "sed -i '/^llmhop:/d' /etc/group",
+        f"mv {unit} /root/llmhop.service",
+        "systemctl daemon-reload",
+    )
+    found = findings(host, config())
+    where = "services.llmhop.enable:"
+    assert "llmhop-generator provision" in the_one(found, f"{where} the group llmhop does not")
+    assert "llmhop-generator provision" in the_one(found, f"{where} llmhop.service is not on this")
+    assert len(found) == 2, found
+    host.succeed("cp /root/group /etc/group", f"mv /root/llmhop.service {unit}")
+    host.succeed("systemctl daemon-reload")
+
+
+def what_the_kernel_and_systemd_would_not_take(host: Machine) -> None:
+    refused = {"MemoryMaxx": "1G"}
+    found = findings(
+        host, config({"port": 80, "containerConfig": {"No": 1}}, serviceConfig=refused)
+    )
+    assert "80 is below 1024" in the_one(found, f"{OPTION}.models.a.port:")
+    assert "refused by Podman" in the_one(found, f"{OPTION}.models.a.containerConfig.No:")
+    assert "makes no service of vllm-a" in the_one(found, "Podman's generator:")
+    assert len(found) == 3, found
+    found = findings(host, config(serviceConfig=refused))
+    assert "Unknown key" in the_one(found, f"{OPTION}.serviceConfig.MemoryMaxx:")
+    write(host, CONFIG, config({"port": 80}))
+    host.succeed("echo 80 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
+    assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
+    host.succeed("echo 1024 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def what_the_user_can_not_read_write_or_keep(host: Machine) -> None:

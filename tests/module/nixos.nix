@@ -101,6 +101,16 @@ in
     virtualisation.podman.enable = flag false;
     virtualisation.podman.package = option types.package (stand-in.derivation "podman");
 
+    boot.kernel.sysctl = option (types.attrsOf (
+      types.nullOr (
+        types.oneOf [
+          types.bool
+          types.str
+          types.int
+        ]
+      )
+    )) { };
+
     hardware.graphics.enable = flag false;
     hardware.nvidia.open = option (types.nullOr types.bool) null;
     services.xserver.videoDrivers = option (types.listOf types.str) [ ];

@@ -22,6 +22,9 @@ def settings(text: str) -> str:
     return f"{{ services.llmhop.settings = {{ {text} }}; }}"
 
 
+UNPRIVILEGED = '{ boot.kernel.sysctl."net.ipv4.ip_unprivileged_port_start" = %s; }'
+
+
 class Refused(NamedTuple):
     """A configuration and what its one message must name."""
 
@@ -43,6 +46,18 @@ REFUSED = {
         [f"{V}.models.a.name", f"{V}.models.b.name", "`a`"],
     ),
     "port 0": Refused([vllm(models=model("a", 0))], [f"{V}.models.a.port is 0", "1 to 65535"]),
+    "a port that only root may open": Refused(
+        [vllm(models=model("qwen3.6", 80))],
+        [f'{V}.models."qwen3.6".port is 80', "net.ipv4.ip_unprivileged_port_start", "1024"],
+    ),
+    "a port below a lower limit": Refused(
+        [vllm(models=model("a", 80) + model("b", 81)), UNPRIVILEGED % '"81"'],
+        [f"{V}.models.a.port is 80", "below 81"],
+    ),
+    "a privileged port that llmhop would open itself": Refused(
+        [vllm(), settings('listen = [ "localhost:80" "127.0.0.1:80" ];')],
+        ["services.llmhop.settings.listen has port 80", "host names"],
+    ),
     "llmhop's default port": Refused(
         [vllm(models=model("a", 8080))],
         [f"{V}.models.a.port", "8080", "services.llmhop.settings.port"],
@@ -64,7 +79,7 @@ REFUSED = {
         [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
     ),
     "one of llmhop's ports": Refused(
-        [vllm(models=model("a", 9000)), settings('listen = [ "unix:/run/s" ":1" "h:9000" ];')],
+        [vllm(models=model("a", 9000)), settings('listen = [ "unix:/run/s" ":2000" "h:9000" ];')],
         [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
     ),
     "a model's tag and digest": Refused(
@@ -205,6 +220,14 @@ ALLOWED = {
     "the highest range": [vllm("subGidStart = 4294967294; subGidCount = 1;")],
     "an environment file outside the store": [vllm('environmentFile = "/etc/vllm/.env";')],
     "a variable that ends like a secret's": [vllm('serviceConfig.Environment = "MY_HF_TOKEN=x";')],
+    "a privileged port that everybody may open": [
+        vllm(models=model("a", 80)),
+        UNPRIVILEGED % 80,
+    ],
+    "privileged ports that systemd opens": [vllm(), settings('listen = [ ":80" "[::1]:443" ];')],
+    "a disabled model on a privileged port": [
+        vllm(models=model("a", 80, "enable = false;") + model("b", 18001))
+    ],
     "nothing enabled": ["{ }"],
 }
 
