@@ -12,15 +12,40 @@ class Budget:
         self.held = 0
         self.limit = limit
 
-    def resize(self, old: int, new: int) -> bool:
-        """Have a client hold `new` bytes in place of `old`; answer whether it may.
+
+class Share:
+    """What one client holds of a budget, until it is closed: `held` bytes.
+
+    Nothing else changes what the budget counts. So that is the sum of the shares which are open,
+    and who is gone has none, whatever is still set for it.
+    """
+
+    __slots__ = ("_budget", "_open", "held")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._open = True
+        self.held = 0
+
+    def set(self, held: int) -> bool:
+        """Hold so many bytes in place of those before; answer whether it may.
 
         Fewer it always may, also where a reload has lowered the limit. While nobody else holds
         any, it may hold what one client can: a body of the largest size, and somewhat more, as the
-        name of a model may be longer than its alias, and chunks have framing.
+        name of a model may be longer than its alias, and chunks have framing. One that is closed
+        goes on to hold nothing, and may.
         """
-        others = self.held - old
-        if new > old and others and others + new > self.limit:
+        if held == self.held or not self._open:
+            return True
+        budget = self._budget
+        others = budget.held - self.held
+        if held > self.held and others and others + held > budget.limit:
             return False
-        self.held += new - old
+        budget.held = others + held
+        self.held = held
         return True
+
+    def close(self) -> None:
+        """Give everything back, for good; closing it again does nothing."""
+        self.set(0)
+        self._open = False

@@ -141,8 +141,7 @@ class ClientConnection(ClientState):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the backend's work for a client that went."""
         self._router.client_went(self)
-        self._router.budget.resize(self._held, 0)
-        self._held = 0
+        self._share.close()
         self._slot = None
         try:
             if self._exchange.active:
@@ -200,7 +199,7 @@ class ClientConnection(ClientState):
             self._closing = True
             self._drop_input()
             self.transport.close()
-        if self._held:
+        if self._share.held:
             self._account()
         self._wait()
 

@@ -29,7 +29,7 @@ from typing import Final, Protocol
 from llmhop import limits
 from llmhop.backends import Backends
 from llmhop.body_stream import FormStream, WebSocketStream
-from llmhop.budget import Budget
+from llmhop.budget import Budget, Share
 from llmhop.connection_limit import ConnectionLimit, Slot
 from llmhop.connection_memo import ConnectionMemo
 from llmhop.errors import ApiError
@@ -90,7 +90,6 @@ class ClientState(asyncio.Protocol):
         "_exchange",
         "_half_closed",
         "_head",
-        "_held",
         "_is_new",
         "_lingering",
         "_memo",
@@ -100,6 +99,7 @@ class ClientState(asyncio.Protocol):
         "_received",
         "_refusal",
         "_router",
+        "_share",
         "_slot",
         "_stream",
         "_unmarked",
@@ -129,7 +129,7 @@ class ClientState(asyncio.Protocol):
         self._deadline = math.inf
         self._received = self._window_start = 0
         self._piece_at = 0.0
-        self._held = 0
+        self._share = Share(router.budget)
         self._refusal: ApiError | None = None
         self._is_new = True
         self._closing = self._lingering = self._half_closed = False
@@ -208,13 +208,7 @@ class ClientState(asyncio.Protocol):
 
     def _account(self) -> bool:
         """Have what is held count against the limit; answer whether that has room for it."""
-        held = self.held_bytes()
-        if held == self._held:
-            return True
-        if not self._router.budget.resize(self._held, held):
-            return False
-        self._held = held
-        return True
+        return self._share.set(self.held_bytes())
 
     def unsent_bytes(self) -> int:
         """How much of what was written the client has not taken."""

@@ -27,6 +27,7 @@ class FakeTransport(asyncio.Transport):
         self.incoming = bytearray()
         self.reading = True
         self.eof = self.peer_closed = self.lost = False
+        self._broken = False
         self._closing = self._write_paused = False
         self._socket, self._peer = socket.socketpair()  # for who asks the kernel
 
@@ -68,6 +69,9 @@ class FakeTransport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         if self._closing:
+            return
+        if self._broken:
+            self.peer_resets()
             return
         self.unsent += data
         self._flush()
@@ -112,6 +116,10 @@ class FakeTransport(asyncio.Transport):
         self._closing = True
         self.unsent.clear()
         self.loop.call_soon(self._lose, ConnectionResetError("reset by peer"))
+
+    def peer_vanishes(self) -> None:
+        """Be gone, as the next write finds out."""
+        self._broken = True
 
     def deliver(self) -> None:
         """Give the protocol what waits for it, as far as it reads."""

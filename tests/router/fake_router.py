@@ -66,6 +66,13 @@ class FakeRouter:
         for fault in self.faults:
             raise AssertionError(fault["message"]) from fault.get("exception")
 
+    def turn(self) -> None:
+        """Run what is due, but not all that follows from it."""
+        for transport in self.clients + self.loop.backends:
+            if not transport.lost:
+                self.loop.call_soon(transport.deliver)
+        self.loop.run_until_complete(asyncio.sleep(0))
+
     def connect(self) -> None:
         """Have the backends accept whoever waits for that."""
         for asked in list(self.loop.connecting):

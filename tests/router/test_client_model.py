@@ -261,9 +261,9 @@ class Clients(RuleBasedStateMachine):
     def memory_is_counted_as_it_is_held(self) -> None:
         clients = [c.connection for c in self.clients if not c.transport.lost]
         for client in clients:
-            assert client._held == client.held_bytes()
-        assert self.server.budget.held == sum(client._held for client in clients)
-        holders = [client for client in clients if client._held]
+            assert client._share.held == client.held_bytes()
+        assert self.server.budget.held == sum(client._share.held for client in clients)
+        holders = [client for client in clients if client._share.held]
         assert self.server.budget.held <= self.most or len(holders) == 1
         self.most = max(self.server.budget.limit, self.server.budget.held)
         assert self.server.connection_limit.taken == len(self.server.clients) == len(clients)
