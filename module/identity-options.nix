@@ -22,8 +22,10 @@ in
         deployer, as `users.users.<name>` and `users.groups.<name>`: with
         {option}`services.llmhop.vllm.uid` and
         {option}`services.llmhop.vllm.gid` as ids,
+        {option}`services.llmhop.vllm.group` as `group`,
         {option}`services.llmhop.vllm.dataDir` as `home`, `linger = true`, and
         `subUidRanges` and `subGidRanges` that contain the ranges set here.
+        Where one of these is something else, the build fails.
       '';
     };
 
@@ -56,9 +58,11 @@ in
       example = 300000;
       description = ''
         First UID of the user's subordinate range. UID 1 of every container
-        and those that follow are mapped to the UIDs from here on. The range
-        must not contain the UID of any user and not overlap the range of any
-        other.
+        and those that follow are mapped to the UIDs from here on, whatever
+        other ranges the user has. The range must not contain the UID of any
+        user and not overlap the range of any other. `UserNS`, `UIDMap` or
+        `GIDMap` in {option}`services.llmhop.vllm.containerConfig` take the
+        place of this mapping.
       '';
     };
 

@@ -88,21 +88,18 @@ in
         `gpu-memory-utilization`, the share of a GPU's memory that a model
         takes (most of it unless it is set; models on one GPU have to share it).
 
-        `true` becomes `--<key>`, `null` and `false` are left out, and anything
-        else is the value of `--<key>`: objects are written as JSON, the items
-        of a list as words after the flag. `false` leaves on what vLLM has on by
-        default; write `"no-<key>" = true` for the negated form.
-        `"<key>.<field>"` sets one field of an object.
+        `true` becomes `--<key>`, `null` and `false` are left out, anything else
+        is the value of `--<key>`: objects as JSON, the items of a list as words
+        after the flag. `false` leaves on what vLLM has on by default; write
+        `"no-<key>" = true` for the negated form. `"<key>.<field>"` sets one
+        field of an object.
 
         `a_b` and `a-b`, `<key>` and `no-<key>`, `<key>` and `<key>.<field>` are
         one flag: the `settings` of a model win over these in whatever form, and
-        one set has each flag in one form. Flags that llmhop sets itself
-        (`port`, `served-model-name` and others) and secrets (`api-key`) are
-        refused.
-
-        Paths are those in the container. One that only the host has, such as
-        any in the Nix store, is refused until a `Volume` in
-        {option}`services.llmhop.vllm.containerConfig` brings it in.
+        one set has each flag in one. Flags that llmhop sets itself (`port`, `served-model-name` and
+        others) and secrets (`api-key`) are refused, as are paths that only the
+        host has, such as any in the Nix store, until a `Volume` in
+        {option}`services.llmhop.vllm.containerConfig` brings them in.
       '';
     };
 

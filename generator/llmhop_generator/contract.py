@@ -38,7 +38,7 @@ ModelName = Annotated[
     Field(max_length=200),
 ]
 UserName = Annotated[
-    str, Matching(r"[A-Za-z_][A-Za-z0-9_-]{0,30}", "a user or group name such as vllm")
+    str, Matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}", "a user or group name such as vllm")
 ]
 EnvironmentName = Annotated[
     str, Matching(r"[A-Za-z_][A-Za-z0-9_.-]*", "a variable name: letters, digits and underscores")

@@ -1,6 +1,7 @@
 """Findings about directories, environment files and room on disk."""
 
 import os
+import pwd
 import re
 import shutil
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def storage_findings(
     if account is not None:
         yield from _failed(account, tests)
     if Path(vllm.data_dir).is_dir():
+        yield from _home(vllm)
         yield from _data_dir(vllm, NEEDED_FOR_IMAGE if lacks_image else NEEDED_TO_RUN)
 
 
@@ -61,6 +63,19 @@ def _failed(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator
     words = [w for i, (flag, path, _) in enumerate(tests) for w in (flag, path, str(i))]
     for line in run(["/bin/sh", "-c", _TEST, "sh", *words], account=account).stdout.split():
         yield tests[int(line)][2]
+
+
+def _home(vllm: Vllm) -> Iterator[Problem]:
+    try:
+        home = pwd.getpwnam(vllm.user).pw_dir
+    except KeyError:
+        return
+    if os.path.normpath(home) != os.path.normpath(vllm.data_dir):
+        yield Problem(
+            option_path(("vllm", "dataDir")),
+            f"is {vllm.data_dir}, but the home of {vllm.user}, below which Podman keeps its "
+            f"storage, is {home}; make them agree",
+        )
 
 
 def _data_dir(vllm: Vllm, needed: int) -> Iterator[Problem]:

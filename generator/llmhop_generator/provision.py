@@ -19,7 +19,7 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.process import require_root, run
-from llmhop_generator.subids import has_range
+from llmhop_generator.subids import Range, ranges_of
 
 _ETC = Path("/etc")
 
@@ -177,13 +177,25 @@ def _user_steps(vllm: Vllm) -> Iterator[Step]:
         ("uid", vllm.sub_uid_start, vllm.sub_uid_count),
         ("gid", vllm.sub_gid_start, vllm.sub_gid_count),
     ):
-        if not has_range(_ETC / f"sub{kind}", vllm.user, vllm.uid, start, count):
+        own = ranges_of(_ETC / f"sub{kind}", vllm.user, vllm.uid)
+        if not any(each.contains(start, count) for each in own):
+            _require_apart(kind, start, count, own)
             ids = f"{start}-{start + count - 1}"
             yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))
     if not (Path("/var/lib/systemd/linger") / vllm.user).exists():
         yield Command(("loginctl", "enable-linger", vllm.user))
     if not _is("active", user_manager(vllm.uid)):
         yield Command(("systemctl", "start", user_manager(vllm.uid)))
+
+
+def _require_apart(kind: str, start: int, count: int, own: list[Range]) -> None:
+    for each in own:
+        if each.overlaps(start, count):
+            raise GeneratorError(
+                f"{option_path(('vllm', f'sub{kind.capitalize()}Start'))}: the range from {start} "
+                f"on would overlap {each.shown} of {each.owner} in {_ETC}/sub{kind}, and Podman "
+                "starts with no two ranges that do; remove that line"
+            )
 
 
 def _is(state: str, unit: str) -> bool:

@@ -13,6 +13,20 @@ class Range:
     start: int
     count: int
 
+    @property
+    def last(self) -> int:
+        """The highest of the ids."""
+        return self.start + self.count - 1
+
+    @property
+    def shown(self) -> str:
+        """The first and the last id, for messages."""
+        return f"{self.start} to {self.last}"
+
+    def contains(self, start: int, count: int) -> bool:
+        """Whether all of these ids lie in this range."""
+        return self.start <= start and start + count <= self.start + self.count
+
     def overlaps(self, start: int, count: int) -> bool:
         """Whether some of these ids lie in another range."""
         return self.start < start + count and start < self.start + self.count
@@ -34,7 +48,6 @@ def _parse(lines: list[str]) -> Iterator[Range]:
                 yield Range(owner, int(start), int(count))
 
 
-def has_range(path: Path, user: str, uid: int, start: int, count: int) -> bool:
-    """Whether a line of a file gives a user, named or by its id, exactly these ids."""
-    wanted = [Range(owner, start, count) for owner in (user, str(uid))]
-    return any(found in wanted for found in read_ranges(path))
+def ranges_of(path: Path, user: str, uid: int) -> list[Range]:
+    """Read the ranges that a file gives a user, named or by its id."""
+    return [found for found in read_ranges(path) if found.owner in (user, str(uid))]

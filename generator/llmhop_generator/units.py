@@ -1,6 +1,7 @@
 """One enabled model as one Quadlet source."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,11 @@ STOP_TIMEOUT_S = 30
 # since 0.18 (vllm-project/vllm#34730). The engine needs some time to end after it.
 DRAINS_SINCE = (0, 18)
 DRAIN_S = 20
+
+# Keys that say by themselves which ids a container has; Podman takes no mapping beside them.
+_OTHER_MAPPINGS = {"Pod", "SubGIDMap", "SubUIDMap", "UserNS", "UIDMap", "GIDMap"}
+_OTHER_MAPPINGS |= {"RemapGid", "RemapUid", "RemapUidSize", "RemapUsers"}
+_OTHER_ARGUMENTS = re.compile(r"(^|\s)--(pod|userns|uidmap|gidmap|subuidname|subgidname)\b")
 
 # Every vLLM image has Python; not every one has curl. http.client, unlike urllib,
 # is not diverted by a proxy in the environment.
@@ -153,6 +159,7 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
         ("StartLimitIntervalSec", str(START_LIMIT_INTERVAL_S)),
         ("StartLimitBurst", str(START_LIMIT_BURST)),
     ]
+    stop_timeout = stop_timeout_s(vllm, model)
     service = [
         # Podman reports readiness from the process that then ends. systemd can tell
         # that the report is this unit's only while that process is its own child,
@@ -167,10 +174,15 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
         ("RestartMode", "direct"),
         ("RestartSec", str(RESTART_DELAY_S)),
         ("TimeoutStartSec", str(START_TIMEOUT_S)),
-        ("TimeoutStopSec", str(2 * stop_timeout_s(vllm, model))),
+        ("TimeoutStopSec", str(2 * stop_timeout)),
         ("LimitNOFILE", str(vllm.open_files_limit)),
     ]
-    container = [*_image(vllm, model), *_sandbox(vllm, model), *_input(vllm, model)]
+    container = [
+        *_image(vllm, model),
+        *_sandbox(vllm, model),
+        ("StopTimeout", str(stop_timeout)),
+        *_input(vllm, model),
+    ]
     source = unit_file(
         HEADER,
         [
@@ -201,6 +213,7 @@ def _image(vllm: Vllm, model: Model) -> list[Line]:
 def _sandbox(vllm: Vllm, model: Model) -> list[Line]:
     return [
         container_line("PublishPort", f"127.0.0.1:{model.port}:{CONTAINER_PORT}"),
+        *_id_mapping(vllm, model),
         ("NoNewPrivileges", "true"),
         ("DropCapability", "all"),
         # Podman's default has noexec, and what is compiled at run time is loaded from here.
@@ -214,7 +227,26 @@ def _sandbox(vllm: Vllm, model: Model) -> list[Line]:
         *(container_line("AddDevice", device) for device in model.devices),
         ("Notify", "healthy"),
         *_health_check(),
-        ("StopTimeout", str(stop_timeout_s(vllm, model))),
+    ]
+
+
+def _id_mapping(vllm: Vllm, model: Model) -> list[Line]:
+    """Which ids of the host a container has: root is the user, all others the range.
+
+    Podman by itself takes all ranges of the user, the lowest first, so that which id
+    another is would hang on what else /etc/subuid has. `@` is an id of the host (Podman
+    4.8, podman-run(1), --uidmap).
+    """
+    keys = vllm.container_config | model.container_config
+    arguments = keys.get("PodmanArgs")
+    words = arguments if isinstance(arguments, list) else [arguments]
+    if _OTHER_MAPPINGS & keys.keys() or _OTHER_ARGUMENTS.search(" ".join(map(str, words))):
+        return []
+    return [
+        ("UIDMap", "0:0:1"),
+        ("UIDMap", f"1:@{vllm.sub_uid_start}:{vllm.sub_uid_count}"),
+        ("GIDMap", "0:0:1"),
+        ("GIDMap", f"1:@{vllm.sub_gid_start}:{vllm.sub_gid_count}"),
     ]
 
 

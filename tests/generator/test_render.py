@@ -234,6 +234,43 @@ def test_llmhop_accepts_what_is_rendered_for_it(path: Path) -> None:
     )
 
 
+def test_a_container_has_the_ids_that_the_options_name(minimal: dict[str, Any]) -> None:
+    minimal["vllm"] |= {"subUidCount": 1000, "subGidStart": 400000, "subGidCount": 9}
+    assert [line for line in lines_of(minimal) if "Map=" in line] == [
+        "UIDMap=0:0:1",
+        "UIDMap=1:@300000:1000",
+        "GIDMap=0:0:1",
+        "GIDMap=1:@400000:9",
+    ]
+
+
+@pytest.mark.parametrize("general", [True, False])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"UserNS": "keep-id"},
+        {"UIDMap": ["0:0:1", "1:@300000:9"]},
+        {"GIDMap": "0:1:1"},
+        {"SubUIDMap": "vllm"},
+        {"Pod": "x.pod"},
+        {"PodmanArgs": "--userns=host"},
+        {"PodmanArgs": ["--log-level=debug", "--uidmap 0:0:1"]},
+    ],
+)
+def test_a_deployers_mapping_of_ids_takes_the_place_of_ours(
+    minimal: dict[str, Any], keys: dict[str, Any], general: bool
+) -> None:
+    (model,) = minimal["vllm"]["models"].values()
+    (minimal["vllm"] if general else model)["containerConfig"] = keys
+    assert not any(line.startswith("UIDMap=1:@300000:65536") for line in lines_of(minimal))
+    assert "GIDMap=0:0:1" not in lines_of(minimal)
+
+
+def test_other_arguments_of_podman_leave_the_mapping_of_ids(minimal: dict[str, Any]) -> None:
+    minimal["vllm"]["containerConfig"] = {"PodmanArgs": "--podman-x=1 --log-level=debug"}
+    assert "UIDMap=1:@300000:65536" in lines_of(minimal)
+
+
 def test_a_deployers_own_user_is_not_declared(minimal: dict[str, Any]) -> None:
     minimal["vllm"]["user"] = "serving"
     tree = tree_of(minimal)

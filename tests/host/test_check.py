@@ -87,6 +87,16 @@ def another_user(host: Machine) -> None:
     for kind in "ug":
         none = the_one(found, f"{OPTION}.sub{kind.upper()}idStart:")
         assert f"/etc/sub{kind}id does not give vllm 65536 ids from 400000 on, none" in none
+    found = findings(host, config(group="staff"))
+    assert "group 503 is vllm here" in the_one(found, f"{OPTION}.group: is staff")
+    host.succeed("cp /etc/subuid /etc/subuid.good", "echo vllm:250000:100000 >> /etc/subuid")
+    overlap = the_one(findings(host, config()), f"{OPTION}.subUidStart: /etc/subuid gives vllm")
+    assert "300000 to 365535 and 250000 to 349999" in overlap
+    write(host, "/etc/subuid", "vllm:1000000:1000\nvllm:290000:100000\n")
+    write(host, CONFIG, config())
+    assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
+    assert host.succeed(f"llmhop-generator provision {CONFIG}") == "nothing to do\n"
+    host.succeed("mv /etc/subuid.good /etc/subuid")
     host.succeed("mv /usr/bin/newuidmap /usr/bin/moved")
     assert "newuidmap is not on" in the_one(findings(host, config()), f"{OPTION}.user:")
     host.succeed("mv /usr/bin/moved /usr/bin/newuidmap")
@@ -204,8 +214,10 @@ def what_the_user_can_not_read_write_or_keep(host: Machine) -> None:
     found = findings(host, config(environmentFile="/etc/secret.env", dataDir="/srv/small"))
     assert "can't be written by vllm" in the_one(found, f"{OPTION}.cacheDir:")
     assert "can't be read by vllm" in the_one(found, f"{OPTION}.environmentFile:")
-    assert "0.0 GiB left and needs 5.00" in the_one(found, f"{OPTION}.dataDir:")
-    assert len(found) == 3, found
+    assert "0.0 GiB left and needs 5.00" in the_one(found, f"{OPTION}.dataDir: /srv/small")
+    home = the_one(found, f"{OPTION}.dataDir: is /srv/small, but the home of vllm")
+    assert "is /var/lib/vllm; make them agree" in home
+    assert len(found) == 4, found
 
     host.succeed("chown vllm /var/cache/vllm", "chgrp vllm /etc/secret.env")
     host.succeed("chmod 640 /etc/secret.env", "mkdir -p /srv/over/{upper,work,merged}")

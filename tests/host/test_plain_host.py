@@ -72,6 +72,17 @@ def test_provision_mends_what_is_missing(host: Machine) -> None:
     ]
 
 
+def test_provision_adds_no_range_that_overlaps_another_of_the_user(host: Machine) -> None:
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    host.succeed("echo vllm:290000:100000 > /etc/subuid", "echo vllm:300000:1000 > /etc/subgid")
+    output = refused(host, f"llmhop-generator provision {CONFIG}")
+    assert "subGidStart: the range from 300000 on would overlap 300000 to 300999" in output
+    host.succeed("echo > /etc/subgid")
+    assert host.succeed(f"llmhop-generator provision {CONFIG}").splitlines() == [
+        "usermod --add-subgids 300000-365535 vllm"
+    ]
+
+
 def test_provision_leaves_a_deployers_own_user_to_the_deployer(host: Machine) -> None:
     write(host, CONFIG, config(user="serving"))
     assert "make serving yourself" in refused(host, f"llmhop-generator provision {CONFIG}")

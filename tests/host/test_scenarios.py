@@ -100,7 +100,10 @@ def test_models_come_back_however_the_host_went_down(
 def test_containers_and_router_can_do_no_more_than_they_must(
     run_scenario: RunScenario, standin: Image
 ) -> None:
-    run_scenario("hardening", Setup("pair", configs("pair"), standin))
+    # Podman by itself would map the lower range first, and all of the other.
+    ranges = "vllm:200000:1000\nvllm:290000:100000\n"
+    files = {"/etc/subuid": ranges, "/etc/subgid": ranges}
+    run_scenario("hardening", Setup("pair", configs("pair"), standin, files))
 
 
 def test_a_secret_is_where_it_is_needed_and_nowhere_else(
