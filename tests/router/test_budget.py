@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from llmhop.budget import Budget, Share
 
+from tests.router.conftest import StartFake
 from tests.router.fake_network import FakeTransport
 from tests.router.fake_router import FakeRouter, pick, run_model
 
@@ -111,61 +110,22 @@ def test_what_clients_hold_is_counted_whatever_coincides() -> None:
     run_model(Memory, runs=250, steps=25)
 
 
-@pytest.mark.filterwarnings("ignore:.*event loop.*:DeprecationWarning")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("before", range(4))
 @pytest.mark.parametrize("how", ["peer_closes", "peer_resets", "peer_vanishes", "close", "abort"])
-def test_a_client_that_went_holds_nothing(target: bytes, before: int, how: str) -> None:
-    router = FakeRouter(CONFIG, backend_room=500)
-    try:
-        router.prompt = True
-        client = router.client()
-        router.loop.call_soon(client.peer_sends, get(target) * 2500)
-        for _ in range(before):
-            router.turn()
-        assert router.server.budget.held or not before
-        router.event(getattr(client, how))
-        while not client.lost:
-            router.event(lambda: None)
-            for backend in router.loop.backends:
-                router.answer(backend, b"{}")
-        assert router.server.budget.held == 0
-    finally:
-        router.close()
-
-
-OPERATIONS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 200) | st.none()), max_size=40)
-
-
-@given(OPERATIONS, st.integers(0, 300))
-def test_a_budget_holds_what_its_open_shares_hold(
-    operations: list[tuple[int, int | None]], limit: int
+def test_a_client_that_went_holds_nothing(
+    target: bytes, before: int, how: str, start_fake: StartFake
 ) -> None:
-    budget = Budget(limit)
-    shares = [Share(budget) for _ in range(3)]
-    held = [0, 0, 0]
-    is_open = [True, True, True]
-    for index, count in operations:
-        share, others = shares[index], sum(held) - held[index]
-        if count is None:
-            share.close()
-            held[index], is_open[index] = 0, False
-        elif is_open[index]:
-            fits = count <= held[index] or others == 0 or others + count <= limit
-            assert share.set(count) == fits
-            held[index] = count if fits else held[index]
-        else:
-            assert share.set(count)
-        assert [share.held for share in shares] == held
-        assert budget.held == sum(held)
-
-
-def test_a_share_shrinks_beyond_a_limit_that_was_lowered() -> None:
-    budget = Budget(10)
-    first, second = Share(budget), Share(budget)
-    assert first.set(5)
-    assert second.set(5)
-    budget.limit = 5
-    assert first.set(4)
-    assert not first.set(5)
-    assert budget.held == 9
+    router = start_fake(**CONFIG)
+    router.prompt = True
+    client = router.client()
+    router.loop.call_soon(client.peer_sends, get(target) * 2500)
+    for _ in range(before):
+        router.turn()
+    assert router.server.budget.held or not before
+    router.event(getattr(client, how))
+    while not client.lost:
+        router.event(lambda: None)
+        for backend in router.loop.backends:
+            router.answer(backend, b"{}")
+    assert router.server.budget.held == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
-from llmhop.budget import Budget
+from llmhop.budget import Budget, Share
 
 from tests.router.conftest import StartFake
 from tests.router.fake_network import FakeTransport
@@ -16,43 +16,43 @@ from tests.router.support import post
 from tests.router.test_multipart import FILE, MODEL, part
 
 
-class Holder:
-    """A client and how many bytes it holds."""
-
-    def __init__(self) -> None:
-        self.held = 0
-
-
 class Budgets(RuleBasedStateMachine):
-    """A budget, whose limit changes, and all who hold bytes of it."""
+    """A budget, whose limit changes, and the shares of all who hold bytes of it."""
 
     holders = Bundle("holders")
+    gone = Bundle("gone")
 
     def __init__(self) -> None:
         super().__init__()
         self.budget = Budget(100)
-        self.all: set[Holder] = set()
+        self.all: dict[Share, int] = {}
 
     @rule(target=holders)
-    def comes(self) -> Holder:
-        holder = Holder()
-        self.all.add(holder)
-        return holder
+    def comes(self) -> Share:
+        share = Share(self.budget)
+        self.all[share] = 0
+        return share
 
-    @rule(holder=holders, wanted=st.integers(0, 250))
-    def holds(self, holder: Holder, wanted: int) -> None:
-        held, others = self.budget.held, self.budget.held - holder.held
-        may = self.budget.resize(holder.held, wanted)
-        assert may == (wanted <= holder.held or not others or others + wanted <= self.budget.limit)
+    @rule(share=holders, wanted=st.integers(0, 250))
+    def holds(self, share: Share, wanted: int) -> None:
+        held, others = self.all[share], self.budget.held - self.all[share]
+        may = share.set(wanted)
+        assert may == (wanted <= held or not others or others + wanted <= self.budget.limit)
         if may:
-            holder.held = wanted
-        else:
-            assert self.budget.held == held
+            self.all[share] = wanted
 
-    @rule(holder=consumes(holders))
-    def leaves(self, holder: Holder) -> None:
-        assert self.budget.resize(holder.held, 0)
-        self.all.remove(holder)
+    @rule(target=gone, share=consumes(holders))
+    def leaves(self, share: Share) -> Share:
+        share.close()
+        self.all[share] = 0
+        return share
+
+    @rule(share=gone, wanted=st.integers(0, 250) | st.none())
+    def goes_on_all_the_same(self, share: Share, wanted: int | None) -> None:
+        if wanted is None:
+            share.close()
+        else:
+            assert share.set(wanted)
 
     @rule(limit=st.integers(0, 200))
     def reload(self, limit: int) -> None:
@@ -60,11 +60,12 @@ class Budgets(RuleBasedStateMachine):
 
     @invariant()
     def what_is_held_is_what_all_hold(self) -> None:
-        assert self.budget.held == sum(holder.held for holder in self.all)
+        assert {share: share.held for share in self.all} == self.all
+        assert self.budget.held == sum(self.all.values())
 
     def teardown(self) -> None:
-        for holder in self.all:
-            assert self.budget.resize(holder.held, 0)
+        for share in self.all:
+            share.close()
         assert self.budget.held == 0
 
 
