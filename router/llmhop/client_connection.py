@@ -175,10 +175,10 @@ class ClientConnection(ClientState):
     # How requests and connections end.
 
     def _write_error(self, error: ApiError, close: bool) -> None:
-        record = self.record
+        record, head = self.record, self._head
         if not record.active:  # its head could not be read
             record.begin(None)
-        to_llmhop = self._head is not None and self._head.via_llmhop
+        to_llmhop = head is None or head.via_llmhop
         page = error_page(error, record.request_id, to_llmhop)
         self._write_page(page, close, error.code or "refused")
 

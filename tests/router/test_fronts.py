@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmhop.limits import MAX_HELD_FORM_BYTES
 
-from tests.router.conftest import StartBackend, StartRouter
+from tests.router.conftest import StartBackend, StartFake, StartRouter
+from tests.router.fake_router import responses
 from tests.router.form_requests import END, head
 from tests.router.support import (
     Backend,
@@ -291,27 +291,44 @@ def test_an_engine_that_speaks_as_llmhop_does_is_not_believed_with_a_success(
         assert ask(router.port, post(chat())).body == b"hi"
 
 
-@pytest.mark.parametrize("cut", [60, 125, 130, 140])
-def test_an_answer_that_comes_in_parts_is_passed_over_too(
-    cut: int, start_backend: StartBackend, start_router: StartRouter
+ANSWER = (
+    b"HTTP/1.1 503 X\r\nContent-Type: text/plain\r\n"
+    b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("cut", [60, 130, 140, len(ANSWER) - 1])
+def test_an_answer_that_comes_in_parts_is_passed_over_too(cut: int, start_fake: StartFake) -> None:
+    router = start_fake(models={"m": {"urls": [CLOSED, "http://127.0.0.1:2"]}})
+    client = router.client()
+    router.send(client, post(chat()))
+    bad = router.backend()
+    router.event(lambda: bad.peer_sends(ANSWER[:cut]))
+    # Nobody waits for the rest of it.
+    assert bad.lost == (cut >= ANSWER.index(b"3\r\nabc"))
+    router.event(lambda: bad.peer_sends(ANSWER[cut:]))
+    good = router.backend()
+    assert good is not bad
+    router.answer(good, b"ok")
+    assert responses(bytes(client.sent)) == [(200, b"ok")]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(502, "backend_error"), (504, "backend_timeout"), (503, "shutting_down")]
+)
+def test_what_an_engine_may_have_worked_on_is_not_repeated(
+    status: int, code: str, start_fake: StartFake
 ) -> None:
-    raw = (
-        b"HTTP/1.1 503 X\r\nContent-Type: text/plain\r\n"
-        b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-    )
-
-    async def answer(_request: object, writer: asyncio.StreamWriter) -> None:
-        writer.write(raw[:cut])
-        await writer.drain()
-        await asyncio.sleep(0.01)
-        writer.write(raw[cut:])
-
-    bad, good = start_backend(answer), start_backend()
-    router = start_router({"m": {"urls": [bad.url, good.url]}})
-    for _ in range(4):
-        assert ask(router.port, post(chat())).body == chat()
-    assert len(bad.requests) == 1
+    router = start_fake(models={"m": {"urls": [CLOSED, "http://127.0.0.1:2"], "retries": 1}})
+    client = router.client()
+    router.send(client, post(chat(), "/", VIA))
+    backend = router.backend()
+    said = b'{"error":{"code":"%b"}}' % code.encode()
+    raw = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(said), said)
+    router.event(lambda: backend.peer_sends(raw))
+    assert responses(bytes(client.sent)) == [(status, said)]
+    assert router.backend() is backend
 
 
 def test_a_host_comes_back_when_it_serves_the_model_again(fleet: Fleet) -> None:
