@@ -72,8 +72,8 @@ ROUTER = Package(
     ROOT / "router/llmhop",
     tuple(
         """
-        __main__ cli supervisor worker_process worker service server listeners metrics_page
-        rollout places client_protocol
+        __main__ cli supervisor worker_process worker service server tls_listener listeners
+        metrics_page rollout places client_protocol
         client_connection client_state body_intake connection_memo budget connection_limit
         exchange sending downstream readiness
         backends replica resolver remote_gate gate pool recovery probe connecting

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import select
 import socket
 import struct
-from typing import cast
+import termios
+from typing import Final, cast
 
 from llmhop import limits
 from llmhop.body_stream import WebSocketStream
-from llmhop.client_state import BODY, CLIENT_END, HEAD, NOTHING, SOCKET_END, ClientState
+from llmhop.client_state import BODY, CLIENT_END, END, HEAD, NOTHING, SOCKET_END, ClientState
 from llmhop.errors import ApiError, overloaded, request_timeout, shutting_down
 from llmhop.local_response import Page, error_page, render
 from llmhop.request_reader import RequestReader
@@ -18,6 +20,7 @@ from llmhop.request_reader import RequestReader
 # For SO_LINGER: closing sends a reset, or what closing usually does.
 _RESETS = struct.pack("ii", 1, 0)
 _CLOSES = struct.pack("ii", 0, 0)
+_ALL_SENT: Final = -1  # in place of how many bytes are not
 
 
 class ClientConnection(ClientState):
@@ -36,6 +39,24 @@ class ClientConnection(ClientState):
                 self.transport.abort()
             else:
                 self._exchange.check_deadline(now)
+        elif self._waiting == END:
+            self._end_tls()
+
+    def _end_tls(self) -> None:
+        """Close over TLS without the client's word for it, which an idle one gives late or never.
+
+        Everything has to be with it before: as the last sweep found it, and this one.
+        """
+        transport = self.transport
+        if transport.get_extra_info("sslcontext") is None:
+            return
+        queued = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        if self.unsent_bytes() or any(queued):  # here, or in the kernel (tcp(7), SIOCOUTQ)
+            self._unsent = 0
+        elif self._unsent == _ALL_SENT:
+            transport.abort()
+        else:
+            self._unsent = _ALL_SENT
 
     def _expire(self, now: float) -> None:
         waits_for = self._waiting
@@ -96,7 +117,7 @@ class ClientConnection(ClientState):
         """
         if self._exchange.active:
             if self._exchange.queued:
-                self._refuse_queued()
+                self._refuse_at_drain(unserved=True)
         elif self._head is not None or self._reader.pending:
             return
         elif self._is_new:
@@ -104,25 +125,25 @@ class ClientConnection(ClientState):
         else:
             self._finish(True)
 
-    def _refuse_queued(self) -> None:
+    def _refuse_at_drain(self, unserved: bool) -> None:
         self._router.observer.refused("shutting_down")
-        self._exchange.refuse(shutting_down(unserved=True))
+        self._exchange.refuse(shutting_down(unserved))
 
     def cut_off(self) -> None:
         """End what was not over in time: with an error, or within the response."""
         if self._lingering or self.transport.is_closing():
             return
-        unserved = not self._exchange.active
-        if self._exchange.active:
+        if self._exchange.active and self._exchange.head_sent:
             self._exchange.cancel()
-            if self._exchange.head_sent:
-                self.record.end(self.record.status, "shutting_down")
-                self.transport.abort()
-                return
-        if self._head is not None or self._reader.pending:
+            self.record.end(self.record.status, "shutting_down")
+            self.transport.abort()
+        elif self._exchange.active:
+            self._refuse_at_drain(unserved=False)
+        elif self._head is not None or self._reader.pending:
             self._router.observer.refused("shutting_down")
-            self._write_error(shutting_down(unserved), True)
-        self._finish(True)
+            self._refuse(shutting_down(unserved=True))
+        else:
+            self._finish(True)
 
     # What the event loop calls.
 
@@ -137,6 +158,8 @@ class ClientConnection(ClientState):
         self.record.connected(address)
         self._router.client_came(self)
         self._wait()
+        if self._router.draining:  # its TLS handshake ended only now
+            self.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the backend's work for a client that went."""

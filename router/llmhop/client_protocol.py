@@ -96,7 +96,8 @@ class ClientProtocol(ClientConnection):
         if self._stream is not None and not isinstance(self._stream, WebSocketStream):
             self._linger()
             return
-        self._finish(close or self._router.draining)
+        # At a drain, who was not told of the end and has asked for more is served once more.
+        self._finish(close or (self._router.draining and not self._reader.pending))
         if self._reader.pending or self._paused or self._refusal is not None:
             self._advance_soon()
 
@@ -264,7 +265,7 @@ class ClientProtocol(ClientConnection):
     def _check_waiting(self) -> None:
         """Refuse a request that has to wait where nothing may wait, or no more."""
         if self._exchange.queued and self._router.draining:
-            self._refuse_queued()
+            self._refuse_at_drain(unserved=True)
         elif not (self._account() or self._account_less()):
             self._router.observer.refused("buffered_bytes")
             self._exchange.refuse(overloaded())

@@ -11,7 +11,7 @@ import resource
 from collections.abc import Callable
 from typing import cast
 
-from llmhop.limits import LINGER_S, MAX_TURNED_AWAY, SPARE_DESCRIPTORS
+from llmhop.limits import LINGER_S, SPARE_DESCRIPTORS
 
 
 def connections_that_fit(wanted: int) -> int:
@@ -60,17 +60,18 @@ class TurnedAway(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, response: bytes, others: set[TurnedAway]) -> None:
-        """`others` holds all of them that are still open."""
+    def __init__(self, response: bytes, others: set[TurnedAway], limit: ConnectionLimit) -> None:
+        """`others` holds all of them that are still open, `limit` says how many may be."""
         self._response = response
         self._others = others
+        self._slot = None if limit.full else Slot(limit)
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Respond."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.write(self._response)
-        if len(self._others) >= MAX_TURNED_AWAY:
+        if self._slot is None:
             self.transport.close()
             return
         self._others.add(self)
@@ -82,5 +83,6 @@ class TurnedAway(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Be forgotten."""
         self._others.discard(self)
+        self._slot = None
         if self._timer is not None:
             self._timer.cancel()

@@ -19,6 +19,9 @@ SPARE_DESCRIPTORS: Final = 192
 MAX_TURNED_AWAY: Final = 128
 """Clients beyond the limit that are given time to read so; the rest is closed at once."""
 
+ACCEPT_RETRY_S: Final = 1.0
+"""After how long accepting is tried again where there was no descriptor."""
+
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest head of a request or a response, start line included."""
 
@@ -118,6 +121,10 @@ LINGER_S: Final = 5.0
 CLOSE_S: Final = 60.0
 """How long a client may take to read the end of the last response on its connection, and as long
 as CLIENT_STALL_S allows if it reads on."""
+
+TLS_CLOSE_S: Final = 3600.0
+"""How long the event loop waits for what is to be sent, and then for the client's word, when it
+closes over TLS: longer than any client has, since it asks for no progress."""
 
 DEFAULT_DRAIN_S: Final = 30.0
 """How long SIGTERM waits for the requests in flight when the config has no drainTimeout."""

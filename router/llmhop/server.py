@@ -37,7 +37,10 @@ from llmhop.timer import Timer
 from llmhop.via import PREFIX
 
 if TYPE_CHECKING:
+    import socket
     import ssl
+
+    from llmhop.tls_listener import TlsListener
 
 BACKLOG = 4096
 
@@ -70,6 +73,7 @@ class Server:
         self._tls = _context(config.tls)
         self._listeners = Listeners([])
         self._servers: list[asyncio.Server] = []
+        self._tls_listeners: list[TlsListener] = []
         # One timer for all connections: setting a deadline costs an assignment, no heap.
         self._sweeper = Timer(limits.SWEEP_S, "the sweep", self._sweep)
         self._pseudonym = pseudonym or new_pseudonym()
@@ -86,6 +90,7 @@ class Server:
         self.budget = Budget(_share(config.max_buffered_bytes, config))
         self.connection_limit = ConnectionLimit(0)
         self._turned_away: set[TurnedAway] = set()
+        self._turned_away_limit = ConnectionLimit(limits.MAX_TURNED_AWAY)
         self._is_full = False
         self._limit_connections(config)
         self.draining = False
@@ -105,18 +110,15 @@ class Server:
         self._listeners = listeners or open_listeners(config.listen, config.socket_mode)
         for sock in self._listeners.sockets:
             if is_unix(sock):
-                server = await self._loop.create_unix_server(
+                unix = await self._loop.create_unix_server(
                     self._new_client, sock=sock, backlog=BACKLOG, **_KEEP_FILE
                 )
+                self._servers.append(unix)
+            elif self._tls is None:
+                tcp = await self._loop.create_server(self._new_client, sock=sock, backlog=BACKLOG)
+                self._servers.append(tcp)
             else:
-                server = await self._loop.create_server(
-                    self._new_client,
-                    sock=sock,
-                    backlog=BACKLOG,
-                    ssl=self._listener_tls(),
-                    ssl_handshake_timeout=limits.CLIENT_HEAD_S if self._tls else None,
-                )
-            self._servers.append(server)
+                self._accept_tls(sock)
         self._sweeper.start(self._loop)
 
     def reload(self, config: Config) -> None:
@@ -163,6 +165,8 @@ class Server:
         self.draining = True
         for server in self._servers:
             server.close()
+        for listener in self._tls_listeners:
+            listener.close()
         self._listeners.close()
         attempt_each("draining a client", list(self.clients), lambda client: client.drain(), _abort)
         try:
@@ -187,6 +191,8 @@ class Server:
         """Close every connection at once."""
         self._sweeper.stop()
         attempt_each("closing a client", list(self.clients), _abort)
+        for listener in self._tls_listeners:
+            listener.abort()
         for refused in list(self._turned_away):
             refused.transport.abort()
         self.readiness.close()
@@ -214,21 +220,24 @@ class Server:
         id_ = self.observer.new_id()
         page = error_page(overloaded(), id_, to_llmhop=True)
         response = render(page, id_, head_only=False, close=True)
-        return TurnedAway(response, self._turned_away)
+        return TurnedAway(response, self._turned_away, self._turned_away_limit)
 
-    def _listener_tls(self) -> ssl.SSLContext | None:
-        """Return the context of the listeners, which hands on to the current certificate.
-
-        A listener keeps its context for good; OpenSSL lets each handshake change to another.
-        """
-        if self._tls is None:
+    def _new_tls_client(self) -> asyncio.Protocol | None:
+        """Spend no handshake on who would be turned away, and closed at once."""
+        if self.connection_limit.full and self._turned_away_limit.full:
+            self.observer.refused("connections")
             return None
+        return self._new_client()
 
-        def choose(connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
-            connection.context = self._tls
+    def _accept_tls(self, sock: socket.socket) -> None:
+        from llmhop.tls_listener import TlsListener  # imports ssl, as below
 
-        self._tls.sni_callback = choose
-        return self._tls
+        def current() -> ssl.SSLContext:
+            return cast("ssl.SSLContext", self._tls)  # a reload can't turn it off
+
+        listener = TlsListener(sock, self._new_tls_client, current, self._loop)
+        listener.start(BACKLOG)
+        self._tls_listeners.append(listener)
 
     def sweep(self, now: float) -> None:
         """End what has taken too long at `now`; a client whose check fails is cut off."""

@@ -14,11 +14,13 @@ HIGH, LOW = 64, 16
 class FakeTransport(asyncio.Transport):
     """One end of a connection, as the event loop gives it to a protocol; a test plays the peer.
 
-    The peer takes `room` bytes by itself and more with each `peer_reads`.
+    The peer takes `room` bytes by itself and more with each `peer_reads`. With `tls`, `close` waits
+    for the peer.
     """
 
-    def __init__(self, loop: FakeLoop, room: int) -> None:
+    def __init__(self, loop: FakeLoop, room: int, tls: bool = False) -> None:
         super().__init__()
+        self.tls = tls
         self.loop = loop
         self.protocol: Any = None
         self.room = room
@@ -38,7 +40,12 @@ class FakeTransport(asyncio.Transport):
     # What the protocol calls.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"socket": self._socket, "peername": ("127.0.0.1", 1)}.get(name, default)
+        known = {
+            "socket": self._socket,
+            "peername": ("127.0.0.1", 1),
+            "sslcontext": object() if self.tls else None,
+        }
+        return known.get(name, default)
 
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
@@ -62,7 +69,7 @@ class FakeTransport(asyncio.Transport):
         return len(self.unsent)
 
     def can_write_eof(self) -> bool:
-        return True
+        return not self.tls
 
     def write_eof(self) -> None:
         self.eof = True
@@ -85,8 +92,7 @@ class FakeTransport(asyncio.Transport):
     def close(self) -> None:
         if not self._closing:
             self._closing = True
-            if not self.unsent:
-                self.loop.call_soon(self._lose, None)
+            self._end()
 
     def abort(self) -> None:
         self._closing = True
@@ -101,8 +107,15 @@ class FakeTransport(asyncio.Transport):
         if self._write_paused and len(self.unsent) <= LOW:
             self._write_paused = False
             self.protocol.resume_writing()
-        if self._closing and not self.unsent:
-            self.loop.call_soon(self._lose, None)
+        if self._closing:
+            self._end()
+
+    def kernel_holds(self, count: int) -> None:
+        """Have so many bytes on their way to the peer."""
+        if count:
+            self._socket.send(bytes(count))
+        else:
+            self._peer.recv(1_000_000)
 
     def peer_sends(self, data: bytes) -> None:
         self.incoming += data
@@ -149,6 +162,10 @@ class FakeTransport(asyncio.Transport):
         """Close its sockets; nobody is told."""
         self._socket.close()
         self._peer.close()
+
+    def _end(self) -> None:
+        if not self.unsent and not self.tls:
+            self.loop.call_soon(self._lose, None)
 
     def _lose(self, error: Exception | None) -> None:
         if not self.lost:

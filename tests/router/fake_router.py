@@ -89,9 +89,9 @@ class FakeRouter:
         for _ in range(seconds):
             self.sweep(1)
 
-    def client(self, room: int = 10**9) -> FakeTransport:
+    def client(self, room: int = 10**9, tls: bool = False) -> FakeTransport:
         """Have a client connect that takes `room` bytes."""
-        transport = FakeTransport(self.loop, room)
+        transport = FakeTransport(self.loop, room, tls)
         self.accept(transport)
         return transport
 

@@ -11,6 +11,7 @@ from tests.router.fake_network import HIGH, FakeTransport
 from tests.router.fake_router import FakeRouter, statuses
 from tests.router.form_requests import BEGUN, head
 from tests.router.support import chat, post
+from tests.router.test_loops import HANDSHAKE
 from tests.router.test_multipart import FILE
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
@@ -256,9 +257,99 @@ def test_what_has_no_response_when_the_drain_ends_is_told_so(
     cut_off(router)
     assert statuses(client) == [503]
     assert b"shutting_down" in client.sent
-    assert client.lost
     assert ends(router) == [(503, "shutting_down")]
     assert router.server.budget.held == 0
+    if begun != post(chat()):
+        # To close at once would reset the connection under the answer.
+        assert (client.eof, client.is_closing(), client.is_reading()) == (True, False, True)
+        router.send(client, b"x" * 100_000)
+        router.event(client.peer_closes)
+    assert client.lost
+
+
+def test_at_a_drain_idle_clients_are_closed_and_new_ones_have_a_moment(
+    start_fake: StartFake,
+) -> None:
+    router = start_fake()
+    idle, silent, late = (router.client() for _ in range(3))
+    router.send(idle, HEALTH)
+    drain(router)
+    assert idle.lost
+    just_come = router.client()  # as one whose TLS handshake began before
+    router.send(late, HEALTH)
+    assert b"Connection: close" in late.sent
+    assert late.lost
+    router.wait(4)
+    assert [silent.lost, just_come.lost] == [False, False]
+    router.wait(3)
+    assert [silent.lost, just_come.lost] == [True, True]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("ahead", [HEALTH, HEALTH * 3, post(chat())])
+def test_what_was_sent_ahead_is_not_dropped_at_a_drain_without_a_word(
+    ahead: bytes, when: str, start_fake: StartFake
+) -> None:
+    """The response before it either says that the connection ends, or it is served itself."""
+    router = start_fake()
+    client = router.client()
+    router.send(client, post(chat()) + ahead)
+    backend = router.backend()
+    start = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"
+    if when == "before":
+        router.event(lambda: backend.peer_sends(start))
+        drain(router)
+    else:
+        drain(router)
+        router.event(lambda: backend.peer_sends(start))
+    router.event(lambda: backend.peer_sends(b"k"))
+    if when == "before" and ahead == post(chat()):
+        router.answer(router.backend(), b"ok")
+    assert statuses(client) == ([200, 200] if when == "before" else [200])
+    assert bytes(client.sent).count(b"Connection: close\r\n") == 1
+    assert client.lost
+
+
+def test_a_tls_client_that_has_everything_is_not_waited_for(start_fake: StartFake) -> None:
+    router = start_fake()
+    client = router.client(room=0, tls=True)
+    router.send(client, HEALTH)
+    drain(router)
+    client.kernel_holds(100)
+    router.wait(30)
+    assert not client.lost, "the router holds some of the response"
+    router.event(lambda: client.peer_reads(10**6))
+    router.wait(20)
+    assert not client.lost, "the kernel holds some of it"
+    client.kernel_holds(0)
+    router.wait(1)
+    assert not client.lost, "what the kernel holds is asked for twice"
+    router.wait(1)
+    assert client.lost
+
+
+def test_a_websocket_goes_on_until_the_drain_ends(start_fake: StartFake) -> None:
+    router = start_fake()
+    client, queued = router.client(), router.client()
+    for each in (client, queued):
+        router.send(each, HANDSHAKE)
+    backend = router.backend()
+    router.event(
+        lambda: backend.peer_sends(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+    )
+    drain(router)
+    assert statuses(queued) == [503]
+    router.event(lambda: backend.peer_reads(10**6))
+    router.send(client, b"to")
+    router.event(lambda: backend.peer_sends(b"fro"))
+    assert backend.sent.endswith(b"to")
+    assert client.sent.endswith(b"fro")
+    cut_off(router)
+    assert client.lost
+    assert backend.lost
+    assert ends(router) == [(503, "shutting_down"), (101, "shutting_down")]
 
 
 RESPONSES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from llmhop.metric_cells import CELL_OF_REFUSAL
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import head, until_read
@@ -300,6 +302,57 @@ def test_a_failed_handshake_gives_its_place_back(
         for wire in plain:
             wire.send(HEALTH)  # no TLS
     wait_for(lambda: router.thread.call(lambda: limit.taken) == 0)
+
+
+def test_a_flood_of_tls_clients_takes_no_more_than_it_may(
+    start_router: StartRouter, tmp_path: Path
+) -> None:
+    """None of them ends its handshake, and none is refused after one."""
+    authority = Authority(tmp_path)
+    router = start_router({"m": "http://127.0.0.1:1"}, maxConnections=2, **authority.config())
+    server = router.server
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(router.port)) for _ in range(200)]
+        wait_for(lambda: refused_connections(router) == 198)
+        assert router.thread.call(lambda: server._turned_away_limit.taken) == 128
+        for wire in wires[130:]:
+            assert wire.at_end()
+        assert router.thread.call(lambda: len(server._tls_listeners[0]._handshakes)) == 130
+    wait_for(lambda: router.thread.call(lambda: server._turned_away_limit.taken) == 0)
+    wire = authority.wire(router.port)
+    wire.send(HEALTH)
+    assert wire.response().status == 200
+    wire.close()
+
+
+def refused_connections(router: RunningRouter) -> int:
+    process = router.server.observer._metrics.process
+    return router.thread.call(lambda: process[CELL_OF_REFUSAL["connections"]])
+
+
+def test_without_a_descriptor_tls_clients_wait(start_router: StartRouter, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    router = start_router({"m": "http://127.0.0.1:1"}, **authority.config())
+    (listener,) = router.server._tls_listeners
+    accept = listener._sock.accept
+    faults = [OSError(errno.EMFILE, "Too many open files")]
+
+    class Full:
+        def __getattr__(self, name: str) -> object:
+            return getattr(sock, name)
+
+        def accept(self) -> object:
+            if faults:
+                raise faults.pop()
+            return accept()
+
+    sock = listener._sock
+    router.thread.call(lambda: setattr(listener, "_sock", Full()))
+    wire = authority.wire(router.port)
+    assert not faults
+    wire.send(HEALTH)
+    assert wire.response().status == 200
+    wire.close()
 
 
 _FEW_FILES = """

@@ -6,13 +6,15 @@ import asyncio
 import json
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from llmhop.gate import LocalGate
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import Backend, Received, RunningRouter, Wire, chat, post
+from tests.router.support import TIMEOUT, Backend, Received, RunningRouter, Wire, chat, post
+from tests.router.test_listeners import Authority
 
 
 class Engine:
@@ -221,6 +223,29 @@ def test_a_backend_that_is_down_lets_the_queue_go_on(start_limited: StartLimited
         statuses = [wire.response().status for wire in wires]
     assert statuses == [503, 503, 503, 503, 503]
     assert gate_of(router).active == 0
+
+
+def test_who_waits_at_a_drain_is_told_so_also_over_tls(
+    start_backend: StartBackend, start_router: StartRouter, tmp_path: Path
+) -> None:
+    authority, engine = Authority(tmp_path), Engine()
+    backend = start_backend(engine.respond)
+    router = start_router(limited(backend, 1), **authority.config())
+    with ExitStack() as stack:
+        wires = [stack.enter_context(authority.wire(router.port)) for _ in range(3)]
+        for count, wire in enumerate(wires):
+            wire.send(post(numbered(count)))
+            wait_until_queued(router, count)
+        drain = router.server.drain(TIMEOUT)
+        drained = asyncio.run_coroutine_threadsafe(drain, router.thread.loop)
+        for wire in wires[1:]:
+            response = wire.response()
+            assert (response.status, response.error_code) == (503, "shutting_down")
+            assert wire.at_end()
+        engine.go_on.release()
+        assert wires[0].response().body == numbered(0)
+        assert wires[0].at_end()
+        drained.result(TIMEOUT)
 
 
 def test_a_reload_that_raises_or_lifts_the_limit_lets_in_who_waits(
