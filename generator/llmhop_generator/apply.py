@@ -1,6 +1,7 @@
 """Brings the host it runs on to the state that a configuration describes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from llmhop_generator import files
@@ -10,8 +11,8 @@ from llmhop_generator.environment import digests, read_key
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import (
     ENVIRONMENT_KEY,
+    ROUTER_BEFORE,
     ROUTER_CONFIG,
-    ROUTER_UNIT,
     STAMP,
     quadlet_dir,
     user_manager,
@@ -22,12 +23,12 @@ from llmhop_generator.present import read_present
 from llmhop_generator.process import account_of
 from llmhop_generator.progress import Watch
 from llmhop_generator.render import render
-from llmhop_generator.router_service import router_group, write_config
+from llmhop_generator.router_service import offer_config, router_group
 from llmhop_generator.sources import service_of
 from llmhop_generator.staging import discard
 from llmhop_generator.start_note import with_environment
 from llmhop_generator.steps import Plan, Stage, StartManager, Swap, Wanted
-from llmhop_generator.systemd import UserManager, system
+from llmhop_generator.systemd import UserManager
 from llmhop_generator.units import serve_commands
 from llmhop_generator.verify import verify_units
 
@@ -46,17 +47,17 @@ class Applied:
     left: tuple[str, ...]
 
 
-def plan_for(config: Config) -> Plan:
+def plan_for(config: Config, *, wait: bool = True) -> Plan:
     """See that the host is ready for a configuration, and plan the way to it.
 
     Raises:
         GeneratorError: the host is not ready, or can't be asked. Nothing was changed.
     """
     preflight(config)
-    return _plan(config)
+    return _plan(config, wait=wait)
 
 
-def _plan(config: Config) -> Plan:
+def _plan(config: Config, *, wait: bool = True) -> Plan:
     rendered = render(config)
     vllm = config.vllm if isinstance(config.vllm, Vllm) else None
     key, sources = b"", rendered.quadlets
@@ -75,7 +76,7 @@ def _plan(config: Config) -> Plan:
         open_files=vllm.open_files_limit if vllm else 0,
         commands=serve_commands(vllm) if vllm else {},
     )
-    return make_plan(wanted, read_present(wanted))
+    return make_plan(wanted, read_present(wanted), wait=wait)
 
 
 def put_files(config: Config, report: Report) -> None:
@@ -99,9 +100,8 @@ def put_files(config: Config, report: Report) -> None:
         if isinstance(step, Stage | Swap):
             run.take(step)
     if plan.wanted.router is not None and plan.wanted.router != plan.present.router:
-        write_config(plan.wanted.router)
         # It may be up already. Not waited for: it may have to wait for this to end.
-        system("--no-block", "try-reload-or-restart", ROUTER_UNIT)
+        offer_config(plan.wanted.router)
 
 
 def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applied:
@@ -111,13 +111,13 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         GeneratorError: the host is not ready or a step failed. Before the first
             step nothing is changed; after it, running this again goes on.
     """
-    plan = plan_for(config)
+    plan = plan_for(config, wait=wait)
     if plan.steps and isinstance(plan.steps[0], StartManager):
         # Podman can be asked for its images, and systemd for its units, only then.
         Run(plan, report).take(plan.steps[0])
-        plan = plan_for(config)
+        plan = plan_for(config, wait=wait)
     _discard_staged(plan)  # what a run that was killed may have left
-    for path in (ROUTER_CONFIG, ENVIRONMENT_KEY, STAMP):
+    for path in (ROUTER_CONFIG, ROUTER_BEFORE, ENVIRONMENT_KEY, STAMP):
         files.discard_unfinished(path)
     for warning in _warnings(plan):
         report(f"warning: {warning}")
@@ -129,9 +129,14 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         run.take_all()
         services = list(map(service_of, plan.wanted.sources))
         failed = watch.until_up(services) if watch else []
+        run.route_all()
+    except BaseException:
+        if run.changed:
+            with suppress(GeneratorError):  # what ended the run is told, not what follows from it
+                run.route_all()
+        raise
     finally:
         _discard_staged(plan)
-        run.give_all_routes()
     return Applied(plan.wanted, tuple(failed), tuple(run.left))
 
 

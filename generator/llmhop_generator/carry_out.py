@@ -9,11 +9,12 @@ from llmhop_generator.image_parser import refused
 from llmhop_generator.layout import quadlet_dir, user_manager
 from llmhop_generator.plan_text import step_lines
 from llmhop_generator.podman import pull
+from llmhop_generator.present import read_models, read_note
 from llmhop_generator.process import account_of
 from llmhop_generator.progress import Watch
 from llmhop_generator.router_service import give_config, stop_router
-from llmhop_generator.routes import with_routes
-from llmhop_generator.sources import model_of
+from llmhop_generator.routes import Routing
+from llmhop_generator.sources import model_of, source_of
 from llmhop_generator.staging import stage, swap
 from llmhop_generator.steps import (
     Ask,
@@ -32,9 +33,9 @@ from llmhop_generator.steps import (
     StopRouter,
     Swap,
     Turn,
-    without_turns,
 )
 from llmhop_generator.systemd import UserManager, system, system_states
+from llmhop_generator.turns import reached_at
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
 _SOFT_OPEN_FILES = 1024
@@ -45,9 +46,9 @@ Report = Callable[[str], None]
 class Run:
     """One run through a plan.
 
-    Without a `watch` nothing is waited for: then all that is replaced stops before any of it
-    starts, in the order that systemd knows. `left` names the services whose turn did not
-    come, because one before failed.
+    Without a `watch` nothing is waited for. `left` names the services whose turn did not
+    come, because one before failed. `routing` is what llmhop is told now; `changed` whether
+    anything was.
     """
 
     def __init__(self, plan: Plan, report: Report, watch: Watch | None = None) -> None:
@@ -55,8 +56,9 @@ class Run:
         self._report = report
         self._watch = watch
         self._failed = False
-        self._given: str | None = None
-        self._ports = {m: port for s in plan.steps if isinstance(s, Turn) for m, port in s.ports}
+        self.changed = False
+        self._given = plan.present.router if plan.present.router_runs else None
+        self.routing = plan.routing
         self.left: list[str] = []
 
     def take_all(self) -> None:
@@ -65,39 +67,38 @@ class Run:
         Raises:
             GeneratorError: a step failed; the next run goes on from there.
         """
-        if self._watch is None:
-            # Nobody sees when a turn is over, and none may free memory while another starts.
-            self._ports = {}
-            for step in without_turns(self._plan.steps):
-                self.take(step)
-            return
         for step in self._plan.steps:
-            if not isinstance(step, Turn):
-                self.take(step)
-            elif self._failed:
+            if isinstance(step, Turn) and self._failed:
                 self._leave(step)
-            else:
-                for name, _ in step.ports:
-                    del self._ports[name]
+            elif isinstance(step, Turn):
                 for each in step.steps:
                     self.take(each)
+            else:
+                self.take(step)
 
     def _leave(self, turn: Turn) -> None:
         """Pass a turn over, but for models that are down: those have nothing to lose."""
         serving = {s for step in turn.steps if isinstance(step, Stop) for s in step.services}
         self.left += [service for service in turn.services if service in serving]
-        for name, _ in turn.ports:
-            if f"vllm-{name}.service" not in serving:
-                del self._ports[name]
         down = tuple(service for service in turn.services if service not in serving)
         for step in turn.steps:
             if isinstance(step, Start) and down:
                 self.take(Start(step.uid, down))
 
-    def give_all_routes(self) -> None:
-        """However a run ends, llmhop has every route, also at the next boot."""
-        if self._plan.wanted.router is not None and self._given is not None:
-            self._give(with_routes(self._plan.wanted.router, (), self._ports))
+    def route_all(self) -> None:
+        """Give llmhop each route, to where its model is reached now, however the run went.
+
+        Raises:
+            GeneratorError: llmhop can't be told.
+        """
+        router = self._plan.wanted.router
+        if router is None:
+            return
+        reached = reached_at(self._plan.wanted, read_models(self._plan.wanted))
+        routing = Routing({model_of(name): port for name, port in reached.items()})
+        if routing.config(router) != self._given:
+            come = routing.routes(router) - self.routing.routes(router)
+            self.take(Route(routing, come=tuple(sorted(come))))
 
     def take(self, step: Step) -> None:
         """Take one step, and tell it.
@@ -105,8 +106,6 @@ class Run:
         Raises:
             GeneratorError: it failed.
         """
-        if isinstance(step, Await) and self._watch is None:
-            return
         for what, target, why in step_lines(self._plan, step):
             self._report(f"{what} {target}" + (f": {why}" if why else ""))
         match step:
@@ -122,35 +121,43 @@ class Run:
                 if self._plan.wanted.key:
                     keep_key(self._plan.wanted.key)
                 stage(quadlet_dir(uid), delete, write)
-            case Route(hidden, ports) if self._plan.wanted.router is not None:
-                self._give(with_routes(self._plan.wanted.router, hidden, ports), anew=True)
+            case Route(routing):
+                self._give(routing)
             case StopRouter():
                 stop_router()
             case Stop(uid, services):
+                self.changed = True
                 _stop(UserManager(account_of(uid)), services)
             case Swap(uid):
+                self.changed = True
                 swap(quadlet_dir(uid))
             case Reload(uid):
                 UserManager(account_of(uid)).reload()
             case Start(uid, services, apart):
-                _start(
-                    UserManager(account_of(uid)), services, apart=apart and self._watch is not None
-                )
+                self.changed = True
+                _start(UserManager(account_of(uid)), services, apart=apart)
             case Await():
                 self._await(step)
 
-    def _give(self, text: str, *, anew: bool = False) -> None:
-        if anew or text != self._given:
+    def _give(self, routing: Routing) -> None:
+        self.routing = routing
+        router = self._plan.wanted.router
+        if router is None or (text := routing.config(router)) == self._given:
+            return
+        known = self._given, self.changed
+        self._given, self.changed = None, True  # also where this is ended early
+        try:
             give_config(text)
+        except GeneratorError:
+            self._given, self.changed = known
+            raise
         self._given = text
 
     def _await(self, step: Await) -> None:
-        router, missing = self._plan.wanted.router, set(step.routes)
-
         def healthy(service: str) -> None:
-            if model_of(service) in missing and router is not None:
-                missing.discard(model_of(service))
-                self._give(with_routes(router, step.hidden | missing, step.ports))
+            note, model = read_note(step.uid, source_of(service)), model_of(service)
+            at = {model: note.port} if note is not None else {}
+            self._give(self.routing.show([model]).move(at))
 
         if self._watch is not None and self._watch.until_up(step.services, healthy):
             self._failed = True

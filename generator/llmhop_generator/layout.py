@@ -4,6 +4,8 @@ from pathlib import Path
 
 STATE_DIR = Path("/var/lib/llmhop")
 ROUTER_CONFIG = STATE_DIR / "llmhop.json"
+ROUTER_BEFORE = STATE_DIR / "llmhop.before.json"
+"""What llmhop has read, while it has not read its configuration yet."""
 ENVIRONMENT_KEY = STATE_DIR / "environment.key"
 STAMP = STATE_DIR / "applied.json"
 ROUTER_USER = "llmhop"

@@ -3,10 +3,10 @@
 `diff` prints a plan and `apply` carries it out; neither decides anything of its own.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from llmhop_generator.routes import route_names, with_routes
-from llmhop_generator.sources import image_of, model_of, service_of, started_with
+from llmhop_generator.routes import Routing, route_names
+from llmhop_generator.sources import image_of, model_of, service_of, started_with, with_order
 from llmhop_generator.start_note import note_of
 from llmhop_generator.steps import (
     Ask,
@@ -29,36 +29,43 @@ from llmhop_generator.steps import (
     Turn,
     Wanted,
 )
-from llmhop_generator.turns import Work, port_of, survey
+from llmhop_generator.turns import Work, reached_at, survey
 
 
-def make_plan(wanted: Wanted, present: Present) -> Plan:
+def make_plan(wanted: Wanted, present: Present, *, wait: bool = True) -> Plan:
     """Plan the steps from what is present to what is wanted; none where all is well.
 
     What can fail or take long comes first, while everything serves: images, and the
     new files beside the old. What is removed, or holds a port that another model is to
-    have, stops before all units are swapped in. Then the models that run by another unit
-    than theirs are replaced in turns, and what is down is started. Whenever this ends
-    early, the notes that units leave tell the next run what is still to be replaced. A
-    model that only moved in the start order runs on.
+    have, stops before units are swapped in. A model that runs by another unit than its own
+    is replaced in a turn, and its unit on disk is the one that it runs by until then. What
+    is down is started last. Whenever this ends early, the notes that units leave tell the
+    next run what is still to be replaced. A model that only moved in the start order runs on.
+
+    Without `wait` all that is replaced stops before any of it starts, and llmhop has every
+    route before that: nobody will be there to add one.
     """
-    work = survey(wanted, present)
-    routing = _Routing(wanted, present, work)
-    stages = list(_stages(wanted, present))
+    work = survey(wanted, present, wait=wait)
+    begin = _begin(wanted, present, work)
+    stages = list(_stages(wanted, present, work))
     steps: list[Step] = [*_ground(wanted, present), *_pulls(wanted, present, work)]
     steps += [*_asks(wanted, present), *stages]
     if wanted.router is None and present.router is not None:
         steps.append(StopRouter())
-    steps += routing.give()
+    steps += _first_route(wanted, present, begin)
     for uid, there in present.sources.items():
         if uid != wanted.uid and there:
             steps += _retire(uid, present)
     if wanted.uid is not None:
         swaps = any(stage.uid == wanted.uid for stage in stages)
         steps += _units(wanted.uid, wanted, present, work, swaps=swaps)
-        steps += _replacements(wanted.uid, work, routing)
-        steps += _starts(wanted.uid, work, routing)
-    return Plan(wanted, present, tuple(steps))
+        waiting = set(work.running) - set(work.at_once)
+        routing = begin.move(_ports(wanted, [n for n in wanted.sources if n not in waiting]))
+        if not wait:
+            routing = routing.show(map(model_of, wanted.sources))
+        steps += _route(wanted, begin, routing)
+        steps += _starts(wanted.uid, wanted, present, work, routing, wait=wait)
+    return Plan(wanted, present, tuple(steps), begin)
 
 
 def _states(uid: int | None, present: Present) -> Mapping[str, str]:
@@ -69,74 +76,47 @@ def _there(wanted: Wanted, present: Present) -> Files:
     return {} if wanted.uid is None else present.sources.get(wanted.uid, {})
 
 
-class _Routing:
-    """llmhop's routes as the steps go: which are hidden, and which lead where a model still runs.
+def _ports(wanted: Wanted, names: Iterable[str]) -> dict[str, int]:
+    """The ports that models will have by their wanted units."""
+    notes = {model_of(name): note_of(wanted.sources[name]) for name in names}
+    return {model: note.port for model, note in notes.items() if note is not None}
 
-    A model's route leaves before it stops, and comes, as that of a new one, when it is
-    healthy. One that is merely down keeps the route it has. None is hidden where no other
-    route would be left: llmhop does not run without one.
+
+def _begin(wanted: Wanted, present: Present, work: Work) -> Routing:
+    """The routes with which everything begins.
+
+    A model's route leaves before it stops or its unit moves to another port, and comes, as
+    that of a new one, when it is healthy. One that is merely down keeps the route it has.
     """
+    shown, states = route_names(present.router), _states(wanted.uid, present)
+    ports = {model_of(name): port for name, port in reached_at(wanted, present).items()}
+    will = _ports(wanted, wanted.sources)
+    hidden = set(map(model_of, work.at_once))
+    for name in wanted.sources:
+        model, state = model_of(name), states.get(service_of(name))
+        is_new = state != "active" and model not in shown
+        if is_new or (name not in work.running and ports.get(model) != will.get(model)):
+            hidden.add(model)
+    return Routing(ports, frozenset(hidden))
 
-    def __init__(self, wanted: Wanted, present: Present, work: Work) -> None:
-        self._config = wanted.router
-        self._present, self._runs = present.router, present.router_runs
-        self._shown = route_names(present.router)
-        self._all = route_names(wanted.router)
-        self._given: tuple[frozenset[str], Mapping[str, int]] | None = None
-        states = _states(wanted.uid, present)
-        self._hidden = frozenset(
-            name
-            for name in map(model_of, wanted.sources)
-            if states.get(f"vllm-{name}.service") != "active" and name not in self._shown
-        ) | set(map(model_of, work.in_the_way))
-        self._ports: dict[str, int] = {}
-        for name in work.running:
-            port, note = port_of(name, present), note_of(wanted.sources[name])
-            if port is not None and note is not None and port != note.port:
-                self._ports[model_of(name)] = port
 
-    def give(self, without: Iterable[str] = ()) -> list[Route]:
-        """The step to the routes as they have to be now, where it is one."""
-        if self._config is None:
-            return []
-        self._hidden |= set(without)
-        now = self._effective(), dict(self._ports)
-        if self._given is None:
-            self._given = now
-            if with_routes(self._config, *now) == self._present and self._runs:
-                return []
-        elif now == self._given:
-            return []
-        self._given = now
-        then = self._all - now[0]
-        gone, come = self._shown - then, then - self._shown
-        self._shown = then
-        return [Route(*now, tuple(sorted(gone)), tuple(sorted(come)))]
+def _first_route(wanted: Wanted, present: Present, begin: Routing) -> list[Route]:
+    if wanted.router is None:
+        return []
+    if begin.config(wanted.router) == present.router and present.router_runs:
+        return []
+    then, now = route_names(present.router), begin.routes(wanted.router)
+    return [Route(begin, tuple(sorted(then - now)), tuple(sorted(now - then)))]
 
-    def wait(self, uid: int, names: Iterable[str]) -> Await:
-        """The step that waits for models, and then gives them their routes."""
-        services, models = tuple(map(service_of, names)), {*map(model_of, names)}
-        if self._config is None:
-            return Await(uid, services)
-        moved = models & self._all & (self._effective() | self._ports.keys())
-        self._hidden -= models
-        self._ports = {name: port for name, port in self._ports.items() if name not in models}
-        now = self._effective(), dict(self._ports)
-        if moved:
-            self._given, self._shown = now, self._shown | moved
-        return Await(uid, services, tuple(sorted(moved)), *now)
 
-    def ports_of(self, names: Iterable[str]) -> tuple[tuple[str, int], ...]:
-        """The models that still run at another port than theirs, and that port."""
-        models = map(model_of, names)
-        return tuple((name, self._ports[name]) for name in models if name in self._ports)
-
-    def hides(self, name: str) -> bool:
-        """Whether the route of a model is hidden now."""
-        return model_of(name) in self._effective()
-
-    def _effective(self) -> frozenset[str]:
-        return self._hidden & self._all if self._all - self._hidden else frozenset()
+def _route(wanted: Wanted, before: Routing, after: Routing) -> list[Route]:
+    """The step from some routes to others, where it is one."""
+    router = wanted.router
+    if router is None or before.config(router) == after.config(router):
+        return []
+    then, now = before.routes(router), after.routes(router)
+    moved = {m for m in then & now if before.ports.get(m) != after.ports.get(m)}
+    return [Route(after, *(tuple(sorted(each)) for each in (then - now, now - then, moved)))]
 
 
 def _ground(wanted: Wanted, present: Present) -> Iterable[Step]:
@@ -174,7 +154,8 @@ def _asks(wanted: Wanted, present: Present) -> Iterable[Ask]:
         yield Ask(wanted.uid, image, commands)
 
 
-def _stages(wanted: Wanted, present: Present) -> Iterable[Stage]:
+def _stages(wanted: Wanted, present: Present, work: Work) -> Iterable[Stage]:
+    """What is written before anything stops: all but the units of models that wait for a turn."""
     for uid, there in present.sources.items():
         if uid != wanted.uid and there:
             yield Stage(uid, delete=tuple(there))
@@ -182,7 +163,12 @@ def _stages(wanted: Wanted, present: Present) -> Iterable[Stage]:
         return
     there = _there(wanted, present)
     stale = tuple(name for name in there if name not in wanted.sources)
-    write = {name: text for name, text in wanted.sources.items() if there.get(name) != text}
+    # Of those only the order changes, or it could run in a circle with that of the others.
+    texts = {
+        name: with_order(there[name], text) if name in work.kept else text
+        for name, text in wanted.sources.items()
+    }
+    write = {name: text for name, text in texts.items() if there.get(name) != text}
     if stale or write:
         yield Stage(wanted.uid, stale, write)
 
@@ -207,33 +193,68 @@ def _units(
     uid: int, wanted: Wanted, present: Present, work: Work, *, swaps: bool
 ) -> Iterable[Step]:
     stale = [name for name in _there(wanted, present) if name not in wanted.sources]
-    if stop := _to_stop(uid, [*stale, *work.in_the_way], present):
+    if stop := _to_stop(uid, [*stale, *work.at_once], present):
         yield Stop(uid, stop)
     if swaps:
         yield Swap(uid)
     # Also where no source changed: a run that was ended early may have left it out.
-    if swaps or work.to_start or uid in present.outdated:
+    if swaps or set(work.to_start) - set(work.kept) or uid in present.outdated:
         yield Reload(uid)
 
 
-def _replacements(uid: int, work: Work, routing: _Routing) -> Iterable[Step]:
+def _starts(
+    uid: int, wanted: Wanted, present: Present, work: Work, routing: Routing, *, wait: bool
+) -> Iterable[Step]:
     if work.turns and work.starting:
         # Or one that stops now would change the free memory that they measure.
-        yield routing.wait(uid, work.starting)
-    for turn in work.turns:
-        stop = [name for name in turn if name in work.running and name not in work.in_the_way]
-        services = tuple(map(service_of, turn))
-        ports = routing.ports_of(turn)
-        steps: list[Route | Stop | Start | Await] = [*routing.give(map(model_of, stop))]
-        if stop:
-            steps.append(Stop(uid, tuple(map(service_of, stop))))
-        steps += [Start(uid, services, apart=len(turn) > 1), routing.wait(uid, turn)]
-        yield Turn(services, tuple(steps), ports)
-
-
-def _starts(uid: int, work: Work, routing: _Routing) -> Iterable[Step]:
+        step, routing = _wait(uid, wanted, work.starting, routing)
+        yield step
+    for each in work.turns:
+        turn, routing = _turn(uid, wanted, present, work, each, routing)
+        yield turn
     if work.last:
         yield Start(uid, tuple(map(service_of, work.last)))
-    rest = [n for n in work.starting if not work.turns and routing.hides(n)]
-    if waiting := [*rest, *work.last]:
-        yield routing.wait(uid, waiting)
+    if not wait:
+        return
+    shown = routing.routes(wanted.router) if wanted.router is not None else frozenset()
+    missing = [n for n in work.starting if wanted.router is not None and model_of(n) not in shown]
+    if names := [*missing, *work.last]:
+        yield _wait(uid, wanted, names, routing)[0]
+
+
+def _turn(
+    uid: int,
+    wanted: Wanted,
+    present: Present,
+    work: Work,
+    names: tuple[str, ...],
+    routing: Routing,
+) -> tuple[Turn, Routing]:
+    """Replace some models, and say which routes there are then."""
+    there, services = _there(wanted, present), tuple(map(service_of, names))
+    stop = [name for name in names if name in work.running and name not in work.at_once]
+    write = {n: wanted.sources[n] for n in names if n in work.kept}
+    write = {name: text for name, text in write.items() if with_order(there[name], text) != text}
+    hidden = routing.hide(map(model_of, stop))
+    moved = hidden.move(_ports(wanted, names))
+    steps: list[Step] = [Stage(uid, write=write)] if write else []
+    steps += _route(wanted, routing, hidden)
+    if stop:
+        steps.append(Stop(uid, tuple(map(service_of, stop))))
+    if write:
+        steps += [Swap(uid), Reload(uid)]
+    steps += _route(wanted, hidden, moved)
+    steps.append(Start(uid, services, apart=len(names) > 1))
+    step, after = _wait(uid, wanted, names, moved)
+    return Turn(services, (*steps, step)), after
+
+
+def _wait(
+    uid: int, wanted: Wanted, names: Sequence[str], routing: Routing
+) -> tuple[Await, Routing]:
+    """Wait for models, and say which routes there are then."""
+    after = routing.show(map(model_of, names))
+    come = frozenset[str]()
+    if wanted.router is not None:
+        come = after.routes(wanted.router) - routing.routes(wanted.router)
+    return Await(uid, tuple(map(service_of, names)), tuple(sorted(come))), after

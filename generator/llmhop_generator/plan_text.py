@@ -1,11 +1,11 @@
 """A plan for people and for programs."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from llmhop_generator.layout import user_manager
-from llmhop_generator.sources import Change, changes, model_of
+from llmhop_generator.sources import Change, changes, model_of, source_of
 from llmhop_generator.steps import (
     Ask,
     Await,
@@ -55,9 +55,9 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
             return [("stop", "llmhop", "it is not enabled")]
         case Stop(uid, services):
             return [("stop", service, _why(plan, uid, service)) for service in services]
-        case Stage(uid, delete, write):
+        case Stage(_, delete, write):
             gone: list[Line] = [("delete", name, "") for name in delete]
-            return gone + [("write", name, _differences(plan, uid, name)) for name in write]
+            return gone + [("write", name, _differences(plan, step, name)) for name in write]
         case Swap(uid):
             return [("swap", f"units of user {uid}", "")]
         case Reload(uid):
@@ -66,6 +66,11 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
             return [("start", service, "") for service in services]
         case Await(_, services, routes):
             return [("wait", service, _until(service, routes)) for service in services]
+
+
+def _flat(steps: Iterable[Step]) -> Iterator[Step]:
+    for step in steps:
+        yield from step.steps if isinstance(step, Turn) else [step]
 
 
 def as_table(plan: Plan) -> str:
@@ -80,11 +85,11 @@ def as_table(plan: Plan) -> str:
 def as_json(plan: Plan) -> str:
     """Write a plan for programs."""
     steps: list[dict[str, Any]] = []
-    for step in plan.steps:
+    for step in _flat(plan.steps):
         for what, target, why in step_lines(plan, step):
             shown: dict[str, Any] = {"step": what, "target": target, "detail": why or None}
             if isinstance(step, Stage) and what == "write":
-                shown["changed"] = [vars(change) for change in _changes(plan, step.uid, target)]
+                shown["changed"] = [vars(change) for change in _changes(plan, step, target)]
             steps.append(shown)
     return json.dumps({"steps": steps}, indent=2, ensure_ascii=False)
 
@@ -92,39 +97,38 @@ def as_json(plan: Plan) -> str:
 def _routing(plan: Plan, step: Route) -> str:
     gone = [f"without {', '.join(step.gone)}"] if step.gone else []
     come = [f"with {', '.join(step.come)}"] if step.come else []
-    return "; ".join([*gone, *come]) or ("new settings" if plan.present.router_runs else "start it")
+    moved = [f"{model} at {step.routing.ports[model]}" for model in step.moved]
+    told = "; ".join([*gone, *come, *moved])
+    return told or ("new settings" if plan.present.router_runs else "start or reload it")
 
 
 def _until(service: str, routes: Collection[str]) -> str:
     return "until it is healthy" + ("; then its route" if model_of(service) in routes else "")
 
 
-def _source_of(service: str) -> str:
-    return service.removesuffix(".service") + ".container"
-
-
 def _why(plan: Plan, uid: int, service: str) -> str:
-    name = _source_of(service)
+    name = source_of(service)
     if uid != plan.wanted.uid or name not in plan.wanted.sources:
         return "removed"
-    if _changes(plan, uid, name):
+    there, wanted = plan.present.sources.get(uid, {}).get(name), plan.wanted.sources[name]
+    if there is not None and changes(there, wanted):
         return "changed"
-    if plan.present.sources.get(uid, {}).get(name) != plan.wanted.sources[name]:
+    if there != wanted:
         return _ENVIRONMENT
     if plan.present.states.get(uid, {}).get(service) == "stalled":
         return "its podman was killed while it started"
     return "it runs by an earlier unit"
 
 
-def _changes(plan: Plan, uid: int, name: str) -> list[Change]:
-    old = plan.present.sources.get(uid, {}).get(name)
-    return [] if old is None else changes(old, plan.wanted.sources[name])
+def _changes(plan: Plan, step: Stage, name: str) -> list[Change]:
+    old = plan.present.sources.get(step.uid, {}).get(name)
+    return [] if old is None else changes(old, step.write[name])
 
 
-def _differences(plan: Plan, uid: int, name: str) -> str:
-    if name not in plan.present.sources.get(uid, {}):
+def _differences(plan: Plan, step: Stage, name: str) -> str:
+    if name not in plan.present.sources.get(step.uid, {}):
         return "new"
-    return "; ".join(map(_difference, _changes(plan, uid, name))) or _ENVIRONMENT
+    return "; ".join(map(_difference, _changes(plan, step, name))) or _ENVIRONMENT
 
 
 def _difference(change: Change) -> str:

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from llmhop_generator import files
+from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import (
+    ROUTER_BEFORE,
     ROUTER_CONFIG,
     ROUTER_UNIT,
     quadlet_dir,
@@ -57,11 +59,32 @@ def read_present(wanted: Wanted) -> Present:
         ),
         images=_images(wanted, up),
         router=files.read(ROUTER_CONFIG),
-        router_runs=units[ROUTER_UNIT].active in ("active", "reloading"),
+        router_runs=units[ROUTER_UNIT].active in ("active", "reloading")
+        and files.read(ROUTER_BEFORE) is None,
         notes=_notes(wanted, there, found),
         open_files=_open_files(wanted, units),
         limits_are_fixed=not may_raise_limits(),
     )
+
+
+def read_models(wanted: Wanted) -> Present:
+    """Read only by what units the wanted models run, and by which they would be started.
+
+    Where the user's manager can't be asked it is as if nothing ran.
+
+    Raises:
+        GeneratorError: a source can't be read.
+    """
+    there = read_sources()
+    if wanted.uid is None:
+        return Present(sources=there)
+    try:
+        states = _states(wanted.uid, wanted.sources)
+        words = _words(wanted.uid, states)
+    except GeneratorError:
+        return Present(sources=there)
+    notes = _notes(wanted, there, {wanted.uid: states})
+    return Present(sources=there, states={wanted.uid: words}, notes=notes)
 
 
 def _of(wanted: Wanted, uid: int) -> Iterable[str]:
@@ -78,7 +101,7 @@ def _words(uid: int, states: Mapping[str, UnitState]) -> Mapping[str, str]:
 
     The one word of ours is "stalled"; see `UserManager.stalled`.
     """
-    words = {s: "activating" if _waits(state) else state.active for s, state in states.items()}
+    words = {s: "activating" if state.is_queued else state.active for s, state in states.items()}
     return words | dict.fromkeys(UserManager(account_of(uid)).stalled(states), "stalled")
 
 
@@ -96,16 +119,12 @@ def _notes(
     notes: dict[str, StartNote | None] = {}
     for name in wanted.sources:
         state = found[wanted.uid][service_of(name)]
-        # What waits for its turn will be started by what its manager has read.
-        if _waits(state) and not state.needs_reload and name in there.get(wanted.uid, {}):
+        # The note is of an earlier start; this one will be by what the manager has read.
+        if state.is_to_start and not state.needs_reload and name in there.get(wanted.uid, {}):
             notes[name] = note_of(there[wanted.uid][name])
         else:
             notes[name] = read_note(wanted.uid, name)
     return {name: note for name, note in notes.items() if note is not None}
-
-
-def _waits(state: UnitState) -> bool:
-    return state.active == "inactive" and state.has_job
 
 
 def _images(wanted: Wanted, up: Iterable[int]) -> frozenset[str]:

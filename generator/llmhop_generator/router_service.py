@@ -4,7 +4,13 @@ import grp
 
 from llmhop_generator import files
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_SOCKET, ROUTER_UNIT, ROUTER_USER
+from llmhop_generator.layout import (
+    ROUTER_BEFORE,
+    ROUTER_CONFIG,
+    ROUTER_SOCKET,
+    ROUTER_UNIT,
+    ROUTER_USER,
+)
 from llmhop_generator.systemd import last_messages, system
 
 
@@ -23,14 +29,25 @@ def router_group() -> int:
         ) from None
 
 
-def write_config(text: str) -> None:
-    """Replace llmhop's configuration, for its next start.
+def offer_config(text: str) -> None:
+    """Replace llmhop's configuration, which it reads when it can: this does not wait for it.
 
     Raises:
         GeneratorError: it can't be written.
     """
-    if text != files.read(ROUTER_CONFIG):
-        files.write(ROUTER_CONFIG, text, mode=0o640, group=router_group())
+    _write(text)
+    system("--no-block", "try-reload-or-restart", ROUTER_UNIT)
+    files.remove(ROUTER_BEFORE)
+
+
+def _write(text: str) -> None:
+    """Replace llmhop's configuration, and keep the one that it has read until it has read this."""
+    present = files.read(ROUTER_CONFIG)
+    if text == present:
+        return
+    if files.read(ROUTER_BEFORE) is None:
+        files.write(ROUTER_BEFORE, present or "", mode=0o600)
+    files.write(ROUTER_CONFIG, text, mode=0o640, group=router_group())
 
 
 def give_config(text: str) -> None:
@@ -39,22 +56,28 @@ def give_config(text: str) -> None:
     Raises:
         GeneratorError: llmhop refuses it, and serves by the old one on.
     """
-    present = files.read(ROUTER_CONFIG)
-    write_config(text)
+    _write(text)
     done = system("reload-or-restart", ROUTER_UNIT, check=False)
-    if done.code == 0:
-        return
-    if present is None:
+    if done.code != 0:
+        _restore()
+    files.remove(ROUTER_BEFORE)
+    if done.code != 0:
+        raise GeneratorError(
+            "llmhop does not take its new configuration (services.llmhop.settings) and goes on "
+            f"with the one it has; it says:\n{last_messages(ROUTER_UNIT, ROUTER_SOCKET)}"
+        )
+
+
+def _restore() -> None:
+    before = files.read(ROUTER_BEFORE)
+    if before:
+        files.write(ROUTER_CONFIG, before, mode=0o640, group=router_group())
+    elif before is not None:
         files.remove(ROUTER_CONFIG)
-    else:
-        write_config(present)
-    raise GeneratorError(
-        "llmhop does not take its new configuration (services.llmhop.settings) "
-        f"and goes on with the one it has; it says:\n{last_messages(ROUTER_UNIT, ROUTER_SOCKET)}"
-    )
 
 
 def stop_router() -> None:
     """Stop llmhop, and remove its configuration."""
     system("stop", ROUTER_SOCKET, ROUTER_UNIT, check=False)
     files.remove(ROUTER_CONFIG)
+    files.remove(ROUTER_BEFORE)

@@ -1,7 +1,41 @@
-"""The routes in a rendered configuration of llmhop."""
+"""The routes in a rendered configuration of llmhop, and where they lead while models move."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Where llmhop finds the models of this host: the port of each, and those that it is not told.
+
+    None is hidden where no other route would be left: llmhop does not run without one.
+    """
+
+    ports: Mapping[str, int] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+
+    def hide(self, models: Iterable[str]) -> Self:
+        """Without the routes of some models."""
+        return type(self)(self.ports, self.hidden.union(models))
+
+    def show(self, models: Iterable[str]) -> Self:
+        """With the routes of some models."""
+        return type(self)(self.ports, self.hidden.difference(models))
+
+    def move(self, ports: Mapping[str, int]) -> Self:
+        """With some models at other ports."""
+        return type(self)({**self.ports, **ports}, self.hidden)
+
+    def routes(self, router: str) -> frozenset[str]:
+        """The models that llmhop is told of, those of other hosts included."""
+        names = route_names(router)
+        return names - self.hidden or names
+
+    def config(self, router: str) -> str:
+        """Give the whole configuration of llmhop the routes as they are now."""
+        return _with_routes(router, self.routes(router), self.ports)
 
 
 def route_names(router: str | None) -> frozenset[str]:
@@ -12,12 +46,9 @@ def route_names(router: str | None) -> frozenset[str]:
         return frozenset()
 
 
-def with_routes(router: str, hidden: Collection[str], ports: Mapping[str, int]) -> str:
-    """A configuration without some of its routes, and others to the port that is named."""
-    if not hidden and not ports:
-        return router
+def _with_routes(router: str, names: Collection[str], ports: Mapping[str, int]) -> str:
     read = json.loads(router)
-    models = {name: entry for name, entry in read["models"].items() if name not in hidden}
+    models = {name: entry for name, entry in read["models"].items() if name in names}
     for name, port in ports.items():
         if name in models:
             models[name] = {**models[name], "url": local_url(port)}

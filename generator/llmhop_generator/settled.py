@@ -15,7 +15,14 @@ from pathlib import Path
 from llmhop_generator import __version__, files
 from llmhop_generator.environment import digests, read_key
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, STAMP, quadlet_dir, user_manager
+from llmhop_generator.layout import (
+    ROUTER_BEFORE,
+    ROUTER_CONFIG,
+    ROUTER_UNIT,
+    STAMP,
+    quadlet_dir,
+    user_manager,
+)
 from llmhop_generator.present import read_note, read_sources
 from llmhop_generator.process import account_of
 from llmhop_generator.sources import service_of
@@ -78,6 +85,8 @@ def _written_digest() -> str:
 
 def _runs(uid: int | None, open_files: int) -> bool:
     routed = files.read(ROUTER_CONFIG) is not None
+    if files.read(ROUTER_BEFORE) is not None:
+        return False
     units = [ROUTER_UNIT] if routed else []
     if uid is not None:
         units.append(user_manager(uid))

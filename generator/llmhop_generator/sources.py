@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llmhop_generator.start_note import without_note
+from llmhop_generator.start_note import is_order, without_note
 
 HEADER = "Written by llmhop-generator, which replaces it; change the option it comes from."
 """First line of every file of ours: what bears it may be replaced and removed."""
@@ -25,6 +25,11 @@ class Entry:
 def service_of(file_name: str) -> str:
     """The name of the service that Podman makes of a Quadlet source."""
     return file_name.removesuffix(".container") + ".service"
+
+
+def source_of(service: str) -> str:
+    """The name of the Quadlet source of a service."""
+    return service.removesuffix(".service") + ".container"
 
 
 def model_of(unit: str) -> str:
@@ -47,6 +52,24 @@ def _unquoted(word: str) -> str:
 
 _ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|.)")
 _ESCAPES = {"\\": "\\", '"': '"', "t": "\t", "r": "\r"}
+
+
+def with_order(source: str, other: str) -> str:
+    """A source at the place in the start order that another one has."""
+    order, bare = _order(other), _without_order(source)
+    if order == _order(source):
+        return source
+    if bare == _without_order(other):
+        return other
+    return bare.replace("[Unit]\n", f"[Unit]\n{order}", 1)
+
+
+def _order(source: str) -> str:
+    return "".join(line for line in source.splitlines(keepends=True) if is_order(line))
+
+
+def _without_order(source: str) -> str:
+    return "".join(line for line in source.splitlines(keepends=True) if not is_order(line))
 
 
 def image_of(source: str) -> tuple[str, str]:

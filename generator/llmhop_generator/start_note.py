@@ -75,7 +75,12 @@ def is_note(line: str) -> bool:
     return _LINE.fullmatch(line.rstrip("\n")) is not None
 
 
+def is_order(line: str) -> bool:
+    """Whether a line of a source is one of its place in the start order."""
+    return line.startswith("After=")
+
+
 def _started_by(source: str) -> str:
     """A source without its place in the start order, which is nothing to a running service."""
     lines: Iterable[str] = source.splitlines(keepends=True)
-    return "".join(line for line in lines if not line.startswith("After="))
+    return "".join(line for line in lines if not is_order(line))

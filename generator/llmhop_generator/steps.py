@@ -1,9 +1,10 @@
 """What a configuration wants, what a host has, and the steps from one to the other."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from llmhop_generator.routes import Routing
 from llmhop_generator.start_note import StartNote
 
 Files = Mapping[str, str]
@@ -51,6 +52,7 @@ class Present:
 
     `states` are systemd's words for services, by uid, of the managers that run.
     `notes` say, by file name, by what each model of the user that is to serve was started.
+    `router_runs` says that llmhop runs by `router`.
     `outdated` names the users whose manager has read units that have changed since.
     `open_files` is the hard limit of the manager that is to serve, which nobody can
     raise where `limits_are_fixed`.
@@ -102,16 +104,16 @@ class Ask:
 
 @dataclass(frozen=True)
 class Route:
-    """Give llmhop its wanted configuration, without the routes that are `hidden`.
+    """Give llmhop its wanted configuration, with the routes as they are now.
 
-    `ports` are those of models that still run where they did. `gone` and `come` are the
-    routes that llmhop loses and gets by this.
+    `gone` and `come` are the routes that llmhop loses and gets by this, `moved` those that
+    lead to another port.
     """
 
-    hidden: frozenset[str] = frozenset()
-    ports: Mapping[str, int] = field(default_factory=dict)
+    routing: Routing
     gone: tuple[str, ...] = ()
     come: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Stage:
-    """Write a user's new set of sources beside the present one."""
+    """Write a user's next set of sources beside the present one.
+
+    What it neither deletes nor writes stays as it is.
+    """
 
     uid: int
     delete: tuple[str, ...] = ()
@@ -163,27 +168,20 @@ class Start:
 class Await:
     """Wait until services of a user are healthy or will not be.
 
-    `routes` are the models that llmhop gets as they become healthy; those in `hidden`
-    stay hidden, and `ports` are as in `Route`.
+    `routes` are the models that llmhop gets as they become healthy.
     """
 
     uid: int
     services: tuple[str, ...]
     routes: tuple[str, ...] = ()
-    hidden: frozenset[str] = frozenset()
-    ports: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Replace running models while the others serve: not begun where one before it failed.
-
-    `ports` are the models that will leave a port, and the port.
-    """
+    """Replace running models while the others serve: not begun where one before it failed."""
 
     services: tuple[str, ...]
-    steps: tuple[Route | Stop | Start | Await, ...]
-    ports: tuple[tuple[str, int], ...] = ()
+    steps: tuple["Step", ...]
 
 
 Step = (
@@ -205,23 +203,9 @@ Step = (
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps from what is present to what is wanted."""
+    """The steps from what is present to what is wanted; `routing` is where they begin."""
 
     wanted: Wanted
     present: Present
     steps: tuple[Step, ...]
-
-
-def without_turns(steps: Iterable[Step]) -> list[Step]:
-    """The same steps, but for waits: the models of all turns stop before any of them starts."""
-    taken: list[Step] = []
-    starts: list[Step] = []
-    for step in steps:
-        if isinstance(step, Turn):
-            taken += [each for each in step.steps if isinstance(each, Route | Stop)]
-            starts += [each for each in step.steps if isinstance(each, Start)]
-        elif isinstance(step, Start):
-            starts.append(step)
-        elif not isinstance(step, Await):
-            taken.append(step)
-    return taken + starts
+    routing: Routing = field(default_factory=Routing)

@@ -36,8 +36,7 @@ class UnitState:
     `active_since_s` is in seconds of the monotonic clock, 0 where it never was active;
     `main_pid` is 0 where there is none; `needs_reload` says that the unit was read from a
     file, or the Quadlet source behind it, that has changed since; `control_group` is where
-    its processes are, empty where it has none; `waits_to_restart` that a start has failed, and
-    that systemd is about to try again.
+    its processes are, empty where it has none; `sub` is what `active` is in detail.
     """
 
     load: str
@@ -50,7 +49,22 @@ class UnitState:
     status_text: str = ""
     needs_reload: bool = False
     control_group: str = ""
-    waits_to_restart: bool = False
+    sub: str = ""
+
+    @property
+    def waits_to_restart(self) -> bool:
+        """Whether a start has failed, and systemd is about to try again."""
+        return self.sub == "auto-restart"
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for its turn to start."""
+        return self.active == "inactive" and self.has_job
+
+    @property
+    def is_to_start(self) -> bool:
+        """Whether it starts, and may have run nothing yet that tells of this start."""
+        return self.is_queued or self.sub in ("start-pre", "auto-restart")
 
     @property
     def failures(self) -> int:
@@ -72,7 +86,7 @@ class UnitState:
             status_text=read.get("StatusText", ""),
             needs_reload=read.get("NeedDaemonReload") == "yes",
             control_group=read.get("ControlGroup", ""),
-            waits_to_restart=read.get("SubState") == "auto-restart",
+            sub=read.get("SubState", ""),
         )
 
 

@@ -27,14 +27,16 @@ _NUMBER = re.compile(r"[0-9:]+$")
 class Work:
     """What has to happen to the models of the user that is to serve, by file name.
 
-    `running` run by another unit than the wanted one, or are stalled. Of them, `in_the_way`
-    publish a port that another model is to have, and stop before anything starts. `turns` are
-    taken one after the other. `last` is what is down, and started in one go at the end; `starting`
-    what starts already as it should.
+    `running` run by another unit than the wanted one, or are stalled. Of them, `at_once` stop
+    before anything starts; the others wait for their turn, and `kept` are those of these that
+    run by their unit on disk, which stays in its place until then. `turns` are taken one after
+    the other. `last` is what is started in one go at the end; `starting` what starts already as
+    it should.
     """
 
     running: tuple[str, ...] = ()
-    in_the_way: tuple[str, ...] = ()
+    at_once: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     turns: tuple[tuple[str, ...], ...] = ()
     last: tuple[str, ...] = ()
     starting: tuple[str, ...] = ()
@@ -45,8 +47,12 @@ class Work:
         return (*(name for turn in self.turns for name in turn), *self.last)
 
 
-def survey(wanted: Wanted, present: Present) -> Work:
+def survey(wanted: Wanted, present: Present, *, wait: bool = True) -> Work:
     """See what has to be started, from what each model was started by.
+
+    Where nobody waits, nobody sees when a turn is over, and none may free memory while
+    another starts: all that is replaced stops at once. Else only what publishes a port that
+    another model is to have does.
 
     What was stopped by hand or by a run that was killed comes before what runs: it has
     nothing to lose. What has failed, or never ran, comes last: where it fails again,
@@ -63,29 +69,47 @@ def survey(wanted: Wanted, present: Present) -> Work:
     }
     running = tuple(n for n in wanted.sources if state[n] in _UP and n not in right)
     down = [n for n in wanted.sources if state[n] not in _UP]
+    starting = tuple(n for n in wanted.sources if state[n] == "activating" and n in right)
+    if not wait:
+        last = tuple(n for n in wanted.sources if n in running or n in down)
+        return Work(running, at_once=running, last=last, starting=starting)
     stopped = [n for n in down if running and state[n] != "failed" and n in present.notes]
-    shares = _Sharing(wanted, present)
+    shares, reached, will = _Sharing(wanted, present), reached_at(wanted, present), _ports(wanted)
+    at_once = tuple(n for n in running if reached.get(n) in {will[o] for o in will if o != n})
+    waiting = [n for n in running if n not in at_once]
     return Work(
         running=running,
-        in_the_way=tuple(n for n in running if _is_in_the_way(n, wanted, present)),
+        at_once=at_once,
+        kept=tuple(n for n in waiting if _runs_by_its_unit(n, wanted, present)),
         turns=tuple(_turns([*stopped, *running], shares)),
         last=tuple(n for n in down if n not in stopped),
-        starting=tuple(n for n in wanted.sources if state[n] == "activating" and n in right),
+        starting=starting,
     )
 
 
-def port_of(name: str, present: Present) -> int | None:
-    """The port that a running model publishes, where it left a note."""
-    note = present.notes.get(name)
-    return note.port if note else None
+def reached_at(wanted: Wanted, present: Present) -> dict[str, int]:
+    """The port of each wanted model, by file name: where it runs, or will once it is started."""
+    if wanted.uid is None:
+        return {}
+    there, states = present.sources.get(wanted.uid, {}), present.states.get(wanted.uid, {})
+    ports = {}
+    for name, text in wanted.sources.items():
+        is_up = states.get(service_of(name)) in _UP
+        note = present.notes.get(name) if is_up else None
+        note = note or note_of(there.get(name, text)) or note_of(text)
+        if note is not None:
+            ports[name] = note.port
+    return ports
 
 
-def _is_in_the_way(name: str, wanted: Wanted, present: Present) -> bool:
-    """Whether a model leaves a port that another is to have."""
-    port, notes = port_of(name, present), {n: note_of(text) for n, text in wanted.sources.items()}
-    others = {note.port for other, note in notes.items() if note is not None and other != name}
-    own = notes[name]
-    return port in others and (own is None or own.port != port)
+def _ports(wanted: Wanted) -> dict[str, int]:
+    notes = {name: note_of(text) for name, text in wanted.sources.items()}
+    return {name: note.port for name, note in notes.items() if note is not None}
+
+
+def _runs_by_its_unit(name: str, wanted: Wanted, present: Present) -> bool:
+    there = present.sources.get(wanted.uid, {}) if wanted.uid is not None else {}
+    return name in there and note_of(there[name]) == present.notes.get(name)
 
 
 class _Sharing:

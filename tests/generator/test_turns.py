@@ -3,30 +3,33 @@
 from dataclasses import replace
 
 import pytest
-from llmhop_generator.routes import as_text
+from llmhop_generator.routes import Routing
 from llmhop_generator.steps import (
     Await,
     Present,
     Reload,
     Route,
+    Stage,
     Start,
     Stop,
     Swap,
     Turn,
     Wanted,
-    without_turns,
 )
 
 from tests.generator.plans import (
     A_SERVICE,
     B_SERVICE,
     C_SERVICE,
+    PORTS,
     UID,
     A,
     B,
     C,
     on,
     present,
+    router,
+    served,
     source,
     steps,
     turn,
@@ -41,9 +44,9 @@ def turns(to: Wanted, now: Present) -> list[tuple[str, ...]]:
 
 
 def test_models_that_may_share_a_device_are_replaced_one_after_the_other() -> None:
-    there = {A: source(), B: source(), C: source()}
-    to = wanted({name: source("Exec=2") for name in there})
-    assert steps(to, present(there))[3:] == (turn("a"), turn("b"), turn("c"))
+    to = served("abc", "Exec=2")
+    each = [turn(name[5:-10], text, PORTS) for name, text in to.items()]
+    assert steps(wanted(to), present(served("abc"))) == tuple(each)
 
 
 GPU = "nvidia.com/gpu="
@@ -70,108 +73,114 @@ GPU = "nvidia.com/gpu="
 def test_models_go_side_by_side_where_they_have_devices_of_their_own(
     one: tuple[str, ...], other: tuple[str, ...], share: bool
 ) -> None:
-    there = {A: on(*one), B: on(*other)}
-    to = wanted({A: on(*one, text="Exec=2"), B: on(*other, text="Exec=2")})
+    there = {A: on(*one), B: on(*other, port=18002)}
+    to = wanted({A: on(*one, text="Exec=2"), B: on(*other, text="Exec=2", port=18002)})
     assert turns(to, present(there)) == ([("a",), ("b",)] if share else [("a", "b")])
 
 
 def test_models_that_go_side_by_side_do_not_wait_for_one_another_to_start() -> None:
-    there = {A: on(f"{GPU}0"), B: on(f"{GPU}1"), C: source()}
-    to = wanted({A: on(f"{GPU}0", text="Exec=2"), B: on(f"{GPU}1", text="Exec=2"), C: source()})
-    [replaced] = [step for step in steps(to, present(there)) if isinstance(step, Turn)]
+    there = {A: on(f"{GPU}0"), B: on(f"{GPU}1", port=18002), **served("c")}
+    to = {A: on(f"{GPU}0", text="Exec=2"), B: on(f"{GPU}1", text="Exec=2", port=18002)}
+    [replaced] = steps(wanted({**to, **served("c")}), present(there))
+    assert isinstance(replaced, Turn)
     assert replaced.steps == (
-        Route(frozenset({"a", "b"}), gone=("a", "b")),
+        Stage(UID, write=to),
+        Route(Routing(PORTS, frozenset({"a", "b"})), gone=("a", "b")),
         Stop(UID, (A_SERVICE, B_SERVICE)),
+        Swap(UID),
+        Reload(UID),
         Start(UID, (A_SERVICE, B_SERVICE), apart=True),
         Await(UID, (A_SERVICE, B_SERVICE), ("a", "b")),
     )
 
 
 def test_a_model_that_comes_to_a_device_waits_for_the_one_that_has_it() -> None:
-    there = {A: on(f"{GPU}0"), B: on(f"{GPU}1")}
-    to = wanted({A: on(f"{GPU}2"), B: on(f"{GPU}0")})
+    there = {A: on(f"{GPU}0"), B: on(f"{GPU}1", port=18002)}
+    to = wanted({A: on(f"{GPU}2"), B: on(f"{GPU}0", port=18002)})
     assert turns(to, present(there)) == [("a",), ("b",)]
 
 
 def test_models_that_run_by_units_that_are_gone_may_have_any_device() -> None:
-    new = {A: on(f"{GPU}0"), B: on(f"{GPU}1")}
-    earlier = {A: on(f"{GPU}0", text="Exec=0"), B: on(f"{GPU}1", text="Exec=0")}
+    new = {A: on(f"{GPU}0"), B: on(f"{GPU}1", port=18002)}
+    earlier = {A: on(f"{GPU}0", text="Exec=0"), B: on(f"{GPU}1", text="Exec=0", port=18002)}
     assert turns(wanted(new), present(new, run_by=earlier)) == [("a",), ("b",)]
 
 
-def test_what_a_killed_run_did_not_come_to_is_replaced_though_its_file_is_the_new_one() -> None:
-    new = {A: source("Exec=2"), B: source("Exec=2"), C: source()}
-    now = present(new, run_by={B: source("Exec=1")})
-    assert steps(wanted(new), now) == (Reload(UID), turn("b"))
+def test_what_runs_by_a_unit_that_is_gone_is_replaced_though_its_file_is_the_new_one() -> None:
+    new = {**served("ab", "Exec=2"), **served("c")}
+    now = present(new, run_by=served("b", "Exec=1"))
+    assert steps(wanted(new), now) == (Reload(UID), turn("b", None, PORTS))
 
 
 def test_what_a_killed_run_stopped_comes_before_what_still_runs() -> None:
-    new = {A: source("Exec=2"), B: source("Exec=2")}
-    now = present(new, run_by=dict.fromkeys(new, source("Exec=1")), b="inactive")
+    new = served("ab", "Exec=2")
+    now = present(new, run_by=served("ab", "Exec=1"), b="inactive")
     assert turns(wanted(new), now) == [("b",), ("a",)]
 
 
 def test_nothing_stops_while_a_model_of_an_earlier_run_starts() -> None:
-    new = {A: source("Exec=2"), B: source("Exec=2"), C: source()}
-    now = present(new, run_by={B: source("Exec=1")}, a="activating")
-    assert steps(wanted(new), now) == (Reload(UID), Await(UID, (A_SERVICE,)), turn("b"))
+    new = {**served("ab", "Exec=2"), **served("c")}
+    there = {**new, **served("b")}
+    assert steps(wanted(new), present(there, a="activating")) == (
+        Await(UID, (A_SERVICE,)),
+        turn("b", new[B], PORTS),
+    )
 
 
 def test_a_model_that_failed_or_is_new_starts_after_all_that_is_replaced() -> None:
-    there = {A: source(), B: source()}
-    to = wanted({A: source(), B: source("Exec=2"), C: source()})
-    assert steps(to, present(there, a="failed"))[-3:] == (
-        turn("b", hidden=("c",)),
+    to = {**served("ac"), **served("b", "Exec=2")}
+    assert steps(wanted(to), present(served("ab"), a="failed"))[-3:] == (
+        turn("b", to[B], PORTS, hidden=("c",)),
         Start(UID, (A_SERVICE, C_SERVICE)),
         Await(UID, (A_SERVICE, C_SERVICE), ("c",)),
     )
 
 
 def test_where_nobody_waits_all_that_is_replaced_stops_before_any_of_it_starts() -> None:
-    there = {A: source(), B: source()}
-    to = wanted({A: source("Exec=2"), B: source("Exec=2"), C: source()})
-    taken = without_turns(steps(to, present(there)))
-    assert [step for step in taken if isinstance(step, Stop | Start | Await)] == [
-        Stop(UID, (A_SERVICE,)),
-        Stop(UID, (B_SERVICE,)),
-        Start(UID, (A_SERVICE,)),
-        Start(UID, (B_SERVICE,)),
-        Start(UID, (C_SERVICE,)),
-    ]
+    new, stays = served("ab", "Exec=2"), served("c")
+    assert steps(wanted({**new, **stays}), present(served("abc")), wait=False) == (
+        Stage(UID, write=new),
+        Route(Routing(PORTS, frozenset({"a", "b"})), gone=("a", "b")),
+        Stop(UID, (B_SERVICE, A_SERVICE)),
+        Swap(UID),
+        Reload(UID),
+        Route(Routing(PORTS), come=("a", "b")),
+        Start(UID, (A_SERVICE, B_SERVICE)),
+    )
 
 
 def test_models_that_swap_ports_both_stop_before_either_starts() -> None:
     there = {A: source(port=1), B: source(port=2), C: source(port=3)}
-    to = wanted({A: source(port=2), B: source(port=1), C: source(port=3)})
-    both = frozenset({"a", "b"})
-    assert steps(to, present(there))[1:] == (
-        Route(both, {"a": 1, "b": 2}, gone=("a", "b")),
+    to = {A: source(port=2), B: source(port=1), C: source(port=3)}
+    both, then = frozenset({"a", "b"}), {"a": 1, "b": 2, "c": 3}
+    assert steps(wanted(to), present(there)) == (
+        Stage(UID, write={A: to[A], B: to[B]}),
+        Route(Routing(then, both), gone=("a", "b")),
         Stop(UID, (B_SERVICE, A_SERVICE)),
         Swap(UID),
         Reload(UID),
-        Turn(
-            (A_SERVICE,),
-            (
-                Start(UID, (A_SERVICE,)),
-                Await(UID, (A_SERVICE,), ("a",), frozenset({"b"}), {"b": 2}),
-            ),
-            (("a", 1),),
-        ),
-        Turn(
-            (B_SERVICE,),
-            (Start(UID, (B_SERVICE,)), Await(UID, (B_SERVICE,), ("b",))),
-            (("b", 2),),
-        ),
+        Turn((A_SERVICE,), (Start(UID, (A_SERVICE,)), Await(UID, (A_SERVICE,), ("a",)))),
+        Turn((B_SERVICE,), (Start(UID, (B_SERVICE,)), Await(UID, (B_SERVICE,), ("b",)))),
     )
 
 
 def test_a_route_leads_to_the_port_that_a_model_has_until_its_turn() -> None:
     there = {A: source(port=1), B: source(port=2)}
-    to = replace(
-        wanted({A: source("Exec=2", port=1), B: source(port=3)}),
-        router=as_text({"workers": 2, "models": {"a": {}, "b": {"url": "http://127.0.0.1:3"}}}),
-    )
-    first, *_, last = [step for step in steps(to, present(there)) if isinstance(step, Turn | Route)]
-    assert first == Route(ports={"b": 2})
-    assert isinstance(last, Turn)
-    assert last.steps[-1] == Await(UID, (B_SERVICE,), ("b",))
+    to = {A: source("Exec=2", port=1), B: source(port=3)}
+    first, second = steps(wanted(to), present(there))
+    assert first == turn("a", to[A], {"a": 1, "b": 2})
+    assert second == turn("b", to[B], {"a": 1, "b": 2})
+
+
+def test_a_route_leads_to_where_a_model_runs_though_its_file_says_another_port() -> None:
+    new = {**served("a"), B: source(port=18009)}
+    now = replace(present(new, run_by=served("b")), router=router(new))
+    route, _, replaced = steps(wanted(new), now)
+    assert route == Route(Routing({"a": 18001, "b": 18002}))
+    assert replaced == turn("b", None, {"a": 18001, "b": 18002})
+
+
+def test_a_model_in_the_way_is_known_by_its_file_where_it_left_no_note() -> None:
+    to = {A: source(port=18009), B: source(port=18001)}
+    now = replace(present(served("a")), notes={})
+    assert Stop(UID, (A_SERVICE,)) in steps(wanted(to), now)

@@ -7,7 +7,7 @@ strace counts the calls of an `apply` from the first configuration to the second
 back. Then `apply` is killed before one of them, runs to its end, and so on, each way in
 turn, with COUNT calls spread over all, or with every one where COUNT is 0. Between two
 calls of these nothing changes, so that this is a kill between any two system calls. After
-each the units are the old set or the new one, whole, and the next run converges. Prints
+each every unit is the old one or the new one, and the next run converges. Prints
 what was done, as JSON.
 """
 

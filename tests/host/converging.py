@@ -83,8 +83,11 @@ class Host:
             assert self.environment.read_text().strip() in variables, variables
 
     def is_whole(self, before: Units, config: str) -> None:
-        """What a kill leaves: the old units or the new, and a router configuration to serve by."""
-        assert present() in (before, self.wanted[config]), sorted(present())
+        """What a kill leaves: each unit old or new, and a router configuration to serve by."""
+        now, wanted = present(), self.wanted[config]
+        assert now.keys() in (before.keys(), wanted.keys()), sorted(now)
+        for name, text in now.items():
+            assert text in (before.get(name), wanted.get(name)), name
         assert "steady" in json.loads(ROUTES.read_text())["models"]
 
 

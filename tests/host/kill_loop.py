@@ -5,7 +5,7 @@
 
 First once at each step of the plans from the first configuration to the second and back,
 then COUNT times at random: at a random moment, or at a random thing that `apply` does.
-After each kill the units are those from before or those that were wanted, all of them, and
+After each kill every unit is the one from before or the one that was wanted, and
 llmhop's configuration is whole. Every fourth time or so `apply` then runs to its end, and
 the host is as it was asked to be. Prints what was done, as JSON.
 """

@@ -1,0 +1,371 @@
+"""`apply` on a simulated host, in every order of changes, faults, kills and restarts.
+
+A stateful model (hypothesis): the planner, the executor and all that reads the host are real,
+systemd, Podman and llmhop are simulated. A run of `apply` may be killed, told to end or met by a
+fault at any of its effects; between runs models crash, are stopped, mended and restarted by hand,
+and the host reboots. After each event no route leads to where its model does not listen, and after
+each run that ended the host is what was asked for, as far as models come up.
+
+LLMHOP_TEST_MODEL_SECONDS makes it run for so long in place of a fixed number of runs.
+"""
+
+import json
+import os
+import tempfile
+import time
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from llmhop_generator.apply import Applied, apply, plan_for
+from llmhop_generator.contract import Config
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.load import parse_config
+from llmhop_generator.render import render
+from llmhop_generator.settled import is_settled, remember
+
+from tests.generator.simulated_host import (
+    REFUSED,
+    UID,
+    Killed,
+    SimulatedHost,
+    after_in,
+    has_cycle,
+    in_place,
+    port_in,
+    without_order,
+)
+
+SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
+RUNS, STEPS = 100, 30
+
+PORTS = (18001, 18002, 18003, 18004)
+NAMES = ("a", "b", "c")
+EFFECTS = ["stop", "swap", "daemon-reload", "write", "reload-or-restart", "start", "sleep"]
+EFFECTS += ["stage", "discard", "remove", "reset-failed", "pull"]
+DEVICES: tuple[list[str], ...] = ([], ["/dev/gpu0"], ["/dev/gpu1"])
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> dict[str, Any]:
+    """Up to three models on four ports, which may share devices, be broken or disabled."""
+    ports = draw(st.permutations(PORTS))
+    models: dict[str, Any] = {}
+    for name, port in zip(NAMES, ports, strict=False):
+        how = draw(st.sampled_from(["there", "there", "there", "there", "disabled", "absent"]))
+        if how == "absent":
+            continue
+        models[name] = {
+            "model": "m",
+            "port": port,
+            "enable": how == "there",
+            "devices": draw(st.sampled_from(DEVICES)),
+            "settings": draw(st.sampled_from([{}, {}, {"seed": 1}, {"broken": "x"}])),
+            "tag": draw(st.sampled_from(["v1", "v1", "v1", "v2"])),
+        }
+    return contract(
+        models,
+        enable=draw(st.sampled_from([True, True, True, True, False])),
+        ordered=draw(st.booleans()),
+        far=draw(st.sampled_from([True, False])),
+        settings=draw(
+            st.sampled_from([{}, {}, {}, {"maxBodyBytes": 5}, {"maxHeaderBytes": REFUSED}])
+        ),
+    )
+
+
+def contract(
+    models: dict[str, Any], *, enable: bool, ordered: bool, far: bool, settings: dict[str, Any]
+) -> dict[str, Any]:
+    elsewhere = {"models": {"far": {"url": "http://192.0.2.1:1"}}} if far else {}
+    vllm = {
+        "enable": True,
+        "uid": UID,
+        "subUidStart": 300000,
+        "tag": "v1",
+        "openFilesLimit": 64,
+        "startupOrdering": ordered,
+        "models": models,
+    }
+    serves = any(model["enable"] for model in models.values())
+    return {
+        "version": 1,
+        "llmhop": {"enable": enable and (far or serves), "settings": {**settings, **elsewhere}},
+        "vllm": vllm if serves else {"enable": False},
+    }
+
+
+@cache
+def parsed(text: str) -> Config:
+    return parse_config(text.encode(), "config.json")
+
+
+def sources(config: dict[str, Any]) -> dict[str, str]:
+    """The units of a configuration, by service."""
+    rendered = render(parsed(json.dumps(config)))
+    return {f"{name[:-10]}.service": text for name, text in rendered.quadlets.items()}
+
+
+class Mishap:
+    """What happens to a run of `apply`, or on the host, before one of the run's effects.
+
+    `before` names the effect, `number` says before the how-manieth of that name.
+    """
+
+    def __init__(
+        self, host: SimulatedHost, kind: str, before: str, number: int, service: str
+    ) -> None:
+        self._host, self._kind, self._service = host, kind, service
+        self._before, self._left = before, number
+        self._dead = False
+        self.happened = False
+
+    def __call__(self, effect: str) -> None:
+        """Count an effect of the run, which comes next."""
+        if self._dead:
+            raise Killed
+        self._left -= effect == self._before
+        if effect != self._before or self._left != 0 or self._kind == "nothing":
+            return
+        self.happened = True
+        unit = self._host.unit(self._service)
+        match self._kind:
+            case "kill":
+                self._dead = True
+                raise Killed
+            case "end":
+                raise SystemExit(143)
+            case "fail a stop":
+                self._host.stops_fail = True
+            case "crash" if unit.up:
+                self._host.crash(self._service)
+            case "restart" if unit.loaded is not None:
+                self._host.restart(self._service)
+
+
+class Applying(RuleBasedStateMachine):
+    """A host to which configurations are applied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.host = SimulatedHost(Path(self.stack.enter_context(tempfile.TemporaryDirectory())))
+        self.stack.enter_context(in_place(self.host))
+        self.config = contract({}, enable=False, ordered=False, far=False, settings={})
+        self.wanted: dict[str, str] = {}
+        self.unchanged: set[str] = set()
+        self.applied: dict[str, Any] | None = None
+
+    def teardown(self) -> None:
+        self.stack.close()
+
+    @initialize(says_why=st.booleans())
+    def begin(self, says_why: bool) -> None:
+        self.host.says_why = says_why
+
+    # What people do.
+
+    @rule(
+        config=configurations() | st.none(),
+        wait=st.sampled_from([True, True, False]),
+        kind=st.sampled_from(["nothing", "kill", "end", "fail a stop", "crash", "restart"]),
+        before=st.sampled_from(EFFECTS),
+        number=st.sampled_from([1, 1, 2, 3]),
+        service=st.sampled_from([f"vllm-{name}.service" for name in NAMES]),
+    )
+    def run(
+        self,
+        config: dict[str, Any] | None,
+        wait: bool,
+        kind: str,
+        before: str,
+        number: int,
+        service: str,
+    ) -> None:
+        """Apply a configuration, or the same one again."""
+        self.config = config or self.config
+        self.wanted = sources(self.config)
+        self.unchanged = self.as_wanted()
+        mishap = Mishap(self.host, kind, before, number, service)
+        seen = self.seen()
+        self.host.interrupt, self.host.stopped = mishap, self.may_stop
+        try:
+            done = self.apply(wait=wait)
+        except Killed:
+            self.applied = None
+            return
+        except (GeneratorError, SystemExit):
+            done = None
+        finally:
+            self.host.interrupt = self.host.stopped = lambda _: None
+            self.host.stops_fail = False
+        if done is None and self.seen() == seen:
+            return
+        refused = self.config["llmhop"]["settings"].get("maxHeaderBytes") == REFUSED
+        self.applied = None if refused else self.config
+        self.is_routed()
+        if done is not None:
+            self.is_brought_about(done, wait=wait, disturbed=mishap.happened)
+
+    def apply(self, *, wait: bool) -> Applied | None:
+        """Do as the command does; None where there was nothing to do."""
+        data = json.dumps(self.config).encode()
+        if is_settled(data):
+            return Applied(None, (), ())  # type: ignore[arg-type]
+        done = apply(parsed(data.decode()), note, lambda _: None, wait=wait)
+        if wait and not done.failed:
+            remember(data, done.wanted)
+        return done
+
+    @rule(
+        service=st.sampled_from([f"vllm-{name}.service" for name in NAMES]),
+        what=st.sampled_from(["restart", "stop", "crash", "ail", "mend"]),
+    )
+    def touch(self, service: str, what: str) -> None:
+        """Something befalls a model, or somebody lays hands on it."""
+        unit = self.host.unit(service)
+        match what:
+            case "restart" if unit.loaded is not None:
+                self.host.restart(service)
+            case "stop":
+                self.host.stop(service)
+            case "crash" if unit.up:
+                self.host.crash(service)
+            case "ail":
+                self.host.ailing.add(service)
+            case "mend":
+                self.host.ailing.discard(service)
+
+    @rule(fail=st.booleans())
+    def pulls_fail(self, fail: bool) -> None:
+        self.host.pulls_fail = fail
+
+    @rule()
+    def tick(self) -> None:
+        self.host.tick()
+
+    @rule()
+    def settle(self) -> None:
+        self.host.settle()
+
+    @rule()
+    def reboot(self) -> None:
+        self.host.reboot()
+        self.is_routed()
+
+    # What holds.
+
+    def seen(self) -> Any:
+        return self.host.on_disk(), self.host.router, self.host.orders
+
+    def may_stop(self, service: str) -> None:
+        """A model stops only where it does not run as it should, and without a route."""
+        model, routes = service[5:-8], self.host.routes().keys()
+        assert service not in self.unchanged
+        if service not in self.wanted or routes & {s[5:-8] for s in self.unchanged} | routes & {
+            "far"
+        }:
+            assert model not in routes
+
+    def as_wanted(self) -> set[str]:
+        """The services that are active, and run by their wanted unit."""
+        return {
+            service
+            for service, source in self.wanted.items()
+            if self.host.unit(service).state == "active"
+            and without_order(self.host.unit(service).by or "") == without_order(source)
+        }
+
+    def is_routed(self) -> None:
+        """Each model of the configuration that was applied has its route, and no other one has."""
+        if self.applied is None:
+            return
+        if not self.applied["llmhop"]["enable"]:
+            assert self.host.router is None
+            return
+        models = {service[5:-8] for service in sources(self.applied)}
+        assert (
+            self.host.routes().keys()
+            == models | self.applied["llmhop"]["settings"].get("models", {}).keys()
+        )
+
+    def is_brought_about(self, done: Applied, *, wait: bool, disturbed: bool) -> None:
+        """The host is as the configuration says, but for what could not be."""
+        units = self.host.units
+        for service, unit in units.items():
+            if service not in self.wanted:
+                assert not unit.up and service not in self.host.on_disk()
+        if disturbed:
+            return
+        if not wait:
+            self.host.settle()
+            failed = {s for s, unit in units.items() if unit.state == "failed"}
+            done = Applied(done.wanted, tuple(sorted(failed)), ())
+        for service, source in self.wanted.items():
+            unit = units[service]
+            if service in done.failed:
+                assert unit.state == "failed" or self.host.says_why
+                assert service in self.host.ailing or "--broken" in (unit.by or "")
+                continue
+            assert unit.state == "active"
+            if service in done.left:
+                assert without_order(unit.by or "") != without_order(source)
+            else:
+                assert without_order(unit.by or "") == without_order(source)
+        if not done.failed:
+            assert not done.left
+            text = json.dumps(self.config)
+            assert plan_for(parsed(text)).steps == ()
+            assert is_settled(text.encode()) or not wait
+
+    @invariant()
+    def routes_lead_to_where_models_listen(self) -> None:
+        routes = self.host.routes()
+        for service, unit in self.host.units.items():
+            if unit.up and service[5:-8] in routes:
+                assert routes[service[5:-8]] == unit.port, service
+
+    @invariant()
+    def units_can_be_started_at_boot(self) -> None:
+        sources = self.host.on_disk()
+        assert not has_cycle({service: after_in(text) for service, text in sources.items()})
+        ports = [port_in(text) for text in sources.values()]
+        assert len(ports) == len(set(ports))
+
+    @invariant()
+    def a_restart_is_by_the_unit_that_runs(self) -> None:
+        for unit in self.host.units.values():
+            if unit.up and unit.loaded is not None:
+                assert without_order(unit.loaded) == without_order(unit.by or "")
+
+    @invariant()
+    def no_port_was_wanted_by_two(self) -> None:
+        assert not self.host.clashes
+
+
+def profile() -> settings:
+    return settings(
+        max_examples=RUNS,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def test_every_order_of_events_keeps_the_routes_right() -> None:
+    end = time.monotonic() + SECONDS
+    run_state_machine_as_test(Applying, settings=profile())
+    while time.monotonic() < end:
+        run_state_machine_as_test(Applying, settings=profile())
