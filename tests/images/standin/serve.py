@@ -17,7 +17,9 @@ STRICT = ("--max-model-len", "--enable-auto-tool")
 class FlexibleArgumentParser(argparse.ArgumentParser):
     """A parser for which some unknown flags are right."""
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         """Parse a command line, and refuse what looks like a mistyped flag."""
         found, unknown = self.parse_known_args(args, namespace)
         if wrong := [word for word in unknown if word.startswith(STRICT)]:
