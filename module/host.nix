@@ -64,7 +64,16 @@ in
         # systemd clamps a unit's limits to the hard limits of its manager,
         # 524288 by default.
         serviceConfig.LimitNOFILE = vllm.openFilesLimit;
+        environment.CONTAINERS_CONF_OVERRIDE = "/etc/llmhop/containers.conf";
       };
+
+      # Of each check of health Podman would write a line to the journal. Only the
+      # user's manager names this file, so that nobody else's containers change; a
+      # check that fails is told by systemd.
+      environment.etc."llmhop/containers.conf".text = ''
+        [engine]
+        healthcheck_events = false
+      '';
 
       # Quadlet makes every rootless unit wait for this one, which polls
       # `systemctl is-active network-online.target`. It comes without a path in

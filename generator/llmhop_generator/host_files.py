@@ -25,7 +25,13 @@ def host_files(config: Config, llmhop: str) -> dict[str, str]:
     if isinstance(config.vllm, Vllm):
         drop_in = f"systemd/system/{user_manager(config.vllm.uid)}.d/llmhop.conf"
         files[drop_in] = _user_manager(config.vllm)
+        files[_PODMAN] = _conf(["[engine]", "healthcheck_events = false"])
     return files
+
+
+# Of each check of health Podman would write a line to the journal. Only the user's manager
+# names this file, so that nobody else's containers change; one that fails is told by systemd.
+_PODMAN = "llmhop/containers.conf"
 
 
 def subordinate_ids(config: Config) -> dict[str, str]:
@@ -81,7 +87,13 @@ def _user_manager(vllm: Vllm) -> str:
         [
             # Podman's units wait for this target, and nothing else need start it.
             ("Unit", [("Wants", "network-online.target")]),
-            # A user manager clamps its units to its own hard limit, without a word.
-            ("Service", [unit_line("LimitNOFILE", str(vllm.open_files_limit))]),
+            (
+                "Service",
+                [
+                    # A user manager clamps its units to its own hard limit, without a word.
+                    unit_line("LimitNOFILE", str(vllm.open_files_limit)),
+                    ("Environment", f"CONTAINERS_CONF_OVERRIDE=/etc/{_PODMAN}"),
+                ],
+            ),
         ],
     )

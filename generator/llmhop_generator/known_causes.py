@@ -93,7 +93,8 @@ KNOWN = (
     ),
     _known(
         "files of the model broken or missing",
-        r"SafetensorError|not a valid JSON file|JSONDecodeError|Cannot find any model weights|"
+        r"SafetensorError|not a valid JSON file|line \d+ column \d+ \(char \d+\)|"
+        r"Cannot find any model weights|"
         r"HeaderTooLarge|InvalidHeader|does(n't| not) appear to have a file named|"
         r"Can't load (the configuration|tokenizer|image processor)|no file named|"
         r"Couldn't instantiate the backend tokenizer",

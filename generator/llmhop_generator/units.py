@@ -25,9 +25,11 @@ START_LIMIT_BURST = 5
 START_LIMIT_INTERVAL_S = (START_TIMEOUT_S + RESTART_DELAY_S) * START_LIMIT_BURST
 STOP_TIMEOUT_S = 30
 # Without --shutdown-timeout, SIGTERM aborts what is being generated; vLLM has that flag
-# since 0.18 (vllm-project/vllm#34730). The engine needs some time to end after it.
-DRAINS_SINCE = (0, 18)
+# since 0.18 (vllm-project/vllm#34730). The engine needs some time to end after it. A little
+# longer it can leave checks of health out of its access log (vllm-project/vllm#30011).
+DEFAULTS_SINCE = (0, 18)
 DRAIN_S = 20
+DEFAULTS = {"shutdown-timeout": DRAIN_S, "disable-access-log-for-endpoints": "/health"}
 
 # Keys that say by themselves which ids a container has; Podman takes no mapping beside them.
 _OTHER_MAPPINGS = {"Pod", "SubGIDMap", "SubUIDMap", "UserNS", "UIDMap", "GIDMap"}
@@ -116,11 +118,11 @@ def _flags(settings: flags.Flags, path: tuple[str, ...]) -> Iterator[Flag]:
 
 
 def general_settings(vllm: Vllm, model: Model) -> dict[str, Any]:
-    """The backend-wide flags as they are for a model: with a drain where its vLLM knows one."""
+    """The backend-wide flags as they are for a model: with defaults where its vLLM knows them."""
     # What a digest stands for is not known.
     version = vllm_version(vllm.image, model.tag or vllm.tag) if model.digest is None else None
-    drains = version is not None and version >= DRAINS_SINCE
-    return flags.merge({"shutdown-timeout": DRAIN_S} if drains else {}, vllm.model_settings)
+    knows = version is not None and version >= DEFAULTS_SINCE
+    return flags.merge(DEFAULTS if knows else {}, vllm.model_settings)
 
 
 def stop_timeout_s(vllm: Vllm, model: Model) -> int:

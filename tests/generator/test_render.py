@@ -118,6 +118,8 @@ def test_requests_are_drained_where_that_vllm_knows_how(
     minimal["vllm"] |= {"tag": tag, "image": image}
     lines = lines_of(minimal)
     assert any("--shutdown-timeout=20" in line for line in lines) is drains
+    quiet = "--disable-access-log-for-endpoints=/health"
+    assert any(quiet in line for line in lines) is drains
     assert "StopTimeout=30" in lines
     minimal["vllm"]["models"]["qwen2-5-7b"]["digest"] = "sha256:" + "a" * 64
     assert not any("shutdown" in line for line in lines_of(minimal))

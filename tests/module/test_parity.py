@@ -137,3 +137,14 @@ def test_directories_are_alike_on_nixos_and_elsewhere() -> None:
     # Elsewhere the units lie in the directory itself, on NixOS behind a link to this one.
     theirs["/etc/containers/systemd/users/503"] = theirs.pop("/var/lib/llmhop/quadlet")
     assert ours == theirs
+
+
+def test_podman_writes_no_line_for_a_check_of_health_that_succeeds() -> None:
+    files = host_files(parse(SHORTEST), "llmhop")
+    setting = section(files["systemd/system/user@503.service.d/llmhop.conf"], "Service")
+    manager = evaluate('config.systemd.services."user@503".environment', vllm())
+    assert setting["Environment"] == [f"{key}={value}" for key, value in manager.items()]
+    path = manager["CONTAINERS_CONF_OVERRIDE"].removeprefix("/etc/")
+    text = evaluate(f'config.environment.etc."{path}".text', vllm())
+    ours = [line for line in files[path].splitlines() if not line.startswith("#")]
+    assert ours == text.splitlines() == ["[engine]", "healthcheck_events = false"]

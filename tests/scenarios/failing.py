@@ -65,6 +65,11 @@ with subtest("the other model serves, and the failed one is a clear error"):
     assert status == "503", refused
     assert json.loads(body)["error"]["message"], refused
 
+with subtest("a check of health that succeeds writes no event"):
+    events = "journalctl -b -o cat PODMAN_EVENT=health_status"
+    machine.succeed("systemctl --user -M vllm@.host show-environment | grep -q CONTAINERS_CONF")
+    assert machine.succeed(events) == ""
+
 with subtest("an engine that hangs after it was healthy is killed and started again"):
     machine.wait_until_succeeds(
         "test $(systemctl --user -M vllm@.host show --value -p NRestarts vllm-hangs.service) -ge 1",
@@ -72,6 +77,10 @@ with subtest("an engine that hangs after it was healthy is killed and started ag
     )
     machine.wait_for_unit("vllm-hangs.service", user="vllm")
     assert json.loads(machine.succeed("chat hangs hello"))["model"] == "hangs"
+
+with subtest("checks of health that failed were told"):
+    checks = "[0-9a-f]{64}-[0-9a-f]+.service: Failed with result"
+    assert int(machine.succeed(f"journalctl -b -o cat _UID=503 | grep -cE '{checks}'")) >= 3
 
 with subtest("the report of readiness comes from a child of systemd, so that it can't be lost"):
     # The first podman of a user after boot makes the user's namespace, and works in a child of
