@@ -20,7 +20,7 @@ _CONSEQUENCE = re.compile(
 _USAGE = re.compile(r"[\w./-]+(?: [\w./-]+)*: error: (.+)")
 # uvicorn's and Podman's way to log.
 _ERROR = re.compile(r"(?:ERROR|Error): +(.+)")
-_CHANGING = re.compile(r"\b[0-9a-f]{12,}\b|\d+(\.\d+)?")
+_CHANGING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ KNOWN = (
     ),
     _known(
         "no such file",
-        r"No such file or directory|FileNotFoundError",
+        r"No such file or directory|FileNotFoundError|appears path-like, but doesn't exist",
         "a path must be one that the container sees: add the Volume to containerConfig",
     ),
 )

@@ -92,6 +92,11 @@ def what_is_refused(host: Machine) -> None:
         output = refused(host, config(image="registry.invalid/none"))
         assert "registry.invalid/none:v0.12.0 can't be pulled" in output
         assert "nothing was changed" in output
+    with host.log.subtest("a flag that the image's own parser refuses"):
+        output = refused(host, config(settings={"seed": 1, "max-model-length": 128}))
+        where = "services.llmhop.vllm.models.a.settings.max-model-length"
+        near = "has no such flag; the nearest is max-model-len"
+        assert f"{where}: vLLM in localhost/standin:v0.12.0 {near}\n" in output, output
     with host.log.subtest("the user's manager can't be reached"):
         private, bus = "/run/user/503/systemd/private", "/run/user/503/bus"
         host.succeed(f"mv {private} {private}.away", f"mv {bus} {bus}.away")

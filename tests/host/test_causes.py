@@ -1,0 +1,88 @@
+"""Why models of a real vLLM do not come up, and what its own parser does not take."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.host.cache import Cache
+from tests.host.machine import Machine
+from tests.host.project import wheels
+from tests.host.setup import ETC, Setup, vllm_image, write
+from tests.images.load import as_user
+from tests.images.vllm.image import MODEL, VERSION
+
+UNITS = "/etc/containers/systemd/users/503"
+OWN = "services.llmhop.vllm.models.typo.settings"
+IMAGE = f"localhost/vllm-cpu:{VERSION}"
+
+
+def config(**models: dict[str, Any]) -> str:
+    """Models with the least that each needs, started side by side."""
+    ports = enumerate(models.items(), start=18001)
+    vllm = {
+        "enable": True,
+        "uid": 503,
+        "subUidStart": 300000,
+        "image": "localhost/vllm-cpu",
+        "tag": VERSION,
+        "startupOrdering": False,
+        "environment": {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"},
+        "models": {
+            name: {"model": MODEL, "shmSize": "1g", "port": port, **model}
+            for port, (name, model) in ports
+        },
+    }
+    return json.dumps({"version": 1, "vllm": vllm})
+
+
+@pytest.fixture
+def host(new_machine: Callable[[str], Machine], cache: Cache) -> Machine:
+    machine = new_machine("causes")
+    machine.start()
+    setup = Setup("config", {"config": config(a={})}, vllm_image(cache), applied=False)
+    setup.prepare(wheels(cache))(machine)
+    return machine
+
+
+def test_a_real_vllm_tells_what_it_does_not_take_and_why_it_does_not_come_up(
+    host: Machine,
+) -> None:
+    what_its_parser_refuses(host)
+    why_it_is_not_up(host)
+
+
+def what_its_parser_refuses(host: Machine) -> None:
+    flags = {"max-model-length": 128, "dtype": "bf17", "max-model-len": 128}
+    write(host, f"{ETC}/typo.json", config(typo={"settings": flags}))
+    code, output = host.execute(f"llmhop-generator apply {ETC}/typo.json 2>&1")
+    with host.log.subtest("flags that the image's own parser refuses are told by their options"):
+        assert code == 1, output
+        assert (
+            f"{OWN}.max-model-length: vLLM in {IMAGE} has no such flag; "
+            "the nearest is max-model-len\n"
+        ) in output
+        assert f"{OWN}.dtype: vLLM in {IMAGE} refuses it: invalid choice: 'bf17'" in output
+        assert f"{OWN}.max-model-len:" not in output, output
+    with host.log.subtest("and nothing is touched, nor left behind"):
+        assert host.succeed(f"find {UNITS} -name '*.container'") == ""
+        assert host.succeed(as_user("vllm", "podman", "ps", "--all", "--quiet")) == ""
+
+
+def why_it_is_not_up(host: Machine) -> None:
+    failing = {
+        "long": {"settings": {"max-model-len": 999999}},
+        "missing": {"model": "nobody/no-such-model"},
+    }
+    write(host, f"{ETC}/failing.json", config(**failing))
+    host.succeed(f"llmhop-generator apply --no-wait {ETC}/failing.json")
+    failed = "systemctl --user -M vllm@.host show --value -p NRestarts"
+    for name in failing:
+        host.wait_until_succeeds(f"test $({failed} vllm-{name}.service) -ge 1", timeout=600)
+    status = json.loads(host.succeed("llmhop-generator status --json"))
+    told = {model["model"]: model["last_error"] for model in status["models"]}
+    with host.log.subtest("the cause is the engine's own, by its name"):
+        assert "User-specified max_model_len (999999) is greater than" in told["long"], told
+        assert told["long"].startswith("context too long: "), told
+        assert told["missing"].startswith("model not downloaded: LocalEntryNotFoundError"), told
