@@ -26,6 +26,7 @@ def check(raw: Any) -> Found:
     config = _object(raw)
     vllm, llmhop = _object(config.get("vllm")), _object(config.get("llmhop"))
     settings = _object(llmhop.get("settings"))
+    yield from _enable(vllm, llmhop)
     served = vllm.get("enable") is True
     if served:
         yield from _ids(vllm)
@@ -38,6 +39,20 @@ def check(raw: Any) -> Found:
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _enable(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
+    """Find what is configured and not said to run: `apply` would remove what does."""
+    if vllm and "enable" not in vllm:
+        yield (
+            ("vllm", "enable"),
+            "is not set, and nothing here would be served; write true to serve, or false",
+        )
+    elif llmhop and "enable" not in llmhop and vllm.get("enable") is not True:
+        yield (
+            ("llmhop", "enable"),
+            "is not set, and without vLLM llmhop would not run; write true to run it, or false",
+        )
 
 
 def _number(value: Any) -> int | None:

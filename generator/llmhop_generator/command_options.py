@@ -1,9 +1,13 @@
 """Options that several commands have."""
 
 import logging
+import signal
+import sys
+from typing import Any, NoReturn
 
 import click
 
+from llmhop_generator.exits import fail
 from llmhop_generator.router_check import default_llmhop
 
 llmhop_option = click.option(
@@ -27,6 +31,17 @@ class Group(click.Group):
         """Register a command."""
         cmd.params.append(verbose_option())
         super().add_command(cmd, name)
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run, and tell of wrong usage as `exits` tells of every error."""
+        try:
+            sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
+        except click.ClickException as error:
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                click.echo(error.ctx.get_usage(), err=True)
+            fail(error.format_message(), error.exit_code)
+        except click.Abort:
+            fail("interrupted", 128 + signal.SIGINT)
 
 
 def verbose_option() -> click.Option:

@@ -238,7 +238,13 @@ class Vllm(Options):
 class Disabled(BaseModel):
     """A backend that is off: nothing else in it is looked at."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        strict=True,
+        # As `checks` has it: what is configured says whether it runs.
+        json_schema_extra={"if": {"minProperties": 1}, "then": {"required": ["enable"]}},
+    )
 
     enable: Literal[False] = Field(False, description="Whether models are served with vLLM.")
 

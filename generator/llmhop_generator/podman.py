@@ -23,14 +23,24 @@ def require_podman() -> None:
 
 
 def has_image(account: Account, image: str) -> bool:
-    """Whether an image is in a user's storage."""
+    """Whether an image is in a user's storage.
+
+    Raises:
+        GeneratorError: the storage can't be asked.
+    """
     done = run(
         ["podman", "image", "exists", image],
         env=environment_of(account),
         account=account,
         check=False,
     )
-    return done.code == 0
+    # podman-image-exists(1): every other code is an issue with the storage.
+    if done.code in (0, 1):
+        return done.code == 0
+    raise GeneratorError(
+        f"it can't be told whether {image} is in the storage of user {account.uid}: "
+        f"podman ended with exit code {done.code}: {done.stderr.strip()}"
+    )
 
 
 def pull(account: Account, image: str) -> bool:

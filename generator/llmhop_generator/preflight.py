@@ -41,7 +41,12 @@ def _findings(vllm: Vllm) -> Iterator[Problem]:
     podman = list(_podman())
     yield from podman
     account = None if user else account_of(vllm.uid)
-    absent = {} if podman or account is None else _absent_images(vllm, account)
+    absent = {}
+    if not podman and account is not None:
+        try:
+            absent = _absent_images(vllm, account)
+        except GeneratorError as error:
+            yield Problem("Podman", str(error))
     yield from (
         Problem(
             where,

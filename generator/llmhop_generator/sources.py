@@ -33,8 +33,11 @@ def source_of(service: str) -> str:
 
 
 def model_of(unit: str) -> str:
-    """The name of the model that a source or a service stands for."""
-    return unit.removeprefix("vllm-").removesuffix(".container").removesuffix(".service")
+    """The name of the model that a source or a service stands for.
+
+    Only what we added goes: a model may itself be called `a.service`.
+    """
+    return unit.rpartition(".")[0].removeprefix("vllm-")
 
 
 def environment_files_of(source: str) -> tuple[str, ...]:

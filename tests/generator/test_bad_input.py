@@ -43,6 +43,17 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown key": ({"vlm": {}}, "vlm", "did you mean vllm?"),
     "vllm is a list": ({"vllm": []}, "services.llmhop.vllm", "must be an object, not a list"),
     "enable as a string": ({"vllm/enable": "yes"}, "services.llmhop.vllm.enable", "true or false"),
+    "models that are not enabled": ({"vllm/enable": REMOVE}, "vllm.enable", "write true to serve"),
+    "options that are not enabled": (
+        {"vllm": {"uid": 503}},
+        "services.llmhop.vllm.enable",
+        "write true to serve",
+    ),
+    "settings that are not enabled": (
+        {"vllm": REMOVE, "llmhop/settings": {"models": {"x": {"url": "http://h"}}}},
+        "services.llmhop.enable",
+        "is not set",
+    ),
     "missing uid": ({"vllm/uid": REMOVE}, "services.llmhop.vllm.uid", "for example 503"),
     "missing subUidStart": ({"vllm/subUidStart": REMOVE}, "vllm.subUidStart", "required"),
     "missing tag": ({"vllm/tag": REMOVE}, "services.llmhop.vllm.tag", 'for example "v0.11.0"'),
@@ -361,6 +372,33 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(
     assert "-abc" not in done.stderr
 
 
-def test_wrong_usage_exits_with_2(generator: Command) -> None:
-    assert generator("validate").returncode == 2
-    assert generator("render", "x.json").returncode == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("validate",),
+        ("render", "x.json"),
+        ("nothing",),
+        ("eval", "a#b"),
+        ("--no",),
+        ("logs", "-n", "x", "m"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_so_as_every_error_does(
+    arguments: tuple[str, ...], generator: Command
+) -> None:
+    done = generator(*arguments)
+    assert done.returncode == 2
+    *usage, last = done.stderr.splitlines()
+    assert usage[0].startswith("Usage: ")
+    assert last.startswith("error: ")
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_the_commands_that_are_run_show_wherever_it_is_asked_for(
+    place: str, generator: Command, config_file: Callable[[Any], Path]
+) -> None:
+    words = ["validate", str(config_file(MINIMAL))]
+    done = generator(*(["-v", *words] if place == "before" else [*words, "-v"]))
+    assert done.returncode == 0
+    assert "--check" in done.stderr
+    assert "--check" not in generator(*words).stderr

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llmhop.config_parser import parse as parse_router_config
 from llmhop.tls import load_certificate
+from llmhop_generator.load import parse_config
+from llmhop_generator.output import write_tree
 from llmhop_generator.quadlet import container_line
 from llmhop_generator.render import render_tree
-from llmhop_generator.sources import HEADER
 from llmhop_generator.text import unrepresentable
 
 from tests.generator.conftest import Command
@@ -52,18 +54,57 @@ def test_rendering_is_the_same_every_time(
     assert one == two
 
 
-def test_rendering_again_removes_our_stale_units_and_nothing_else(
+REMOTE = {"models": {"far": {"url": "http://far"}}}
+VARIANTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "as it is": lambda config: config,
+    "another model": lambda config: (
+        config | {"vllm": config["vllm"] | {"models": {"b": {"model": "m", "port": 18002}}}}
+    ),
+    "another uid": lambda config: config | {"vllm": config["vllm"] | {"uid": 504}},
+    "another user": lambda config: config | {"vllm": config["vllm"] | {"user": "ai"}},
+    "without llmhop": lambda config: config | {"llmhop": {"enable": False}},
+    "llmhop opens its sockets": lambda config: (
+        config | {"llmhop": {"settings": {"listen": "localhost:8080"}}}
+    ),
+    "without vLLM": lambda _: {"version": 1, "llmhop": {"enable": True, "settings": REMOTE}},
+    "nothing": lambda _: {"version": 1},
+}
+
+
+def tree(directory: Path) -> dict[Path, bytes]:
+    """All that is in a directory: files with their content, directories with none."""
+    return {
+        path.relative_to(directory): path.read_bytes() if path.is_file() else b""
+        for path in directory.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("after", VARIANTS)
+@pytest.mark.parametrize("before", VARIANTS)
+def test_rendering_again_leaves_what_rendering_anew_writes(
+    before: str, after: str, minimal: dict[str, Any], tmp_path: Path
+) -> None:
+    def rendered(name: str) -> dict[str, str]:
+        data = json.dumps(VARIANTS[name](deepcopy(minimal))).encode()
+        return render_tree(parse_config(data, "config.json"), "llmhop")
+
+    write_tree(tmp_path / "again", rendered(before))
+    write_tree(tmp_path / "again", rendered(after))
+    write_tree(tmp_path / "anew", rendered(after))
+    assert tree(tmp_path / "again") == tree(tmp_path / "anew")
+
+
+def test_rendering_leaves_what_is_not_ours(
     generator: Command, config_file: ConfigFile, minimal: dict[str, Any], tmp_path: Path
 ) -> None:
-    quadlets = tmp_path / "quadlet"
-    quadlets.mkdir()
-    (quadlets / "vllm-old.container").write_text(f"# {HEADER}\n")
-    (quadlets / "mine.container").write_text("[Container]\n")
+    quadlets, host = tmp_path / "quadlet", tmp_path / "host/systemd/system"
+    for path in (quadlets / "mine.container", quadlets / "notes", host / "mine.service"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("[Container]\n")
+    mine = tree(tmp_path)
     assert generator("render", config_file(minimal), "-o", tmp_path).returncode == 0
-    assert {p.name for p in quadlets.iterdir()} == {
-        "mine.container",
-        "vllm-qwen2-5-7b.container",
-    }
+    assert tree(tmp_path).items() >= mine.items()
+    assert (quadlets / "vllm-qwen2-5-7b.container").exists()
 
 
 def test_a_tag_may_move_on_and_a_digest_not(minimal: dict[str, Any]) -> None:

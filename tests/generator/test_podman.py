@@ -1,0 +1,29 @@
+"""Podman's answers; what is no answer is not taken for one."""
+
+import pytest
+from llmhop_generator import podman
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.process import Account, Finished
+
+ROOT = Account(0, 0)
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, code: int, stderr: str = "") -> None:
+    monkeypatch.setattr(podman, "run", lambda *_, **__: Finished(code, "", stderr))
+
+
+@pytest.mark.parametrize(("code", "there"), [(0, True), (1, False)])
+def test_an_image_is_in_a_storage_or_not(
+    code: int, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, code)
+    assert podman.has_image(ROOT, "localhost/a:v1") is there
+
+
+@pytest.mark.parametrize("code", [125, 126, 127, -9])
+def test_a_storage_that_can_not_be_asked_is_told(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, code, "Error: database is locked\n")
+    with pytest.raises(GeneratorError, match=f"localhost/a:v1.*{code}: Error: database is locked"):
+        podman.has_image(ROOT, "localhost/a:v1")
