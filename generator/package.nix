@@ -30,6 +30,7 @@ python3Packages.buildPythonApplication {
   dependencies = with python3Packages; [
     click
     pydantic
+    pyyaml
   ];
 
   makeWrapperArgs = [

@@ -24,6 +24,7 @@ mkShell {
         msgspec
         prometheus-client
         pydantic
+        pyyaml
         uvloop
 
         # Of the tests.
@@ -42,6 +43,7 @@ mkShell {
         setuptools
         trustme
         types-jsonschema
+        types-pyyaml
         websockets
       ]
     ))

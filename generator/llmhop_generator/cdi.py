@@ -1,11 +1,17 @@
-"""CDI names: what they look like, and which of them a specification defines.
+"""CDI names: what they look like, and which of them specifications define.
 
-Source: the Container Device Interface specification, versions 0.3 to 1.0.
+Sources: the Container Device Interface specification, versions 0.3 to 1.0; containers.conf(5) for
+where Podman looks for specifications.
 """
 
 import json
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable
+from typing import Any
+
+DEFAULT_SPEC_DIRS = ("/etc/cdi", "/var/run/cdi")
+"""Podman's default `cdi_spec_dirs`."""
 
 _NAME = re.compile(
     r"[A-Za-z][A-Za-z0-9._-]*/[A-Za-z][A-Za-z0-9._-]*=[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?"
@@ -18,32 +24,44 @@ def is_cdi_name(device: str) -> bool:
 
 
 def defined_names(spec: str) -> set[str]:
-    """The qualified names that a specification in JSON or YAML defines."""
+    """The qualified names that a specification in JSON or YAML defines.
+
+    Raises:
+        ValueError: it is neither, or no specification.
+    """
+    read = _read(spec)
     try:
-        read = json.loads(spec)
-    except ValueError:
-        return set(_yaml_names(spec))
-    try:
-        return {f"{read['kind']}={device['name']}" for device in read["devices"]}
+        kind, names = read["kind"], [device["name"] for device in read["devices"]]
     except (KeyError, TypeError):
-        return set()
+        raise ValueError("has no kind or no devices with names") from None
+    return {f"{kind}={name}" for name in names}
 
 
-def _yaml_names(spec: str) -> Iterator[str]:
-    """Read the two keys that matter, in the block style in which every generator writes them."""
-    kind, names, inside, indent = "", [], False, -1
-    for line in spec.splitlines():
-        if line[:1] not in (" ", "-", "#", ""):
-            key, _, value = line.partition(":")
-            inside, indent = key == "devices", -1
-            kind = _scalar(value) if key == "kind" else kind
-        elif inside and (item := re.match(r"( *)- ", line)) and indent in (-1, len(item[1])):
-            indent = len(item[1])
-        if inside and indent >= 0:
-            found = re.match(rf" {{{indent}}}(?:- |  )name:(.*)", line)
-            names += [_scalar(found[1])] if found else []
-    return (f"{kind}={name}" for name in names if kind)
+def _read(spec: str) -> Any:
+    try:
+        return json.loads(spec)
+    except ValueError:
+        pass
+    import yaml  # what a JSON specification, and a host without devices, do without
+
+    try:
+        return yaml.safe_load(spec)
+    except yaml.YAMLError as error:
+        raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from None
 
 
-def _scalar(text: str) -> str:
-    return text.strip().strip("\"'")
+def spec_dirs(configurations: Iterable[str]) -> list[str]:
+    """Where Podman looks for specifications, by its containers.conf files; later ones win.
+
+    Raises:
+        ValueError: one of them can't be read.
+    """
+    found = list(DEFAULT_SPEC_DIRS)
+    for text in configurations:
+        given = tomllib.loads(text).get("engine", {}).get("cdi_spec_dirs")
+        if isinstance(given, list):
+            # A list ends with {append = true} where it adds to what was before.
+            appends = {"append": True} in given
+            named = [item for item in given if isinstance(item, str)]
+            found = [*found, *named] if appends else named
+    return found

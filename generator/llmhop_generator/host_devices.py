@@ -1,30 +1,58 @@
 """Findings about devices: CDI names that nothing defines, and paths that do not exist."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from llmhop_generator.cdi import defined_names, is_cdi_name
+from llmhop_generator import cdi
 from llmhop_generator.contract import Vllm
 from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.errors import Problem, option_path
 
-# Podman's default cdi_spec_dirs (containers.conf(5)).
-_SPEC_DIRS = (Path("/etc/cdi"), Path("/var/run/cdi"))
+_log = logging.getLogger(__name__)
+
+# In the order in which Podman reads them (containers.conf(5)); `~` is the user's home.
+_CONFIGURATIONS = (
+    "/usr/share/containers/containers.conf",
+    "/etc/containers/containers.conf",
+    "/etc/containers/containers.conf.d/*.conf",
+    "~/.config/containers/containers.conf",
+    "~/.config/containers/containers.conf.d/*.conf",
+)
+# Podman's own flag, which wins over its configuration.
+_SPEC_DIR_FLAG = "--cdi-spec-dir"
+
+
+@dataclass
+class Known:
+    """The CDI names that a host defines, where they were looked for, and what keeps it unsure."""
+
+    directories: Sequence[str]
+    names: set[str] = field(default_factory=set)
+    doubts: list[str] = field(default_factory=list)
 
 
 def device_findings(vllm: Vllm) -> Iterator[Problem]:
-    """Find the devices of enabled models that this host does not have."""
-    known = _defined()
+    """Find the devices of enabled models that this host does not have.
+
+    Of CDI names that may be defined where this can't see, only a warning is logged.
+    """
+    known = _known(vllm)
     for device, path in _named(vllm).items():
-        if is_cdi_name(device):
-            if device not in known:
-                yield Problem(option_path(path), _undefined(device, known))
-        elif not Path(device.split(":")[0]).exists():
-            yield Problem(
-                option_path(path),
-                f"{device.split(':')[0]} does not exist on this host; name a device that does",
-            )
+        if not cdi.is_cdi_name(device):
+            if not Path(device.split(":")[0]).exists():
+                yield Problem(
+                    option_path(path),
+                    f"{device.split(':')[0]} does not exist on this host; name a device that does",
+                )
+        elif device not in known.names:
+            problem = Problem(option_path(path), _undefined(device, known))
+            if not known.doubts:
+                yield problem
+            else:
+                _log.warning("warning: %s (not sure: %s)", problem, "; ".join(known.doubts))
 
 
 def _named(vllm: Vllm) -> dict[str, OptionPath]:
@@ -39,21 +67,38 @@ def _named(vllm: Vllm) -> dict[str, OptionPath]:
     return found
 
 
-def _defined() -> set[str]:
-    names: set[str] = set()
-    for directory in _SPEC_DIRS:
-        for path in sorted(directory.glob("*")):
+def _known(vllm: Vllm) -> Known:
+    try:
+        known = Known(cdi.spec_dirs(_configurations(Path(vllm.data_dir))))
+    except (OSError, ValueError) as error:
+        known = Known(cdi.DEFAULT_SPEC_DIRS, doubts=[f"a containers.conf can't be read: {error}"])
+    if _SPEC_DIR_FLAG in str(
+        [vllm.container_config, *(m.container_config for m in vllm.models.values())]
+    ):
+        known.doubts.append(f"containerConfig has {_SPEC_DIR_FLAG}")
+    for directory in known.directories:
+        for path in sorted(Path(directory).glob("*")):
             if path.suffix in (".json", ".yaml", ".yml"):
-                names |= defined_names(path.read_text(encoding="utf-8", errors="replace"))
-    return names
+                try:
+                    known.names |= cdi.defined_names(path.read_text(encoding="utf-8"))
+                except (OSError, ValueError) as error:
+                    known.doubts.append(f"{path} {error}")
+    return known
 
 
-def _undefined(device: str, known: set[str]) -> str:
-    looked = " or ".join(map(str, _SPEC_DIRS))
-    if not known:
+def _configurations(home: Path) -> Iterator[str]:
+    for pattern in _CONFIGURATIONS:
+        below = home if pattern.startswith("~/") else Path("/")
+        for path in sorted(below.glob(pattern.removeprefix("~").lstrip("/"))):
+            yield path.read_text(encoding="utf-8")
+
+
+def _undefined(device: str, known: Known) -> str:
+    looked = " or ".join(known.directories) or "no directory"
+    if not known.names:
         return (
             f"no specification in {looked} defines {device}, or any other device; for NVIDIA, "
             "run `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
         )
-    near = get_close_matches(device, sorted(known), n=3, cutoff=0) or sorted(known)[:3]
+    near = get_close_matches(device, sorted(known.names), n=3, cutoff=0)
     return f"no specification in {looked} defines {device}; nearest: {', '.join(near)}"

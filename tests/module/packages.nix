@@ -31,8 +31,8 @@ let
   # Names that nixpkgs has and the project uses.
   pythonPackageNames = lib.splitString " " (
     "aiohttp click editables h11 hatchling httptools hypothesis jsonschema msgspec mypy openai "
-    + "packaging prometheus-client pydantic pytest pytest-xdist pytestCheckHook python-multipart "
-    + "setuptools trustme types-jsonschema uvloop vllm websockets"
+    + "packaging prometheus-client pydantic pytest pytest-xdist pytestCheckHook python-multipart pyyaml "
+    + "setuptools trustme types-jsonschema types-pyyaml uvloop vllm websockets"
   );
   packageNames = lib.splitString " " (
     "bashInteractive coreutils curl jq mdbook nix-eval-jobs nixfmt nixfmt-tree ruff"

@@ -162,6 +162,7 @@ def test_a_package_is_given_what_its_tests_import(package: str, outputs: Any) ->
     project = outputs["projects"][package]
     given = {name.replace("-", "_") for name in project["dependencies"] + project["checkInputs"]}
     given |= {"pytest", "llmhop", "llmhop_generator", "tests", "pydantic_core"}
+    given |= {"yaml"} if "pyyaml" in given else set()
     third_party = {path.name for path in Path(pytest.__file__).parents[1].iterdir()}
 
     for path in project["paths"]:
