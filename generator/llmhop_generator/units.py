@@ -236,8 +236,8 @@ def _id_mapping(vllm: Vllm, model: Model) -> list[Line]:
     """Which ids of the host a container has: root is the user, all others the range.
 
     Podman by itself takes all ranges of the user, the lowest first, so that which id
-    another is would hang on what else /etc/subuid has. `@` is an id of the host (Podman
-    4.8, podman-run(1), --uidmap).
+    another is would hang on what else /etc/subuid has. `@` is an id of the host
+    (podman-run(1), --uidmap; containers/podman#18713).
     """
     keys = vllm.container_config | model.container_config
     arguments = keys.get("PodmanArgs")

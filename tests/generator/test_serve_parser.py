@@ -92,7 +92,7 @@ def test_every_refused_flag_of_every_model_is_told(ask: Ask_) -> None:
         "enable-auto-tool-choices",
     ]
     assert told[0].partition(": ")[2].startswith(f"vLLM in {IMAGE} refuses it: invalid choice")
-    assert told[2].endswith("refuses it: invalid int value: 'many'")
+    assert told[2].endswith("refuses it: invalid tokens value: 'many'")
 
 
 def test_flags_that_do_not_go_together_are_told_by_the_model(ask: Ask_) -> None:

@@ -32,10 +32,10 @@ with subtest("the command line is what the settings say"):
         "--enforce-eager",
         "--gpu-memory-utilization=0.9",
         '--limit-mm-per-prompt={"image": {"count": 1}, "audio": 0}',
+        "--max-model-len=128K",
         "--lora-modules",
         "a=/a",
         "b=/b",
-        "--max-model-len=128K",
         "--no-enable-prefix-caching",
         "--seed=2",
         '--speculative-config={"model":"draft","num_speculative_tokens":4}',
@@ -56,8 +56,11 @@ with subtest("a model's variables and file win over the backend-wide ones"):
 
 with subtest("container root is the user, and the rest is the subordinate range"):
     assert one["uid"] == one["gid"] == 0
-    assert one["uid_map"] == [[0, 503, 1], [1, 300000, 65536]], one["uid_map"]
-    assert one["gid_map"] == [[0, 504, 1], [1, 400000, 60000]], one["gid_map"]
+    # As the host sees it; a container sees the ids of the user's Podman.
+    pid = podman("inspect -f '{{.State.Pid}}' vllm-renamed").strip()
+    uids, gids = (machine.succeed(f"cat /proc/{pid}/{kind}_map").split() for kind in ("uid", "gid"))
+    assert uids == ["0", "503", "1", "1", "300000", "65536"], uids
+    assert gids == ["0", "504", "1", "1", "400000", "60000"], gids
 
 with subtest("no capability and no new privilege is left"):
     assert one["status"]["NoNewPrivs"] == "1"

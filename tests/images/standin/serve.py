@@ -12,6 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 STRICT = ("--max-model-len", "--enable-auto-tool")
+UNITS = {"k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2}
+
+
+def tokens(text: str) -> int:
+    """A number of tokens, which vLLM takes as `131072` and as `128K`. Raises ValueError."""
+    return int(text[:-1]) * UNITS[text[-1]] if text[-1:] in UNITS else int(text)
 
 
 class FlexibleArgumentParser(argparse.ArgumentParser):
@@ -34,7 +40,7 @@ class ServeSubcommand:
         """Add it to the commands of `vllm`."""
         parser: FlexibleArgumentParser = commands.add_parser("serve", allow_abbrev=False)
         parser.add_argument("model_tag", nargs="?")
-        parser.add_argument("--max-model-len", type=int)
+        parser.add_argument("--max-model-len", type=tokens)
         parser.add_argument("--dtype", choices=["auto", "bfloat16", "float16"])
         parser.add_argument("--enable-auto-tool-choice", action="store_true")
         parser.add_argument("--tool-call-parser")
