@@ -71,7 +71,7 @@ def what_its_parser_refuses(host: Machine) -> None:
 
 
 def why_it_is_not_up(host: Machine) -> None:
-    failing = {
+    failing: dict[str, dict[str, Any]] = {
         "long": {"settings": {"max-model-len": 999999}},
         "missing": {"model": "nobody/no-such-model"},
     }
