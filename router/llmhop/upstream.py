@@ -4,7 +4,7 @@ Its states:
 
 - idle: in its pool, with no sink; it reads, and bytes that come close it;
 - active: one sink owns it, from `send` until the end of the response or `cancel`; only then it may
-  be paused;
+  be paused by the sink, or, after a full read, until the event loop has given others their turn;
 - closed.
 
 It is idle again only after a response that was read to its end, with nothing after it and the
@@ -22,6 +22,7 @@ from typing import Protocol, cast
 from llmhop.errors import BackendError
 from llmhop.http_head import ResponseHead
 from llmhop.large_body import ScannedBody
+from llmhop.limits import MAX_BYTES_A_TURN
 from llmhop.request_reader import Body
 from llmhop.response_reader import ResponseReader
 
@@ -84,10 +85,12 @@ class UpstreamConnection(asyncio.Protocol):
         "_begun",
         "_in_body",
         "_keeper",
+        "_paused",
         "_poll",
         "_proved",
         "_reader",
         "_request_open",
+        "_resting",
         "_sink",
         "_takes_whole",
         "_transport",
@@ -105,6 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink: ResponseSink | None = None
         self._reader = ResponseReader()
         self._begun = self._in_body = self._proved = self._request_open = self.stalled = False
+        self._paused = self._resting = False
         self._takes_whole: Callable[[bytes], bool] | None = None
 
     def is_open(self) -> bool:
@@ -175,12 +179,15 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_reading(self, sink: ResponseSink) -> None:
         """Take no more of the response for now."""
         if self._sink is sink:
+            self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self, sink: ResponseSink) -> None:
         """Take more of the response again."""
         if self._sink is sink:
-            self._transport.resume_reading()
+            self._paused = False
+            if not self._resting:
+                self._transport.resume_reading()
 
     def cancel(self, sink: ResponseSink) -> None:
         """Drop the connection at once, without a word to the sink that owns it."""
@@ -205,6 +212,8 @@ class UpstreamConnection(asyncio.Protocol):
         if sink is None:
             self._transport.abort()
             return
+        if len(data) >= MAX_BYTES_A_TURN:
+            self._rest()
         try:
             if self._in_body:
                 if self._takes_whole is not None and self._takes_whole(data):
@@ -222,6 +231,17 @@ class UpstreamConnection(asyncio.Protocol):
                 self._receive_head(sink, data)
         except BackendError as error:
             self._fail(str(error), "invalid_response")
+
+    def _rest(self) -> None:
+        # The event loop would read on, up to 32 times.
+        self._resting = True
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._read_again)
+
+    def _read_again(self) -> None:
+        self._resting = False
+        if not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """The backend reads slower than it is written to."""
@@ -283,6 +303,7 @@ class UpstreamConnection(asyncio.Protocol):
         transport = self._transport
         sent = not self._request_open and not self.stalled
         if self._reader.reusable and sent and transport.get_write_buffer_size() == 0:
+            self._paused = False
             transport.resume_reading()
             self._keeper.connection_idle(self)
         else:

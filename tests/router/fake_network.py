@@ -10,6 +10,9 @@ from typing import Any
 HIGH, LOW = 64, 16
 """A protocol is paused above so many unsent bytes, and resumed at or below."""
 
+READ_BYTES = 256 * 1024
+"""What a protocol gets at once, and no more."""
+
 
 class FakeTransport(asyncio.Transport):
     """One end of a connection, as the event loop gives it to a protocol; a test plays the peer.
@@ -144,8 +147,8 @@ class FakeTransport(asyncio.Transport):
                 del self.incoming[:count]
                 self.protocol.buffer_updated(count)
             else:
-                data = bytes(self.incoming)
-                self.incoming.clear()
+                data = bytes(self.incoming[:READ_BYTES])
+                del self.incoming[:READ_BYTES]
                 self.protocol.data_received(data)
         if self.peer_closed and not self.incoming and self.reading and not self._closing:
             self.peer_closed = False

@@ -8,7 +8,9 @@ import pytest
 from llmhop.client_protocol import ClientProtocol
 from llmhop.limits import MAX_BYTES_A_TURN, MAX_REQUESTS_A_TURN
 
-from tests.router.conftest import StartBackend, StartRouter
+from tests.router.conftest import StartBackend, StartFake, StartRouter
+from tests.router.fake_network import READ_BYTES, FakeTransport
+from tests.router.fake_router import FakeRouter, statuses
 from tests.router.support import RunningRouter, Wire, chat, post
 
 GET = b"GET %b HTTP/1.1\r\nHost: r\r\nAuthorization: Bearer %b\r\n\r\n"
@@ -124,3 +126,121 @@ def test_what_goes_on_later_is_answered_in_order(
             for _ in range(3 * MAX_REQUESTS_A_TURN):
                 assert wire.response().body == b'{"status":"ok"}'
             assert wire.response().body == chat()
+
+
+CHUNKS = {
+    "plain": b"1\r\nx\r\n",
+    "with extensions": b"1;a=b\r\nx\r\n",
+    "with zeros": b"001\r\nx\r\n",
+    "large": b"1000;x\r\n" + b"y" * 4096 + b"\r\n",
+}
+COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+RESPONSES = {"of known length": COUNTED % 10**6 + b"y" * 10**6} | {
+    f"of {name} chunks": CHUNKED + chunk * (10**6 // len(chunk)) + b"0\r\n\r\n"
+    for name, chunk in CHUNKS.items()
+}
+
+
+def respond(start_fake: StartFake, room: int = 10**9) -> tuple[FakeRouter, FakeTransport]:
+    """Have a client of so much room ask for something; return its backend too."""
+    router = start_fake()
+    router.send(router.client(room), post(chat()))
+    backend = router.backend()
+    router.event(lambda: backend.peer_reads(10**6))
+    return router, backend
+
+
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
+def test_of_a_response_one_full_read_is_relayed_a_turn(
+    response: bytes, start_fake: StartFake
+) -> None:
+    router, backend = respond(start_fake)
+    (client,) = router.clients
+    backend.incoming += response
+    left = []
+
+    def read() -> None:
+        backend.deliver()
+        left.append(len(backend.incoming))
+        assert backend.reading == (not backend.incoming)
+
+    while backend.incoming:
+        router.loop.call_soon(read)
+        router.loop.settle()
+        assert backend.reading
+    assert left == [*range(len(response) - READ_BYTES, 0, -READ_BYTES), 0]
+    assert client.sent.endswith(response[-1000:])
+    assert len(client.sent) > len(response)
+
+
+@pytest.mark.parametrize(("size", "rests"), [(MAX_BYTES_A_TURN - 1, False), (READ_BYTES, True)])
+def test_a_connection_rests_after_a_full_read(
+    size: int, rests: bool, start_fake: StartFake
+) -> None:
+    router, backend = respond(start_fake)
+
+    def act() -> None:
+        backend.peer_sends(COUNTED % 10**6)
+        backend.peer_sends(b"y" * size)
+        assert backend.reading != rests
+
+    router.event(act)
+    assert backend.reading
+
+
+def test_the_end_of_a_rest_does_not_end_the_clients_pause(start_fake: StartFake) -> None:
+    router, backend = respond(start_fake, room=0)
+    (client,) = router.clients
+    router.event(lambda: backend.peer_sends(COUNTED % 10**6 + b"y" * READ_BYTES))
+    assert not backend.reading
+    router.event(lambda: client.peer_reads(10**9))
+    assert backend.reading
+
+
+def test_the_end_of_the_clients_pause_does_not_end_a_rest(start_fake: StartFake) -> None:
+    router, backend = respond(start_fake, room=0)
+    (client,) = router.clients
+
+    def act() -> None:
+        backend.peer_sends(COUNTED % 10**6 + b"y" * READ_BYTES)
+        client.peer_reads(10**9)
+        assert not backend.reading
+
+    router.event(act)
+    assert backend.reading
+
+
+def test_a_response_that_ends_in_a_full_read_leaves_the_connection_idle(
+    start_fake: StartFake,
+) -> None:
+    router, backend = respond(start_fake, room=0)
+    (client,) = router.clients
+    response = COUNTED % MAX_BYTES_A_TURN + b"y" * MAX_BYTES_A_TURN
+
+    def act() -> None:
+        backend.peer_sends(response)
+        assert backend.reading
+        client.peer_reads(10**9)
+
+    router.event(act)
+    for _ in range(3):
+        router.send(client, post(chat()))
+        assert router.backend() is backend
+        router.event(lambda: backend.peer_sends(response))
+        assert backend.reading
+        assert not backend.is_closing()
+    assert len(statuses(client)) == 4
+
+
+def test_a_backend_that_goes_while_it_rests_is_noticed(start_fake: StartFake) -> None:
+    router, backend = respond(start_fake)
+    (client,) = router.clients
+
+    def act() -> None:
+        backend.peer_sends(COUNTED % 10**6 + b"y" * READ_BYTES)
+        backend.peer_resets()
+
+    router.event(act)
+    assert backend.lost
+    assert client.lost
