@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.fleet_addresses import base_urls
@@ -31,7 +32,7 @@ def front(hosts: Sequence[Host], urls: Mapping[str, str]) -> dict[str, Any]:
     models: dict[str, Any] = {}
     for name in sorted({model.name for host in serving for model in host.models}):
         having = [host for host in serving if name in {m.name for m in host.models}]
-        backends = [reached[host.name] for host in having if host.name in reached]
+        backends = [_url(reached[host.name], name) for host in having if host.name in reached]
         entry = {"urls": backends} if len(backends) > 1 else {"url": "".join(backends)}
         models[name] = entry | _names(name, having)
         tokens = _common_tokens(having)
@@ -61,6 +62,11 @@ def _unreachable(host: Host) -> str:
         f'services.llmhop.settings.listen, for example to ":8080", or give '
         f"--address {host.name}=URL"
     )
+
+
+def _url(llmhop: str, model: str) -> str:
+    """The URL of one model of an llmhop, which needs the name where a path alone tells it."""
+    return f"{llmhop.rstrip('/')}/route/{quote(model, safe='')}"
 
 
 def _same_address(reached: Mapping[str, str]) -> Iterator[Problem]:

@@ -177,7 +177,8 @@ MODEL_KEYS: Keys = {
     "url": {
         **_URL,
         "description": "Where the model runs: http or https, or unix:/path of a socket; a path "
-        "in the URL (unix:/path:/prefix) comes before the request's.",
+        "in the URL (unix:/path:/prefix) comes before the request's. One of another llmhop ends in "
+        "/route/NAME.",
     },
     "urls": {
         "type": "array",

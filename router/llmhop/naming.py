@@ -55,6 +55,17 @@ def read_target(target: bytes) -> NamedTarget:
     return NamedTarget(in_path, in_query, path, query)
 
 
+def split_route(path: str) -> tuple[str, str | None]:
+    """Split the path of a url that leads to one model of an llmhop, which ends in /route/NAME.
+
+    The name is None, and the path whole, where it does not.
+    """
+    before, prefix, segment = path.removesuffix("/").rpartition(ROUTE_PREFIX.decode())
+    if not prefix or not segment or "/" in segment:
+        return path, None
+    return before, unquote(segment, errors="replace")
+
+
 def _is_model(pair: bytes) -> bool:
     key = pair.partition(b"=")[0]
     return key == b"model" or (b"%" in key and unquote(key.decode("latin-1")) == "model")

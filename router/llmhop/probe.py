@@ -15,6 +15,7 @@ from llmhop.errors import BackendError
 from llmhop.http_head import ResponseHead
 from llmhop.limits import PROBE_TIMEOUT_S
 from llmhop.local_response import SERVER
+from llmhop.naming import split_route
 from llmhop.response_reader import ResponseReader
 from llmhop.urls import BackendUrl, Origin
 from llmhop.via import via_line
@@ -90,8 +91,18 @@ async def condition(url: BackendUrl, pseudonym: bytes) -> Condition:
     """Ask whether a backend answers, and not with an error of its own (5xx).
 
     vLLM answers 200, or 503 where its engine is dead; what knows no /health answers 404. Where the
-    url leads to one model of another llmhop (/route/NAME), that says if no engine has answered.
+    url leads to one model of an llmhop (/route/NAME), that one is asked, as it needs no token and
+    no place in a queue for it.
     """
+    path, model = split_route(url.path)
+    if model is not None:
+        found = await _condition(url._replace(path=path), pseudonym)
+        if found.is_llmhop:
+            return found
+    return await _condition(url, pseudonym)
+
+
+async def _condition(url: BackendUrl, pseudonym: bytes) -> Condition:
     try:
         head = await ask(url.origin, url.authority, url.target(_PATH), pseudonym)
     except _FAULTS:
@@ -100,10 +111,12 @@ async def condition(url: BackendUrl, pseudonym: bytes) -> Condition:
 
 
 async def serves(url: BackendUrl, model: str, pseudonym: bytes) -> bool:
-    """Ask another llmhop whether it serves a model."""
-    if url.path.strip("/") or url.query:
+    """Ask another llmhop whether it serves a model: the one that the url leads to, if it does."""
+    path, named = split_route(url.path)
+    if named is None and (path.strip("/") or url.query):
         return (await condition(url, pseudonym)).healthy
-    target = b"/ready?model=" + quote(model, safe="").encode()
+    target = b"/ready?model=" + quote(named or model, safe="").encode()
+    target = url._replace(path=path).target(target)
     try:
         head = await ask(url.origin, url.authority, target, pseudonym)
     except _FAULTS:

@@ -171,8 +171,8 @@ def test_the_front_has_a_url_for_each_host_that_serves_a_model(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "models": {
-            "a": {"urls": ["http://10.0.0.1:80", "http://gpu2.lan:8080"]},
-            "b": {"url": "http://gpu2.lan:8080"},
+            "a": {"urls": ["http://10.0.0.1:80/route/a", "http://gpu2.lan:8080/route/a"]},
+            "b": {"url": "http://gpu2.lan:8080/route/b"},
         }
     }
     parsed = parse_router_config(

@@ -146,8 +146,11 @@ def test_the_front_has_replicas_aliases_and_what_is_unlisted() -> None:
     )
 
     assert models == {
-        "a": {"urls": ["http://one.lan:80", "http://two.lan:80"], "aliases": ["x", "y"]},
-        "b": {"url": "http://one.lan:80"},
+        "a": {
+            "urls": ["http://one.lan:80/route/a", "http://two.lan:80/route/a"],
+            "aliases": ["x", "y"],
+        },
+        "b": {"url": "http://one.lan:80/route/b"},
     }
     only = accepted(front([host("one", {"listen": ":80"} | extra, a={})], {}))
     assert only["a"]["unlisted"] is True

@@ -57,24 +57,26 @@ class Host:
 
     engine: Backend
     router: RunningRouter
+    model: str = "m"
+    tokens: tuple[str, ...] = ()
 
     def up(self) -> None:
-        self._serve({"m": {"url": self.engine.url}})
+        self._serve({self.model: {"url": self.engine.url}})
 
     def engine_down(self) -> None:
-        self._serve({"m": {"url": CLOSED}})
+        self._serve({self.model: {"url": CLOSED}})
 
     def without_the_model(self) -> None:
-        self._serve({"other": {"url": self.engine.url}})
+        self._serve({"another": {"url": self.engine.url}})
 
     def full(self) -> None:
-        self._serve({"m": {"url": self.engine.url, "maxConcurrent": 1, "maxQueued": 0}})
-        gate = self.router.server.backends.all()["m"].gate
+        self._serve({self.model: {"url": self.engine.url, "maxConcurrent": 1, "maxQueued": 0}})
+        gate = self.router.server.backends.all()[self.model].gate
         assert gate is not None
         self.router.thread.call(gate.enter)
 
     def _serve(self, models: dict[str, Any]) -> None:
-        self.router.reload({"models": models})
+        self.router.reload({"models": models, "authTokens": list(self.tokens)})
 
 
 UNSERVED: dict[str, Callable[[Host], None]] = {
@@ -107,17 +109,20 @@ class Fleet:
         )
 
 
-def start_fleet(start_backend: StartBackend, start_router: StartRouter) -> Fleet:
+def start_fleet(start_backend: StartBackend, start_router: StartRouter, route: str) -> Fleet:
     hosts = [
         Host(engine, start_router({"m": engine.url})) for engine in (start_backend() for _ in "ab")
     ]
-    urls = [host.router.url for host in hosts]
+    urls = [host.router.url + route for host in hosts]
     return Fleet(hosts, start_router({"m": {"urls": urls, "aliases": ["alias"]}}))
 
 
-@pytest.fixture
-def fleet(start_backend: StartBackend, start_router: StartRouter) -> Fleet:
-    return start_fleet(start_backend, start_router)
+@pytest.fixture(params=["", "/route/m"], ids=["host", "model"])
+def fleet(
+    start_backend: StartBackend, start_router: StartRouter, request: pytest.FixtureRequest
+) -> Fleet:
+    """A fleet whose front knows the hosts, or the model on each, which is what eval writes."""
+    return start_fleet(start_backend, start_router, request.param)
 
 
 @pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
@@ -432,6 +437,46 @@ def test_no_request_fails_while_one_host_can_serve_it(
                 assert status == (429 if "full" in (first, second) else 503)
 
 
+WAYS = [
+    b"GET /route/m/metrics HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET /route/m/health HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET /route/m/ready?x HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET /route/m/v1/models HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET /route/alias/v1/models/x HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET /route/m/route/n/x HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET /route/m HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET /route/m//x?a=%20&b HTTP/1.1\r\nHost: r\r\n\r\n",
+    b"GET /v1/x?model=alias&a=b HTTP/1.1\r\nHost: r\r\n\r\n",
+    post(b'{"prompt":"hi"}', "/route/m/tokenize"),
+    post(b"", "/route/m/reset"),
+    post(b"not JSON", "/route/alias/x", "Content-Type: text/plain"),
+    post(chat("alias"), "/route/m/v1/x?model=m"),
+    post(chat("alias"), "/v1/x"),
+    head(len(FORM), path="/route/m/v1/x") + FORM,
+    head(len(FORM)) + FORM,
+]
+
+
+@pytest.mark.parametrize("raw", WAYS)
+@pytest.mark.parametrize("fronts", [1, 2])
+def test_the_engine_gets_what_it_would_without_a_front_however_the_model_is_named(
+    raw: bytes, fronts: int, start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    engine = start_backend()
+    models = {"m": {"url": engine.url, "aliases": ["alias"]}, "n": {"url": CLOSED}}
+    router = start_router(models)
+    ports = [router.port]
+    for _ in range(fronts):
+        url = f"http://127.0.0.1:{ports[-1]}/route/m"
+        ports.append(start_router({"m": {"url": url, "aliases": ["alias"]}}).port)
+    answers = [ask(ports[at], raw) for at in (0, -1)]
+    assert [answer.status for answer in answers] == [200, 200]
+    direct, fronted = engine.requests
+    assert fronted.line == direct.line
+    assert fronted.body == direct.body
+    assert answers[0].body == answers[1].body
+
+
 # /ready
 
 
@@ -473,26 +518,54 @@ def test_ready_tells_of_one_model(start_router: StartRouter, start_backend: Star
     assert {ready(router.port, name) for name in ("hidden", "none")} == {(503, '{"status":"down"}')}
 
 
-def test_questions_between_llmhops_end(start_router: StartRouter) -> None:
+@pytest.mark.parametrize("route", ["", "/route/m"])
+def test_questions_between_llmhops_end(route: str, start_router: StartRouter) -> None:
     first, second = (start_router({"m": CLOSED}) for _ in "ab")
     for router in (first, second):
-        router.reload({"models": {"m": {"urls": [first.url, second.url]}}})
+        router.reload({"models": {"m": {"urls": [first.url + route, second.url + route]}}})
     for router in (first, second):
         assert ask(router.port, post(chat())).status in (503, 508)
     assert ready(first.port)[0] == 503
     assert ready(second.port)[0] == 503
 
 
-def test_what_leads_to_itself_is_not_ready(start_router: StartRouter) -> None:
+@pytest.mark.parametrize("route", ["", "/route/m"])
+def test_what_leads_to_itself_is_not_ready(route: str, start_router: StartRouter) -> None:
     router = start_router({"m": CLOSED})
-    router.reload({"models": {"m": {"url": router.url}}})
+    router.reload({"models": {"m": {"url": router.url + route}}})
+    assert ask(router.port, post(chat())).status == 508
     assert ready(router.port)[0] == 503
 
 
-@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize(
+    ("become", "status"),
+    # A full host is up: asking takes neither a place nor a token.
+    [(Host.up, 200), (Host.full, 200), (Host.engine_down, 503), (Host.without_the_model, 503)],
+)
+@pytest.mark.parametrize(
+    ("model", "path"), [("other", "/route/other/"), ("org/other x", "/route/org%2Fother%20x")]
+)
 def test_a_url_that_leads_to_one_model_of_another_llmhop(
-    down: bool, start_router: StartRouter, start_backend: StartBackend
+    become: Callable[[Host], None],
+    status: int,
+    model: str,
+    path: str,
+    start_router: StartRouter,
+    start_backend: StartBackend,
 ) -> None:
-    inner = start_router({"other": CLOSED if down else start_backend().url})
-    front = start_router({"m": {"url": f"{inner.url}/route/other/"}})
-    assert ready(front.port)[0] == (503 if down else 200)
+    host = Host(start_backend(), start_router({"m": CLOSED}), model, ("token",))
+    become(host)
+    front = start_router({"m": {"url": host.router.url + path}})
+    assert ready(front.port)[0] == status
+
+
+def test_a_url_with_such_a_path_may_lead_to_no_llmhop(
+    start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    backend = start_backend()
+    front = start_router({"m": {"url": backend.url + "/api/route/m"}})
+    assert ready(front.port)[0] == 200
+    assert [request.line for request in backend.requests] == [
+        "GET /api/health HTTP/1.1",
+        "GET /api/route/m/health HTTP/1.1",
+    ]

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from llmhop.naming import read_target
+from llmhop.naming import read_target, split_route
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support import Backend, RunningRouter, Wire, chat, post
@@ -329,3 +329,24 @@ def test_connecting_ends_after_the_models_connect_timeout(start_router: StartRou
 def test_a_target_without_a_model_names_none() -> None:
     for target in (b"/", b"/route", b"/v1/x?", b"/v1/x?modelx=1", b"/v1/x?a=model", b"/?%"):
         assert read_target(target).names == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("/route/m", ("", "m")),
+        ("/route/m/", ("", "m")),
+        ("/llm/route/org%2Fx%20y", ("/llm", "org/x y")),
+        ("/route/m/route/n", ("/route/m", "n")),
+        ("", ("", None)),
+        ("/", ("/", None)),
+        ("/v1", ("/v1", None)),
+        ("/route/", ("/route/", None)),
+        ("/route/m/v1", ("/route/m/v1", None)),
+        ("/route//", ("/route//", None)),
+    ],
+)
+def test_the_path_of_a_url_that_leads_to_one_model(
+    path: str, split: tuple[str, str | None]
+) -> None:
+    assert split_route(path) == split
