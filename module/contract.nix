@@ -7,7 +7,14 @@ let
   # the file where it is.
   path = value: if value == null then null else toString value;
 
-  model = m: {
+  jsonValue = import ./json-value.nix { inherit lib; };
+  options = [
+    "services"
+    "llmhop"
+    "vllm"
+  ];
+
+  model = key: m: {
     inherit (m)
       containerConfig
       devices
@@ -18,12 +25,19 @@ let
       name
       port
       serviceConfig
-      settings
       shmSize
       tag
       unitConfig
       ;
     environmentFile = path m.environmentFile;
+    settings = jsonValue (
+      options
+      ++ [
+        "models"
+        key
+        "settings"
+      ]
+    ) m.settings;
   };
 
   vllm = {
@@ -35,7 +49,6 @@ let
       gid
       group
       image
-      modelSettings
       openFilesLimit
       serviceConfig
       startupOrdering
@@ -51,7 +64,8 @@ let
     cacheDir = path cfg.vllm.cacheDir;
     dataDir = path cfg.vllm.dataDir;
     environmentFile = path cfg.vllm.environmentFile;
-    models = lib.mapAttrs (_: model) cfg.vllm.models;
+    modelSettings = jsonValue (options ++ [ "modelSettings" ]) cfg.vllm.modelSettings;
+    models = lib.mapAttrs model cfg.vllm.models;
   };
 
   routed = import ./router-models.nix {

@@ -28,6 +28,7 @@ let
           ];
           text = builtins.toJSON cfg.contract;
           passAsFile = [ "text" ];
+          LLMHOP_OPTION_NAMES = "nixos";
         }
       )
       ''

@@ -13,6 +13,7 @@ from llmhop_generator.command_options import Group, llmhop_option, verbose_optio
 from llmhop_generator.config_source import read_source
 from llmhop_generator.exits import EXIT_CHANGES, EXIT_NOT_UP, fail, reports_errors
 from llmhop_generator.fleet_command import evaluate
+from llmhop_generator.messages import Formatter, say, use_nixos_names
 from llmhop_generator.process import become, require_root
 from llmhop_generator.router_check import judge_by
 from llmhop_generator.terminal import terminal
@@ -30,13 +31,17 @@ _config = click.argument("config", metavar="CONFIG")
     cls=Group, params=[verbose_option()], context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Turn an llmhop configuration into Podman Quadlet units and bring the host to that state.
 
     CONFIG is a JSON file, or - for standard input. Exit codes: 0 done, 1 error,
     2 wrong usage, 3 applied but a model is not up, 4 diff found changes.
     """
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    use_nixos_names(context)
+    log = logging.StreamHandler(sys.stderr)
+    log.setFormatter(Formatter("%(message)s"))
+    logging.basicConfig(handlers=[log])
 
 
 @main.command()
@@ -55,7 +60,7 @@ def validate(config: str, llmhop: str) -> None:
         models = read.vllm.enabled_models
         # Which ports its host leaves to everybody, this one can't know.
         for problem in privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START):
-            click.echo(f"warning: {problem}", err=True)
+            say(f"warning: {problem}", err=True)
     for model in models:
         click.echo(f"{model.name}: {model.model} on port {model.port}")
     click.echo(f"{config} is valid: {len(models)} model{'' if len(models) == 1 else 's'} to serve")
@@ -114,7 +119,7 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
     from llmhop_generator.load import read_config
     from llmhop_generator.provision import provision as set_up_host
 
-    set_up_host(read_config(config, judge_by(llmhop)), llmhop, click.echo, dry_run=dry_run)
+    set_up_host(read_config(config, judge_by(llmhop)), llmhop, say, dry_run=dry_run)
 
 
 @main.command()
@@ -146,7 +151,7 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
     read = read_config(config, judge_by(llmhop))
     require_root("diff")
     plan = plan_for(read)
-    click.echo(as_json(plan) if for_programs else as_table(plan))
+    say(as_json(plan) if for_programs else as_table(plan))
     sys.exit(EXIT_CHANGES if plan.steps else 0)
 
 
@@ -215,7 +220,7 @@ def status(for_programs: bool, watch: bool) -> None:
         text = show(host_status())
         if watch:
             click.clear()
-        click.echo(text)
+        say(text)
         if not watch:
             return
         time.sleep(WATCH_S)

@@ -34,6 +34,14 @@ def option_path(path: Sequence[str | int]) -> str:
     return text
 
 
+_NIXOS_NAME = re.compile(r"(?<![\w.])services\.(?:llmhop\.(?=vllm\b)|(?=llmhop\b))")
+
+
+def json_names(text: str) -> str:
+    """Spell the options in a text as they stand in JSON: `vllm.tag`, `llmhop.settings.listen`."""
+    return _NIXOS_NAME.sub("", text)
+
+
 _ESCAPES = {
     ord('"'): '\\"',
     ord("\\"): "\\\\",

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, NoReturn
 
-import click
-
 from llmhop_generator.errors import GeneratorError
+from llmhop_generator.messages import say
 
 EXIT_ERROR = 1
 EXIT_NOT_UP = 3
@@ -29,5 +28,5 @@ def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
 
 def fail(message: str, code: int = EXIT_ERROR) -> NoReturn:
     """End the command with a message on standard error."""
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     sys.exit(code)

@@ -11,6 +11,7 @@ import click
 
 from llmhop_generator.command_options import llmhop_option
 from llmhop_generator.exits import EXIT_ERROR, fail, reports_errors
+from llmhop_generator.messages import use_nixos_names
 from llmhop_generator.router_check import judge_by
 from llmhop_generator.terminal import terminal
 
@@ -99,6 +100,7 @@ def evaluate(
         raise click.UsageError("--report, --compare and --front exclude each other")
     if addresses and not front:
         raise click.UsageError("--address belongs to --front")
+    use_nixos_names(click.get_current_context(), always=True)
     from llmhop_generator import fleet_compare, fleet_front, fleet_report
     from llmhop_generator.fleet_hosts import Failed, Host, Result, as_line, those
     from llmhop_generator.fleet_run import Evaluation, earlier, write_file

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import click
 
+from llmhop_generator.messages import say
+
 
 def terminal(*, err: bool = False) -> tuple[Callable[[str], None], Callable[[str], None]]:
     """A function for lines that stay, and one for the line that the next replaces.
@@ -15,7 +17,7 @@ def terminal(*, err: bool = False) -> tuple[Callable[[str], None], Callable[[str
     clear = "\r\033[K" if live else ""
 
     def report(line: str) -> None:
-        click.echo(f"{clear}{line}", err=err)
+        say(f"{clear}{line}", err=err)
 
     def tick(line: str) -> None:
         if live:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from llmhop_generator.cli import main
+from llmhop_generator.errors import json_names
 
 from tests.generator.conftest import MINIMAL, Command
 
-QWEN = "services.llmhop.vllm.models.qwen2-5-7b"
+QWEN = "vllm.models.qwen2-5-7b"
 DIGEST = "sha256:a73fb0b9046fee099f7c1829d2548e6cc1740f4c2776a6855fa659ae5d0deb49"
 REMOVE = object()
 
@@ -41,22 +42,22 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown version": ({"version": 2}, "version", "must be 1, not 2"),
     "version as a string": ({"version": "1"}, "version", 'must be 1, not "1"'),
     "unknown key": ({"vlm": {}}, "vlm", "did you mean vllm?"),
-    "vllm is a list": ({"vllm": []}, "services.llmhop.vllm", "must be an object, not a list"),
-    "enable as a string": ({"vllm/enable": "yes"}, "services.llmhop.vllm.enable", "true or false"),
+    "vllm is a list": ({"vllm": []}, "vllm", "must be an object, not a list"),
+    "enable as a string": ({"vllm/enable": "yes"}, "vllm.enable", "true or false"),
     "models that are not enabled": ({"vllm/enable": REMOVE}, "vllm.enable", "write true to serve"),
     "options that are not enabled": (
         {"vllm": {"uid": 503}},
-        "services.llmhop.vllm.enable",
+        "vllm.enable",
         "write true to serve",
     ),
     "settings that are not enabled": (
         {"vllm": REMOVE, "llmhop/settings": {"models": {"x": {"url": "http://h"}}}},
-        "services.llmhop.enable",
+        "llmhop.enable",
         "is not set",
     ),
-    "missing uid": ({"vllm/uid": REMOVE}, "services.llmhop.vllm.uid", "for example 503"),
+    "missing uid": ({"vllm/uid": REMOVE}, "vllm.uid", "for example 503"),
     "missing subUidStart": ({"vllm/subUidStart": REMOVE}, "vllm.subUidStart", "required"),
-    "missing tag": ({"vllm/tag": REMOVE}, "services.llmhop.vllm.tag", 'for example "v0.11.0"'),
+    "missing tag": ({"vllm/tag": REMOVE}, "vllm.tag", 'for example "v0.11.0"'),
     "uid as a string": ({"vllm/uid": "503"}, "vllm.uid", "a whole number, not a string"),
     "uid as a boolean": ({"vllm/uid": True}, "vllm.uid", "a whole number, not a boolean"),
     "uid as a fraction": ({"vllm/uid": 503.5}, "vllm.uid", "a whole number"),
@@ -112,7 +113,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "port as a string": ({f"{M}/port": "18001"}, f"{QWEN}.port", "a whole number"),
     "one port twice": (
         {"vllm/models/b": {"model": "m", "port": 18001}},
-        "services.llmhop.vllm.models.b.port",
+        "vllm.models.b.port",
         f"18001 is the port of {QWEN}",
     ),
     "llmhop's own port": ({f"{M}/port": 8080}, f"{QWEN}.port", "llmhop itself"),
@@ -123,7 +124,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "one name twice": (
         {"vllm/models/b": {**SECOND, "name": "qwen2-5-7b"}},
-        "services.llmhop.vllm.models.b.name",
+        "vllm.models.b.name",
         QWEN,
     ),
     "name from a bad key": ({"vllm/models": {"a_b": SECOND}}, "models.a_b.name", "'a_b'"),
@@ -148,7 +149,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "relative environmentFile": ({f"{M}/environmentFile": ".env"}, "environmentFile", "absolute"),
     "bad key for a unit": (
         {"vllm/unitConfig": {"A=B": 1}},
-        'services.llmhop.vllm.unitConfig."A=B"',
+        'vllm.unitConfig."A=B"',
         "a key of a unit file",
     ),
     "newline in a unit's key": (
@@ -175,12 +176,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "port in containerConfig": (
         {"vllm/containerConfig": {"PublishPort": "80:80"}},
-        "services.llmhop.vllm.containerConfig.PublishPort",
+        "vllm.containerConfig.PublishPort",
         "`port`",
     ),
     "kind of service": (
         {"vllm/serviceConfig": {"Type": "oneshot"}},
-        "services.llmhop.vllm.serviceConfig.Type",
+        "vllm.serviceConfig.Type",
         "health check",
     ),
     "secret in containerConfig": (
@@ -190,10 +191,10 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "secret in serviceConfig": (
         {"vllm/serviceConfig": {"Environment": "VLLM_API_KEY=x"}},
-        "services.llmhop.vllm.serviceConfig.Environment",
+        "vllm.serviceConfig.Environment",
         "sets VLLM_API_KEY",
     ),
-    "settings as a list": ({"llmhop/settings": []}, "services.llmhop.settings", "an object"),
+    "settings as a list": ({"llmhop/settings": []}, "llmhop.settings", "an object"),
     "bad listen": ({"llmhop/settings": {"listen": "8080"}}, "settings.listen", '":8080"'),
     "listen is a number": (
         {"llmhop/settings": {"listen": 5}},
@@ -224,7 +225,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "remote model without url": (
         {"llmhop/settings": {"models": {"x": {}}}},
-        "services.llmhop.settings.models.x.url",
+        "llmhop.settings.models.x.url",
         "required",
     ),
     "remote model named as a local one": (
@@ -269,6 +270,8 @@ def test_a_bad_value_is_refused_with_its_option_path(
     assert done.stdout == ""
     assert isinstance(done.exception, SystemExit)
     assert any(where in line and what in line for line in done.stderr.splitlines()), done.stderr
+    # As it stands in the JSON, and not as NixOS calls it.
+    assert "services." not in done.stderr
 
 
 def deep(levels: int) -> str:
@@ -346,6 +349,31 @@ def test_every_problem_shows_at_once(
     done = generator("validate", config_file(config))
     assert "5 problems" in done.stderr
     assert len(done.stderr.splitlines()) == 6
+
+
+def test_options_are_told_by_the_names_of_who_wrote_them(
+    generator: Command, config_file: Callable[[Any], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, Any] = {
+        "vllm/tag": REMOVE,
+        "vllm/models/b": {"model": "m", "port": 18001},
+        "llmhop/settings": {"workers": "two", "models": {"qwen2-5-7b": {"url": "http://h"}}},
+    }
+    path = config_file(changed(changes))
+    told = generator("validate", path).stderr
+    monkeypatch.setenv("LLMHOP_OPTION_NAMES", "nixos")
+    nixos = generator("validate", path).stderr
+    _, *lines = nixos.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("  services.llmhop.") for line in lines)
+    assert [line.strip().partition(": ")[0] for line in sorted(told.splitlines()[1:])] == [
+        "llmhop.settings.models.qwen2-5-7b.url",
+        "llmhop.settings.workers",
+        "vllm.models.b.port",
+        "vllm.tag",
+    ]
+    assert json_names(nixos) == told
+    assert "services." not in told
 
 
 def test_nothing_is_written_for_a_bad_configuration(

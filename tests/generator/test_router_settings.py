@@ -19,7 +19,7 @@ from llmhop.config_parser import parse
 from llmhop.errors import ConfigError
 from llmhop.secrets import expand_unread
 from llmhop_generator import cli, lock, settled
-from llmhop_generator.errors import GeneratorError, option_path
+from llmhop_generator.errors import GeneratorError, json_names, option_path
 from llmhop_generator.fleet_hosts import Failed
 from llmhop_generator.fleet_nix import Record
 from llmhop_generator.fleet_run import checked_result
@@ -36,7 +36,7 @@ ROUNDS = rounds()
 SOME = range(0, len(ROUNDS), 7)
 """Rounds enough to see that one asks as the others do, where each takes its time."""
 QWEN = '"qwen2-5-7b" = { model = "m"; port = 18001; };'
-ROUTER = "services.llmhop.settings"
+ROUTER = "llmhop.settings"
 
 
 def router_problems(config: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
@@ -60,16 +60,15 @@ def problems(config: Any, judge: Judge = router_problems) -> list[str]:
     return []
 
 
-def missing(faults: list[Fault], output: str) -> list[str]:
+def missing(faults: list[Fault], output: str, *, nixos: bool = True) -> list[str]:
     """The faults whose place is not told at the beginning of a line."""
     lines = [line.strip() for line in output.splitlines()]
-    return [
-        fault.name
-        for fault in faults
-        if not any(
-            line.startswith(option_path(("llmhop", "settings", *fault.path))) for line in lines
-        )
-    ]
+
+    def is_told(fault: Fault) -> bool:
+        option = option_path(("llmhop", "settings", *fault.path))
+        return any(line.startswith(option if nixos else json_names(option)) for line in lines)
+
+    return [fault.name for fault in faults if not is_told(fault)]
 
 
 def test_there_is_a_fault_for_every_key() -> None:
@@ -125,7 +124,7 @@ def test_every_command_asks_llmhop_and_tells_all_at_once(
     path = config_file(with_settings(settings_with(*faults)))
     done = CliRunner().invoke(cli.main, [command, str(path), *COMMANDS[command]])
     assert done.exit_code == 1
-    assert missing(faults, done.stderr) == []
+    assert missing(faults, done.stderr, nixos=False) == []
 
 
 def test_every_command_that_reads_a_configuration_is_asked() -> None:
@@ -155,7 +154,9 @@ def test_the_build_of_a_nixos_host_fails_with_all_of_it(number: int, tmp_path: P
     assert evaluate("failures", vllm(models=QWEN), module) == []
     build = evaluate("contractBuild", vllm(models=QWEN), module)
     (tmp_path / "contract").write_text(build["text"])
-    environment = {**os.environ, "textPath": str(tmp_path / "contract"), "out": str(tmp_path / "o")}
+    set_by_nix = {key: value for key, value in build.items() if key.startswith("LLMHOP_OPTION")}
+    paths = {"textPath": str(tmp_path / "contract"), "out": str(tmp_path / "o")}
+    environment = {**os.environ, **set_by_nix, **paths}
     script = build["script"].replace("llmhop-generator", f"{sys.executable} -m llmhop_generator")
     done = subprocess.run(
         ["/bin/sh", "-ec", script], env=environment, capture_output=True, text=True, check=False

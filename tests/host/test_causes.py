@@ -14,7 +14,7 @@ from tests.images.load import as_user
 from tests.images.vllm.image import MODEL, VERSION
 
 UNITS = "/etc/containers/systemd/users/503"
-OWN = "services.llmhop.vllm.models.typo.settings"
+OWN = "vllm.models.typo.settings"
 IMAGE = f"localhost/vllm-cpu:{VERSION}"
 
 

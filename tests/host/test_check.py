@@ -15,7 +15,7 @@ from tests.host.project import install, wheels
 from tests.host.setup import write
 
 CONFIG = "/root/config.json"
-OPTION = "services.llmhop.vllm"
+OPTION = "vllm"
 
 
 def config(model: dict[str, Any] | None = None, **changes: Any) -> str:
@@ -154,7 +154,7 @@ def addresses_of_llmhop(host: Machine) -> None:
     host.wait_for_open_port(8081)
     host.wait_for_open_unix_socket("/run/taken")
     pids = [host.get_unit_property(f"{unit}.service", "MainPID") for unit in ("tcp", "unix")]
-    where = "services.llmhop.settings.listen:"
+    where = "llmhop.settings.listen:"
     found = findings(host, with_llmhop(settings))
     assert f":8081 is taken by python3 (pid {pids[0]})" in the_one(found, f"{where} :8081")
     assert f"is taken by nc (pid {pids[1]})" in the_one(found, f"{where} unix:/run/taken")
@@ -182,7 +182,7 @@ def llmhop_without_its_group_and_service(host: Machine) -> None:
         "systemctl daemon-reload",
     )
     found = findings(host, config())
-    where = "services.llmhop.enable:"
+    where = "llmhop.enable:"
     assert "llmhop-generator provision" in the_one(found, f"{where} the group llmhop does not")
     assert "llmhop-generator provision" in the_one(found, f"{where} llmhop.service is not on this")
     assert len(found) == 2, found

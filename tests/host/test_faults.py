@@ -94,7 +94,7 @@ def what_is_refused(host: Machine) -> None:
         assert "nothing was changed" in output
     with host.log.subtest("a flag that the image's own parser refuses"):
         output = refused(host, config(settings={"seed": 1, "max-model-length": 128}))
-        where = "services.llmhop.vllm.models.a.settings.max-model-length"
+        where = "vllm.models.a.settings.max-model-length"
         near = "has no such flag; the nearest is max-model-len"
         assert f"{where}: vLLM in localhost/standin:v0.12.0 {near}\n" in output, output
     with host.log.subtest("the user's manager can't be reached"):

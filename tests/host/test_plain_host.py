@@ -99,8 +99,8 @@ def test_provision_refuses_a_router_that_its_service_could_not_run(host: Machine
 def test_apply_names_everything_that_the_host_lacks_and_changes_nothing(host: Machine) -> None:
     before = host.succeed(LISTING)
     output = refused(host, f"llmhop-generator apply {CONFIG}")
-    assert "services.llmhop.vllm.user: vllm does not exist" in output
-    assert "services.llmhop.vllm.dataDir: /var/lib/vllm is not a directory" in output
+    assert "vllm.user: vllm does not exist" in output
+    assert "vllm.dataDir: /var/lib/vllm is not a directory" in output
     assert "provision" in output
     assert host.succeed(LISTING) == before
 
@@ -110,9 +110,9 @@ def test_apply_names_files_and_ids_that_do_not_agree(host: Machine) -> None:
     changed = {"gid": 504, "subUidStart": 400000, "environmentFile": "/etc/nowhere.env"}
     write(host, CONFIG, config(**changed))
     output = refused(host, f"llmhop-generator apply {CONFIG}")
-    assert "services.llmhop.vllm.gid: is 504, but vllm has 503" in output
-    assert "services.llmhop.vllm.subUidStart: /etc/subuid does not give vllm 65536" in output
-    assert "services.llmhop.vllm.environmentFile: /etc/nowhere.env does not exist" in output
+    assert "vllm.gid: is 504, but vllm has 503" in output
+    assert "vllm.subUidStart: /etc/subuid does not give vllm 65536" in output
+    assert "vllm.environmentFile: /etc/nowhere.env does not exist" in output
     host.fail("ls /etc/containers/systemd/users/503/*")
 
 
@@ -133,12 +133,12 @@ def test_keys_that_podman_or_systemd_would_not_use_change_nothing(host: Machine)
     output = refused(host, f"llmhop-generator apply {CONFIG}")
     assert "makes no service of vllm-" in output
     assert "unsupported key 'No'" in output
-    assert "services.llmhop.vllm.containerConfig.No: is refused by Podman" in output
+    assert "vllm.containerConfig.No: is refused by Podman" in output
 
     write(host, CONFIG, config(serviceConfig={"MemoryMaxx": "1G", "MemoryMax": "lots"}))
     output = refused(host, f"llmhop-generator apply {CONFIG}")
-    assert "services.llmhop.vllm.serviceConfig.MemoryMaxx: systemd says: Unknown key" in output
-    assert "services.llmhop.vllm.serviceConfig.MemoryMax: systemd says: Invalid memory" in output
+    assert "vllm.serviceConfig.MemoryMaxx: systemd says: Unknown key" in output
+    assert "vllm.serviceConfig.MemoryMax: systemd says: Invalid memory" in output
     host.fail("ls /etc/containers/systemd/users/503/*")
 
 

@@ -43,17 +43,17 @@ def test_podman_and_systemd_take_what_is_added(root: Path, tmp_path: Path) -> No
     [
         (
             {"of_b": {"containerConfig": {"GroupAd": "keep-groups"}}},
-            "services.llmhop.vllm.models.b.containerConfig.GroupAd",
+            "vllm.models.b.containerConfig.GroupAd",
             "makes no service of vllm-b.container",
         ),
         (
             {"containerConfig": {"Foo": 1}},
-            "services.llmhop.vllm.containerConfig.Foo",
+            "vllm.containerConfig.Foo",
             "vllm-a.container, vllm-b.container",
         ),
         (
             {"of_b": {"serviceConfig": {"KillMode": "none"}}},
-            "services.llmhop.vllm.models.b.serviceConfig.KillMode",
+            "vllm.models.b.serviceConfig.KillMode",
             "'none'",
         ),
     ],
@@ -78,7 +78,7 @@ def test_what_systemd_would_pass_over_is_told_by_its_option(root: Path, tmp_path
         of_b={"serviceConfig": {"MemoryMaxx": "1G"}, "unitConfig": {"MemoryMax": "1G"}},
     )
     assert done.returncode == 1
-    where = "services.llmhop.vllm"
+    where = "vllm"
     assert done.stderr.splitlines()[1:] == [
         f"  {where}.models.b.serviceConfig.MemoryMaxx: systemd says: Unknown key 'MemoryMaxx' in "
         "section [Service]; see systemd.directives(7)",

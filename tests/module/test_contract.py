@@ -10,6 +10,7 @@ from tests.module.nix import (
     CONFIGURATIONS,
     EXAMPLES,
     ROOT,
+    NixError,
     canonical,
     evaluate,
     needs_nix,
@@ -212,3 +213,25 @@ def test_what_is_set_for_models_of_vllm_is_left_out_while_it_is_off() -> None:
     )
 
     assert shown["llmhop"]["settings"]["models"].keys() == {"far", "nowhere"}
+
+
+@pytest.mark.parametrize("value", ["x: x", "[ 1 (x: x) ]", "{ __functor = _: x: x; }"])
+@pytest.mark.parametrize("attribute", ["contract", "contractText"])
+def test_a_function_among_flags_is_refused_by_its_option(attribute: str, value: str) -> None:
+    flags = f"a = 1; b.c = {value};"
+    model = f'"qwen3.6" = {{ model = "m"; port = 18001; settings = {{ {flags} }}; }};'
+    for module, path in (
+        (vllm(f"modelSettings = {{ {flags} }};"), "vllm.modelSettings.b.c"),
+        (vllm(models=model), 'vllm.models."qwen3.6".settings.b.c'),
+    ):
+        with pytest.raises(NixError) as caught:
+            evaluate(attribute, module)
+        assert f"services.llmhop.{path} is a function" in str(caught.value)
+
+
+def test_what_nix_writes_as_a_string_is_a_string() -> None:
+    """Packages, and sets that say how."""
+    text = '{ type = "derivation"; outPath = "/nix/store/x-y"; f = x: x; }'
+    shown = contract(vllm(f'modelSettings = {{ a = {text}; b = {{ __toString = _: "z"; }}; }};'))
+
+    assert shown["vllm"]["modelSettings"] == {"a": "/nix/store/x-y", "b": "z"}
