@@ -20,6 +20,8 @@ _CONSEQUENCE = re.compile(
 _USAGE = re.compile(r"[\w./-]+(?: [\w./-]+)*: error: (.+)")
 # uvicorn's and Podman's way to log.
 _ERROR = re.compile(r"(?:ERROR|Error): +(.+)")
+# Podman's events have the time since its start behind the date.
+_EVENT = re.compile(r" m=\+\d")
 _CHANGING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|\d+(\.\d+)?")
 
 
@@ -127,8 +129,15 @@ def _errors(line: Line) -> Iterator[str]:
 
 def _podman(records: Sequence[Record]) -> Cause | None:
     """What Podman says where it does not come to a container."""
-    said = [r.message for r in records if r.writer == "podman" and r.message.startswith("Error: ")]
-    return _cause(said[-1].removeprefix("Error: ")) if said else None
+    written = [record.message for record in records if record.writer == "podman"]
+    lines = [line for line in written if not _EVENT.search(line)]
+    begins = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
+    if not begins:
+        return None
+    first, *rest = lines[begins[-1] :]
+    # Of what it started itself, what that has said follows.
+    said = f"{first} {rest[0]}" if rest and first.endswith(":") else first
+    return _cause(said.removeprefix("Error: "))
 
 
 def _systemd(records: Sequence[Record]) -> Cause | None:

@@ -86,9 +86,11 @@ _OWN_PYTHON = (
 
 def environment_of(account: Account) -> dict[str, str]:
     """What Podman needs to know of the user that it runs as."""
-    runtime = f"/run/user/{account.uid}"
+    runtime, user = f"/run/user/{account.uid}", pwd.getpwuid(account.uid)
     return {
-        "HOME": pwd.getpwuid(account.uid).pw_dir,
+        "HOME": user.pw_dir,
+        # By this name, not by the uid, it looks up subordinate ids; ours may be root's.
+        "USER": user.pw_name,
         "XDG_RUNTIME_DIR": runtime,
         # Its pause process goes into a scope of the user's manager, or it would end with ours.
         "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",

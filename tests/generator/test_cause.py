@@ -270,12 +270,37 @@ def test_what_is_not_known_is_told_by_the_line_that_says_it(text: str, said: str
     assert told(text).said.startswith(said)
 
 
-def test_without_a_container_podman_tells() -> None:
-    error = "Error: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=7"
-    found = cause_of(Start(failed=True, records=[Record(error, "podman"), *noise()]))
+@pytest.mark.parametrize(
+    ("lines", "cause", "said"),
+    [
+        (
+            ["Error: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=7"],
+            "no device",
+            "setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=7",
+        ),
+        (
+            ["Error: pasta failed with exit code 1:", "Failed to bind port 18001 (Address in use)"],
+            "port in use",
+            "pasta failed with exit code 1: Failed to bind port 18001 (Address in use)",
+        ),
+        (
+            ["Error: statfs /nowhere/x: no such file or directory"],
+            "no such file",
+            "statfs /nowhere/x: no such file or directory",
+        ),
+        (
+            ["Error: one:", "Error: initializing source docker://r/i:1: name unknown"],
+            "no such image",
+            "initializing source docker://r/i:1: name unknown",
+        ),
+    ],
+)
+def test_without_a_container_podman_tells(lines: list[str], cause: str, said: str) -> None:
+    records = [each for line in lines for each in (Record(line, "podman"), *noise())]
+    found = cause_of(Start(failed=True, records=records))
     assert found is not None
     assert found.known is not None
-    assert (found.known.name, found.said) == ("no device", error.removeprefix("Error: "))
+    assert (found.known.name, found.said) == (cause, said)
 
 
 def test_what_systemd_did_is_told_where_the_engine_said_nothing_of_it() -> None:

@@ -1,9 +1,12 @@
 """Podman's answers; what is no answer is not taken for one."""
 
+import os
+import pwd
+
 import pytest
 from llmhop_generator import podman
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.process import Account, Finished
+from llmhop_generator.process import Account, Finished, account_of, run
 
 ROOT = Account(0, 0)
 
@@ -27,3 +30,10 @@ def test_a_storage_that_can_not_be_asked_is_told(
     answer(monkeypatch, code, "Error: database is locked\n")
     with pytest.raises(GeneratorError, match=f"localhost/a:v1.*{code}: Error: database is locked"):
         podman.has_image(ROOT, "localhost/a:v1")
+
+
+def test_podman_is_told_whose_subordinate_ids_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "somebody-else")
+    user, environment = pwd.getpwuid(os.getuid()), podman.environment_of(account_of(os.getuid()))
+    said = run(["sh", "-c", "echo $USER $HOME"], env=environment).stdout
+    assert said.split() == [user.pw_name, user.pw_dir]

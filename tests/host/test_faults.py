@@ -129,6 +129,9 @@ def a_manager_that_is_down(host: Machine) -> None:
         assert "start user@503.service: the user's manager is down" in output
         assert "b: healthy" in output
         assert host.succeed(f"llmhop-generator apply {CONFIG}") == "nothing to do\n"
+        # The first podman after that, as root's environment called it, made the namespace.
+        ids = host.succeed(as_user("vllm", "podman", "unshare", "cat", "/proc/self/uid_map"))
+        assert ids.split() == ["0", "503", "1", "1", "300000", "65536"]
 
 
 def two_runs_at_once(host: Machine) -> None:
