@@ -6,19 +6,24 @@ One strict reader serves both directions: sizes are plain hex digits, lines end 
 from __future__ import annotations
 
 import re
+import sys
+from string import hexdigits
 from typing import Final
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?+\r\n")
+_EXTENSION = rb"[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?+"
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)%b\r\n" % _EXTENSION)
 # Framing and routing are no matter for trailers (RFC 9110 section 6.5.1), and who adds trailers to
 # the fields would take them for such.
 _TRAILER_LINE = re.compile(
     rb"(?!(?i:content-length|transfer-encoding|host):)"
     rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n"
 )
-# Whole chunks of up to 15 bytes in their plainest spelling, as many as there are.
+# Whole chunks of up to 15 bytes, a run of them, whose size lines have up to _LINE_BYTES.
 _SMALL_CHUNKS = re.compile(
-    rb"(?s:%b)*+"
-    % b"|".join([b"[%x%X]\r\n.{%d}\r\n" % (size, size, size) for size in range(1, 16)])
+    rb"(?s:(?=[^\n]{2,7}+\n)0*+(?:%b)){0,512}+"
+    % b"|".join(
+        [b"[%x%X]%b\r\n.{%d}\r\n" % (size, size, _EXTENSION, size) for size in range(1, 16)]
+    )
 )
 _MAX_LINE_BYTES = 4096
 _LINE_BYTES: Final = 8
@@ -27,6 +32,9 @@ _MAX_EXCESS_BYTES: Final = 16 * 1024
 net/http has such a bound too; who writes byte by byte, without extensions, keeps to it."""
 _MAX_TRAILER_BYTES = 16 * 1024
 _CRLF = b"\r\n"
+_ZERO: Final = 0x30
+_CR: Final = 0x0D
+_DIGITS: Final = bytes([int(chr(i), 16) if chr(i) in hexdigits else 0 for i in range(256)])
 
 
 class ChunkError(ValueError):
@@ -59,7 +67,7 @@ def write_chunk(pieces: list[bytes], last: bool) -> list[bytes]:
 class ChunkedReader:
     """Finds the chunks and the end of one chunked body. After ChunkError it is of no more use."""
 
-    __slots__ = ("_excess", "_left", "_line", "_state", "_trailer_bytes")
+    __slots__ = ("_allowed", "_excess", "_left", "_line", "_state", "_trailer_bytes")
 
     def __init__(self) -> None:
         self._state = _SIZE
@@ -67,19 +75,24 @@ class ChunkedReader:
         self._left = 0
         self._excess = 0
         self._trailer_bytes = 0
+        self._allowed = 0  # how many more chunks may be taken at once
 
     @property
     def done(self) -> bool:
         """Whether the whole body, trailers included, was seen."""
         return self._state == _DONE
 
-    def feed(self, data: bytes | bytearray, payload: bytearray | None = None) -> int:
+    def feed(
+        self, data: bytes | bytearray, payload: bytearray | None = None, most: int = sys.maxsize
+    ) -> int:
         """Take the next bytes; return how many of them belong to the body.
 
-        What the chunks hold is added to `payload` if one is given. Raises ChunkError.
+        What the chunks hold is added to `payload` if one is given; after about `most` chunks the
+        others are left for the next call. Raises ChunkError.
         """
         position, end = 0, len(data)
-        while position < end and self._state != _DONE:
+        self._allowed = most
+        while position < end and self._state != _DONE and self._allowed > 0:
             if self._state == _DATA:
                 taken = min(self._left, end - position)
                 if payload is not None:
@@ -123,24 +136,40 @@ class ChunkedReader:
         return data.endswith(_CRLF)
 
     def _take_small(self, data: bytes | bytearray, position: int, payload: bytearray | None) -> int:
-        run = _SMALL_CHUNKS.match(data, position)
-        end = position if run is None else run.end()
-        if end > position:
-            # For each of them, its size line is so much shorter than what is allowed.
-            self._excess = max(0, self._excess - (end - position))
-            while payload is not None and position < end:
-                start = position + 3
-                stop = start + int(data[position : position + 1], 16)
-                payload += data[start:stop]
-                position = stop + 2
-        return end
+        while self._allowed > 0:
+            run = _SMALL_CHUNKS.match(data, position)
+            if run is None or run.end() == position:
+                break
+            end = run.end()
+            if payload is not None or self._excess:
+                self._take_run(bytes(data[position:end]), payload)
+            position = end
+        return position
+
+    def _take_run(self, run: bytes, payload: bytearray | None) -> None:
+        """Take what _SMALL_CHUNKS has found, and so checked."""
+        position, end, chunks = 0, len(run), 0
+        while position < end:
+            line = position
+            while run[position] == _ZERO:
+                position += 1
+            size = _DIGITS[run[position]]
+            start = position + 3 if run[position + 1] == _CR else run.find(b"\n", position) + 1
+            if self._excess:  # which none of these adds to
+                self._excess = max(0, self._excess + start - line - _LINE_BYTES - size)
+            position = start + size
+            if payload is not None:
+                payload += run[start:position]
+            position += len(_CRLF)
+            chunks += 1
+        self._allowed -= chunks
 
     def _take_whole_ones(
         self, data: bytes | bytearray, position: int, payload: bytearray | None
     ) -> int:
         # What the states below do, in fewer steps; they are left what is odd or cut.
         end, excess = len(data), self._excess
-        while True:
+        while self._allowed > 0:
             match = _SIZE_LINE.match(data, position, position + _MAX_LINE_BYTES)
             if match is None:
                 break
@@ -155,6 +184,7 @@ class ChunkedReader:
             if payload is not None:
                 payload += data[start:stop]
             position = stop + 2
+            self._allowed -= 1
         return position
 
     def _take_to_newline(self, data: bytes | bytearray, position: int) -> int:
@@ -190,6 +220,7 @@ class ChunkedReader:
             self._excess = max(0, self._excess + len(line) - _LINE_BYTES - size)
             if self._excess > _MAX_EXCESS_BYTES:
                 raise ChunkError("it is more framing than data")
+            self._allowed -= 1
             return
         self._trailer_bytes += len(line)
         if line == _CRLF:

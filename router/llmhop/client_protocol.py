@@ -200,6 +200,9 @@ class ClientProtocol(ClientConnection):
                 if body is None:
                     if self._reader.large is not None:
                         self.transport.set_protocol(BodyIntake(self, self._reader.large))
+                    elif self._reader.pending:
+                        self._read_rest_soon()
+                        return
                     break
                 self._dispatch(self._head, body)
             else:
@@ -218,6 +221,20 @@ class ClientProtocol(ClientConnection):
     def _read_again(self) -> None:
         if not self._paused and not self.transport.is_closing():
             self.transport.resume_reading()
+
+    def _read_rest_soon(self) -> None:
+        """Let others have their turn before more of what has come of a body is read."""
+        self.transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._read_rest)
+
+    def _read_rest(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._read_again()
+        if self._stream is not None:
+            self._read_on(self._stream)
+        else:
+            self._advance()
 
     def _accept(self, head: RequestHead) -> bool:
         """Decide by its head whether a request's body is wanted; answer it if not.
@@ -307,6 +324,8 @@ class ClientProtocol(ClientConnection):
             self._exchange.send_more(pieces, stream.complete)
         elif isinstance(stream, FormStream) and stream.route is not None:
             self._begin(stream, stream.route)
+        if self._stream is not None and self._reader.pending:
+            self._read_rest_soon()
         return self._stream is None or self._exchange.active
 
     def _begin(self, form: FormStream, route: Route) -> None:

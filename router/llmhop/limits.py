@@ -35,6 +35,10 @@ MAX_PIPELINED_BYTES: Final = 64 * 1024
 MAX_REQUESTS_A_TURN: Final = 8
 """How many requests of one connection are answered here before others have their turn."""
 
+MAX_CHUNKS_A_TURN: Final = 4096
+"""How many chunks of a request's body are read before others have their turn. A read of 256 KB
+brings about as many of 64 bytes, and ten times as many of one byte."""
+
 MAX_BYTES_A_TURN: Final = 128 * 1024
 """After a read of as many bytes others have their turn too. The event loop reads up to 256 KB at
 once, and goes on reading one connection, up to 32 times, while it brings as much."""

@@ -12,7 +12,7 @@ from llmhop.fresh_fields import FreshFields
 from llmhop.head_cache import HeadCache, LastHead
 from llmhop.http_head import RequestHead, parse_request_head
 from llmhop.large_body import LARGE_BYTES, LargeBody, ScannedBody
-from llmhop.limits import MAX_HEAD_BYTES
+from llmhop.limits import MAX_CHUNKS_A_TURN, MAX_HEAD_BYTES
 
 Body = bytes | bytearray | memoryview | ScannedBody
 """A body; one of more than PIECE_BYTES of large_body is a ScannedBody."""
@@ -27,7 +27,8 @@ class RequestReader:
     `pending` holds what waits for the next call. Of the head that was read last, `has_body` says
     whether body bytes follow it, `awaits_body` that none of them came with it. While `read_body`
     answers None, a `large` body may be filled directly. A form is read by `read_piece` instead,
-    until `body_left` is False; `length` is what its head announced.
+    until `body_left` is False; `length` is what its head announced. What is pending before the end
+    of a body are chunks, left for another turn.
     """
 
     __slots__ = (
@@ -183,7 +184,7 @@ class RequestReader:
 
     def _feed_chunks(self, chunks: ChunkedReader) -> None:
         try:
-            taken = chunks.feed(self.pending, self._parts)
+            taken = chunks.feed(self.pending, self._parts, MAX_CHUNKS_A_TURN)
         except ChunkError as error:
             raise BadRequestError(f"The chunked body is not valid: {error}.") from None
         self._drop(taken)

@@ -36,6 +36,17 @@ def read(pieces: list[bytes], *, whole: bool = False) -> Outcome:
     return Outcome(bytes(payload), taken, "")
 
 
+def read_some(raw: bytes, most: int) -> Outcome:
+    """Read by calls that take a few chunks each."""
+    reader, payload, taken = ChunkedReader(), bytearray(), 0
+    try:
+        while taken < len(raw) and not reader.done:
+            taken += reader.feed(raw[taken:], payload, most)
+    except ChunkError as error:
+        return Outcome(b"", 0, str(error))
+    return Outcome(bytes(payload), taken, "")
+
+
 def chunk(size: int, extension: bytes = b"", zeros: int = 0) -> bytes:
     return b"%b%x%b\r\n%b\r\n" % (b"0" * zeros, size, extension, b"\r" * size)
 
@@ -59,6 +70,8 @@ def test_pieces_make_no_difference(chunks: list[bytes], ends: bool, cuts: list[i
     cut = [raw[a:b] for a, b in pairwise(places)]
     for pieces in (cut, [raw[at : at + 1] for at in range(len(raw))]):
         assert read(pieces) == expected
+    for most in (1, 2, 9):
+        assert read_some(raw, most) == expected
     found = read(chunks, whole=True)
     assert (found.taken, found.error) == read(chunks)[1:]
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from llmhop.client_protocol import ClientProtocol
-from llmhop.limits import MAX_BYTES_A_TURN, MAX_REQUESTS_A_TURN
+from llmhop.limits import MAX_BYTES_A_TURN, MAX_CHUNKS_A_TURN, MAX_REQUESTS_A_TURN
 
 from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.fake_network import READ_BYTES, FakeTransport
@@ -77,17 +77,24 @@ def test_a_pipeline_is_answered_a_few_requests_at_a_time(
     assert pieces == []
 
 
+CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n"
+PART = b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n'
+FORM = CHUNKED_POST.replace(
+    b"\r\n\r\n", b"\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n"
+)
+FORM += b"%x\r\n%b\r\n" % (len(PART), PART)
+
+
 def test_a_full_read_is_the_last_one_of_a_turn(start_router: StartRouter) -> None:
     router = start_router({"m": "http://127.0.0.1:9"})
-    head = b"POST / HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     async def work() -> None:
         transport = Transport()
         client = ClientProtocol(router.server)
         client.connection_made(transport)
-        client.data_received(head)
+        client.data_received(CHUNKED_POST)
         for _ in range(3):
-            client.data_received(b"1\r\n \r\n" * (MAX_BYTES_A_TURN // 6 + 1))
+            client.data_received(b"400\r\n%b\r\n" % (b" " * 1024) * (MAX_BYTES_A_TURN // 1024 + 1))
             assert not transport.reads
             await asyncio.sleep(0)
             assert transport.reads
@@ -96,6 +103,73 @@ def test_a_full_read_is_the_last_one_of_a_turn(start_router: StartRouter) -> Non
         client.connection_lost(None)
 
     router.thread.run(work())
+
+
+@pytest.mark.parametrize("head", [CHUNKED_POST, FORM], ids=["a body", "a form"])
+@pytest.mark.parametrize(
+    "chunk", [b"1\r\nx\r\n", b"01\r\nx\r\n", b"1;a\r\nx\r\n", b"10\r\n%b\r\n" % (b"x" * 16)]
+)
+def test_many_chunks_are_read_some_at_a_time(
+    head: bytes, chunk: bytes, start_router: StartRouter
+) -> None:
+    router = start_router({"m": "http://127.0.0.1:9"})
+    count = 5 * MAX_CHUNKS_A_TURN
+
+    async def work() -> None:
+        transport = Transport()
+        client = ClientProtocol(router.server)
+        client.connection_made(transport)
+        client.data_received(head)
+        left = count * len(chunk)
+        client.data_received(chunk * count)
+        for _ in range(4):
+            pending = len(client._reader.pending)
+            assert left - pending <= 1.2 * MAX_CHUNKS_A_TURN * len(chunk)
+            assert not transport.reads
+            left = pending
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (transport.answers, transport.reads) == (0, True)
+        assert not client._reader.pending
+        client.connection_lost(None)
+
+    router.thread.run(work())
+
+
+def test_a_form_is_not_read_on_for_a_client_that_left(start_router: StartRouter) -> None:
+    router = start_router({"m": "http://127.0.0.1:9"})
+
+    class LeavingTransport(Transport):
+        has_left = False
+
+        def is_closing(self) -> bool:
+            return self.has_left
+
+    async def work() -> None:
+        transport = LeavingTransport()
+        client = ClientProtocol(router.server)
+        client.connection_made(transport)
+        client.data_received(FORM + b"1\r\nx\r\n" * 40_000)
+        pending = len(client._reader.pending)
+        assert pending > 0
+        transport.has_left = True
+        client.connection_lost(None)
+        await asyncio.sleep(0)
+        assert len(client._reader.pending) == pending
+
+    router.thread.run(work())
+
+
+def test_a_request_of_many_chunks_is_relayed_and_the_next_one_found(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    router = start_router({"m": start_backend()})
+    body = chat() + b" " * (3 * MAX_CHUNKS_A_TURN)
+    with Wire(router.port) as wire:
+        wire.send(CHUNKED_POST + b"".join([b"01\r\n%c\r\n" % byte for byte in body]) + b"0\r\n\r\n")
+        assert wire.response().body == body
+        wire.send(post(chat()))
+        assert wire.response().body == chat()
 
 
 def test_a_full_read_does_not_end_another_pause(start_router: StartRouter) -> None:
