@@ -20,8 +20,16 @@ from typing import Any
 import llmhop
 
 MODULES = (
-    *("via", "fields", "upgrade", "media_type", "http_head", "head_cache", "large_body"),
-    *("chunked", "multipart", "request_reader", "response_reader", "naming"),
+    *("via", "fields", "upgrade", "media_type", "http_head", "head_cache"),
+    *(
+        "model_scanner",
+        "large_body",
+        "chunked",
+        "multipart",
+        "request_reader",
+        "response_reader",
+        "naming",
+    ),
 )
 """What is counted, each after what it imports of them."""
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from itertools import pairwise, product
-from types import FrameType
-from typing import Any
 from urllib.parse import parse_qsl, quote_plus
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from llmhop import model_scanner
 from llmhop.body_model import model_if_any, model_in, read_model, rename
 from llmhop.errors import ApiError
 from llmhop.form_fields import MAX_FORM_BYTES
 from llmhop.http_head import RequestHead, parse_request_head
 from llmhop.large_body import LARGE_BYTES, PIECE_BYTES, LargeBody, ScannedBody
-from llmhop.model_scanner import MAX_DEPTH, MAX_NAMES, MAX_VALUE_BYTES, ModelScanner
+from llmhop.model_scanner import MAX_DEPTH, MAX_NAMES, MAX_VALUE_BYTES
 
 from tests.router.json_readers import as_python, models_read
 
@@ -335,56 +331,3 @@ def test_what_is_far_from_usual_is_bounded() -> None:
         for form in (body, in_pieces(body, list(range(0, 30_000, 1_000)))):
             with pytest.raises(ApiError, match=reason):
                 model_in(JSON, form)
-
-
-class Counted(bytes):
-    """Counts the bytes that are searched."""
-
-    searched = 0
-
-    def find(self, sub: Any, start: Any = None, end: Any = None) -> int:
-        found = super().find(sub, start, end)
-        stop = end if end is not None else len(self)
-        Counted.searched += (found if found >= 0 else stop) - start
-        return found
-
-
-def steps_of(body: bytes) -> int:
-    """How many lines are run, and bytes searched, to read a body."""
-    lines = 0
-    scanner = ModelScanner()
-
-    def count(frame: FrameType, event: str, arg: object) -> Any:
-        nonlocal lines
-        lines += event == "line"
-        return count
-
-    Counted.searched = 0
-    before = sys.gettrace()
-    sys.settrace(count)
-    try:
-        scanner.feed(Counted(body))
-    finally:
-        sys.settrace(before)
-    return lines + Counted.searched
-
-
-@pytest.mark.skipif(
-    not str(model_scanner.__file__).endswith(".py"), reason="lines of compiled code go unseen"
-)
-@pytest.mark.parametrize(
-    "unit",
-    [b'"a":1,', b'"a":"b",', b'"x":[],', b'"":{},', b'"model":"m",', b'"x":"\\"\\"\\"",', b" ",
-     b'"x":"' + b"\\\\" * 99 + b'",', b'"x":"' + b"y" * 70 + b'\\n",', b'"x":[{"model":"m"}],',
-     b'"x":"' + (b"y" * 65 + b"\\n") * 20 + b'",', b'"x":"' + b"y" * 990 + b'",'],
-)  # fmt: skip
-def test_reading_takes_a_few_steps_a_byte_whatever_they_are(unit: bytes) -> None:
-    steps = []
-    for size in (6_000, 12_000):
-        body = b"{" + unit * (size // len(unit))
-        steps.append(steps_of(body))
-        assert steps[-1] < 25 * size
-    assert steps[1] < 2.2 * steps[0] + 200
-    for start, going_on in ((b'{"x":', b"["), (b'{"x":"', b"y" * 65 + b"\\n")):
-        short, long = (steps_of(start + going_on * (n // len(going_on))) for n in (6_000, 12_000))
-        assert long < 2.2 * short

@@ -116,6 +116,26 @@ def outcome(pieces: list[bytes], new: bytes | None = None) -> object:
         return error.status, error.message
 
 
+@pytest.mark.parametrize(
+    ("start", "most"),
+    [
+        (b"--" + B + b"\r\n", MAX_PART_HEAD_BYTES + 3),
+        (part(MODEL, b"")[:-2], MAX_MODEL_BYTES + len(B) + 3),
+    ],
+    ids=["a head", "a model"],
+)
+@pytest.mark.parametrize("size", [1, 7, 500])
+def test_what_does_not_end_is_refused_as_soon_as_it_is_too_long(
+    start: bytes, most: int, size: int
+) -> None:
+    reader = FormReader(B, lambda _: b"m")
+    reader.feed(start)
+    for _ in range(most // size):
+        reader.feed(b"y" * size)
+    with pytest.raises(BadRequestError, match=r"larger|longer"):
+        reader.feed(b"y" * size)
+
+
 def as_starlette(raw: bytes, boundary: bytes = B) -> list[tuple[bytes, bool, bytes]]:
     """Name, whether it is a file, and value of each part, as vLLM's framework reads them."""
     parts: list[tuple[bytes, bool, bytes]] = []
