@@ -14,6 +14,7 @@ from llmhop_generator.layout import (
     ROUTER_BEFORE,
     ROUTER_CONFIG,
     STAMP,
+    WANTED_NOTES,
     quadlet_dir,
     user_manager,
 )
@@ -117,7 +118,7 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         Run(plan, report).take(plan.steps[0])
         plan = plan_for(config, wait=wait)
     _discard_staged(plan)  # what a run that was killed may have left
-    for path in (ROUTER_CONFIG, ROUTER_BEFORE, ENVIRONMENT_KEY, STAMP):
+    for path in (ROUTER_CONFIG, ROUTER_BEFORE, ENVIRONMENT_KEY, WANTED_NOTES, STAMP):
         files.discard_unfinished(path)
     for warning in _warnings(plan):
         report(f"warning: {warning}")
@@ -129,11 +130,11 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         run.take_all()
         services = list(map(service_of, plan.wanted.sources))
         failed = watch.until_up(services) if watch else []
-        run.route_all()
+        run.finish()
     except BaseException:
         if run.changed:
             with suppress(GeneratorError):  # what ended the run is told, not what follows from it
-                run.route_all()
+                run.finish()
         raise
     finally:
         _discard_staged(plan)

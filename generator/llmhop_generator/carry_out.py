@@ -36,6 +36,7 @@ from llmhop_generator.steps import (
 )
 from llmhop_generator.systemd import UserManager, system, system_states
 from llmhop_generator.turns import reached_at
+from llmhop_generator.wanted_notes import keep_wanted_notes
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
 _SOFT_OPEN_FILES = 1024
@@ -85,12 +86,13 @@ class Run:
             if isinstance(step, Start) and down:
                 self.take(Start(step.uid, down))
 
-    def route_all(self) -> None:
+    def finish(self) -> None:
         """Give llmhop each route, to where its model is reached now, however the run went.
 
         Raises:
             GeneratorError: llmhop can't be told.
         """
+        keep_wanted_notes(self._plan.wanted)
         router = self._plan.wanted.router
         if router is None:
             return
@@ -130,6 +132,7 @@ class Run:
                 _stop(UserManager(account_of(uid)), services)
             case Swap(uid):
                 self.changed = True
+                keep_wanted_notes(self._plan.wanted)
                 swap(quadlet_dir(uid))
             case Reload(uid):
                 UserManager(account_of(uid)).reload()

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llmhop_generator.start_note import is_order, without_note
+from llmhop_generator.start_note import StartNote, is_order, note_of, without_note
 
 HEADER = "Written by llmhop-generator, which replaces it; change the option it comes from."
 """First line of every file of ours: what bears it may be replaced and removed."""
@@ -13,13 +13,17 @@ HEADER = "Written by llmhop-generator, which replaces it; change the option it c
 
 @dataclass(frozen=True)
 class Entry:
-    """A model as its source describes it. `port` is the published one, on loopback."""
+    """A model as its source describes it. `port` is the published one, on loopback.
+
+    `note` is what it leaves at its start.
+    """
 
     name: str
     service: str
     image: str
     port: int
     devices: tuple[str, ...]
+    note: StartNote | None = None
 
 
 def service_of(file_name: str) -> str:
@@ -111,6 +115,7 @@ def _entry(file_name: str, text: str) -> Entry:
         image=keys["Image"][0],
         port=int(keys["PublishPort"][0].split(":")[1]),
         devices=devices_of(text),
+        note=note_of(text),
     )
 
 

@@ -25,6 +25,9 @@ class StartNote:
     digest: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.digest} {self.port}"
+
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Read a note as a unit leaves it, or None where it is none."""

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,26 +11,32 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.failures import why
 from llmhop_generator.layout import ROUTER_UNIT, user_manager
 from llmhop_generator.podman import environment_of
-from llmhop_generator.present import read_sources
+from llmhop_generator.present import read_note, read_sources
 from llmhop_generator.process import Account, account_of, run
 from llmhop_generator.progress import Outcome, outcome
-from llmhop_generator.sources import Entry, entries
+from llmhop_generator.sources import Entry, entries, source_of
+from llmhop_generator.start_note import StartNote
 from llmhop_generator.systemd import (
     UnitState,
     UserManager,
     last_messages,
     system_states,
 )
+from llmhop_generator.wanted_notes import read_wanted_notes
 
 _STALLED = (
     "its podman was killed while it started, so nothing will say when it is up; restart it or "
     "apply again"
 )
+_EARLIER = "it runs by an earlier unit than the configuration asks for; apply again to replace it"
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model. `state` names an `Outcome`, in lower case; `up_s` is in seconds."""
+    """One model, as it runs. `state` names an `Outcome`, in lower case; `up_s` is in seconds.
+
+    `earlier_unit` says that it runs by another unit than the configuration asks for.
+    """
 
     model: str
     state: str
@@ -43,6 +49,17 @@ class ModelStatus:
     devices: tuple[str, ...]
     unit: str
     last_error: str | None
+    earlier_unit: bool = False
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that runs: its image, and the port that it publishes, where Podman tells."""
+
+    image: str
+    image_id: str
+    image_digest: str
+    port: int | None
 
 
 @dataclass(frozen=True)
@@ -103,17 +120,35 @@ def _of_user(uid: int, found: Sequence[Entry]) -> Iterator[ModelStatus]:
     states = UserManager(account).states([entry.service for entry in found])
     stalled = UserManager(account).stalled(states)
     images, running = _storage(account)
+    wanted = read_wanted_notes(uid)
     for entry in found:
-        state, image = states[entry.service], running.get(f"vllm-{entry.name}")
-        trouble = _trouble(entry, state, image, images)
-        yield _judge(entry, state, image, _STALLED if entry.service in stalled else trouble)
+        state, container = states[entry.service], running.get(f"vllm-{entry.name}")
+        trouble = _trouble(entry, state, container, images)
+        judged = _judge(entry, state, container, _STALLED if entry.service in stalled else trouble)
+        # What is about to start will be by what its manager has read.
+        is_up = state.active in ("active", "reloading", "activating") and not state.is_to_start
+        note = read_note(uid, source_of(entry.service)) if is_up else None
+        yield _by_note(judged, container, note, wanted.get(source_of(entry.service), entry.note))
+
+
+def _by_note(
+    judged: ModelStatus,
+    container: Container | None,
+    note: StartNote | None,
+    wanted: StartNote | None,
+) -> ModelStatus:
+    """A model by the note of its start: where it is, and whether another unit is wanted."""
+    if note is None:
+        return judged
+    port = note.port if container is None or container.port is None else container.port
+    return replace(judged, port=port, earlier_unit=wanted is not None and note != wanted)
 
 
 def _trouble(
-    entry: Entry, state: UnitState, image: dict[str, str] | None, images: Collection[str]
+    entry: Entry, state: UnitState, container: Container | None, images: Collection[str]
 ) -> str | None:
     """What is wrong with a model, as far as it can be told."""
-    if outcome(state) is Outcome.HEALTHY and image is None:
+    if outcome(state) is Outcome.HEALTHY and container is None:
         return (
             "its container is gone from Podman's storage; it serves on, but nothing checks its "
             "health; restart it"
@@ -130,7 +165,7 @@ def _trouble(
 
 
 def _judge(
-    entry: Entry, state: UnitState, image: dict[str, str] | None, error: str | None
+    entry: Entry, state: UnitState, container: Container | None, error: str | None
 ) -> ModelStatus:
     return ModelStatus(
         model=entry.name,
@@ -138,9 +173,9 @@ def _judge(
         up_s=_up(state),
         restarts=state.restarts,
         port=entry.port,
-        image=entry.image,
-        image_id=image["id"][:12] if image else None,
-        image_digest=image["digest"] if image else None,
+        image=container.image if container else entry.image,
+        image_id=container.image_id if container else None,
+        image_digest=container.image_digest if container else None,
         devices=entry.devices,
         unit=entry.service,
         last_error=error,
@@ -153,8 +188,8 @@ def _up(state: UnitState) -> int | None:
     return max(0, int(time.clock_gettime(time.CLOCK_MONOTONIC) - state.active_since_s))
 
 
-def _storage(account: Account) -> tuple[set[str], dict[str, dict[str, str]]]:
-    """The names of a user's images, and the image of each running container by its name."""
+def _storage(account: Account) -> tuple[set[str], dict[str, Container]]:
+    """The names of a user's images, and the running containers by their names."""
     environment = environment_of(account)
 
     def ask(*words: str) -> list[dict[str, Any]]:
@@ -164,7 +199,12 @@ def _storage(account: Account) -> tuple[set[str], dict[str, dict[str, str]]]:
     images = ask("images")
     digests = {image["Id"]: str(image.get("Digest", "")) for image in images}
     return {name for image in images for name in image.get("Names") or []}, {
-        name: {"id": container["ImageID"], "digest": digests.get(container["ImageID"], "")}
+        name: Container(
+            image=container["Image"],
+            image_id=container["ImageID"][:12],
+            image_digest=digests.get(container["ImageID"], ""),
+            port=next((port["host_port"] for port in container.get("Ports") or []), None),
+        )
         for container in ask("ps")
         for name in container["Names"]
     }
@@ -199,6 +239,7 @@ def as_table(found: Status) -> str:
     lines = [
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+    lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
     return "\n".join([*lines, _router_line(found.llmhop)])
 

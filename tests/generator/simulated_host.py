@@ -31,6 +31,7 @@ from llmhop_generator import (
     staging,
     status,
     systemd,
+    wanted_notes,
 )
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.process import Account, Finished
@@ -39,7 +40,7 @@ UID = 503
 _TRIES = 2  # in place of five: as many starts until the start limit is hit
 _MODULES = (
     *(apply, carry_out, environment, files, podman, present, progress, router_service),
-    *(settled, staging, status, systemd),
+    *(settled, staging, status, systemd, wanted_notes),
 )
 
 
@@ -191,8 +192,12 @@ class SimulatedHost:
         else:
             unit.state = "starting"
 
+    def is_ill(self, service: str) -> bool:
+        """Whether a model can't come up by the unit by which it was started last."""
+        return "--broken" in (self.unit(service).by or "") or service in self.ailing
+
     def _become_healthy(self, service: str, unit: Unit) -> None:
-        if "--broken" in (unit.by or "") or service in self.ailing:
+        if self.is_ill(service):
             self._fail(unit)
         else:
             unit.state, unit.tries = "active", 0
@@ -223,8 +228,15 @@ class SimulatedHost:
         self.units = {
             service: Unit(loaded=text, state="queued") for service, text in sources.items()
         }
-        config = self.router_config
-        self.router = json.loads(config.read_text()) if config.exists() else None
+        self.router = self._router_reads()
+
+    def _router_reads(self) -> dict[str, Any] | None:
+        """What llmhop makes of its configuration: None where it refuses it."""
+        if not self.router_config.exists():
+            return None
+        config: dict[str, Any] = json.loads(self.router_config.read_text())
+        refused = not config["models"] or config.get("maxHeaderBytes") == REFUSED
+        return None if refused else config
 
     # What the generator does.
 
@@ -338,8 +350,8 @@ class SimulatedHost:
                 ]
                 return Finished(0, "\n\n".join(told), "")
             case ["reload-or-restart", "llmhop.service"]:
-                config = json.loads(self.router_config.read_text())
-                if not config["models"] or config.get("maxHeaderBytes") == REFUSED:
+                config = self._router_reads()
+                if config is None:
                     return Finished(1, "", "refused")
                 self.router = config
             case ["stop", *_]:
@@ -392,6 +404,7 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
         (layout.ROUTER_CONFIG, host.router_config),
         (layout.ROUTER_BEFORE, state / "llmhop.before.json"),
         (layout.ENVIRONMENT_KEY, state / "environment.key"),
+        (layout.WANTED_NOTES, state / "wanted.json"),
         (layout.STAMP, state / "applied.json"),
         (router_service.router_group, os.getgid),
         (staging._SEARCHED, host.root / "etc/containers/systemd"),
@@ -409,6 +422,6 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
         patch.setattr(carry_out, "refused", lambda *_: [])
         patch.setattr(apply, "preflight", lambda _: None)
         patch.setattr(apply, "verify_units", lambda *_: None)
-        patch.setattr(progress, "why_again", lambda _: "a fault" if host.says_why else None)
+        patch.setattr(progress, "why_again", lambda s: (host.says_why and host.is_ill(s)) or None)
         patch.setattr(progress, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
         yield

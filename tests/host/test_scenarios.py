@@ -83,6 +83,12 @@ def test_a_failing_model_does_not_hold_up_the_others(
     run_scenario("failing", Setup("failing", configs("failing"), standin, applied=False))
 
 
+def test_routes_lead_to_where_models_are(run_scenario: RunScenario, standin: Image) -> None:
+    texts = configs("routes", "routes-broken", "routes-more")
+    files = {"/etc/vllm/a.env": "STANDIN_FAIL_START=1\n"}
+    run_scenario("routes", Setup("routes", texts, standin, files))
+
+
 def test_a_switch_there_and_back_leaves_what_is_the_same(
     run_scenario: RunScenario, standin: Image
 ) -> None:

@@ -1,0 +1,189 @@
+"""Where llmhop's routes lead after runs of `apply` that nobody waited for, failed or were killed.
+
+The faults that `test_apply_model.py` found, one by one, on the same simulated host.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmhop_generator.apply import Applied, apply
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.load import parse_config
+from llmhop_generator.status import ModelStatus, as_table, status
+
+from tests.generator.conftest import MINIMAL
+from tests.generator.simulated_host import REFUSED, Killed, SimulatedHost, in_place
+
+A, B = "vllm-a.service", "vllm-b.service"
+FAR = {"far": {"url": "http://192.0.2.1:1"}}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[SimulatedHost]:
+    simulated = SimulatedHost(tmp_path)
+    with in_place(simulated):
+        yield simulated
+
+
+def bring(
+    served: dict[str, dict[str, Any]], *, wait: bool = True, **settings: Any
+) -> tuple[Applied, list[str]]:
+    """Apply a configuration of some models; give what came of it and what was told."""
+    models = {name: {"model": "m", **model} for name, model in served.items()}
+    config = {
+        **MINIMAL,
+        "llmhop": {"settings": {"models": FAR, **settings}},
+        "vllm": {**MINIMAL["vllm"], "openFilesLimit": 64, "models": models},
+    }
+    told: list[str] = []
+    read = parse_config(json.dumps(config).encode(), "config.json")
+    return apply(read, told.append, lambda _: None, wait=wait), told
+
+
+def local_routes(host: SimulatedHost) -> dict[str, int]:
+    return {name: port for name, port in host.routes().items() if name != "far"}
+
+
+def shown(model: str) -> ModelStatus:
+    return next(each for each in status().models if each.model == model)
+
+
+ONE = {"a": {"port": 18001}}
+BROKEN = {"settings": {"broken": "x"}}
+
+
+def test_a_new_model_that_nobody_waits_for_is_routed_before_it_starts(host: SimulatedHost) -> None:
+    bring(ONE)
+    _, told = bring({**ONE, "b": {"port": 18002}}, wait=False)
+    assert told.index("route llmhop: with b") < told.index(f"start {B}")
+    assert local_routes(host) == {"a": 18001, "b": 18002}
+
+
+@pytest.mark.parametrize("elsewhere", [FAR, {}])
+def test_a_model_that_moves_and_nobody_waits_for_is_routed_to_its_new_port(
+    host: SimulatedHost, elsewhere: dict[str, Any]
+) -> None:
+    bring(ONE, models=elsewhere)
+    bring({"a": {"port": 18009}}, wait=False, models=elsewhere)
+    host.settle()
+    assert local_routes(host) == {"a": host.unit(A).port} == {"a": 18009}
+
+
+def test_a_model_that_failed_at_first_has_its_route_when_it_is_mended(host: SimulatedHost) -> None:
+    bring(ONE)
+    host.ailing = {B}
+    done, _ = bring({**ONE, "b": {"port": 18002}})
+    assert done.failed == (B,)
+    host.ailing = set()
+    host.restart(B)
+    host.settle()
+    assert host.unit(B).state == "active"
+    assert local_routes(host) == {"a": 18001, "b": 18002}
+
+
+def test_a_stop_that_fails_leaves_the_route_where_the_model_is(host: SimulatedHost) -> None:
+    bring(ONE)
+    host.stops_fail = True
+    with pytest.raises(GeneratorError):
+        bring({"a": {"port": 18009}})
+    assert local_routes(host) == {"a": 18001}
+    host.restart(A)
+    host.settle()
+    assert local_routes(host) == {"a": host.unit(A).port}
+
+
+@pytest.mark.parametrize("again", ["a restart by hand", "a crash", "a boot"])
+def test_a_model_that_was_left_as_it_was_comes_back_as_it_was(
+    host: SimulatedHost, again: str
+) -> None:
+    bring({**ONE, "b": {"port": 18002}})
+    done, _ = bring({"a": {"port": 18001, **BROKEN}, "b": {"port": 18009}})
+    assert (done.failed, done.left) == ((A,), (B,))
+    for _ in range(2):
+        assert local_routes(host) == {"a": 18001, "b": 18002}
+        assert (shown("b").port, shown("b").earlier_unit) == (18002, True)
+        assert not shown("a").earlier_unit
+        assert "b: it runs by an earlier unit than" in as_table(status())
+        {"a restart by hand": host.restart, "a crash": host.crash}.get(
+            again, lambda _: host.reboot()
+        )(B)
+        host.settle()
+        assert host.unit(B).state == "active"
+
+
+def test_who_is_killed_before_the_reload_of_llmhop_is_followed_by_one(host: SimulatedHost) -> None:
+    bring(ONE)
+
+    def kill(effect: str) -> None:
+        if effect == "reload-or-restart":
+            host.interrupt = kill_all
+            raise Killed
+
+    def kill_all(_: str) -> None:
+        raise Killed
+
+    host.interrupt = kill
+    with pytest.raises(Killed):
+        bring(ONE, maxBodyBytes=5)
+    host.interrupt = lambda _: None
+    assert host.router is not None
+    assert "maxBodyBytes" not in host.router
+    bring(ONE, maxBodyBytes=5)
+    assert host.router["maxBodyBytes"] == 5
+
+
+def test_what_llmhop_refuses_after_a_kill_is_not_left_for_its_next_start(
+    host: SimulatedHost,
+) -> None:
+    bring(ONE)
+    before = host.router_config.read_text()
+
+    def kill(_: str) -> None:
+        if host.router_config.read_text() != before:
+            raise Killed
+
+    host.interrupt = kill
+    with pytest.raises(Killed):
+        bring(ONE, maxHeaderBytes=REFUSED)
+    host.interrupt = lambda _: None
+    for _ in range(2):
+        with pytest.raises(GeneratorError, match="llmhop does not take its new configuration"):
+            bring(ONE, maxHeaderBytes=REFUSED)
+        assert host.router_config.read_text() == before
+
+
+def test_a_model_that_is_about_to_start_is_known_by_the_unit_that_it_starts_by(
+    host: SimulatedHost,
+) -> None:
+    moved = {"a": {"port": 18009}}
+    bring(ONE)
+    bring(moved, wait=False)
+    host.tick()
+    assert host.unit(A).state == "start-pre"  # what lies there is the note of the start before
+    assert shown("a").port == 18009
+    _, told = bring(moved, wait=False)
+    assert told == []
+    assert local_routes(host) == {"a": 18009}
+
+
+def test_a_model_that_somebody_starts_before_its_unit_is_swapped_is_routed_to_where_it_is(
+    host: SimulatedHost,
+) -> None:
+    bring(ONE)
+
+    def restart(effect: str) -> None:
+        if effect == "swap":
+            host.restart(A)
+            host.settle()
+
+    host.interrupt = restart
+    _, told = bring({"a": {"port": 18009}})
+    assert [line for line in told if line.startswith("route")] == ["route llmhop: without a"]
+    assert local_routes(host) == {"a": host.unit(A).port} == {"a": 18001}
+    assert shown("a").earlier_unit
+    host.interrupt = lambda _: None
+    bring({"a": {"port": 18009}})
+    assert local_routes(host) == {"a": host.unit(A).port} == {"a": 18009}
