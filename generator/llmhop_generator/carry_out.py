@@ -1,11 +1,11 @@
 """Takes the steps of a plan, one after the other."""
 
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from llmhop_generator.environment import keep_key
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.image_parser import refused
+from llmhop_generator.image_parser import require_taken
 from llmhop_generator.layout import quadlet_dir, user_manager
 from llmhop_generator.plan_text import step_lines
 from llmhop_generator.podman import pull
@@ -19,7 +19,6 @@ from llmhop_generator.staging import stage, swap
 from llmhop_generator.steps import (
     Ask,
     Await,
-    Command,
     Plan,
     Pull,
     RaiseLimit,
@@ -117,8 +116,8 @@ class Run:
                 _raise_open_files_limit(uid, open_files)
             case Pull(uid, image, optional):
                 self._pull(uid, image, optional=optional)
-            case Ask(uid, image, commands):
-                self._ask(uid, image, commands)
+            case Ask(uid, by_image):
+                require_taken(account_of(uid), by_image, self._report)
             case Stage(uid, delete, write):
                 if self._plan.wanted.key:
                     keep_key(self._plan.wanted.key)
@@ -176,15 +175,6 @@ class Run:
         self._report(
             f"warning: {image} can't be pulled (see above); the one that is here serves on"
         )
-
-    def _ask(self, uid: int, image: str, commands: Mapping[str, Command]) -> None:
-        try:
-            found = refused(account_of(uid), image, tuple(commands.values()))
-        except GeneratorError as error:
-            self._report(f"note: {image} can't be asked, so its flags are not checked: {error}")
-            return
-        if found:
-            raise GeneratorError("vLLM does not take these flags, and nothing was changed", found)
 
 
 def _stop(manager: UserManager, services: tuple[str, ...]) -> None:

@@ -128,12 +128,16 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
 @reports_errors
 def check(config: str, llmhop: str) -> None:
     """See that this host is ready for CONFIG; every finding at once, with what to do."""
+    from llmhop_generator.contract import Vllm
+    from llmhop_generator.image_parser import check_flags
     from llmhop_generator.load import read_config
     from llmhop_generator.preflight import preflight
 
     read = read_config(config, judge_by(llmhop))
     require_root("check")
     preflight(read)
+    if isinstance(read.vllm, Vllm):
+        check_flags(read.vllm, say)
     click.echo("this host is ready")
 
 

@@ -150,8 +150,8 @@ def _asks(wanted: Wanted, present: Present) -> Iterable[Ask]:
         changed = name not in there or started_with(there[name]) != started_with(text)
         if command.flags and changed:
             by_image.setdefault(image_of(text)[0], {})[name] = command
-    for image, commands in by_image.items():
-        yield Ask(wanted.uid, image, commands)
+    if by_image:
+        yield Ask(wanted.uid, by_image)
 
 
 def _stages(wanted: Wanted, present: Present, work: Work) -> Iterable[Stage]:

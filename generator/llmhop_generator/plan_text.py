@@ -44,9 +44,11 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
             return [("limit", user_manager(uid), f"open files to {open_files}")]
         case Pull(_, image, optional):
             return [("pull", image, "if there is a newer one" if optional else "it is missing")]
-        case Ask(_, image, commands):
-            models = ", ".join(map(model_of, commands))
-            return [("ask", image, f"whether its vLLM takes the flags of {models}")]
+        case Ask(_, by_image):
+            asked = {image: ", ".join(map(model_of, names)) for image, names in by_image.items()}
+            return [
+                ("ask", i, f"whether its vLLM takes the flags of {m}") for i, m in asked.items()
+            ]
         case Route():
             return [("route", "llmhop", _routing(plan, step))]
         case Turn(_, steps):
@@ -92,6 +94,10 @@ def as_json(plan: Plan) -> str:
                 shown["changed"] = [vars(change) for change in _changes(plan, step, target)]
             steps.append(shown)
     return json.dumps({"steps": steps}, indent=2, ensure_ascii=False)
+
+
+def _question(names: Iterable[str]) -> str:
+    return f"whether its vLLM takes the flags of {', '.join(map(model_of, names))}"
 
 
 def _routing(plan: Plan, step: Route) -> str:

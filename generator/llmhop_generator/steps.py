@@ -95,11 +95,10 @@ class Pull:
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask an image of a user whether its vLLM takes the flags of models, by their file names."""
+    """Ask images of a user whether their vLLM takes the flags of models, by image and file name."""
 
     uid: int
-    image: str
-    commands: Mapping[str, Command]
+    commands: Mapping[str, Mapping[str, Command]]
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,11 @@ def image(vllm: Vllm, model: Model) -> str:
     return f"{vllm.image}:{model.tag or vllm.tag}"
 
 
+def images_of(vllm: Vllm) -> dict[str, str]:
+    """The images of the enabled models, by file name."""
+    return {file_name(model): image(vllm, model) for model in vllm.enabled_models}
+
+
 def command_line(vllm: Vllm, model: Model) -> list[str]:
     """The words after the image's name, for `vllm` as the entrypoint."""
     general = flags.standing(general_settings(vllm, model), model.settings)

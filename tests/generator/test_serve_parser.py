@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import pytest
 from llmhop_generator import carry_out, image_parser, refusals
 from llmhop_generator.contract import Vllm
 from llmhop_generator.errors import GeneratorError, Problem
-from llmhop_generator.image_parser import refused
+from llmhop_generator.image_parser import check_flags, refused
 from llmhop_generator.load import parse_config
 from llmhop_generator.plan import make_plan
 from llmhop_generator.process import Account, Finished
-from llmhop_generator.steps import Ask, Command, Flag, Plan, Present, Pull, Stage, Wanted
+from llmhop_generator.steps import Ask, Command, Flag, Present, Pull, Stage, Wanted
+from llmhop_generator.systemd import UnitState
 from llmhop_generator.units import serve_commands
 
 from tests.generator.plans import UID, A, B, present, source
@@ -147,28 +149,39 @@ def test_what_is_no_answer_is_none(done: Finished, monkeypatch: pytest.MonkeyPat
         refused(ACCOUNT, IMAGE, [command("--dtype=auto")])
 
 
-def run(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Any]) -> list[str]:
+OTHER = "localhost/other:1"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., list[Problem]]) -> list[str]:
     monkeypatch.setattr(carry_out, "account_of", lambda uid: ACCOUNT)
-    monkeypatch.setattr(carry_out, "refused", answer)
-    step = Ask(UID, IMAGE, {A: command("--dtype=bf17")})
+    monkeypatch.setattr(image_parser, "refused", answer)
+    step = Ask(UID, {IMAGE: {A: command("--dtype=bf17")}, OTHER: {B: command("--x=1")}})
     told: list[str] = []
-    plan = make_plan(Wanted(), Present())
-    carry_out.Run(Plan(plan.wanted, plan.present, (step,)), told.append).take(step)
+    carry_out.Run(replace(make_plan(Wanted(), Present()), steps=(step,)), told.append).take(step)
     return told
 
 
-def test_a_refusal_ends_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_ends_a_run_and_tells_of_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(_account: Account, image: str, commands: Sequence[Command]) -> list[Problem]:
+        return [Problem(each.flags[0].where, f"is refused by {image}") for each in commands]
+
     with pytest.raises(GeneratorError, match="nothing was changed") as raised:
-        run(monkeypatch, lambda *_: [Problem(f"{OWN}.dtype", "is refused")])
-    assert str(raised.value).endswith(f"{OWN}.dtype: is refused")
+        run(monkeypatch, answer)
+    assert str(raised.value).splitlines()[1:] == [
+        f"  {OWN}.dtype: is refused by {IMAGE}",
+        f"  {OWN}.x: is refused by {OTHER}",
+    ]
 
 
 def test_a_run_goes_on_where_an_image_can_not_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(*_: object) -> list[Problem]:
+    def answer(_account: Account, image: str, _commands: object) -> list[Problem]:
+        if image == OTHER:
+            return []
         raise GeneratorError("no vLLM there")
 
     assert run(monkeypatch, answer) == [
         f"ask {IMAGE}: whether its vLLM takes the flags of a",
+        f"ask {OTHER}: whether its vLLM takes the flags of b",
         f"note: {IMAGE} can't be asked, so its flags are not checked: no vLLM there",
     ]
 
@@ -181,10 +194,10 @@ def wanted(sources: dict[str, str], **commands: Command) -> Wanted:
 def asked(to: Wanted, host: Present) -> list[tuple[str, list[str]]]:
     steps = make_plan(to, host).steps
     found = [step for step in steps if isinstance(step, Ask)]
+    assert len(found) <= 1
     for step in found:
-        before = steps[: steps.index(step)]
-        assert all(isinstance(each, Pull | Ask) for each in before), before
-    return [(step.image, list(step.commands)) for step in found]
+        assert all(isinstance(each, Pull) for each in steps[: steps.index(step)]), steps
+    return [(image, list(names)) for step in found for image, names in step.commands.items()]
 
 
 def with_flags(words: str, **options: Any) -> str:
@@ -245,3 +258,33 @@ def test_what_is_started_in_a_deployers_own_way_is_not_asked_for(
     minimal: dict[str, Any],
 ) -> None:
     assert commands(minimal, containerConfig={"Entrypoint": "own"}) == {}
+
+
+def test_check_asks_the_images_that_are_here(
+    ask: Ask_, minimal: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def checked(**models: dict[str, Any]) -> list[str]:
+        minimal["vllm"]["models"] = {
+            name: {"model": "m", "port": port, **model}
+            for port, (name, model) in enumerate(models.items(), start=18001)
+        }
+        vllm = parse_config(json.dumps(minimal).encode(), "test").vllm
+        assert isinstance(vllm, Vllm)
+        told: list[str] = []
+        check_flags(vllm, told.append)
+        return told
+
+    manager = UnitState.parse("ActiveState=active")
+    monkeypatch.setattr(image_parser, "account_of", lambda uid: ACCOUNT)
+    monkeypatch.setattr(image_parser, "has_image", lambda _, image: image.endswith(":here"))
+    monkeypatch.setattr(image_parser, "system_states", lambda units: dict.fromkeys(units, manager))
+    here, away = {"tag": "here"}, {"tag": "away", "settings": {"max-model-length": 1}}
+    fine = {"settings": {"dtype": "auto"}, **here}
+    image = "docker.io/vllm/vllm-openai:here"
+    assert checked(a=fine, b=away, c=here) == [
+        f"asking {image} whether its vLLM takes the flags of a"
+    ]
+    with pytest.raises(GeneratorError, match=r"b\.settings\.max-model-length"):
+        checked(a=fine, b={**away, **here})
+    manager = UnitState.parse("ActiveState=inactive")
+    assert checked(a=fine, b={**away, **here}) == []
