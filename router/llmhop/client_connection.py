@@ -61,9 +61,7 @@ class ClientConnection(ClientState):
     def _expire(self, now: float) -> None:
         waits_for = self._waiting
         if waits_for == BODY:
-            received = self._received - self._window_start
-            paused = now - self._piece_at >= limits.CLIENT_BODY_S
-            if received >= self._router.table.upload_bytes and not paused:
+            if self._received - self._window_start >= self._router.table.upload_bytes:
                 self._open_window(now)
                 return
             self._router.observer.refused("upload_rate")

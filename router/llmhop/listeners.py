@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import stat
@@ -30,6 +31,10 @@ class Listeners:
         """Where they are, with `scheme` for TCP: http://127.0.0.1:8080, unix:/path."""
         return [_url(sock, scheme) for sock in self.sockets]
 
+    def open_urls(self, scheme: str) -> list[str]:
+        """Which of them other hosts may reach: all but loopback addresses and unix sockets."""
+        return [_url(sock, scheme) for sock in self.sockets if not _is_local(sock)]
+
     def for_worker(self) -> Listeners:
         """Return the sockets for this process, forked as one of several (`reuse_port`).
 
@@ -56,6 +61,10 @@ class Listeners:
 def is_unix(sock: socket.socket) -> bool:
     """Whether a socket is a unix one."""
     return sock.family == socket.AF_UNIX
+
+
+def _is_local(sock: socket.socket) -> bool:
+    return is_unix(sock) or ipaddress.ip_address(sock.getsockname()[0].split("%")[0]).is_loopback
 
 
 def open_listeners(

@@ -101,6 +101,11 @@ class Server:
         """What is listened on, as URLs."""
         return self._listeners.urls("http" if self._tls is None else "https")
 
+    @property
+    def open_addresses(self) -> list[str]:
+        """Those of them that other hosts may reach."""
+        return self._listeners.open_urls("http" if self._tls is None else "https")
+
     async def start(self, listeners: Listeners | None = None) -> None:
         """Accept on `listeners`, or on what the config names.
 

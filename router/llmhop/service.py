@@ -102,6 +102,7 @@ class _SingleService(Service):
 
     def started(self) -> None:
         log(f"{__version__} {self._status()}")
+        log_openness(self.server.config, self.server.open_addresses)
         self._notifier.ready(self._status())
 
     def alive(self) -> None:
@@ -127,6 +128,7 @@ class _SingleService(Service):
             log(f"{REFUSED}: {fault(error)}")
             return False
         log(f"reloaded, serves {counted(len(config.models), 'model')}")
+        log_openness(config, self.server.open_addresses)
         return True
 
     def _status(self) -> str:
@@ -158,6 +160,12 @@ def fault(error: Exception) -> str:
 def status(config: Config, addresses: list[str]) -> str:
     """Say in a line what is served and where."""
     return f"serves {counted(len(config.models), 'model')} on {', '.join(addresses)}"
+
+
+def log_openness(config: Config, open_addresses: list[str]) -> None:
+    """Say so where whoever reaches one of the addresses is served."""
+    if open_addresses and not config.auth_tokens:
+        log(f"authTokens is empty: whoever reaches {', '.join(open_addresses)} is served")
 
 
 def counted(number: int, noun: str) -> str:

@@ -40,7 +40,7 @@ from llmhop.notify import Notifier, watchdog_interval
 from llmhop.places import Places
 from llmhop.rollout import Rollout
 from llmhop.server import new_pseudonym
-from llmhop.service import SIGNALS, counted, read_again, status
+from llmhop.service import SIGNALS, counted, log_openness, read_again, status
 from llmhop.worker_process import Closable, Starter, WorkerProcess, wait_before_start
 
 
@@ -67,6 +67,7 @@ class _Supervisor:
         self._listeners = listeners
         scheme = "http" if config.tls is None else "https"
         self._addresses = listeners.urls(scheme)
+        self._open_addresses = listeners.open_urls(scheme)
         self._notifier = Notifier()
         self._watchdog = watchdog_interval()
         self._next_ping = 0.0
@@ -249,6 +250,7 @@ class _Supervisor:
             log(f"worker {pid} does not answer and serves by the old config until it does")
         if outcome.good:
             log(f"reloaded, serves {counted(len(self._config.models), 'model')}")
+            log_openness(self._config, self._open_addresses)
         else:
             log(f"reload incomplete: {self._line()}")
         self._reloaded(RELOADS if outcome.good else FAILED_RELOADS)
@@ -290,6 +292,7 @@ class _Supervisor:
             self._up = True
             self._status = self._line()
             log(f"{__version__} {self._status}")
+            log_openness(self._config, self._open_addresses)
             self._notifier.ready(self._status)
         line = self._line()
         if line != self._status and self._rollout.deadline is None:

@@ -72,6 +72,26 @@ def test_a_stop_waits_for_the_stream_that_runs(
     assert process.process.wait(TIMEOUT) == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_waits_no_longer_than_it_may(
+    workers: int, run: Run, start_backend: StartBackend
+) -> None:
+    async def stall(_request: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await asyncio.Event().wait()
+
+    models = {"m": {"url": start_backend(stall).url}}
+    process = run({"models": models, "drainTimeout": 0.1, "workers": workers})
+    with Wire(process.port) as wire:
+        wire.send(post(chat()))
+        assert wire.head()[0] == 200
+        assert wire.chunk() == b"a"
+        process.stop()
+        # TIMEOUT is less than the default of drainTimeout.
+        assert process.process.wait(TIMEOUT) == 0
+    assert any("end=shutting_down" in line for line in process.lines())
+
+
 def test_a_stop_serves_a_client_that_has_just_come(run: Run, start_backend: StartBackend) -> None:
     process = run({"models": {"m": {"url": start_backend().url}}})
     with Wire(process.port) as first, Wire(process.port) as late:

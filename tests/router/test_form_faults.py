@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from tests.router.conftest import StartRouter
+from tests.router.conftest import StartFake, StartRouter
+from tests.router.fake_router import statuses
 from tests.router.form_requests import BEGUN, END, chunked, error_of, head, until_read
 from tests.router.peer import Peer
 from tests.router.support import TIMEOUT, Wire
@@ -40,6 +41,32 @@ def test_a_form_that_turns_out_bad_on_its_way_is_broken_off(
         arrived = link.file.read()
         assert rest not in arrived
         assert not arrived.endswith(b"0\r\n\r\n")
+
+
+def test_a_form_of_which_some_was_sent_is_not_repeated(start_fake: StartFake) -> None:
+    router = start_fake(models={"m": {"url": "http://127.0.0.1:1", "retries": 2}})
+    client = router.client()
+    router.send(client, head(len(BEGUN) + 5000) + BEGUN + b"x" * 1000)
+    backend = router.backend()
+    router.event(lambda: backend.peer_reads(10**6))
+    assert backend.sent.endswith(b"xxx")
+    router.event(backend.peer_resets)
+    assert statuses(client) == [503]  # not a byte came on its first connection
+    assert not router.loop.connecting
+
+
+def test_a_form_that_was_whole_at_once_is_repeated(start_fake: StartFake) -> None:
+    router = start_fake(models={"m": {"url": "http://127.0.0.1:1", "retries": 1}})
+    client = router.client()
+    form = part(MODEL, b"m") + part(FILE, SOUND) + END
+    router.send(client, head(len(form)) + form)
+    first = router.backend()
+    router.event(first.peer_resets)
+    second = router.backend()
+    router.event(lambda: second.peer_reads(10**6))
+    assert second.sent.endswith(form)
+    router.answer(second, b"ok")
+    assert statuses(client) == [200]
 
 
 def test_a_chunked_form_beyond_the_limit_is_broken_off(start_router: StartRouter) -> None:

@@ -355,6 +355,17 @@ def test_without_a_descriptor_tls_clients_wait(start_router: StartRouter, tmp_pa
     wire.close()
 
 
+def test_a_client_gives_its_place_back_whoever_keeps_its_protocol(
+    start_router: StartRouter,
+) -> None:
+    """uvloop keeps the last protocol that reads into memory of its own."""
+    router = start_router({"m": "http://127.0.0.1:1"})
+    with Wire(router.port) as wire:
+        wire.send(HALVES["length"])
+        wait_for(lambda: held(router) > 400_000)
+    wait_for(lambda: router.thread.call(lambda: router.server.connection_limit.taken) == 0)
+
+
 _FEW_FILES = """
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
