@@ -7,6 +7,7 @@
     ./contract-option.nix
     ./vllm-options.nix
     ./identity-options.nix
+    ./start-options.nix
     ./assertions.nix
     ./id-assertions.nix
     ./own-user-assertions.nix

@@ -40,9 +40,13 @@ in
       type = types.ints.unsigned;
       example = 503;
       description = ''
-        UID of {option}`services.llmhop.vllm.user`. It has to be fixed, since
-        the containers' id mappings and the directory of the Quadlet units
-        contain it, and free: no other user may have it.
+        UID of {option}`services.llmhop.vllm.user`, which root in a container is
+        on the host. It has to be fixed, since the containers' id mappings and
+        the directory of the Quadlet units contain it, and free: no other user
+        may have it, on this host or on one that shares its directories. Choose
+        one from 400 to 999 that `getent passwd` does not list. NixOS gives
+        system users without a fixed id one of these, from 999 downwards; lower
+        ones belong to services of nixpkgs, higher ones to people.
       '';
     };
 
@@ -50,7 +54,7 @@ in
       type = types.ints.unsigned;
       default = cfg.uid;
       defaultText = literalExpression "config.services.llmhop.vllm.uid";
-      description = "GID of {option}`services.llmhop.vllm.group`.";
+      description = "GID of {option}`services.llmhop.vllm.group`, which group 0 in a container is.";
     };
 
     subUidStart = mkOption {
@@ -59,8 +63,9 @@ in
       description = ''
         First UID of the user's subordinate range. UID 1 of every container
         and those that follow are mapped to the UIDs from here on, whatever
-        other ranges the user has. The range must not contain the UID of any
-        user and not overlap the range of any other. `UserNS`, `UIDMap` or
+        other ranges the user has. The range must begin above the system users
+        (1000), not contain the UID of any user, people who log in included, and
+        not overlap the range of any other. `UserNS`, `UIDMap` or
         `GIDMap` in {option}`services.llmhop.vllm.containerConfig` take the
         place of this mapping.
       '';
@@ -91,8 +96,9 @@ in
       default = "/var/lib/vllm";
       description = ''
         Home of {option}`services.llmhop.vllm.user`. Rootless Podman keeps its
-        images and containers below it, so the filesystem has to support
-        overlayfs.
+        images and containers below it (`.local/share/containers`), so the
+        filesystem has to support overlayfs, and needs room for images of 10 to
+        20 GB each.
       '';
     };
   };

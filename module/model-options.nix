@@ -88,8 +88,12 @@ in
       default = "32g";
       example = "64g";
       description = ''
-        Size of the container's shared memory, `/dev/shm`, which NCCL uses
-        between the processes of one model (tensor parallelism).
+        Size of the container's own shared memory, `/dev/shm`, through which
+        the processes of one model pass tensors and NCCL works (tensor
+        parallelism). Podman's 64 MB are too little for that: a model on several
+        GPUs dies with a bus error or `No space left on device`. The default
+        leaves room for eight of them, and costs nothing until it is used: it is
+        an upper limit, and memory is taken as it fills.
       '';
     };
 

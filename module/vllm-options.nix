@@ -38,7 +38,7 @@ in
       description = ''
         Devices of every container, such as GPUs: CDI names such as
         `nvidia.com/gpu=all`, or paths, which for GPUs of AMD are `/dev/kfd`
-        and `/dev/dri`. Each becomes one `AddDevice=` line as it stands.
+        and `/dev/dri`, and for one of Intel `/dev/dri/renderD128`. Each becomes one `AddDevice=` line as it stands.
         Without devices vLLM runs on the CPU. The `devices` of a model replace
         this list.
       '';
@@ -122,25 +122,6 @@ in
         The models to serve, each in a container of its own. The attribute
         name is what clients send as `model`. Enabled models are ordered by
         ascending port.
-      '';
-    };
-
-    openFilesLimit = mkOption {
-      type = types.ints.positive;
-      default = 1048576;
-      description = ''
-        Limit of open files (`LimitNOFILE`) of every model's unit, and of the
-        user manager, which cannot give its units more than it has.
-      '';
-    };
-
-    startupOrdering = mkOption {
-      type = types.bool;
-      default = true;
-      description = ''
-        Start the enabled models one after the other, in the order of their
-        ports, so that no two of them measure the free memory of one GPU at the same
-        time. Turn it off only where every model has a device of its own.
       '';
     };
   };

@@ -134,7 +134,11 @@ class Model(Options):
     )
     port: Port = Field(description="Port on 127.0.0.1 that leads to this model; unique.")
     settings: Flags = Field({}, description="Flags of vllm serve; they win over `modelSettings`.")
-    shm_size: Size = Field("32g", description="Size of /dev/shm.", examples=["64g"])
+    shm_size: Size = Field(
+        "32g",
+        description="Size of /dev/shm at most, for the processes of one model; taken as it fills.",
+        examples=["64g"],
+    )
     tag: ImageTag | None = Field(None, description="Image tag of this model; excludes `digest`.")
     unit_config: UnitKeys = Field(
         {}, description="Keys for [Unit] of this model; they win over the backend-wide ones."
@@ -167,7 +171,10 @@ class Vllm(Options):
         description="KEY=VALUE file for every model, for secrets.",
         examples=["/etc/vllm/.env"],
     )
-    uid: UserId = Field(description="Host UID of `user`.", examples=[503])
+    uid: UserId = Field(
+        description="Host UID of `user`, which root in a container is; fixed, and of nobody else.",
+        examples=[503],
+    )
     gid: UserId = Field(
         default_factory=lambda data: data.get("uid", 0),
         description="Host GID of `group`. Absent: `uid`.",
@@ -185,7 +192,7 @@ class Vllm(Options):
         {}, description="The models by routing key, started by ascending port."
     )
     open_files_limit: int = Field(
-        1048576, gt=0, le=2**30, description="LimitNOFILE= of every unit."
+        1048576, gt=0, le=2**30, description="LimitNOFILE= of every unit; a client takes one."
     )
     startup_ordering: bool = Field(
         True, description="Start one model after the other, each when the one before is healthy."

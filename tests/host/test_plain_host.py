@@ -40,7 +40,7 @@ def refused(machine: Machine, command: str) -> str:
     """Run a command that must end with code 1 and an error; give the error."""
     code, output = machine.execute(f"{command} 2>&1 >/dev/null")
     assert code == 1, output
-    assert output.startswith("error: "), output
+    assert any(line.startswith("error: ") for line in output.splitlines()), output
     assert "Traceback" not in output
     return output
 

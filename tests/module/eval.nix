@@ -32,6 +32,9 @@ rec {
   # How it is written; without the path, which Nix would print in place of all else.
   contractBuild = removeAttrs config.environment.etc."llmhop/contract.json".source [ "outPath" ];
 
+  # By which llmhop the generator has settings judged.
+  judge = (lib.head config.environment.systemPackages).arguments.makeWrapperArgs;
+
   contract =
     if failures == [ ] then
       builtins.fromJSON contractText

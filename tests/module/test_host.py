@@ -164,6 +164,17 @@ def test_the_contract_is_rendered_and_its_units_are_read_when_the_system_is_buil
     assert any(path.endswith("-systemd") for path in contract["nativeBuildInputs"])
 
 
+def test_settings_are_judged_by_the_llmhop_that_serves() -> None:
+    package = 'type = "derivation"; name = "l"; outPath = "/nix/store/other"'
+    other = f'{{ services.llmhop.package = {{ {package}; meta.mainProgram = "l"; }}; }}'
+    judge = ["--set-default", "LLMHOP_COMMAND"]
+
+    own = evaluate("judge", vllm())
+    assert own[:2] == judge
+    assert own[2].endswith("-llmhop/bin/llmhop")
+    assert evaluate("judge", vllm(), other) == [*judge, "/nix/store/other/bin/l"]
+
+
 def test_llmhop_does_not_wait_for_the_generator_which_waits_for_the_models(host: Any) -> None:
     service = host["services"]["llmhop"]
 

@@ -135,3 +135,31 @@ def test_a_value_of_the_wrong_type_is_an_error_that_names_the_option(
 
     with pytest.raises(NixError, match=re.escape(f"services.llmhop.vllm.{option}'")):
         evaluate("contract", vllm(), wrong)
+
+
+# What a deployer has to know to choose a value, of the reference.
+TOLD = {
+    "vllm.uid": ("root in a container", "400 to 999", "no other user"),
+    "vllm.gid": ("group 0 in a container",),
+    "vllm.subUidStart": ("UID 1 of every container", "1000", "people who log in", "overlap"),
+    "vllm.dataDir": (".local/share/containers", "overlayfs"),
+    "vllm.devices": ("nvidia.com/gpu=all", "/dev/dri/renderD128", "as it stands", "on the CPU"),
+    "vllm.openFilesLimit": ("`accept: Too many open files`", "LimitNOFILE"),
+    "vllm.startupOrdering": ("free memory of one GPU", "device of its own"),
+    "vllm.models.<name>.shmSize": ("NCCL", "tensor parallelism", "64 MB", "taken as it fills"),
+    "vllm.models.<name>.environmentFile": ("its entries win", "able to read it"),
+    "vllm.models.<name>.name": (
+        "`vllm-<name>.service`",
+        "as `model`",
+        "follows the attribute name",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_an_option_says_how_to_choose_its_value(
+    name: str, declared: dict[str, dict[str, Any]]
+) -> None:
+    description = " ".join(declared[f"services.llmhop.{name}"]["description"].split())
+
+    assert [told for told in TOLD[name] if told not in description] == []
