@@ -34,7 +34,7 @@ def option_path(path: Sequence[str | int]) -> str:
     return text
 
 
-_NIXOS_NAME = re.compile(r"(?<![\w.])services\.(?:llmhop\.(?=vllm\b)|(?=llmhop\b))")
+_NIXOS_NAME = re.compile(r"(?<![\w.-])services\.(?:llmhop\.(?=vllm\b)|(?=llmhop\b))")
 
 
 def json_names(text: str) -> str:

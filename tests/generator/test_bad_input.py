@@ -373,6 +373,8 @@ def test_options_are_told_by_the_names_of_who_wrote_them(
         "vllm.tag",
     ]
     assert json_names(nixos) == told
+    other = "systemd.services.llmhop.serviceConfig, my-services.llmhop, services.llmhopper"
+    assert json_names(other) == other
     assert "services." not in told
 
 

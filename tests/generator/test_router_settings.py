@@ -26,7 +26,7 @@ from llmhop_generator.fleet_run import checked_result
 from llmhop_generator.load import parse_config
 from llmhop_generator.render import render
 from llmhop_generator.router_check import Judge, no_judge
-from llmhop_generator.router_settings import settings_to_judge
+from llmhop_generator.router_settings import has_route, settings_to_judge
 
 from tests.generator.conftest import MINIMAL, Command
 from tests.generator.faults import ALL, OF_KEYS, SCHEMA, URL, Fault, rounds, settings_with
@@ -184,16 +184,23 @@ LISTEN = st.one_of(
     ),
 )
 NAMES = st.sampled_from(["qwen2-5-7b", "off", "far.away", "other"])
-ENTRY = st.fixed_dictionaries(
-    {},
-    optional={
-        "url": st.sampled_from([URL, "", None, "localhost"]),
-        "urls": st.sampled_from([[URL], [], None]),
-        "headers": st.sampled_from([{}, {"A": "$B"}, None]),
-        "aliases": st.lists(NAMES, max_size=2),
-        "unlisted": st.booleans(),
-        "connectTimeout": st.sampled_from([1, -1, None]),
-    },
+BACKENDS: list[dict[str, Any]] = [
+    *({}, {"url": URL}, {"url": None, "urls": [URL]}),
+    *({"url": ""}, {"urls": []}, {"url": "localhost"}, {"url": URL, "urls": [URL]}),
+]
+ENTRY = st.builds(
+    lambda backend, more: {**backend, **more},
+    # Good ones mostly.
+    st.sampled_from([*BACKENDS[:3] * 4, *BACKENDS[3:]]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "headers": st.sampled_from([{}, {"A": "$B"}, None]),
+            "aliases": st.lists(NAMES, max_size=2),
+            "unlisted": st.booleans(),
+            "connectTimeout": st.sampled_from([1, 2, 3, -1, None]),
+        },
+    ),
 )
 SETTINGS = st.builds(
     lambda top, listen, models: {**top, **listen, **models},
@@ -223,7 +230,31 @@ def test_what_passes_is_taken_by_llmhop_as_it_is_rendered(given: Any, served: bo
     else:
         text = render(parsed).router
         assert text is not None
-        assert router_problems(json.loads(text)) == []
+        rendered = json.loads(text)
+        assert router_problems(rendered) == []
+        # Nothing is dropped in silence, but for what adds to a model that is off.
+        asked = given.get("models") or {}
+        local = {"off"} if served else {"off", "qwen2-5-7b"}
+        dropped = asked.keys() - rendered["models"].keys()
+        assert dropped <= {name for name in local if not has_route(asked.get(name))}
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_what_is_set_for_a_model_that_is_off_waits_for_it(served: bool) -> None:
+    models = {"off": {"aliases": ["x"]}, "far": {"url": URL}}
+    config = with_settings({"models": models})
+    config["vllm"]["models"] |= OFF
+    config["vllm"]["enable"] = served
+    config["llmhop"]["enable"] = True
+    assert problems(config) == []
+    text = render(parse_config(json.dumps(config).encode(), "config.json")).router
+    assert json.loads(text or "")["models"].keys() == {"far"} | (
+        {"qwen2-5-7b"} if served else set()
+    )
+    for backend in BACKENDS[3:]:
+        config["llmhop"]["settings"]["models"] = {**models, "off": backend}
+        [problem] = problems(config)
+        assert problem.startswith("services.llmhop.settings.models.off.url")
 
 
 def test_null_stands_for_a_setting_that_is_not_given(config_file: Callable[[Any], Path]) -> None:
