@@ -85,7 +85,7 @@ ROUTER = Package(
         model_scanner fresh_fields http_head head_cache
         media_type upgrade via fields
         config_file config_parser model_parser config_check config_schema tls config secrets
-        urls listen channel messages errors proxy_status notify limits memory
+        urls exposure listen channel messages errors proxy_status notify limits memory
         timer faults log repeats line_writer line_buffer
         """.split()
     ),
@@ -96,7 +96,7 @@ ROUTER = Package(
         form_fields response_reader request_reader multipart chunked large_body
         model_scanner fresh_fields http_head head_cache
         media_type upgrade via fields config_parser model_parser config_check
-        config_schema config urls listen limits errors proxy_status usage metric_cells
+        config_schema config urls exposure listen limits errors proxy_status usage metric_cells
         repeats line_buffer
         """.split()
     ),

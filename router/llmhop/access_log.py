@@ -34,7 +34,7 @@ class Entry(msgspec.Struct, gc=False):
 
     `end` says how it ended: `complete`; `client_left`; `client_stalled`, `backend_broke`,
     `backend_stalled` or `shutting_down` where the response broke off after its head; or the code
-    of the error that was the answer.
+    of the error that was the answer, `refused` where it has none.
     """
 
     time: str

@@ -143,6 +143,21 @@ class ClientConnection(ClientState):
         else:
             self._finish(True)
 
+    def fail(self) -> None:
+        """Cut it off after a fault of llmhop's own."""
+        try:
+            self._let_go("internal_error")
+        finally:
+            self.transport.abort()
+
+    def _let_go(self, end: str) -> None:
+        try:
+            if self._exchange.active:
+                self._exchange.cancel()
+        finally:
+            if self.record.active:
+                self.record.end(self.record.status, end)
+
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -164,12 +179,7 @@ class ClientConnection(ClientState):
         self._router.client_went(self)
         self._share.close()
         self._slot = None
-        try:
-            if self._exchange.active:
-                self._exchange.cancel()
-        finally:
-            if self.record.active:
-                self.record.end(self.record.status, "client_left")
+        self._let_go("client_left")
 
     def eof_received(self) -> bool:
         """Take a client that closes its half while it waits as gone, as nginx and Go do.

@@ -25,7 +25,7 @@ from llmhop.routing import MetricsPage, Ready, Route
 
 
 class ClientProtocol(ClientConnection):
-    """A client's connection. Implements exchange.Downstream."""
+    """A client's connection. Implements downstream.Downstream."""
 
     __slots__ = ()
 

@@ -34,15 +34,21 @@ def attempt_each(
     items: Iterable[T],
     step: Callable[[T], object],
     instead: Callable[[T], object] | None = None,
-) -> None:
-    """Take a step for each of `items`, and another one `instead` where that goes wrong."""
+) -> bool:
+    """Take a step for each of `items`, and another one `instead` where that goes wrong.
+
+    Answer whether all went well.
+    """
+    well = True
     for item in items:
         try:
             step(item)
         except Exception as error:
+            well = False
             log_fault(what, error)
             if instead is not None:
                 attempt(f"giving up after {what}", partial(instead, item))
+    return well
 
 
 def log_loops_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

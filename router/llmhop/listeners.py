@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 import stat
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmhop.errors import ConfigError, Problem
+from llmhop.exposure import is_open_file, is_open_host
 from llmhop.listen import Address, TcpAddress, UnixAddress
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
@@ -32,8 +32,8 @@ class Listeners:
         return [_url(sock, scheme) for sock in self.sockets]
 
     def open_urls(self, scheme: str) -> list[str]:
-        """Which of them other hosts may reach: all but loopback addresses and unix sockets."""
-        return [_url(sock, scheme) for sock in self.sockets if not _is_local(sock)]
+        """Which of them others may reach, see exposure."""
+        return [_url(sock, scheme) for sock in self.sockets if _is_open(sock)]
 
     def for_worker(self) -> Listeners:
         """Return the sockets for this process, forked as one of several (`reuse_port`).
@@ -61,10 +61,6 @@ class Listeners:
 def is_unix(sock: socket.socket) -> bool:
     """Whether a socket is a unix one."""
     return sock.family == socket.AF_UNIX
-
-
-def _is_local(sock: socket.socket) -> bool:
-    return is_unix(sock) or ipaddress.ip_address(sock.getsockname()[0].split("%")[0]).is_loopback
 
 
 def open_listeners(
@@ -215,6 +211,20 @@ class _SocketFile:
         with suppress(OSError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
+
+
+def _is_open(sock: socket.socket) -> bool:
+    name = sock.getsockname()
+    if not is_unix(sock):
+        return is_open_host(name[0])
+    path = os.fsdecode(name)
+    if path.startswith("\0"):  # the abstract namespace knows no modes
+        return True
+    try:
+        mode, *above = [p.stat().st_mode for p in (Path(path), *Path(path).parents)]
+    except OSError:  # it is gone, so nobody finds it
+        return False
+    return is_open_file(mode, above)
 
 
 def _url(sock: socket.socket, scheme: str) -> str:

@@ -167,30 +167,33 @@ class Server:
 
     async def drain(self, seconds: float) -> None:
         """Stop accepting, wait up to `seconds` for requests in flight, then end and close all."""
+        self.begin_drain()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._no_clients.wait()
+        except TimeoutError:
+            log(f"{len(self.clients)} connections cut off after {seconds:g} s")
+            self.cut_off()
+            with suppress(TimeoutError):  # some take a moment for their response
+                async with asyncio.timeout(limits.DRAIN_CLOSE_S):
+                    await self._no_clients.wait()
+        self.close()
+        await asyncio.sleep(0)  # so that what was closed is also told so
+        self.observer.close()
+
+    def begin_drain(self) -> None:
+        """Stop accepting, and close what is idle."""
         self.draining = True
         for server in self._servers:
             server.close()
         for listener in self._tls_listeners:
             listener.close()
         self._listeners.close()
-        attempt_each("draining a client", list(self.clients), lambda client: client.drain(), _abort)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._no_clients.wait()
-        except TimeoutError:
-            log(f"{len(self.clients)} connections cut off after {seconds:g} s")
-            await self._cut_off()
-        self.close()
-        await asyncio.sleep(0)  # so that what was closed is also told so
-        self.observer.close()
+        attempt_each("draining a client", list(self.clients), ClientProtocol.drain, _abort)
 
-    async def _cut_off(self) -> None:
-        """End every request, and wait a moment for those whose client takes the response."""
-        clients = list(self.clients)
-        attempt_each("cutting off a client", clients, lambda client: client.cut_off(), _abort)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limits.DRAIN_CLOSE_S):
-                await self._no_clients.wait()
+    def cut_off(self) -> None:
+        """End every request."""
+        attempt_each("cutting off a client", list(self.clients), ClientProtocol.cut_off, _abort)
 
     def close(self) -> None:
         """Close every connection at once."""
@@ -251,7 +254,7 @@ class Server:
             "the check of a client",
             list(self.clients),
             lambda client: client.check_deadline(now),
-            _abort,
+            ClientProtocol.fail,
         )
         self.pools.sweep(now)
         self.backends.sweep(now)

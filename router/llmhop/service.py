@@ -165,7 +165,10 @@ def status(config: Config, addresses: list[str]) -> str:
 def log_openness(config: Config, open_addresses: list[str]) -> None:
     """Say so where whoever reaches one of the addresses is served."""
     if open_addresses and not config.auth_tokens:
-        log(f"authTokens is empty: whoever reaches {', '.join(open_addresses)} is served")
+        log(
+            f"authTokens is empty: whoever reaches {', '.join(open_addresses)} is served; "
+            "set it, or listen on 127.0.0.1, or on a unix socket that socketMode closes to others"
+        )
 
 
 def counted(number: int, noun: str) -> str:

@@ -179,8 +179,8 @@ class _Supervisor:
 
     def _reap(self) -> None:
         if self._ended_due:
-            self._ended_due = False
-            attempt_each("the end of a worker", list(self._workers.values()), self._reap_one)
+            workers = list(self._workers.values())
+            self._ended_due = not attempt_each("the end of a worker", workers, self._reap_one)
 
     def _reap_one(self, worker: WorkerProcess) -> None:
         pid, code = os.waitpid(worker.pid, os.WNOHANG)
@@ -335,6 +335,8 @@ class _Supervisor:
                 times.append(0.0)
             if self._watchdog is not None and self._up:
                 times.append(self._next_ping)
+        if self._ended_due:  # one could not be reaped
+            times.append(time.monotonic() + limits.FAULT_PAUSE_S)
         if LOG.waits:
             times.append(time.monotonic() + limits.SWEEP_S)
         return max(0.0, min(times) - time.monotonic()) if times else None

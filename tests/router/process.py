@@ -79,7 +79,7 @@ class Process:
             raise
         self.status = started["STATUS"]
         stderr = self.process.stderr
-        self.started = "" if redirect or stderr is None else stderr.readline()
+        self.started = "" if redirect or stderr is None else _line(stderr.fileno())
 
     @property
     def port(self) -> int:
@@ -134,6 +134,14 @@ class Process:
         self.notifications.close()
         stderr: str = self.process.communicate(timeout=TIMEOUT)[1]
         return stderr
+
+
+def _line(descriptor: int) -> str:
+    """Read one line and nothing behind it, which `communicate` would not find again."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(descriptor, 1)):
+        line += byte
+    return line.decode()
 
 
 def llmhop(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

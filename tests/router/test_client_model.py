@@ -244,13 +244,7 @@ class Clients(RuleBasedStateMachine):
     @rule()
     def drains(self) -> None:
         self.draining = True
-
-        def drain() -> None:
-            self.server.draining = True
-            for client in list(self.server.clients):
-                client.drain()
-
-        self.event(drain)
+        self.event(self.server.begin_drain)
         for client in self.clients:
             connection = client.connection
             assert not (connection._exchange.active and connection._exchange.queued)
@@ -306,10 +300,8 @@ class Clients(RuleBasedStateMachine):
         """Cut everybody off: each request that began has ended once, and all memory is back."""
 
         def cut_off() -> None:
-            self.server.draining = True
-            for client in list(self.server.clients):
-                client.drain()
-                client.cut_off()
+            self.server.begin_drain()
+            self.server.cut_off()
 
         self.event(cut_off)
         self.requests_are_answered_once_and_in_time()

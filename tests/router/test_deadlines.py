@@ -185,20 +185,11 @@ def test_who_is_turned_away_is_closed_after_a_while(start_fake: StartFake) -> No
 
 
 def drain(router: FakeRouter) -> None:
-    def begin() -> None:
-        router.server.draining = True
-        for client in list(router.server.clients):
-            client.drain()
-
-    router.event(begin)
+    router.event(router.server.begin_drain)
 
 
 def cut_off(router: FakeRouter) -> None:
-    def end() -> None:
-        for client in list(router.server.clients):
-            client.cut_off()
-
-    router.event(end)
+    router.event(router.server.cut_off)
 
 
 def ends(router: FakeRouter) -> list[tuple[int, str]]:

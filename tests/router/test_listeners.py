@@ -284,32 +284,6 @@ def test_a_reload_takes_a_renewed_certificate_and_keeps_connections(
     assert log.count("reloaded, serves 1 model") == 2
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize(
-    ("listen", "tokens", "told"),
-    [
-        (["127.0.0.1:0", "0.0.0.0:0"], [], True),
-        (["127.0.0.1:0", "unix:SOCKET"], [], False),
-        (["127.0.0.1:0", "0.0.0.0:0"], ["secret"], False),
-    ],
-)
-def test_an_address_that_is_open_to_everybody_is_told_of(
-    listen: list[str], tokens: list[str], told: bool, workers: int, run: Run, tmp_path: Path
-) -> None:
-    listen = [address.replace("SOCKET", str(tmp_path / "socket")) for address in listen]
-    config = {"models": MODELS, "listen": listen, "workers": workers}
-    process = run({**config, "authTokens": tokens})
-    process.write({**config, "authTokens": []})
-    process.reload()
-    process.stop()
-    assert process.process.wait(TIMEOUT) == 0
-    assert process.process.stderr is not None
-    log = process.process.stderr.read()  # with what was read beyond the first line
-    lines = [line for line in log.splitlines() if "authTokens is empty" in line]
-    assert bool(lines) == bool(told or tokens)  # with tokens, by the reload
-    assert all("http://0.0.0.0:" in line and "127.0.0.1" not in line for line in lines)
-
-
 def test_tls_can_not_be_turned_on_by_a_reload(run: Run, authority: Authority) -> None:
     process = run({"models": MODELS})
     process.write({"models": MODELS, "listen": "127.0.0.1:0", **authority.config()})

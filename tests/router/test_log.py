@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from llmhop import log as log_module
+from llmhop.log import LOG, log
 
 from tests.router.conftest import StartBackend
 from tests.router.process import Process, Run
@@ -178,3 +181,92 @@ def test_what_can_not_be_told_at_the_start_ends_it_all_the_same(
         shell = ["/bin/sh", "-c", f'exec "$0" "$@" 2{output}', sys.executable, *command]
         done = subprocess.run(shell, timeout=TIMEOUT, check=False)
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_reads_on_gets_every_line_in_order(workers: int, run: Run) -> None:
+    reader, writer = os.pipe()
+    fill(writer)
+    config = {"models": {"m": {"url": GONE}}, "workers": workers, "listen": "127.0.0.1:0"}
+    process = run(config, streams={"stderr": writer})
+    os.close(writer)
+    for model in ("a", "b", "c"):
+        process.write({**config, "models": {"m": {"url": GONE}, model: {"url": GONE}}})
+        process.reload()
+    process.write("no JSON")
+    process.reload()
+    found = b""
+    os.set_blocking(reader, False)
+
+    def has_all() -> bool:
+        nonlocal found
+        with suppress(BlockingIOError):
+            found += os.read(reader, 1 << 20)
+        return b"reload refused" in found
+
+    wait_until(has_all)
+    process.stop()
+    assert process.process.wait(TIMEOUT) == 0
+    os.set_blocking(reader, True)
+    while more := os.read(reader, 1 << 20):
+        found += more
+    os.close(reader)
+    told = re.findall(rb"llmhop: (?:[0-9.]+ )?(serves 1|reloaded, serves 2|\w+)", found)
+    assert told == [b"serves 1", *[b"reloaded, serves 2"] * 3, b"reload", b"stopping"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_python_itself_has_to_say_holds_up_nothing(
+    workers: int, run: Run, stack: ExitStack
+) -> None:
+    before = """
+import sys
+import llmhop.client_protocol as module
+real = module.ClientProtocol.data_received
+def received(self, data):
+    print("word " * 50_000, file=sys.stderr)
+    real(self, data)
+module.ClientProtocol.data_received = received
+"""
+    streams = {"stderr": _full_pipe(stack)}
+    config = {"models": {"m": {"url": GONE}}, "workers": workers}
+    process = run(config, before=before, streams=streams)
+    for _ in range(20):
+        assert ask(process, "m") == 503
+    process.stop()
+    assert process.process.wait(TIMEOUT) == 0
+
+
+@pytest.fixture
+def full_stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Has a full pipe for the log's standard error; gives its reader."""
+    reader, writer = os.pipe()
+    fill(writer)
+    os.set_blocking(reader, False)
+    monkeypatch.setattr(log_module, "_STDERR", writer)
+    LOG.forked()
+    yield reader
+    LOG.close(0)
+    monkeypatch.undo()
+    LOG.forked()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_fork_leaves_what_waits_to_its_parent(full_stderr: int) -> None:
+    log("of the parent")
+    LOG.forked()
+    log("of the child")
+    os.read(full_stderr, 1 << 20)
+    LOG.close()
+    assert os.read(full_stderr, 1 << 20) == b"llmhop: of the child\n"
+
+
+def test_a_thread_goes_on_with_what_waits(full_stderr: int) -> None:
+    log("directly")
+    LOG.to_thread()
+    log("by a thread")
+    os.read(full_stderr, 1 << 20)
+    LOG.close(TIMEOUT)
+    assert os.read(full_stderr, 1 << 20) == b"llmhop: directly\nllmhop: by a thread\n"
+    assert LOG.take_dropped() == 0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 import pytest
+from llmhop import repeats as repeats_module
 from llmhop.log import LOG, log, take_stderr
 from llmhop.repeats import BURST, MAX_MESSAGES, WINDOW_S, Repeats
+
+from tests.router.conftest import StartRouter
 
 
 def test_a_message_is_said_often_enough_and_then_counted() -> None:
@@ -77,3 +81,18 @@ def test_a_log_that_has_ended_still_says_what_comes_late(
     LOG.close()
     log("two")
     assert capfd.readouterr().err == "llmhop: one\nllmhop: two\n"
+
+
+def test_a_sweep_tells_what_was_left_out(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    start_router: StartRouter,
+) -> None:
+    router = start_router({"m": "http://127.0.0.1:1"})
+    monkeypatch.setattr(repeats_module, "WINDOW_S", 0.01)
+    for _ in range(BURST * 2):
+        log("again")
+    time.sleep(0.02)
+    router.thread.call(lambda: router.server.observer.sweep([], 0))
+    said = capfd.readouterr().err.splitlines()
+    assert "llmhop: again (10 more)" in said

@@ -109,6 +109,9 @@ def test_a_fault_ends_no_timer(
     assert "failed with ZeroDivisionError" in log
     assert "ZeroDivisionError: fault" in log
     assert "sent nothing more for 1 s" in log
+    if what == "a client's check":
+        ends = [line.rpartition("=")[2] for line in process.lines() if "/v1/bad" in line]
+        assert ends == ["internal_error"] * 2
 
 
 def failing(*_: object) -> None:
@@ -281,3 +284,52 @@ module.ClientProtocol.data_received = received
     log = process.end()
     assert log.count("ZeroDivisionError: fault") == 10
     assert "failed with ZeroDivisionError (20 more)" in log
+
+
+# Each is a step of the supervisor that fails, for good or once.
+SUPERVISOR_FAULTS = {
+    "what a worker says": """
+real = module._Supervisor._heard
+def heard(self, worker, message):
+    real(self, worker, message)
+    raise ZeroDivisionError("fault")
+module._Supervisor._heard = heard
+""",
+    "the end of a worker": """
+import os
+real = module._Supervisor._reap_one
+failed = []
+def reap(self, worker):
+    ended = os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if ended and worker.pid not in failed:
+        failed.append(worker.pid)
+        raise ZeroDivisionError("fault")
+    real(self, worker)
+module._Supervisor._reap_one = reap
+""",
+    "what systemd hears": """
+def tell(self):
+    real_tell(self)
+    raise ZeroDivisionError("fault")
+real_tell = module._Supervisor._tell
+module._Supervisor._tell = tell
+""",
+}
+
+
+@pytest.mark.parametrize("what", SUPERVISOR_FAULTS)
+def test_no_fault_ends_the_supervisor(what: str, run: Run, start_backend: StartBackend) -> None:
+    models = {"m": {"url": start_backend().url, "maxConcurrent": 1}}
+    config = {"models": models, "workers": 2}
+    before = "import llmhop.supervisor as module" + SUPERVISOR_FAULTS[what]
+    process = run(config, before=before)
+    for number in range(3):
+        process.write({**config, "models": {**models, f"new{number}": models["m"]}})
+        assert "serves 2 models" in process.reload()
+        for _ in range(3):
+            with Wire(process.port) as wire:
+                wire.send(post(chat()))
+                assert wire.response().status == 200
+    process.stop()
+    assert process.process.wait(20) == 0
+    assert "failed with ZeroDivisionError" in process.end()
