@@ -23,7 +23,7 @@ from llmhop.errors import UNREADABLE_JSON, ApiError
 from llmhop.form_fields import find_model
 from llmhop.http_head import RequestHead
 from llmhop.large_body import PIECE_BYTES, Part, ScannedBody
-from llmhop.model_scanner import ModelScanner
+from llmhop.model_scanner import KEY_LETTERS, ModelScanner
 from llmhop.request_reader import Body
 
 
@@ -48,17 +48,20 @@ _KEYS: Final = ["".join(letters) for letters in product(*zip("model", "MODEL", s
 _Body: Final = msgspec.defstruct(
     "_Body", [("model", _Name), *[(key, _Name, None) for key in _KEYS if key != "model"]]
 )
+# msgspec takes the keys that it has no use for whatever bytes are in them.
+_IN_DOUBT: Final = re.compile(
+    b'"%b[\x80-\xff]*+"' % b"".join([b"[\x80-\xff]*+(?:%b)" % letter for letter in KEY_LETTERS])
+)
 _SHORT_BYTES: Final = 16 * 1024
 _SAMPLES: Final = 8
 _SAMPLE_BYTES: Final = 128
 _FEW_QUOTES: Final = 3
-_FORM: Final = b"application/x-www-form-urlencoded"
 _NO_TEXT: Final = re.compile(rb"(?:audio|image|video)/|application/octet-stream\b", re.IGNORECASE)
 
 
 def model_in(head: RequestHead, body: Body) -> str:
     """Return the model that a body names. Raises ApiError (400, 413)."""
-    model = _only_model(body)
+    model = None if head.in_fields else _only_model(body)
     if model is not None:
         return model
     named = read_model(head, body)
@@ -72,7 +75,7 @@ def model_if_any(head: RequestHead, body: Body) -> str | None:
 
     Raises ApiError (400, 413) where that can't be told.
     """
-    model = _only_model(body)
+    model = None if head.in_fields else _only_model(body)
     if model is not None:
         return model
     named = read_model(head, body)
@@ -84,19 +87,28 @@ def read_model(head: RequestHead, body: Body) -> Named | None:
     if not body:
         return None
     scanner = _scan(body)
-    types = [value for key, _, value in head.fields if key == b"content-type"]
-    if scanner.is_utf16 and not (len(types) == 1 and _NO_TEXT.match(types[0])):
+    if scanner.is_utf16 and not _is_no_text(head):
         raise ApiError(400, "The request body must be in UTF-8 (RFC 8259 section 8.1).")
     if scanner.error is not None:
         raise scanner.error
-    if scanner.is_object:
-        if scanner.model is None:
-            return None
-        return Named(scanner.model, scanner.exact, scanner.spans, in_form=False)
-    if any(_FORM in value.lower() for value in types):
-        found = find_model(body)
-        return None if found is None else Named(found[0], True, found[1], in_form=True)
-    return None
+    in_form = find_model(body) if head.in_fields else None
+    if in_form is not None and scanner.is_object:
+        raise ApiError(
+            400,
+            "The request body is a JSON object, and a form that names a model by its "
+            "Content-Type: send JSON as application/json.",
+            param="model",
+        )
+    if in_form is not None:
+        return Named(in_form[0], True, in_form[1], in_form=True)
+    if scanner.model is None:
+        return None
+    return Named(scanner.model, scanner.exact, scanner.spans, in_form=False)
+
+
+def _is_no_text(head: RequestHead) -> bool:
+    types = [value for key, _, value in head.fields if key == b"content-type"]
+    return len(types) == 1 and _NO_TEXT.match(types[0]) is not None
 
 
 def rename(head: RequestHead, body: Body, model: str) -> Body:
@@ -127,7 +139,13 @@ def _only_model(body: Body) -> str | None:
         msgspec.json.decode(body, type=_Body, dec_hook=take_one)
     except UNREADABLE_JSON:
         return None
-    return found[0]
+    return None if _has_key_in_doubt(bytes(body)) else found[0]
+
+
+def _has_key_in_doubt(body: bytes) -> bool:
+    if body.isascii():
+        return False
+    return any(not match[0].isascii() for match in _IN_DOUBT.finditer(body))
 
 
 def _suits_msgspec(body: bytes | bytearray | memoryview) -> bool:

@@ -1,26 +1,49 @@
-"""Finds `model` in an application/x-www-form-urlencoded body, as in `a=1&model=NAME`.
+"""Finds `model` where it is written as `a=1&model=NAME`.
 
-FastAPI's Form reads such bodies, and so may the backend of a request whose target names the
-model. Parsers differ about `;`, which some take for `&`; where that changes the model, the form is
+So it is in a query, and in a body of application/x-www-form-urlencoded, which FastAPI's Form reads,
+and so may the backend of a request whose target names the model. In both, a name in any case
+counts. Parsers differ about `;`, which some take for `&`; where that changes the model, it is
 refused.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from llmhop.errors import ApiError, conflicting_models
 from llmhop.request_reader import Body
 
 MAX_FORM_BYTES: Final = 256 * 1024
-"""Larger ones are refused: they are read at once."""
+"""Larger bodies are refused: they are read at once."""
 
 _NAME: Final = (
     rb"(?:[mM]|%[46][dD])(?:[oO]|%[46][fF])(?:[dD]|%[46]4)(?:[eE]|%[46]5)(?:[lL]|%[46][cC])"
 )
 _FIELD: Final = re.compile(rb"(?:\A|(?<=[&;]))%b(?:=([^&;]*+)|(?=[&;]|\Z))([&;]?)" % _NAME)
+
+
+class Field(NamedTuple):
+    """A field `model`. `span` is the place of its value, None where there is no `=`."""
+
+    value: str
+    span: tuple[int, int] | None
+
+
+def find_fields(text: bytes) -> list[Field]:
+    """Return every field `model`, in order. Raises ApiError (400)."""
+    fields = []
+    for match in _FIELD.finditer(text):
+        if match[2] == b";" or text.startswith(b";", max(match.start() - 1, 0)):
+            raise ApiError(
+                400,
+                "The query or form has a ';' beside its 'model', where '&' belongs.",
+                param="model",
+            )
+        value = unquote_plus((match[1] or b"").decode("latin-1"), errors="replace")
+        fields.append(Field(value, None if match[1] is None else match.span(1)))
+    return fields
 
 
 def find_model(body: Body) -> tuple[str, list[tuple[int, int]]] | None:
@@ -35,18 +58,10 @@ def find_model(body: Body) -> tuple[str, list[tuple[int, int]]] | None:
             "Send larger ones with the Content-Type of what they hold.",
             code="request_too_large",
         )
-    form = bytes(body)
-    found: str | None = None
-    spans: list[tuple[int, int]] = []
-    for match in _FIELD.finditer(form):
-        value = unquote_plus((match[1] or b"").decode("latin-1"), errors="replace")
-        if found is not None and value != found:
-            raise conflicting_models(found, value)
-        if match[2] == b";" or form.startswith(b";", max(match.start() - 1, 0)):
-            raise ApiError(
-                400, "The form has a ';' beside its 'model', where '&' belongs.", param="model"
-            )
-        found = value
-        if match[1] is not None:
-            spans.append(match.span(1))
-    return None if found is None else (found, spans)
+    fields = find_fields(bytes(body))
+    for field in fields[1:]:
+        if field.value != fields[0].value:
+            raise conflicting_models(fields[0].value, field.value)
+    if not fields:
+        return None
+    return fields[0].value, [field.span for field in fields if field.span is not None]

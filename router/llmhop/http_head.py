@@ -44,6 +44,7 @@ _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z
 
 # Reading a form from requests that are answered here, or have no body, would be of no use.
 _BODILESS = (b"GET", b"HEAD")
+_FIELDS = b"application/x-www-form-urlencoded"
 
 
 class RequestHead(msgspec.Struct, frozen=True):
@@ -53,10 +54,11 @@ class RequestHead(msgspec.Struct, frozen=True):
     the client shows. `framed` says that a body is announced, by its length or as chunks.
     `kept` and `authorization` are the lines that go on; `names` are those of all other fields,
     hyphens for underscores. `request_id` is the client's own, where it has a usable one.
-    `boundary` is that of a multipart form. `websocket` says that this is to become a WebSocket: the
-    connection then carries no request after it, whatever the answer. `via` is what its fields Via
-    say, in lower case; `via_llmhop` whether one of them names an llmhop. `coded` says that the body
-    is in a content coding, such as gzip.
+    `boundary` is that of a multipart form; `in_fields` says that a body may be a form of the other
+    type, application/x-www-form-urlencoded. `websocket` says that this is to become a WebSocket:
+    the connection then carries no request after it, whatever the answer. `via` is what its fields
+    Via say, in lower case; `via_llmhop` whether one of them names an llmhop. `coded` says that the
+    body is in a content coding, such as gzip.
     """
 
     method: bytes
@@ -76,6 +78,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     authorization: bytes
     request_id: bytes | None
     boundary: bytes | None
+    in_fields: bool
     websocket: bool
     via: bytes
     via_llmhop: bool
@@ -189,6 +192,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         authorization=field_lines(authorization, nominated) if authorization else b"",
         request_id=request_id(sink.fields),
         boundary=None if method in _BODILESS else form_boundary(examined.content_types),
+        in_fields=any(_FIELDS in value.lower() for value in examined.content_types),
         websocket=websocket,
         via=via,
         via_llmhop=PREFIX in via,

@@ -6,13 +6,15 @@ What counts, so that no reader of a body takes it for another model than llmhop 
   Content-Type says.
 - Each key of the outermost object that is `model` once its escapes are decoded, in any case,
   counts: the last one for Python's json, any case for Go's encoding/json, the first one for others.
+- A key of the outermost object that could be taken for `model` by who passes over what is not valid
+  in it, as an escape that JSON does not have or bytes that are not UTF-8, is refused.
 - The object ends where its brace closes. Only white space may follow it, because streaming readers
   stop there; and inside brackets match, and outside of strings there is nothing but brackets and
   the characters of JSON's numbers and literals (with NaN and Infinity), or readers that know
   comments or other quotes could find another end.
 
-What does not change where a key or a value ends is left to the backend: numbers, UTF-8, lone
-surrogates, commas in what is nested.
+What does not change where a key or a value ends is left to the backend: numbers, UTF-8 and lone
+surrogates in other strings, commas in what is nested.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ import msgspec
 
 from llmhop.errors import UNREADABLE_JSON, ApiError, conflicting_models
 
-_KEY_PATTERN: Final = (
-    rb"(?:[mM]|\\u00[46][dD])(?:[oO]|\\u00[46][fF])(?:[dD]|\\u00[46]4)"
-    rb"(?:[eE]|\\u00[46]5)(?:[lL]|\\u00[46][cC])"
+KEY_LETTERS: Final = (
+    *(rb"[mM]|\\u00[46][dD]", rb"[oO]|\\u00[46][fF]", rb"[dD]|\\u00[46]4"),
+    *(rb"[eE]|\\u00[46]5", rb"[lL]|\\u00[46][cC]"),
 )
-"""How `model` may be written as a key of JSON, in any case and with escapes."""
+"""How the letters of `model` may be written in a key of JSON, in any case and with escapes."""
 
 MAX_DEPTH: Final = 10_000
 """As deep as Go's encoding/json reads; Python's json reads about 1,000 levels."""
@@ -37,8 +39,9 @@ MAX_NAMES: Final = 100
 MAX_VALUE_BYTES: Final = 64 * 1024
 """The longest value of `model`, as it is written."""
 
-_IS_KEY: Final = re.compile(_KEY_PATTERN).fullmatch
+_IS_KEY: Final = re.compile(b"".join([b"(?:%b)" % one for one in KEY_LETTERS])).fullmatch
 _MAX_KEY_BYTES: Final = 30
+_MAX_DOUBT_BYTES: Final = 1024
 _PLAIN_KEY: Final = b"model"
 _STRING_VALUE: Final = msgspec.json.Decoder(str)
 _BOM: Final = b"\xef\xbb\xbf"
@@ -82,7 +85,8 @@ def _table(allowed: bytes) -> bytes:
 
 _IS_LITERAL: Final = _table(_LITERALS)
 _IS_SPACE: Final = _table(_SPACE)
-_BEGINS_KEY: Final = _table(b"mM\\")
+_PLAIN: Final = bytes(range(0x20, 0x7F)).replace(b"\\", b"")
+_BEGINS_KEY: Final = _table(b"mM" + bytes(set(range(256)) - set(_PLAIN)))
 _IS_PLAIN: Final = _table(_LITERALS + _SPACE + b",:")
 
 
@@ -183,7 +187,7 @@ class ModelScanner:
 
     def _hold(self, data: bytes) -> None:
         """Keep the beginning of a key or of the model, whose end is yet to come."""
-        longest = _MAX_KEY_BYTES if self._kind == _IS_A_KEY else MAX_VALUE_BYTES
+        longest = _MAX_DOUBT_BYTES if self._kind == _IS_A_KEY else MAX_VALUE_BYTES
         self._held += data[: longest + 1 - len(self._held)]
 
     def _end_string(self, raw: bytes, after: int) -> None:
@@ -192,6 +196,9 @@ class ModelScanner:
             self._is_model = _is_model(raw)
             if self._is_model:
                 self._is_exact = _STRING_VALUE.decode(b'"%b"' % raw) == "model"
+            elif _is_in_doubt(raw):
+                self._fail("a key is not a string that can be read")
+                return
             self._state = _COLON
             return
         self._state = _COMMA
@@ -348,6 +355,19 @@ def _is_model(key: bytes) -> bool:
     if len(key) == len(_PLAIN_KEY):
         return key.lower() == _PLAIN_KEY
     return len(key) <= _MAX_KEY_BYTES and b"\\" in key and _IS_KEY(key) is not None
+
+
+def _is_in_doubt(key: bytes) -> bool:
+    """Whether readers may differ about a key, of which the first bytes tell."""
+    if not (key and _BEGINS_KEY[key[0]] and key[:_MAX_DOUBT_BYTES].translate(None, _PLAIN)):
+        return False
+    if len(key) > _MAX_DOUBT_BYTES:
+        return True
+    try:
+        _STRING_VALUE.decode(b'"%b"' % key)
+    except UNREADABLE_JSON:
+        return True
+    return False
 
 
 def _is_utf16(first: bytes) -> bool:

@@ -6,7 +6,9 @@ All of it is pure and works on the bytes of a request target that was checked be
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, unquote
+
+from llmhop.form_fields import Field, find_fields
 
 ROUTE_PREFIX = b"/route/"
 
@@ -19,28 +21,29 @@ class NamedTarget(NamedTuple):
     """
 
     in_path: str | None
-    in_query: tuple[str, ...]
+    in_query: list[Field]
     path: bytes
     query: bytes
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> list[str]:
         """Every name, the one that counts first."""
-        return self.in_query if self.in_path is None else (self.in_path, *self.in_query)
+        names = [field.value for field in self.in_query]
+        return names if self.in_path is None else [self.in_path, *names]
 
     def named_in_query(self, model: str) -> bytes:
         """Return the target that goes on, with `model` in place of the names in its query."""
-        if any(name != model for name in self.in_query):
-            new = b"model=" + quote(model, safe="").encode()
-            pairs = self.query.split(b"&")
-            query = b"&".join([new if _is_model(pair) else pair for pair in pairs])
-        else:
-            query = self.query
+        query = self.query
+        if any(field.value != model for field in self.in_query):
+            new = quote(model, safe="").encode()
+            for _, span in reversed(self.in_query):
+                if span is not None:
+                    query = query[: span[0]] + new + query[span[1] :]
         return self.path + b"?" + query if query else self.path
 
 
 def read_target(target: bytes) -> NamedTarget:
-    """Find the models that a target in origin form names.
+    """Find the models that a target in origin form names. Raises ApiError (400).
 
     In the path a name is one segment; its own slashes are written %2F.
     """
@@ -50,9 +53,7 @@ def read_target(target: bytes) -> NamedTarget:
         segment, _, rest = path.removeprefix(ROUTE_PREFIX).partition(b"/")
         in_path = unquote(segment.decode("latin-1"), errors="replace")
         path = b"/" + rest
-    pairs = query.split(b"&") if b"model" in query or b"%" in query else []
-    in_query = tuple(_value(pair) for pair in pairs if _is_model(pair))
-    return NamedTarget(in_path, in_query, path, query)
+    return NamedTarget(in_path, find_fields(query) if query else [], path, query)
 
 
 def split_route(path: str) -> tuple[str, str | None]:
@@ -64,13 +65,3 @@ def split_route(path: str) -> tuple[str, str | None]:
     if not prefix or not segment or "/" in segment:
         return path, None
     return before, unquote(segment, errors="replace")
-
-
-def _is_model(pair: bytes) -> bool:
-    key = pair.partition(b"=")[0]
-    return key == b"model" or (b"%" in key and unquote(key.decode("latin-1")) == "model")
-
-
-def _value(pair: bytes) -> str:
-    # As form fields are written: a plus stands for a space.
-    return unquote_plus(pair.partition(b"=")[2].decode("latin-1"), errors="replace")

@@ -167,7 +167,7 @@ class Table:
 
     def _ready(self, head: RequestHead) -> Ready:
         detailed = self._knows(head.bearer)
-        named = read_target(head.target).in_query
+        named = [field.value for field in read_target(head.target).in_query]
         if not named:
             return Ready(detailed)
         self._check_loop(head)

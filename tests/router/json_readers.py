@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 
@@ -47,7 +48,18 @@ def as_first(body: bytes) -> Any:
     return next((value for key, value in _members(body) if key == "model"), None)
 
 
-READERS = (as_python, as_go, as_first)
+def as_lenient(body: bytes) -> Any:
+    """As who passes over what no string of JSON may hold. Raises ValueError, RecursionError."""
+    text = re.sub(r'\\([^"\\/bfnrtu])', r"\1", body.decode("utf-8", "ignore"))
+    text = re.sub(r"[\0-\x08\x0b\x0c\x0e-\x1f]", "", text)
+    found = None
+    for key, value in _members(text.encode("utf-8", "surrogatepass")):
+        if key.lower() == "model":
+            found = value
+    return found
+
+
+READERS = (as_python, as_go, as_first, as_lenient)
 
 
 def models_read(body: bytes) -> set[str]:

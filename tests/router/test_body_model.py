@@ -30,6 +30,7 @@ FORM = head_of("application/x-www-form-urlencoded")
 
 KEYS = st.sampled_from(
     ["model", "Model", "MODEL", "mOdeL", "mod\\u0065l", "\\u004dodel", "\\u006D\\u006f\\u0064el",
+     "mod\\el", "\udcffmodel", "mod\udce9l", "mo\udc80del", "mod\x01el", "é", "m\\u00e9",
      "a", "models", "mode", '\\"model', "\\\\", "\\u00e9", "model\\\\", ""]
 )  # fmt: skip
 TEXTS = st.sampled_from(
@@ -58,7 +59,9 @@ VALUES = st.recursive(
 )
 BEFORE = st.sampled_from(["", "", " ", "\r\n", "\ufeff", " \ufeff"])
 AFTER = st.sampled_from(["", "", "\n", " x", '{"model":"o"}', ',"model":"o"}', "}", "]", "\0"])
-BODIES = st.builds("{}{}{}".format, BEFORE, objects(VALUES) | VALUES, AFTER).map(str.encode)
+BODIES = st.builds("{}{}{}".format, BEFORE, objects(VALUES) | VALUES, AFTER).map(
+    lambda text: text.encode("utf-8", "surrogateescape")
+)
 
 
 def outcome(body: bytes | ScannedBody, head: RequestHead = JSON) -> object:
@@ -278,6 +281,43 @@ def test_what_is_no_json_object_names_no_model_or_is_refused(
             model_in(head, body)
 
 
+DOUBT = [
+    *(
+        rb"mod\el",
+        rb"\model",
+        rb"mode\l",
+        rb"\u006dod\el",
+        rb"mod\x65l",
+        rb"mod\u{65}l",
+        rb"model\u",
+    ),
+    *(b"mod\xffel", b"\xffmodel", b"model\x80", b"M\xe2\x82odel", b"mod\x00el", b"\x01model"),
+    *(b"mo\ndel", rb"mod\ud800el", b"m\xff\\u006fdel", b"\xff" * 1_100 + b"model"),
+]
+CLEAR = [
+    *("é", "mü", "\\u00e9", "möoodel", "ключ", "m" * 2_000, "x" + "é" * 2_000, "\\n"),
+    *("model-\\u00e9", "\\\\model", "m\\tx", "models", "", "模型" * 100),
+]
+
+
+@pytest.mark.parametrize("key", DOUBT)
+def test_a_key_that_some_readers_may_take_for_the_model_is_refused(key: bytes) -> None:
+    for rest in (b"", b',"x":"%b"' % (b"y" * 20_000), b',"x":[%b""]' % (b'"\\n",' * 4_000)):
+        body = b'{"model":"m","%b":"m"%b}' % (key, rest)
+        cut = body.index(key) + len(key) // 2
+        for form in (body, in_pieces(body, [cut]), in_pieces(body, list(range(1_200)))):
+            with pytest.raises(ApiError, match="a key is not a string"):
+                model_in(JSON, form)
+    assert model_in(JSON, b'{"model":"m","x":{"mod\xffel":"o"}}') == "m"
+
+
+@pytest.mark.parametrize("key", CLEAR)
+def test_other_keys_are_no_matter(key: str) -> None:
+    body = f'{{"{key}":1,"model":"m","x":"{key}"}}'
+    for form in (body.encode(), in_pieces(body.encode(), list(range(1_200)))):
+        assert model_in(JSON, form) == "m"
+
+
 PAIRS = st.lists(
     st.tuples(
         st.sampled_from(["model", "Model", "mod%65l", "%4Dodel", "a", "models", "xmodel", ""]),
@@ -311,6 +351,26 @@ def test_a_form_has_the_model_that_every_reader_finds(pairs: list[tuple[str, str
         ]
         assert parse_qsl(renamed.decode(), keep_blank_values=True) == expected
     assert b"a+b" not in renamed or quote_plus("a b&c") not in renamed.decode()
+
+
+@settings(max_examples=500)
+@given(BODIES, PAIRS, st.sampled_from([FORM, head_of("text/x, Application/X-WWW-Form-urlencoded")]))
+@example(b'{"a":1,"model":"m"}', [("model", "=o")], FORM)
+@example(b'{"a":1}', [("Model", "=o")], FORM)
+@example(b'{"a":1,"model":"m"}', [("model", "=m;x=1")], FORM)
+def test_what_is_both_json_and_a_form_has_one_model(
+    body: bytes, pairs: list[tuple[str, str]], head: RequestHead
+) -> None:
+    form = "&" + "&".join([name + value for name, value in pairs]) + "&"
+    body = body.replace(b'"a"', b'"%b"' % form.encode())
+    try:
+        model = model_if_any(head, body)
+    except ApiError as error:
+        assert error.status == 400
+        return
+    fields = parse_qsl(body.decode("latin-1"), keep_blank_values=True)
+    in_form = {value for name, value in fields if name.lower() == "model"}
+    assert models_read(body) | in_form <= {model}
 
 
 def test_a_form_too_large_to_be_read_at_once_is_refused() -> None:

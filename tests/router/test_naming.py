@@ -53,6 +53,9 @@ def router(backends: dict[str, Backend], start_router: StartRouter) -> RunningRo
         ("/v1/x?a=%26&model=gpt&b=", "m", "/v1/x?a=%26&model=m&b="),
         ("/route/m/x?model=gpt", "m", "/x?model=m"),
         ("/route/n/x?model=n", "n", "/x?model=n"),
+        ("/v1/x?a;b=1&model=m&c;d", "m", "/v1/x?a;b=1&model=m&c;d"),
+        ("/v1/x?Model=n&x", "n", "/v1/x?Model=n&x"),
+        ("/v1/x?m%4FDEL=gpt", "m", "/v1/x?m%4FDEL=m"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -87,6 +90,10 @@ def test_path_and_query_name_a_model_for_what_has_none_in_its_body(
         ("/v1/x?model=m&model=", b""),
         ("/v1/x?model=nothing", chat("m")),
         ("/route/m/x?model=gpt", chat("n")),
+        ("/v1/x?Model=m", chat("n")),
+        ("/v1/x?a&MOD%45L=n", chat("m")),
+        ("/v1/x?model=m&moDel=n", b""),
+        ("/route/m/x?Model=n", b""),
     ],
 )
 def test_two_models_in_one_request_are_an_error_and_reach_no_backend(
@@ -98,6 +105,21 @@ def test_two_models_in_one_request_are_an_error_and_reach_no_backend(
         assert (response.status, response.error_code) == (400, "conflicting_models")
         assert wire.response().status == 200
     assert [len(backend.requests) for backend in backends.values()] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("query", ["x=1;model=n", "model=n;x=1", "model=m;model=n", "a&;%4dodel=n"])
+@pytest.mark.parametrize("path", ["/v1/x", "/route/m/v1/x"])
+def test_a_model_beside_a_semicolon_is_refused(
+    query: str, path: str, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    form = "Content-Type: multipart/form-data; boundary=b"
+    for raw in (post(chat(), f"{path}?{query}"), post(AUDIO, f"{path}?{query}", form)):
+        with Wire(router.port) as wire:
+            wire.send(raw)
+            response = wire.response()
+            assert response.status == 400
+            assert b'"param":"model"' in response.body
+    assert not any(backend.requests for backend in backends.values())
 
 
 DOUBTFUL = {
@@ -112,6 +134,8 @@ DOUBTFUL = {
     "the first of two": b'{"model":"n","model":"m"}',
     "in capitals": b'{"MODEL":"n"}',
     "in capitals beside the right one": b'{"model":"m","Model":"n"}',
+    "with an escape that is none": b'{"mod\\el":"n","model":"m"}',
+    "with a byte that is not UTF-8": b'{"model":"m","mod\xffel":"n"}',
     "a second value": b'{"model":"n"}' + b" " * 70_000 + b'{"model":"m"}',
     "a large one with escapes": b'{"m\\u006fdel":"n","x":"' + b"x" * 70_000 + b'"}',
     "no end": b'{"model":"n","x":"' + b"x" * 70_000,
@@ -328,7 +352,7 @@ def test_connecting_ends_after_the_models_connect_timeout(start_router: StartRou
 
 def test_a_target_without_a_model_names_none() -> None:
     for target in (b"/", b"/route", b"/v1/x?", b"/v1/x?modelx=1", b"/v1/x?a=model", b"/?%"):
-        assert read_target(target).names == ()
+        assert read_target(target).names == []
 
 
 @pytest.mark.parametrize(
