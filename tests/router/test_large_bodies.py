@@ -80,7 +80,8 @@ def test_a_large_body_that_stops_coming_is_refused(
         with Wire(router.port) as other:
             other.send(b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n")
             assert other.response().status == 200
-        router.sweep_after(62)
+        for seconds in (21, 42):  # enough came for the first of these times
+            router.sweep_after(seconds)
         assert wire.response().status == 408
         wire.send(b"x" * 300_000)
         wire.socket.shutdown(1)
