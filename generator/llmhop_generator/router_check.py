@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -55,9 +56,10 @@ def judge_by(command: str) -> Judge:
     check the rest.
     """
 
-    def judge(settings: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    @cache
+    def ask(text: str) -> list[tuple[Path, str]]:
         try:
-            done = run([command, *_CHECK], stdin=json.dumps(settings), check=False)
+            done = run([command, *_CHECK], stdin=text, check=False)
         except GeneratorError as error:
             _log.warning(_NOT_ASKED, command, error)
             return []
@@ -69,4 +71,5 @@ def judge_by(command: str) -> Judge:
             _log.warning(_NOT_ASKED, command, said)
             return []
 
-    return judge
+    # The hosts of a flake often share their settings.
+    return lambda settings: ask(json.dumps(settings, sort_keys=True))

@@ -30,24 +30,26 @@ def has_route(entry: Any) -> bool:
 
 
 def settings_to_judge(raw: Any) -> dict[str, Any] | None:
-    """Give the settings of a configuration for llmhop to judge, or None where it is not to run.
+    """Give the settings of a configuration for llmhop to judge, or None where there are none.
 
     They are taken from the raw JSON, so that what is wrong with them shows beside all else.
-    What others are to blame for (models that run here, or that there is none) is right in them.
+    What others are to blame for (models that run here, or that there is none) is right in them,
+    and only there where the settings may be at odds with it.
     """
     config = _object(raw)
     vllm, llmhop = _object(config.get("vllm")), _object(config.get("llmhop"))
     served = vllm.get("enable") is True
-    if llmhop.get("enable", served) is not True:
+    settings = _object(llmhop.get("settings"))
+    if not settings or llmhop.get("enable", served) is not True:
         return None
     here, off = _local(vllm)
-    settings = _object(llmhop.get("settings"))
     elsewhere = {
         name: entry
         for name, entry in _object(settings.get("models")).items()
         if name not in off or has_route(entry)
     }
-    return {**settings, "models": merge_models(elsewhere, here) or _ANY_MODEL}
+    models = merge_models(elsewhere, here) if elsewhere else _ANY_MODEL
+    return {**settings, "models": models}
 
 
 def _local(vllm: dict[str, Any]) -> tuple[dict[str, dict[str, str]], set[str]]:

@@ -25,7 +25,7 @@ from llmhop_generator.fleet_nix import Record
 from llmhop_generator.fleet_run import checked_result
 from llmhop_generator.load import parse_config
 from llmhop_generator.render import render
-from llmhop_generator.router_check import Judge, no_judge
+from llmhop_generator.router_check import Judge, judge_by, no_judge
 from llmhop_generator.router_settings import has_route, settings_to_judge
 
 from tests.generator.conftest import MINIMAL, Command
@@ -218,15 +218,13 @@ def test_what_passes_is_taken_by_llmhop_as_it_is_rendered(given: Any, served: bo
     config["vllm"]["models"] |= OFF
     config["vllm"]["enable"] = served
     config["llmhop"]["enable"] = True
-    judged = settings_to_judge(config)
-    assert judged is not None
     try:
         parsed = parse_config(json.dumps(config).encode(), "config.json", router_problems)
     except GeneratorError as error:
         # And nothing is refused that llmhop would take, but for what it can't know.
-        assert router_problems(judged) or any(
-            "runs" in str(p) or "serves" in str(p) for p in error.problems
-        )
+        known = [each for each in map(str, error.problems) if "runs" in each or "serves" in each]
+        judged = settings_to_judge(config)
+        assert known or (judged is not None and router_problems(judged))
     else:
         text = render(parsed).router
         assert text is not None
@@ -292,6 +290,20 @@ def test_without_an_llmhop_to_ask_the_rest_is_checked_and_a_warning_says_so(
     assert done.returncode == 0
     assert why in done.stderr
     assert str(command) in done.stderr
+
+
+def test_the_same_settings_are_judged_once(tmp_path: Path) -> None:
+    command, asked = tmp_path / "llmhop", tmp_path / "asked"
+    script = f"#!/bin/sh\n(cat; echo) >>{asked}\n" + """echo '{"problems": []}'\n"""
+    command.write_text(script)
+    command.chmod(0o755)
+    judge = judge_by(str(command))
+    for number, listen in enumerate((None, ":80", ":80", ":81")):
+        config = with_settings({} if listen is None else {"listen": listen})
+        config["vllm"]["models"][f"model-{number}"] = {"model": "m", "port": 18002 + number}
+        assert problems(config, judge) == []
+    lines = asked.read_text().splitlines()
+    assert [json.loads(line)["listen"] for line in lines] == [":80", ":81"]
 
 
 def test_the_command_that_is_asked_is_the_one_beside_this_one(
