@@ -7,6 +7,7 @@ from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host_devices import device_findings
 from llmhop_generator.host_ports import port_findings, router_findings
 from llmhop_generator.host_router import service_findings
+from llmhop_generator.host_secrets import secret_findings
 from llmhop_generator.host_storage import storage_findings
 from llmhop_generator.host_user import user_findings
 from llmhop_generator.layout import user_manager
@@ -26,10 +27,14 @@ def preflight(config: Config) -> None:
         GeneratorError: with every finding.
     """
     found = []
+    rendered = render(config)
     if isinstance(config.vllm, Vllm):
-        found += [*_findings(config.vllm), *_units(config.vllm, render(config).quadlets)]
-    if config.llmhop.enable:
-        found += [*service_findings(), *router_findings(config.llmhop)]
+        found += [*_findings(config.vllm), *_units(config.vllm, rendered.quadlets)]
+    if rendered.router is not None:
+        of_service = list(service_findings())
+        found += [*of_service, *router_findings(config.llmhop)]
+        if not of_service:
+            found += secret_findings(rendered.router)
     findings = sorted(set(found))
     if findings:
         raise GeneratorError("the host is not ready, and nothing was changed", findings)

@@ -63,13 +63,20 @@ def judge_by(command: str) -> Judge:
         except GeneratorError as error:
             _log.warning(_NOT_ASKED, command, error)
             return []
-        try:
-            problems = json.loads(done.stdout)["problems"]
-            return [(tuple(p["path"]), f"{p['what']}; {p['todo']}") for p in problems]
-        except (ValueError, KeyError, TypeError):
+        found = findings_of(done.stdout)
+        if found is None:
             said = done.stderr.strip() or "what it says is not understood"
             _log.warning(_NOT_ASKED, command, said)
-            return []
+        return found or []
 
     # The hosts of a flake often share their settings.
     return lambda settings: ask(json.dumps(settings, sort_keys=True))
+
+
+def findings_of(output: str) -> list[tuple[Path, str]] | None:
+    """Read what `llmhop --check --json` prints, or give None where it is something else."""
+    try:
+        problems = json.loads(output)["problems"]
+        return [(tuple(p["path"]), f"{p['what']}; {p['todo']}") for p in problems]
+    except (ValueError, KeyError, TypeError):
+        return None

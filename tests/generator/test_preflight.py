@@ -15,7 +15,7 @@ from tests.generator.conftest import MINIMAL
 
 FINDERS = (
     *("user_findings", "storage_findings", "device_findings", "port_findings"),
-    *("unit_findings", "service_findings", "router_findings"),
+    *("unit_findings", "service_findings", "router_findings", "secret_findings"),
 )
 
 
@@ -52,13 +52,17 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     for name in FINDERS:
         monkeypatch.setattr(preflight, name, finder(name))
-    assert findings(config()) == sorted(f"{name}: is missing" for name in FINDERS)
+    # Secrets are its service's to read.
+    told = {f"{name}: is missing" for name in FINDERS if name != "secret_findings"}
+    assert findings(config()) == sorted(told)
     of_llmhop = ["router_findings: is missing", "service_findings: is missing"]
     remote = {"models": {"far": {"url": "http://far"}}}
     alone = config(vllm={}, llmhop={"enable": True, "settings": remote})
     assert findings(alone) == of_llmhop
     without = config(llmhop={"enable": False})
-    assert findings(without) == sorted({f"{n}: is missing" for n in FINDERS} - {*of_llmhop})
+    assert findings(without) == sorted(told - {*of_llmhop})
+    monkeypatch.setattr(preflight, "service_findings", lambda: iter(()))
+    assert findings(alone) == ["router_findings: is missing", "secret_findings: is missing"]
 
 
 @pytest.mark.parametrize("name", ["require_podman", "_absent_images", "unit_findings"])

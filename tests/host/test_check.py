@@ -73,6 +73,7 @@ def test_each_finding_is_told_with_its_option_and_what_to_do(host: Machine) -> N
         addresses_of_llmhop,
         llmhop_without_its_group_and_service,
         what_the_kernel_and_systemd_would_not_take,
+        secrets_of_llmhop,
         many_at_once,
     ):
         with host.log.subtest(faults.__name__.replace("_", " ")):
@@ -205,6 +206,35 @@ def what_the_kernel_and_systemd_would_not_take(host: Machine) -> None:
     host.succeed("echo 80 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
     assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
     host.succeed("echo 1024 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+def secrets_of_llmhop(host: Machine) -> None:
+    drop_in = "/etc/systemd/system/llmhop.service.d/secrets.conf"
+    write(host, drop_in, "[Service]\nLoadCredential=token:/etc/token\nEnvironment=KEY=x 'A=b c'\n")
+    write(host, "/etc/token", "t")
+    write(host, "/etc/closed", "t")
+    host.succeed("chmod 600 /etc/token /etc/closed", "systemctl daemon-reload")
+    good = {"authTokens": ["${file:token}", "${env:KEY}", "$A"]}
+    write(host, CONFIG, with_llmhop(good))
+    assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
+
+    where = "llmhop.settings."
+    bad = {
+        "authTokens": ["${file:tokn}", "${env:KEY}", "${file:/etc/closed}", "$B"],
+        "tls": {"certificate": "/etc/passwd", "key": "token"},
+    }
+    found = findings(host, with_llmhop(bad))
+    absent = the_one(found, f"{where}authTokens[0]:")
+    assert "(No such file or directory: /run/credentials/llmhop.service/tokn)" in absent
+    assert "can't be read (Permission denied" in the_one(found, f"{where}authTokens[2]:")
+    assert "$B refers to an environment variable" in the_one(found, f"{where}authTokens[3]:")
+    assert "no usable certificate" in the_one(found, f"{where}tls:")
+    assert len(found) == 4, found
+
+    host.succeed("rm /etc/token")
+    found = findings(host, with_llmhop(good))
+    assert "can't be given its credentials" in the_one(found, "llmhop.settings:")
+    host.succeed(f"rm {drop_in}", "systemctl daemon-reload")
 
 
 def what_the_user_can_not_read_write_or_keep(host: Machine) -> None:
