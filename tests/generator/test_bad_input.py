@@ -427,7 +427,7 @@ def test_wrong_usage_exits_with_2_and_says_so_as_every_error_does(
 def test_the_commands_that_are_run_show_wherever_it_is_asked_for(
     place: str, generator: Command, config_file: Callable[[Any], Path]
 ) -> None:
-    words = ["validate", str(config_file(MINIMAL))]
+    words = ["validate", str(config_file(changed({"llmhop/settings": {"workers": 2}})))]
     done = generator(*(["-v", *words] if place == "before" else [*words, "-v"]))
     assert done.returncode == 0
     assert "--check" in done.stderr
