@@ -87,7 +87,7 @@ ROUTER = Package(
         media_type upgrade via fields
         config_file config_parser model_parser config_check config_schema tls config secrets
         urls exposure listen channel messages errors proxy_status notify limits memory
-        timer faults log repeats line_writer line_buffer
+        timer faults log repeats line_writer line_buffer regular_file
         """.split()
     ),
     frozenset(

@@ -45,9 +45,6 @@ def digests(sources: Mapping[str, str], key: bytes) -> dict[str, str]:
 def _digest(paths: Iterable[str], key: bytes) -> str:
     total = hashlib.blake2b(key=key, digest_size=32)
     for path in paths:
-        try:
-            content = b"+" + hashlib.sha256(Path(path).read_bytes()).digest()
-        except OSError:
-            content = b"-"
-        total.update(content)
+        content = files.read_regular(Path(path))
+        total.update(b"-" if content is None else b"+" + hashlib.sha256(content).digest())
     return total.hexdigest()

@@ -71,14 +71,24 @@ def read(path: Path) -> str | None:
 
 def read_of_others(path: Path, limit: int) -> str | None:
     """Read up to `limit` bytes of a plain file that somebody may have replaced by anything."""
+    data = read_regular(path, os.O_NOFOLLOW, limit)
+    return None if data is None else data.decode("utf-8", errors="replace")
+
+
+def read_regular(path: Path, flags: int = 0, limit: int = -1) -> bytes | None:
+    """Read up to `limit` bytes of a file, or None where it is none that can be read now.
+
+    So it is for a FIFO, which nobody may ever write.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
     except OSError:
         return None
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        return os.read(descriptor, limit).decode("utf-8", errors="replace")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
     except OSError:
         return None
     finally:

@@ -80,12 +80,12 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
     usage.
     """
     if check:
-        sys.exit(_check(path, check_unread if without_secrets else load, for_programs))
+        sys.exit(_check(path, check_unread if without_secrets else _load, for_programs))
     if without_secrets or for_programs:
         raise click.UsageError("--without-secrets and --json belong to --check")
     _fill_standard_streams()
     try:
-        config = load(path)
+        config = _load(path)
         # Imported late: a check needs no event loop.
         if config.workers > 1:
             from llmhop.supervisor import run
@@ -98,6 +98,10 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
         sys.exit(1)
     finally:
         LOG.close()
+
+
+def _load(path: Path) -> Config:
+    return load(path, may_wait=True)
 
 
 def _check(path: Path, load_config: Callable[[Path], Config], for_programs: bool) -> int:

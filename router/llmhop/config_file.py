@@ -10,16 +10,20 @@ from typing import Any
 from llmhop.config import Certificate, Config
 from llmhop.config_parser import parse
 from llmhop.errors import ConfigError, Problem
+from llmhop.regular_file import read_regular
 from llmhop.secrets import expand, expand_unread
 from llmhop.tls import load_certificate
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
-def load(path: Path) -> Config:
-    """Read, check and resolve the config at `path`. Raises ConfigError."""
+def load(path: Path, *, may_wait: bool) -> Config:
+    """Read, check and resolve the config at `path`. Raises ConfigError.
+
+    With `may_wait` it may be a pipe, as of a shell's `<(…)`, which is read to its end.
+    """
     return parse(
-        _read_json(path),
+        _read_json(path, may_wait),
         lambda text: expand(text, os.environ),
         lambda certificate, key: load_certificate(certificate, key, os.environ),
     )
@@ -30,22 +34,27 @@ def check_unread(path: Path) -> Config:
 
     The config that is returned can't serve. Raises ConfigError.
     """
-    return parse(_read_json(path), expand_unread, lambda _certificate, _key: Certificate(b"", b""))
+    return parse(
+        _read_json(path, True), expand_unread, lambda _certificate, _key: Certificate(b"", b"")
+    )
 
 
-def _read_json(path: Path) -> object:
+def _read_json(path: Path, may_wait: bool) -> object:
     where = ascii(str(path))[1:-1]
-    return _json(where, _read(where, path))
+    return _json(where, _read(where, path, may_wait))
 
 
 def _error(where: str, what: str, todo: str) -> ConfigError:
     return ConfigError([Problem(where, what, todo)])
 
 
-def _read(where: str, path: Path) -> str:
+def _read(where: str, path: Path, may_wait: bool) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
+        if may_wait:
+            with path.open("rb") as file:
+                data = file.read(_MAX_FILE_BYTES + 1)
+        else:
+            data = read_regular(path, _MAX_FILE_BYTES)
     except FileNotFoundError:
         raise _error(where, "does not exist", "give the path of a JSON file") from None
     except IsADirectoryError:

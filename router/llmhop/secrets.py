@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from llmhop.regular_file import read_regular
+
 _REFERENCE = re.compile(r"\$\{(?P<braced>[^}]*)\}|\$(?P<plain>[A-Za-z0-9_]+)|(?P<open>\$\{)")
 _ENV_STYLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MAX_FILE_BYTES = 64 * 1024
@@ -103,8 +105,7 @@ def _file(name: str, environment: Mapping[str, str]) -> str:
     path = Path(environment.get("CREDENTIALS_DIRECTORY", ""), name)
     todo = "make it a text file that llmhop can read, or pass it with LoadCredential="
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
+        data = read_regular(path, _MAX_FILE_BYTES)
         if len(data) > _MAX_FILE_BYTES:
             raise SecretError(f"{reference} is larger than {_MAX_FILE_BYTES} bytes", todo)
         return data.decode().rstrip("\r\n")

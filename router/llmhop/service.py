@@ -138,7 +138,7 @@ class _SingleService(Service):
 def read_again(path: Path, old: Config) -> Config | None:
     """Return the config to go on with, or None where it is of no use; log what to know of it."""
     try:
-        new = load(path)
+        new = load(path, may_wait=False)
     except ConfigError as error:
         log(f"{REFUSED}:\n{error}")
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmhop.config import Certificate
 from llmhop.errors import ConfigError, Problem
+from llmhop.regular_file import read_regular
 
 if TYPE_CHECKING:
     import ssl
@@ -83,8 +84,7 @@ def _memory_file(data: bytes) -> Iterator[str]:
 
 def _read(where: str, path: Path, problems: list[Problem]) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
+        data = read_regular(path, _MAX_FILE_BYTES)
     except OSError as error:
         shown = ascii(str(path))[1:-1]
         problems.append(_problem(where, f"can't be read ({error.strerror}: {shown})"))

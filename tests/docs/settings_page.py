@@ -21,8 +21,9 @@ is a model that runs elsewhere; one without adds headers, aliases or limits to a
 served here. `listen` stands in place of `host` and `port`.
 
 Secrets are written `${{env:NAME}}` for a variable or `${{file:PATH}}` for a file, in tokens and
-headers; a relative path is that of a credential which systemd loads (`LoadCredential=`). In Nix the
-dollar sign is escaped: `"\\${{file:client-token}}"`.
+headers; a relative path is that of a credential which systemd loads (`LoadCredential=`). Such a
+file, a certificate, and the configuration at a reload must be regular files: a FIFO that nobody
+writes would have llmhop wait. In Nix the dollar sign is escaped: `"\\${{file:client-token}}"`.
 """
 
 

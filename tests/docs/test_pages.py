@@ -48,7 +48,7 @@ def test_no_description_is_taken_for_html(page: Path) -> None:
 def test_clients_are_told_of_every_error_code_and_no_other() -> None:
     source = (ROOT / "router/llmhop/errors.py").read_text(encoding="utf-8")
     table = committed(BOOK / "clients.md").split("## Errors")[1].split("##")[0]
-    in_use = set(re.findall(r'code="(\w+)"', source))
+    in_use = set(re.findall(r'code(?:: str = |=)"(\w+)"', source))
     assert set(re.findall(r"\d{3} `(\w+)`", table)) == in_use
 
 

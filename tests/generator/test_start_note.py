@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.contract import Vllm
+from llmhop_generator.environment import digests
 from llmhop_generator.files import read_of_others
 from llmhop_generator.start_note import (
     StartNote,
@@ -76,3 +77,16 @@ def test_of_another_users_file_no_more_is_read_than_a_note_and_nothing_waits(
     assert read_of_others(plain, 200) == "x" * 200
     for path in (link, pipe, tmp_path, tmp_path / "absent"):
         assert read_of_others(path, 200) is None
+
+
+def test_an_environment_file_that_nobody_writes_is_not_waited_for(tmp_path: Path) -> None:
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_text("A=1")
+    os.mkfifo(pipe)
+    sources = {
+        str(path): f"[Container]\nEnvironmentFile={path}\n"
+        for path in (file, pipe, tmp_path, tmp_path / "absent")
+    }
+    found = digests(sources, b"key")
+    assert len({*found.values()}) == 2
+    assert found[str(pipe)] == found[str(tmp_path / "absent")] != found[str(file)]

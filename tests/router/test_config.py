@@ -140,7 +140,7 @@ BAD: dict[str, tuple[object, str]] = {
     ),
     "directory as a secret": (
         {"models": MODELS, "authTokens": ["${file:/}"]},
-        "authTokens[0]: ${file:/} can't be read (Is a directory: /)",
+        "authTokens[0]: ${file:/} can't be read (not a regular file: /)",
     ),
     "unknown reference": (
         {"models": MODELS, "authTokens": ["${vault:x}"]},

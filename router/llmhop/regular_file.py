@@ -1,0 +1,25 @@
+"""Reads files without ever waiting for somebody to write them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file, up to a byte more than `limit`.
+
+    Reading a FIFO that nobody writes, a terminal or a device could take for ever; systemd's
+    credentials are regular files. Raises OSError, also for anything that is no regular file, and
+    ValueError for a NUL in the path.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    finally:
+        os.close(descriptor)
