@@ -129,6 +129,8 @@ def test_a_reload_takes_the_new_config_and_refuses_a_bad_one(
         assert wire.response().status == 200
         process.write({"listen": "127.0.0.1:1", "models": {"b": {"url": second.url}}})
         process.reload()
+    process.stop()  # so that all of the log is written
+    assert process.process.wait(TIMEOUT) == 0
     log = process.end()
     assert log.count("reloaded, serves 1 model") == 2
     assert log.count("reload refused, the old config stays") == 2
