@@ -33,6 +33,7 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.load import parse_config
 from llmhop_generator.render import render
 from llmhop_generator.settled import is_settled, remember
+from llmhop_generator.sources import model_of, service_of
 from llmhop_generator.status import status
 
 from tests.generator.simulated_host import (
@@ -52,6 +53,7 @@ RUNS, STEPS = 200, 30
 
 PORTS = (18001, 18002, 18003, 18004, 18005)
 NAMES = ("a", "b", "c")
+SERVICES = [f"vllm-{name}.service" for name in NAMES]
 EFFECTS = ["stop", "swap", "daemon-reload", "write", "reload-or-restart", "start", "sleep"]
 EFFECTS += ["stop", "swap", "remove", "reload-or-restart", "stage", "pull"]
 DEVICES: tuple[list[str], ...] = ([], ["/dev/gpu0"], ["/dev/gpu1"])
@@ -59,11 +61,11 @@ DEVICES: tuple[list[str], ...] = ([], ["/dev/gpu0"], ["/dev/gpu1"])
 
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
-    """Up to three models on four ports, which may share devices, be broken or disabled."""
+    """Up to three models on five ports, which may share devices, be broken or disabled."""
     ports = draw(st.permutations(PORTS))
     models: dict[str, Any] = {}
     for name, port in zip(NAMES, ports, strict=False):
-        how = draw(st.sampled_from(["there", "there", "there", "there", "disabled", "absent"]))
+        how = draw(st.sampled_from([*["there"] * 4, "disabled", "absent"]))
         if how == "absent":
             continue
         models[name] = {
@@ -114,7 +116,7 @@ def parsed(text: str) -> Config:
 def sources(config: dict[str, Any]) -> dict[str, str]:
     """The units of a configuration, by service."""
     rendered = render(parsed(json.dumps(config)))
-    return {f"{name[:-10]}.service": text for name, text in rendered.quadlets.items()}
+    return {service_of(name): text for name, text in rendered.quadlets.items()}
 
 
 class Mishap:
@@ -183,7 +185,7 @@ class Applying(RuleBasedStateMachine):
         kind=st.sampled_from(["nothing", "kill", "kill", "end", "fail a stop", "crash", "restart"]),
         before=st.sampled_from(EFFECTS),
         number=st.sampled_from([1, 1, 2, 3]),
-        service=st.sampled_from([f"vllm-{name}.service" for name in NAMES]),
+        service=st.sampled_from(SERVICES),
     )
     def run(
         self,
@@ -206,8 +208,7 @@ class Applying(RuleBasedStateMachine):
         except Killed:
             self.applied = None
             # Where no route could be hidden, a kill may come between a unit and its route.
-            staying = {service[5:-8] for service in self.unchanged} | {"far"}
-            self.exposed = not self.host.routes().keys() & staying
+            self.exposed = not self.host.routes().keys() & self.staying()
             return
         except (GeneratorError, SystemExit):
             done = None
@@ -234,7 +235,7 @@ class Applying(RuleBasedStateMachine):
         return done
 
     @rule(
-        service=st.sampled_from([f"vllm-{name}.service" for name in NAMES]),
+        service=st.sampled_from(SERVICES),
         what=st.sampled_from(["restart", "stop", "crash", "ail", "mend"]),
     )
     def touch(self, service: str, what: str) -> None:
@@ -289,12 +290,14 @@ class Applying(RuleBasedStateMachine):
 
     def may_stop(self, service: str) -> None:
         """A model stops only where it does not run as it should, and without a route."""
-        model, routes = service[5:-8], self.host.routes().keys()
+        model, routes = model_of(service), self.host.routes().keys()
         assert service not in self.unchanged
-        if service not in self.wanted or routes & {s[5:-8] for s in self.unchanged} | routes & {
-            "far"
-        }:
+        if service not in self.wanted or routes & self.staying():
             assert model not in routes
+
+    def staying(self) -> set[str]:
+        """The models that no run has to touch, here and elsewhere."""
+        return {*map(model_of, self.unchanged), "far"}
 
     def as_wanted(self) -> set[str]:
         """The services that are active, and run by their wanted unit."""
@@ -312,11 +315,8 @@ class Applying(RuleBasedStateMachine):
         if not self.applied["llmhop"]["enable"]:
             assert self.host.router is None
             return
-        models = {service[5:-8] for service in sources(self.applied)}
-        assert (
-            self.host.routes().keys()
-            == models | self.applied["llmhop"]["settings"].get("models", {}).keys()
-        )
+        far = self.applied["llmhop"]["settings"].get("models", {}).keys()
+        assert self.host.routes().keys() == far | {*map(model_of, sources(self.applied))}
 
     def is_brought_about(self, done: Applied, *, wait: bool, disturbed: bool) -> None:
         """The host is as the configuration says, but for what could not be."""
@@ -351,8 +351,8 @@ class Applying(RuleBasedStateMachine):
     def routes_lead_to_where_models_listen(self) -> None:
         routes = self.host.routes()
         for service, unit in self.host.units.items():
-            if unit.up and service[5:-8] in routes and not self.exposed:
-                assert routes[service[5:-8]] == unit.port, service
+            if unit.up and model_of(service) in routes and not self.exposed:
+                assert routes[model_of(service)] == unit.port, service
 
     @invariant()
     def units_can_be_started_at_boot(self) -> None:
