@@ -247,6 +247,7 @@ class SimulatedHost:
         env: Mapping[str, str] | None = None,
         account: Account | None = None,
         check: bool = True,
+        stdin: str | None = None,  # noqa: ARG002 - likewise
     ) -> Finished:
         """Answer a command as `process.run` does."""
         if "show" not in command:
@@ -259,6 +260,8 @@ class SimulatedHost:
                 done = self._system(words)
             case ["podman", "image", "exists", image]:
                 done = Finished(0 if image in self.images else 1, "", "")
+            case ["podman", "run", *_]:
+                done = Finished(125, "", "there is no vLLM that could be asked for its flags")
             case ["podman", "images", *_]:
                 done = Finished(0, "[]", "")
             case ["podman", "ps", *_]:
@@ -419,7 +422,6 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
                 for old, new in replaced:
                     if value is old:
                         patch.setattr(module, name, new)
-        patch.setattr(carry_out, "refused", lambda *_: [])
         patch.setattr(apply, "preflight", lambda _: None)
         patch.setattr(apply, "verify_units", lambda *_: None)
         patch.setattr(progress, "why_again", lambda s: (host.says_why and host.is_ill(s)) or None)
