@@ -247,7 +247,7 @@ class SimulatedHost:
         env: Mapping[str, str] | None = None,
         account: Account | None = None,
         check: bool = True,
-        stdin: str | None = None,  # noqa: ARG002 - likewise
+        stdin: str | None = None,
     ) -> Finished:
         """Answer a command as `process.run` does."""
         if "show" not in command:
