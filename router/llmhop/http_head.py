@@ -40,6 +40,7 @@ _ABSOLUTE = re.compile(
 _HOST = re.compile(rb"(?:[\w.~!$&'()*+;=%-]++|\[[\w:.%~-]++\])?(?::[0-9]*+)?")
 # A dot segment would let a client leave the path prefix of a backend's URL.
 _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z)", re.IGNORECASE)
+_FORWARDS = re.compile(rb"[0-9]{1,9}")
 
 
 # Reading a form from requests that are answered here, or have no body, would be of no use.
@@ -58,7 +59,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     type, application/x-www-form-urlencoded. `websocket` says that this is to become a WebSocket:
     the connection then carries no request after it, whatever the answer. `via` is what its fields
     Via say, in lower case; `via_llmhop` whether one of them names an llmhop. `coded` says that the
-    body is in a content coding, such as gzip.
+    body is in a content coding, such as gzip; `last_hop` that no further proxy or server is to get
+    the request.
     """
 
     method: bytes
@@ -83,6 +85,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     via: bytes
     via_llmhop: bool
     coded: bool
+    last_hop: bool
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
@@ -165,6 +168,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
     host = asked_host or said_host
     if not _HOST.fullmatch(said_host) or (asked_host and not _HOST.fullmatch(asked_host)):
         raise BadRequestError("The Host header is not a host and perhaps a port.")
+    last_hop = method == b"OPTIONS" and _is_last_hop(sink)
     nominated = examined.nominated
     authorization = [field for field in sink.fields if field[0] == b"authorization"]
     bearer = _bearer(examined.authorization)
@@ -191,12 +195,13 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         kept=kept_lines(sink.fields, REQUEST_DROPPED | nominated if nominated else REQUEST_DROPPED),
         authorization=field_lines(authorization, nominated) if authorization else b"",
         request_id=request_id(sink.fields),
-        boundary=None if method in _BODILESS else form_boundary(examined.content_types),
+        boundary=None if method in _BODILESS or last_hop else form_boundary(examined.content_types),
         in_fields=any(_FIELDS in value.lower() for value in examined.content_types),
         websocket=websocket,
         via=via,
         via_llmhop=PREFIX in via,
         coded=_is_coded(sink.fields),
+        last_hop=last_hop,
     )
     return head, examined.content_length
 
@@ -247,6 +252,22 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
     return head, examined.content_length
 
 
+def _is_last_hop(sink: _Sink) -> bool:
+    """Whether Max-Forwards ends here; else it counts this hop (RFC 9110 section 7.6.2).
+
+    Raises BadRequestError.
+    """
+    places = [i for i, (key, _, _) in enumerate(sink.fields) if key == b"max-forwards"]
+    if not places:
+        return False
+    key, name, value = sink.fields[places[0]]
+    if len(places) > 1 or not _FORWARDS.fullmatch(value):
+        raise BadRequestError("The Max-Forwards header is not one number.")
+    left = int(value)
+    sink.fields[places[0]] = (key, name, b"%d" % (left - 1))
+    return left == 0
+
+
 def _is_coded(fields: list[Field]) -> bool:
     """Whether a Content-Encoding names more than `identity`; underscores are hyphens to some."""
     return any(
@@ -286,6 +307,9 @@ def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     host = b""
     if method == b"CONNECT":
         raise BadRequestError("CONNECT is not supported.")
+    if method == b"TRACE":
+        # Its answer is the request, with what a browser or a proxy has added to it in secret.
+        raise BadRequestError("TRACE is not supported.", 501)
     if not target.startswith(b"/"):
         match = _ABSOLUTE.fullmatch(target)
         if match is None:

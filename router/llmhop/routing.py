@@ -32,6 +32,7 @@ _HEALTH_PATH = b"/health"
 _READY_PATH = b"/ready"
 _METRICS_PATH = b"/metrics"
 _HEALTHY = b'{"status":"ok"}'
+_NOTHING = b"{}"
 _READING = (b"GET", b"HEAD")
 _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 
@@ -136,6 +137,8 @@ class Table:
                 return Answer(self._list)
             if head.path.startswith(_MODELS_PATH + b"/"):
                 return self._describe(head.path[len(_MODELS_PATH) + 1 :])
+        if head.last_hop:
+            return Answer(_NOTHING)
         if head.via:
             self._check_loop(head)
         if head.coded and body:

@@ -50,6 +50,8 @@ def as_first(body: bytes) -> Any:
 
 def as_lenient(body: bytes) -> Any:
     """As who passes over what no string of JSON may hold. Raises ValueError, RecursionError."""
+    if not re.match(rb"[ \t\r\n]*(?:\xef\xbb\xbf)?\{", body):
+        raise ValueError("no object")
     text = re.sub(r'\\([^"\\/bfnrtu])', r"\1", body.decode("utf-8", "ignore"))
     text = re.sub(r"[\0-\x08\x0b\x0c\x0e-\x1f]", "", text)
     found = None
