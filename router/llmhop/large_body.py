@@ -19,7 +19,7 @@ LARGE_BYTES: Final = 64 * 1024
 PIECE_BYTES: Final = 256 * 1024
 """No more is read at once."""
 
-_FEW_BYTES: Final = 16 * 1024
+_FIRST_BYTES: Final = (16 * 1024, 64 * 1024)
 _MANY_BYTES: Final = 4 * PIECE_BYTES
 _MAX_KEPT: Final = {PIECE_BYTES: 32, _MANY_BYTES: 4}  # 12 MB in all
 _kept: Final[dict[int, list[bytearray]]] = {size: [] for size in _MAX_KEPT}
@@ -141,11 +141,12 @@ class LargeBody:
         return taken
 
     def _next_size(self, wanted: int) -> int:
-        size = self.size
-        if size == 0 and wanted <= _FEW_BYTES:
-            # Clients that announce much and send little could take much memory otherwise.
-            return _FEW_BYTES
-        return PIECE_BYTES if size < _MANY_BYTES or self._left <= PIECE_BYTES else _MANY_BYTES
+        come = self.size + wanted
+        # Clients that announce much and send little could take much memory otherwise.
+        for size in _FIRST_BYTES:
+            if come <= size and self._filled < size:
+                return size
+        return PIECE_BYTES if come < _MANY_BYTES or self._left <= PIECE_BYTES else _MANY_BYTES
 
     def _close_array(self) -> None:
         # uvloop keeps the last protocol with buffers, and so this object, with its connection.
