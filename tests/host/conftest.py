@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,18 @@ from tests.host.cache import Cache
 from tests.host.machine import Machine
 from tests.host.project import dependencies
 from tests.host.root import debian_root, missing_prerequisites
+from tests.host.shared_machine import PASSED, Share, sharing
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let fixtures know how a test went."""
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +39,7 @@ def root(cache: Cache) -> Path:
     return debian_root(cache, dependencies())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scratch(cache: Cache) -> Path:
     """Where hosts keep what they write."""
     return cache.directory / "hosts"
@@ -54,3 +66,9 @@ def machine(new_machine: Callable[[str], Machine]) -> Machine:
     machine = new_machine("machine")
     machine.start()
     return machine
+
+
+@pytest.fixture(scope="module")
+def share(root: Path, scratch: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Share]:
+    """A function that makes hosts for all cases of a module."""
+    yield from sharing(root, scratch, tmp_path_factory.mktemp("shared"))

@@ -2,11 +2,14 @@
 
 Each switch says which models it starts anew; every other model has to keep its container
 id, and no stream of it may be cut or refused while the switch runs. Of those that it
-replaces, one at a time is down, but where each has a device of its own.
+replaces, one at a time is down, but where each has a device of its own. The switches are
+taken in order on one host; after one that failed, or where only some are asked for, a fresh
+host is brought to where the next one begins.
 """
 
 import json
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.host.cache import Cache
 from tests.host.machine import Machine
 from tests.host.project import wheels
 from tests.host.setup import Setup, standin_image, write
+from tests.host.shared_machine import Share, SharedMachine
 from tests.images.load import as_user
 
 NAMES = ("steady", *"abcdefg")
@@ -204,11 +208,12 @@ routing("no model elsewhere", "models", {})
 
 @switch("a model that was stopped by hand", "b")
 def _(_state: State, machine: Machine) -> None:
-    machine.succeed("systemctl --user -M vllm@.host stop vllm-b.service")
+    # It does not run where this switch only leads to a later one.
+    machine.execute("systemctl --user -M vllm@.host stop vllm-b.service")
 
 
 whole("the tag of all models without their own", "a b c", "tag", "v0.11.0")
-whole("the same tag, rolled back", "a b c", "tag", "v0.12.0")
+whole("the tag of all, rolled back", "a b c", "tag", "v0.12.0")
 
 
 class Host:
@@ -267,96 +272,155 @@ class Host:
         return {model["id"] for model in listed["data"]}
 
 
-@pytest.fixture
-def host(new_machine: Callable[[str], Machine], cache: Cache) -> Host:
-    machine = new_machine("switches")
-    machine.start()
+STREAMS = "/root/streams"
+
+
+class Streams:
+    """What a client of the host streams all the while, from every model."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def start(self) -> None:
+        """Start the client."""
+        client = Path(__file__).with_name("stream_client.py")
+        self.machine.copy_from_host(str(client), f"{STREAMS}.py")
+        command = f"python3 {STREAMS}.py {STREAMS}.log {STREAMS}.stop {' '.join(NAMES)}"
+        self.machine.succeed(f"systemd-run --unit streams {command}")
+        self.machine.wait_until_succeeds(f"grep -q steady {STREAMS}.log")
+
+    def read(self) -> list[dict[str, Any]]:
+        """The streams that ended."""
+        lines = self.machine.succeed(f"cat {STREAMS}.log").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def during(self, begin: float, end: float, model: str) -> list[dict[str, Any]]:
+        """The streams of a model that a time saw, when the last of them has ended."""
+        while True:
+            own = [s for s in self.read() if s["model"] == model and not s["long"]]
+            if own and own[-1]["end"] > end:
+                return [s for s in own if s["end"] > begin and s["begin"] < end]
+            time.sleep(0.2)
+
+    def stop(self) -> dict[str, Any]:
+        """Stop the client; give the long stream."""
+        self.machine.succeed(f"touch {STREAMS}.stop")
+        self.machine.wait_until_fails("systemctl is-active streams.service", timeout=60)
+        [long] = [stream for stream in self.read() if stream["long"]]
+        return long
+
+
+@pytest.fixture(scope="module")
+def shared(share: Share, cache: Cache) -> SharedMachine:
     files = {SHARED: "TOKEN=first\n", OWN: "OTHER=0\n"}
     setup = Setup("switches", {"switches": first().text()}, standin_image(cache), files)
-    setup.prepare(wheels(cache))(machine)
-    machine.succeed("mknod -m 666 /dev/gpu0 c 1 3", "mknod -m 666 /dev/gpu1 c 1 5")
-    client = Path(__file__).with_name("stream_client.py")
-    machine.copy_from_host(str(client), "/root/stream_client.py")
-    return Host(machine)
+
+    def prepare(machine: Machine) -> None:
+        setup.prepare(wheels(cache))(machine)
+        machine.succeed("mknod -m 666 /dev/gpu0 c 1 3", "mknod -m 666 /dev/gpu1 c 1 5")
+        Streams(machine).start()
+
+    return share("switches", prepare)
 
 
-@dataclass(frozen=True)
-class Window:
-    """The time that a switch took, and the models that it was to leave alone."""
+class Course:
+    """How many switches the host that is up has taken."""
 
-    name: str
-    begin: float
-    end: float
-    untouched: set[str]
+    def __init__(self) -> None:
+        self.machine: Machine | None = None
+        self.state = first()
+        self.taken = 0
 
-
-def take_switches(host: Host, state: State) -> list[Window]:
-    windows = []
-    for each in SWITCHES:
-        with host.machine.log.subtest(each.name):
-            before = state.served()
-            each.change(state, host.machine)
-            begun = host.clock()
-            replaced = host.switch(state, each.anew)
-            untouched = (before & state.served()) - set(each.anew)
-            windows.append(Window(each.name, begun, host.clock(), untouched))
-            down = [host.down(model) for model in replaced]
-            overlap = any(a[0] < b[0] < a[1] for a, b in permutations(down, 2))
-            assert overlap == each.together, down
-            assert host.routes() == state.served() | set(state.settings.get("models", {}))
-    return windows
+    def lead(self, machine: Machine, count: int) -> State:
+        """Have a host at the state after so many switches; give that state."""
+        if machine is not self.machine or self.taken > count:
+            self.machine, self.state, self.taken = machine, first(), 0
+        behind = self.taken < count
+        for each in SWITCHES[self.taken : count]:
+            each.change(self.state, machine)
+        if behind:
+            write(machine, CONFIG, self.state.text())
+            machine.succeed(f"llmhop-generator apply {CONFIG}")
+        self.taken = count
+        return self.state
 
 
-def test_a_switch_touches_what_changed_and_cuts_no_other_stream(host: Host) -> None:
-    machine, state = host.machine, first()
-    command = f"python3 /root/stream_client.py /root/log /root/stop {' '.join(NAMES)}"
-    machine.succeed(f"systemd-run --unit streams {command}")
-    machine.wait_until_succeeds("grep -q steady /root/log")
-    windows = take_switches(host, state)
-    assert len(windows) >= 30
-    machine.succeed("touch /root/stop")
-    machine.wait_until_fails("systemctl is-active streams.service", timeout=60)
-    streams = [json.loads(line) for line in machine.succeed("cat /root/log").splitlines()]
-    [long] = [stream for stream in streams if stream["long"]]
+@pytest.fixture(scope="module")
+def course() -> Course:
+    return Course()
+
+
+@pytest.fixture
+def machine(shared: SharedMachine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    yield from shared.lend(request.node)
+
+
+def test_there_are_many_switches_and_no_two_of_one_name() -> None:
+    assert len(SWITCHES) >= 30
+    assert len({each.name for each in SWITCHES}) == len(SWITCHES)
+
+
+@pytest.mark.parametrize("number", range(len(SWITCHES)), ids=[each.name for each in SWITCHES])
+def test_a_switch_touches_what_changed_and_cuts_no_other_stream(
+    number: int, course: Course, machine: Machine
+) -> None:
+    each, host = SWITCHES[number], Host(machine)
+    state = course.lead(machine, number)
+    before = state.served()
+    each.change(state, machine)
+    course.taken += 1
+    begin = host.clock()
+    replaced = host.switch(state, each.anew)
+    end = host.clock()
+    down = [host.down(model) for model in replaced]
+    overlap = any(a[0] < b[0] < a[1] for a, b in permutations(down, 2))
+    assert overlap == each.together, down
+    assert host.routes() == state.served() | set(state.settings.get("models", {}))
+    for model in (before & state.served()) - set(each.anew):
+        streams = Streams(machine).during(begin, end, model)
+        assert streams
+        assert [stream for stream in streams if stream["wrong"]] == []
+
+
+def test_a_stream_that_lasts_through_all_switches_is_whole(
+    course: Course, machine: Machine
+) -> None:
+    course.lead(machine, len(SWITCHES))
+    long = Streams(machine).stop()
     assert long["wrong"] is None
-    assert long["chunks"] > 100
-    for window in windows:
-        for model in window.untouched:
-            own = [stream for stream in streams if stream["model"] == model]
-            assert [s for s in own if s["end"] > window.begin and s["begin"] < window.end], window
-            # One that ends later may have been cut by what came next.
-            ended = [s for s in own if window.begin <= s["end"] <= window.end]
-            assert [stream for stream in ended if stream["wrong"]] == [], window
-    switch_off_and_on_and_change_the_user(host, state)
+    assert long["chunks"] > 0
 
 
-def switch_off_and_on_and_change_the_user(host: Host, state: State) -> None:
-    machine, everything = host.machine, state.served()
-    with machine.log.subtest("switched off, nothing is left running"):
-        state.vllm["enable"] = False
-        host.switch(state, [])
-        machine.wait_for_closed_port(8080)
-        machine.fail("find /etc/containers/systemd -name '*.container' | grep .")
-    with machine.log.subtest("switched on again"):
-        del state.vllm["enable"]
-        host.switch(state, everything)
-    with machine.log.subtest("another user"):
-        own = dict(state.vllm)
-        home = "/var/lib/serving"
-        machine.succeed(f"useradd --system --uid 504 --user-group --home {home} serving")
-        changed = {"user": "serving", "uid": 504, "subUidStart": 500000, "dataDir": home}
-        state.vllm |= {**changed, "cacheDir": "/var/cache/serving"}
-        write(machine, CONFIG, state.text())
-        machine.succeed(f"llmhop-generator provision {CONFIG}")
-        image, archive = "localhost/standin:v0.12.0", f"{home}/image.tar"
-        machine.succeed(f"{as_user('vllm', 'podman', 'save', image)} > {archive}")
-        machine.succeed(as_user("serving", "podman", "load", "--quiet", "--input", archive))
-        machine.succeed(f"llmhop-generator apply {CONFIG}")
-        assert host.ids() == {}
-        assert set(host.ids("serving")) == everything
-        assert host.routes() == everything
-        machine.fail("find /etc/containers/systemd/users/503 -name '*.container' | grep .")
-    with machine.log.subtest("the user before"):
-        state.vllm = own
-        host.switch(state, everything)
-        assert host.ids("serving") == {}
+def test_switched_off_nothing_is_left_running_and_on_again_all_is(
+    course: Course, machine: Machine
+) -> None:
+    state = course.lead(machine, len(SWITCHES))
+    everything = state.served()
+    state.vllm["enable"] = False
+    Host(machine).switch(state, [])
+    machine.wait_for_closed_port(8080)
+    machine.fail("find /etc/containers/systemd -name '*.container' | grep .")
+    del state.vllm["enable"]
+    Host(machine).switch(state, everything)
+
+
+def test_models_go_to_another_user_and_back(course: Course, machine: Machine) -> None:
+    host, state = Host(machine), course.lead(machine, len(SWITCHES))
+    everything, own = state.served(), dict(state.vllm)
+    home = "/var/lib/serving"
+    machine.succeed(f"useradd --system --uid 504 --user-group --home {home} serving")
+    changed = {"user": "serving", "uid": 504, "subUidStart": 500000, "dataDir": home}
+    state.vllm |= {**changed, "cacheDir": "/var/cache/serving"}
+    write(machine, CONFIG, state.text())
+    machine.succeed(f"llmhop-generator provision {CONFIG}")
+    image, archive = "localhost/standin:v0.12.0", f"{home}/image.tar"
+    machine.succeed(f"{as_user('vllm', 'podman', 'save', image)} > {archive}")
+    machine.succeed(as_user("serving", "podman", "load", "--quiet", "--input", archive))
+    machine.succeed(f"llmhop-generator apply {CONFIG}")
+    assert host.ids() == {}
+    assert set(host.ids("serving")) == everything
+    assert host.routes() == everything
+    machine.fail("find /etc/containers/systemd/users/503 -name '*.container' | grep .")
+    state.vllm = own
+    host.switch(state, everything)
+    assert host.ids("serving") == {}
