@@ -74,6 +74,8 @@ _CLOSE: Final = 0x7D
 
 _FEW: Final = 32
 """After so many bytes of a string its end is searched for, which is quicker by then."""
+_MANY: Final = 256
+"""The same where quotes are near each other."""
 
 _LITERALS: Final = b"+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SPACE: Final = b" \t\r\n"
@@ -314,23 +316,22 @@ def _end_of_string(data: bytes, at: int) -> int:
 
     Of what is escaped only quotes are of interest, so other escapes cost nothing after a few bytes.
     """
-    size = len(data)
+    size, window = len(data), _FEW
     while True:
-        few = min(at + _FEW, size)
-        while at < few:
+        stop = min(at + window, size)
+        while at < stop:
             byte = data[at]
             at += 1
             if byte == _QUOTE:
                 return at
             if byte == _BACKSLASH:
-                if at < size and data[at] == _QUOTE:  # where there is one, there are more
-                    few = min(at + _FEW, size)
                 at += 1
         quote = data.find(b'"', at)
         if quote < 0:
             return -1
         if not _is_escaped(data, at, quote):
             return quote + 1
+        window = _MANY if quote - at < _FEW else _FEW
         at = quote + 1
 
 
