@@ -55,7 +55,7 @@ def find_model(body: Body) -> tuple[str, list[tuple[int, int]]] | None:
         raise ApiError(
             413,
             f"A body of application/x-www-form-urlencoded may have {MAX_FORM_BYTES} bytes. "
-            "Send larger ones with the Content-Type of what they hold.",
+            "Send what is larger with the Content-Type of what it is, such as application/json.",
             code="request_too_large",
         )
     fields = find_fields(bytes(body))

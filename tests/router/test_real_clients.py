@@ -81,8 +81,11 @@ def test_curl_sends_a_large_body_and_waits_for_100_continue(
     # So long that a test which waits for it in vain fails.
     expect = ["-H", "Expect: 100-continue", "--expect100-timeout", str(2 * TIMEOUT)]
     sent = ["--data-binary", f"@{tmp_path}/body", f"{router.url}/v1/x"]
-    assert curl("--http1.1", *expect, *options, *sent).encode() == body
+    typed = ["-H", "Content-Type: application/json"]
+    assert curl("--http1.1", *expect, *options, *typed, *sent).encode() == body
     assert backend.requests[0].body == body
+    # What curl calls a form where nothing is said is read as one, too.
+    assert "such as application/json" in curl("--http1.1", *expect, *options, *sent)
 
 
 def test_curl_gets_the_head_of_what_llmhop_answers(start_router: StartRouter) -> None:
