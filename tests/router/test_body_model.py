@@ -175,6 +175,7 @@ SIZES = [100, LARGE_BYTES, LARGE_BYTES + 1, PIECE_BYTES + 5, 4 * PIECE_BYTES + 3
 ONE_RULE: list[tuple[bytes, bytes, object]] = [
     (b'{"model":"m","x":"', b'"}', "m"),
     (b'{"x":"', b'","model":"m"}', "m"),
+    (b'{"x":"', b'\\\\","model":"m"}', "m"),
     (b'{"x":NaN,"y":"\\ud83d', b'","model":"m"} \n', "m"),
     (b'\xef\xbb\xbf{"x":"', b'","mod\\u0065l":"\\u006d"}', "m"),
     (b'{"y":{"model":"o","z":"', b'"},"model":"m"}', "m"),
