@@ -37,6 +37,8 @@ class ClientConnection(ClientState):
         elif self._exchange.active:
             if self._paused and self._has_left():
                 self.transport.abort()
+            elif self._waiting == BODY:
+                self._exchange.wait_for_client(now)
             else:
                 self._exchange.check_deadline(now)
         elif self._waiting == END:

@@ -104,6 +104,10 @@ class Exchange(Sending):
         if self._connection is not None:
             self._connection.resume_reading(self)
 
+    def wait_for_client(self, now: float) -> None:
+        """Have no time of the backend run while more of the request is to come from the client."""
+        self._since = now
+
     def check_deadline(self, now: float) -> None:
         """End what takes too long; called by the sweep."""
         if self._moved or self._task is not None or self._attempt is not None:  # timed themselves

@@ -224,3 +224,58 @@ def test_a_backend_that_takes_nothing_for_long_is_given_up(start_router: StartRo
             router.sweep_after(1 + 601)
             assert error_of(wire) == (504, "backend_timeout")
             link.file.read()
+
+
+SLOWEST = {"responseTimeout": 4, "readTimeout": 4}
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"])
+@pytest.mark.parametrize("pauses", [1, 3])
+def test_a_client_that_pauses_in_its_form_is_not_the_backends_fault(
+    start_fake: StartFake, begun: bytes, pauses: int
+) -> None:
+    router = start_fake(models={"m": {"url": "http://h", **SLOWEST}})
+    client = router.client()
+    rest = b"x" * 1000 + b"\r\n" + END
+    router.send(client, head(len(BEGUN) + len(rest) + 20_000 * pauses) + BEGUN)
+    backend = router.backend()
+    backend.room = 10**9
+    if begun:
+        router.event(lambda: backend.peer_sends(begun))
+    for _ in range(pauses):
+        router.wait(15)
+        router.send(client, b"x" * 20_000)
+    assert statuses(client) == ([200] if begun else [])
+    assert not backend.lost
+    assert not router.server.backends.all()["m"].replicas[0].aside
+    router.send(client, rest)
+    # From now on the backend is waited for, and has its whole time.
+    router.wait(4)
+    assert not backend.lost
+    router.wait(2)
+    assert backend.lost
+    assert statuses(client) == ([200] if begun else [504])
+    assert router.server.backends.all()["m"].replicas[0].aside != bool(begun)
+
+
+def test_a_client_that_stops_within_its_form_is_told_so(start_fake: StartFake) -> None:
+    router = start_fake(models={"m": {"url": "http://h", **SLOWEST}})
+    client = router.client()
+    router.send(client, head(90_000) + BEGUN)
+    router.backend().room = 10**9
+    router.wait(25)
+    assert statuses(client) == [408]
+    assert not router.server.backends.all()["m"].replicas[0].aside
+
+
+def test_a_backend_that_takes_nothing_of_a_form_has_its_time_and_no_more(
+    start_fake: StartFake,
+) -> None:
+    router = start_fake(models={"m": {"url": "http://h", **SLOWEST}})
+    client = router.client()
+    router.send(client, head(90_000) + BEGUN)
+    router.backend()
+    router.send(client, b"x" * 1000)  # more than the backend has room for
+    router.wait(6)
+    assert statuses(client) == [504]
+    assert router.server.backends.all()["m"].replicas[0].aside
