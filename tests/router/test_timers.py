@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
-from llmhop import ledger
 from llmhop.access_log import AccessLog
 from llmhop.client_protocol import ClientProtocol
 from llmhop.config import AccessLogFormat
-from llmhop.metric_cells import BYTES_IN, BYTES_OUT
+from llmhop.metric_cells import BYTES_IN, BYTES_OUT, IN_FLIGHT, RELOADS, STATUS, STATUSES
 from llmhop.metric_store import Row
-from llmhop.pool import Pool
-from llmhop.replica import Replica
+from llmhop.recovery import Recovery
 from llmhop.request_record import Ended, RequestRecord
 from llmhop.resolver import Resolver
+from llmhop.server import Server
 from llmhop.timer import Timer
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.process import Run
-from tests.router.support import LoopThread, Wire, chat, post, wait_until
+from tests.router.support import TIMEOUT, LoopThread, Wire, chat, post, wait_until
 from tests.router.test_access_log import ENTRY
 from tests.router.test_log import half
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 
-# Each is run in the process before llmhop. What fails, fails for good.
+# Each is run in the process before llmhop. What fails, fails for good. (What compiled modules call
+# within themselves can't be replaced; that is for the tests below.)
 FAULTS = {
     "a client's check": """
 import llmhop.client_connection as module
@@ -38,20 +41,10 @@ def check(self, now):
     real(self, now)
 module.ClientConnection.check_deadline = check
 """,
-    "a pool's sweep": """
-import llmhop.pool as module
-def sweep(self, now): raise ZeroDivisionError("fault")
-module.Pool.sweep = sweep
-""",
     "all pools' sweep": """
 import llmhop.pool as module
 def sweep(self, now): raise ZeroDivisionError("fault")
 module.Pools.sweep = sweep
-""",
-    "a replica's sweep": """
-import llmhop.replica as module
-def sweep(self, now): raise ZeroDivisionError("fault")
-module.Replica.sweep = sweep
 """,
     "the observer": """
 import llmhop.observer as module
@@ -65,21 +58,8 @@ module.AccessLog.flush = flush
 """,
     "counting": """
 import llmhop.ledger as module
-def count(request, row_of): raise ZeroDivisionError("fault")
-module._count = count
-""",
-    "a record that is open": """
-import llmhop.request_record as module
-def count(self): raise ZeroDivisionError("fault")
-module.RequestRecord.count_open = count
-""",
-    "publishing": """
-import llmhop.metric_store as module
-real = module.Metrics.publish
-def publish(self):
-    if self._rows: raise ZeroDivisionError("fault")
-    real(self)
-module.Metrics.publish = publish
+def bisect(bounds, time): raise ZeroDivisionError("fault")
+module.bisect_left = bisect
 """,
 }
 
@@ -114,10 +94,6 @@ def test_a_fault_ends_no_timer(
         assert ends == ["internal_error"] * 2
 
 
-def failing(*_: object) -> None:
-    raise ZeroDivisionError("fault")
-
-
 def test_only_the_client_whose_check_fails_is_cut_off(
     start_router: StartRouter, start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,83 +124,161 @@ def test_only_the_client_whose_check_fails_is_cut_off(
     assert served == 4
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [
-        (Pool, "sweep"),
-        (Replica, "sweep"),
-        (Resolver, "_look_up"),
-        (Row, "publish"),
-        (RequestRecord, "count_open"),
-    ],
-)
-def test_one_that_fails_keeps_no_other_from_its_turn(
-    owner: Any, name: str, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Resolver, "_look_up", lambda *_: None)
-    names = ("one", "two", "three")
-    router = start_router({name: {"url": f"http://{name}:1", "resolve": 1000} for name in names})
-    seen: list[object] = []
+NAMES = ("one", "two", "three")
 
-    def fail_first(self: object, *_: object) -> None:
-        seen.append(self)
-        if len(seen) == 1:
+
+@pytest.fixture
+def server(start_router: StartRouter, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A router of three models whose names are looked up, to no end."""
+    monkeypatch.setattr(Resolver, "_look_up", lambda *_: None)
+    models: dict[str, Any] = {name: {"url": f"http://{name}:1", "resolve": 1000} for name in NAMES}
+    return start_router(models, accessLog="json").server
+
+
+def run_in_loop(server: Server, work: Callable[[], object]) -> None:
+    """Run `work` in the thread of a router, to its end."""
+
+    async def run() -> None:
+        work()
+
+    asyncio.run_coroutine_threadsafe(run(), server._loop).result(TIMEOUT)
+
+
+@pytest.mark.parametrize("bad", range(3))
+@pytest.mark.parametrize("kind", ["pool", "replica"])
+def test_one_that_can_not_be_asked_keeps_no_other_from_being_asked(
+    kind: str, bad: int, server: Server
+) -> None:
+    asked = [False] * 3
+
+    async def ask(number: int) -> bool:
+        asked[number] = True
+        return False
+
+    def fail() -> Any:
+        raise ZeroDivisionError("fault")
+
+    def work() -> None:
+        for number, backend in enumerate(server.backends.all().values()):
+            [replica] = backend.replicas
+            owner = replica.pool if kind == "pool" else replica
+            question = fail if number == bad else partial(ask, number)
+            owner._recovery = Recovery(question, server._loop)
+            owner._recovery.failed()
+        server.sweep(server._loop.time() + 100)
+
+    run_in_loop(server, work)
+    wait_until(lambda: sum(asked) == 2)
+    assert not asked[bad]
+
+
+def test_a_name_that_can_not_be_looked_up_keeps_no_other_from_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def look_up(_self: Resolver, host: str, *_: object) -> None:
+        seen.append(host)
+        raise ZeroDivisionError("fault")
+
+    monkeypatch.setattr(Resolver, "_look_up", look_up)
+    run_in_loop(server, lambda: server.sweep(server._loop.time()))
+    assert set(seen) == set(NAMES)
+
+
+@pytest.mark.parametrize("bad", NAMES)
+def test_what_can_not_be_published_keeps_nothing_else_back(bad: str, server: Server) -> None:
+    observer = server.observer
+
+    def work() -> None:
+        for name in NAMES:
+            row = observer.row(name)
+            row.changed = True
+            row.cells[BYTES_IN] = -1 if name == bad else 7  # no number that can be written
+        observer.sweep([], 0)
+
+    run_in_loop(server, work)
+    [slot] = observer.store.read()
+    assert {name: cells[BYTES_IN] for name, cells in slot.models.items()} == {
+        name: 0 if name == bad else 7 for name in NAMES
+    }
+
+
+def test_a_client_that_can_not_be_counted_keeps_no_other_from_it(server: Server) -> None:
+    class Books:
+        """Has no row for anybody."""
+
+        def __init__(self) -> None:
+            self.ended: list[Ended] = []
+            self.new_id = lambda: b"id"
+
+        def settle(self) -> None:
+            """Do nothing."""
+
+        def row(self, _: str) -> Row:
             raise ZeroDivisionError("fault")
 
     def work() -> None:
-        server = router.server
-        for model in names:
-            server.observer.row(model).changed = True
-        server.sweep(server._loop.time())
-        server.observer.sweep([server.observer.new_record() for _ in names], 0)
+        records = [RequestRecord(Books()), *(server.observer.new_record() for _ in NAMES)]
+        for record, model in zip(records, ("bad", *NAMES), strict=True):
+            record.begin(None)
+            record.model = model
+        server.observer.sweep(records, 0)
 
-    monkeypatch.setattr(owner, name, fail_first)
-    router.thread.call(work)
-    assert len(seen) >= len(names)
+    run_in_loop(server, work)
+    [slot] = server.observer.store.read()
+    assert [slot.models[name][IN_FLIGHT] for name in NAMES] == [1, 1, 1]
 
 
-def records_of(count: int) -> Any:
-    return [
-        Ended(
-            *(1, 0, 0, 0, 0, 0, 0, b"id-%d" % n, "c", "GET", "/", "m", "b", 200, 1, 2, None),
-            "complete",
-        )
-        for n in range(count)
-    ]
+def test_an_observer_whose_numbers_are_wrong_ends_no_sweep(server: Server) -> None:
+    def work() -> None:
+        server.observer._metrics.process[RELOADS] = -1
+        server._sweep()
+
+    run_in_loop(server, work)
+
+
+def ended(request_id: bytes, status: int = 200) -> Ended:
+    """A request that is over."""
+    return Ended(
+        *(1, 0, 0, 0, 0, 0, 0, request_id, "c", "GET", "/", "m", "b", status, 1, 2, None),
+        "complete",
+    )
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
-@pytest.mark.parametrize("name", ["_count", "_entry"])
+@pytest.mark.parametrize("what", ["counted", "logged"])
 def test_what_has_ended_is_settled_once_whatever_fails(
-    name: str, at: int, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
+    what: str, at: int, server: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    router = start_router({"m": "http://127.0.0.1:1"}, accessLog="json")
-    observer = router.server.observer
-    real = getattr(ledger, name)
-    calls = 0
-
-    def fail_once(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == at + 1:
-            raise ZeroDivisionError("fault")
-        return real(*arguments)
-
-    logged: list[bytes] = []
+    observer = server.observer
+    requests = [ended(b"id-%d" % number) for number in range(3)]
+    requests[at] = ended(b"id-%d" % at, 9999) if what == "counted" else ended(b"\xff")
 
     def settle() -> None:
-        monkeypatch.setattr(ledger, name, fail_once)
-        monkeypatch.setattr(observer.access_log, "add", logged.append)
-        observer.ended += records_of(3)
+        observer.ended.extend(requests)
         observer.settle()
         observer.settle()
+        observer.sweep([], 0)
 
-    router.thread.call(settle)
-    assert calls == 3
-    assert len(logged) == (3 if name == "_count" else 2)
+    run_in_loop(server, settle)
+    out = ""
+
+    def are_written() -> bool:
+        nonlocal out
+        out += capfd.readouterr().out
+        return len(out.splitlines()) >= 3 - (what == "logged")
+
+    wait_until(are_written)
+    ids = [json.loads(line)["request_id"] for line in out.splitlines()]
+    expected = [0, 1, 2]
+    if what == "logged":
+        expected.remove(at)
+    assert ids == [f"id-{number}" for number in expected]
     cells = observer.row("m").cells
-    assert cells[BYTES_IN] == (2 if name == "_count" else 3)
+    assert cells[BYTES_IN] == (2 if what == "counted" else 3)
     assert cells[BYTES_OUT] == 2 * cells[BYTES_IN]
+    assert sum(cells[STATUS : STATUS + len(STATUSES)]) == cells[BYTES_IN]
 
 
 def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
