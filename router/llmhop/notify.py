@@ -1,43 +1,65 @@
-"""Tells systemd how the service is (sd_notify(3))."""
+"""Tells systemd how the service is (sd_notify(3)), without libsystemd.
+
+Nothing here blocks: systemd may read late (it is stopped, or the host is busy), and then its
+socket is full. What it must hear is kept, in order, until `resume` finds room.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
+from collections import deque
+from typing import Final
 
 from llmhop.limits import DRAIN_SPARE_S
 
+_MAX_UNSENT: Final = 16
+"""Messages that are kept. The latest ones say where the service stands: a READY=1 that follows
+says all that the ones before it did."""
+
+_PASSING: Final = frozenset((errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+"""Errors for want of room, memory or descriptors, which there may be later."""
+
 
 class Notifier:
-    """Sends messages such as "READY=1", without libsystemd."""
+    """Sends messages such as "READY=1". Outside systemd, nothing happens.
 
-    def notify(self, *lines: str) -> None:
-        """Send a message. Outside systemd, nothing happens.
+    A message for which there is no receiver is dropped, as sd_notify does.
+    """
 
-        A message that can't be delivered is dropped, as sd_notify does.
-        """
-        try:
-            _send_to_systemd("\n".join(lines).encode())
-        except OSError:
-            return
+    def __init__(self) -> None:
+        self._unsent: deque[bytes] = deque(maxlen=_MAX_UNSENT)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be sent by `resume`."""
+        return bool(self._unsent)
+
+    def resume(self) -> None:
+        """Send what waits, as far as there is room; to be called now and then."""
+        while self._unsent and _send_to_systemd(self._unsent[0]):
+            self._unsent.popleft()
 
     def ready(self, status: str) -> None:
         """Tell that the service serves, also after a reload."""
-        self.notify("READY=1", f"STATUS={status}")
+        self._tell("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
         """Announce a reload; `ready` must follow. Type=notify-reload wants the time with it."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self.notify("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
 
     def status(self, status: str) -> None:
         """Tell how it goes on."""
-        self.notify(f"STATUS={status}")
+        if self._unsent and self._unsent[-1].startswith(b"STATUS="):
+            self._unsent.pop()  # out of date
+        self._tell(f"STATUS={status}")
 
     def alive(self) -> None:
-        """Tell the watchdog that nothing hangs."""
-        self.notify("WATCHDOG=1")
+        """Tell the watchdog that nothing hangs. Where there is no room, the next time counts."""
+        _send_to_systemd(b"WATCHDOG=1")
 
     def stopping(self, status: str, drain_timeout: float) -> None:
         """Tell that the service is on its way out, which may take `drain_timeout` seconds.
@@ -45,7 +67,11 @@ class Notifier:
         Longer than the unit's TimeoutStopSec=, too (EXTEND_TIMEOUT_USEC= in sd_notify(3)).
         """
         microseconds = round((drain_timeout + DRAIN_SPARE_S) * 1_000_000)
-        self.notify("STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={microseconds}")
+        self._tell("STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={microseconds}")
+
+    def _tell(self, *lines: str) -> None:
+        self._unsent.append("\n".join(lines).encode())
+        self.resume()
 
 
 def watchdog_interval() -> float | None:
@@ -57,11 +83,16 @@ def watchdog_interval() -> float | None:
     return int(microseconds) / 1_000_000
 
 
-def _send_to_systemd(data: bytes) -> None:
+def _send_to_systemd(data: bytes) -> bool:
+    """Send a message, and answer whether that is over; if not, there is no room for now."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
-        return
+        return True
     if address.startswith("@"):  # the abstract namespace
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.sendto(data, address)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.sendto(data, socket.MSG_DONTWAIT, address)
+    except OSError as error:
+        return error.errno not in _PASSING
+    return True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from llmhop import __version__
+from llmhop import __version__, limits
 from llmhop.config import Config, after_reload
 from llmhop.config_file import load
 from llmhop.errors import ConfigError
@@ -99,6 +99,7 @@ class _SingleService(Service):
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        Timer(limits.SWEEP_S, "telling systemd", self._notifier.resume).start(loop)
 
     def started(self) -> None:
         log(f"{__version__} {self._status()}")

@@ -94,7 +94,7 @@ class _Supervisor:
         # What is due is looked for whenever something was heard.
         self._regular = (
             *(self._signalled, self._reap, self._reload, self._start_due, self._tell),
-            self._log_on,
+            *(self._notifier.resume, self._log_on),
         )
         self._wakeup, self._wakeup_write = socket.socketpair()
 
@@ -337,6 +337,6 @@ class _Supervisor:
                 times.append(self._next_ping)
         if self._ended_due:  # one could not be reaped
             times.append(time.monotonic() + limits.FAULT_PAUSE_S)
-        if LOG.waits:
+        if LOG.waits or self._notifier.waits:
             times.append(time.monotonic() + limits.SWEEP_S)
         return max(0.0, min(times) - time.monotonic()) if times else None
