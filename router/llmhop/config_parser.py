@@ -38,7 +38,7 @@ from llmhop.listen import (
 )
 from llmhop.model_parser import parse_models
 
-LoadTls = Callable[[str, str], Certificate]
+LoadTls = Callable[[str | None, str | None], Certificate | None]
 """Loads certificate and key from two files; raises ConfigError."""
 
 _LISTEN_ADVICE = (
@@ -144,7 +144,7 @@ def _tls(check: Checker, value: object, load_tls: LoadTls) -> Certificate | None
     found = check.members(value, TLS_KEYS, ("tls",))
     if found is None:
         return None
-    files = []
+    files: list[str | None] = []
     for key in TLS_KEYS:
         path, todo = ("tls", key), "write the path of a PEM file"
         file = check.typed(path, found[key], str, todo) if key in found else ""
@@ -152,10 +152,8 @@ def _tls(check: Checker, value: object, load_tls: LoadTls) -> Certificate | None
             check.problem(path, "is missing" if key not in found else "is empty", todo)
         elif file is not None and ("\0" in file or not encodable(file)):
             check.problem(path, "is no path of a file", todo)
-        elif file is not None:
-            files.append(file)
-    if len(files) < len(TLS_KEYS):
-        return None
+            file = None
+        files.append(file or None)
     try:
         return load_tls(*files)
     except ConfigError as error:
@@ -164,9 +162,11 @@ def _tls(check: Checker, value: object, load_tls: LoadTls) -> Certificate | None
 
 
 def _max_body_bytes(check: Checker, value: object) -> int:
-    limit = check.typed(("maxBodyBytes",), value, int, "write a number of bytes")
-    if limit is not None and not 0 <= limit < 2**63:
-        check.problem(("maxBodyBytes",), "is out of range", "write a positive number of bytes")
+    todo = f"write a number of bytes up to {MAX_BYTES}, or 0 for the default"
+    limit = check.typed(("maxBodyBytes",), value, int, todo)
+    if limit is not None and not 0 <= limit <= MAX_BYTES:
+        check.problem(("maxBodyBytes",), "is out of range", todo)
+        limit = None
     return limit or DEFAULT_MAX_BODY_BYTES
 
 

@@ -159,7 +159,8 @@ class FormReader:
         if two == _CRLF:
             self._parts += 1
             if self._parts > MAX_PARTS:
-                raise BadRequestError(f"The form has more than {MAX_PARTS} parts.", 413)
+                reason = f"The form has more than {MAX_PARTS} parts."
+                raise BadRequestError(reason, 413, "request_too_large")
             self._state = _HEAD
         elif two == b"--":
             self._state = _END

@@ -19,18 +19,26 @@ _ADVICE = "make it a PEM file that llmhop can read, or pass it with LoadCredenti
 _MAX_FILE_BYTES = 1024 * 1024
 
 
-def load_certificate(certificate: str, key: str, environment: Mapping[str, str]) -> Certificate:
+def load_certificate(
+    certificate: str | None, key: str | None, environment: Mapping[str, str]
+) -> Certificate | None:
     """Read a certificate and its key, each once, and check that they can serve.
 
     A relative path starts at $CREDENTIALS_DIRECTORY, where systemd puts what `LoadCredential=`
-    names, if that is set. Raises ConfigError.
+    names, if that is set. Where a path is None, for which there was none that could be used, only
+    the other one is read, and None returned. Raises ConfigError.
     """
     directory = environment.get("CREDENTIALS_DIRECTORY", "")
     problems: list[Problem] = []
-    chain = _read("tls.certificate", Path(directory, certificate), problems)
-    secret = _read("tls.key", Path(directory, key), problems)
+    read = [
+        None if path is None else _read(where, Path(directory, path), problems)
+        for where, path in (("tls.certificate", certificate), ("tls.key", key))
+    ]
     if problems:
         raise ConfigError(problems)
+    chain, secret = read
+    if chain is None or secret is None:
+        return None
     found = Certificate(chain, secret)
     try:
         server_context(found)

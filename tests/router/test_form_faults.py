@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from llmhop.multipart import MAX_PARTS
 
 from tests.router.conftest import StartFake, StartRouter
 from tests.router.fake_router import statuses
@@ -21,6 +22,7 @@ from tests.router.test_multipart import FILE, MODEL, SOUND, part
         (part(MODEL, b"m") + END, (400, "conflicting_models")),
         (b"--XbX \r\n", (400, "bad_request")),
         (b"--XbX--\r\n--XbX", (400, "bad_request")),
+        (part(FILE, b"") * MAX_PARTS, (413, "request_too_large")),
     ],
 )
 @pytest.mark.parametrize("known_length", [True, False])
