@@ -17,7 +17,14 @@ _COPIED = (
     *("LoadCredential", "LoadCredentialEncrypted", "ImportCredential"),
     *("SetCredential", "SetCredentialEncrypted"),
 )
-_EXIT_CREDENTIALS = 243
+# Exit codes of a shell without its command, and of systemd (systemd.exec(5), Process Exit Codes).
+_FAILURES = {
+    126: "can't run its command; see ExecStart=",
+    127: "has no command; see ExecStart=",
+    216: "has no group; make what Group= names",
+    217: "has no user; make what User= names",
+    243: "can't be given its credentials; make what LoadCredential= names",
+}
 # The pipe that systemd-run passes on is root's; who reads it by name must own it.
 _CHECK = 'cat | "$0" --check --json --config /dev/stdin'
 
@@ -44,11 +51,8 @@ def secret_findings(router: str) -> Iterator[Problem]:
         stdin=router,
         check=False,
     )
-    if done.code == _EXIT_CREDENTIALS:
-        yield Problem(
-            option_path(("llmhop", "settings")),
-            f"{ROUTER_UNIT} can't be given its credentials; make what LoadCredential= names",
-        )
+    if done.code in _FAILURES:
+        yield Problem(option_path(("llmhop", "enable")), f"{ROUTER_UNIT} {_FAILURES[done.code]}")
     for path, what in findings_of(done.stdout) or ():
         # Of the service of its own, whose name nobody knows.
         told = re.sub(r"/run/credentials/[^/]+", f"/run/credentials/{ROUTER_UNIT}", what)

@@ -83,10 +83,15 @@ def test_what_llmhop_finds_is_told_by_its_option(host: Host) -> None:
     ]
 
 
-def test_credentials_that_can_not_be_loaded_are_told(host: Host) -> None:
-    host.answer = Finished(243, "", "")
+@pytest.mark.parametrize(
+    ("code", "key"),
+    [(126, "ExecStart"), (127, "ExecStart"), (217, "User"), (243, "LoadCredential")],
+)
+def test_a_service_that_could_not_start_is_told(code: int, key: str, host: Host) -> None:
+    host.answer = Finished(code, "", "")
     [finding] = host.findings()
-    assert "can't be given its credentials" in finding
+    assert finding.startswith("services.llmhop.enable: llmhop.service ")
+    assert f"{key}=" in finding
 
 
 @pytest.mark.parametrize(

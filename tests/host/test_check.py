@@ -233,7 +233,7 @@ def secrets_of_llmhop(host: Machine) -> None:
 
     host.succeed("rm /etc/token")
     found = findings(host, with_llmhop(good))
-    assert "can't be given its credentials" in the_one(found, "llmhop.settings:")
+    assert "can't be given its credentials" in the_one(found, "llmhop.enable:")
     host.succeed(f"rm {drop_in}", "systemctl daemon-reload")
 
 
