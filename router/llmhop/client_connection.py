@@ -111,23 +111,18 @@ class ClientConnection(ClientState):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS if begins else _CLOSES)
 
     def drain(self) -> None:
-        """Close now if idle, else after the response in flight; one that is queued is refused.
+        """Close now if idle, else after the response in flight; nobody waits for a place.
 
         A client that has just come gets time for its request, which may be on the way.
         """
         if self._exchange.active:
-            if self._exchange.queued:
-                self._refuse_at_drain(unserved=True)
+            self._exchange.stop_waiting()
         elif self._head is not None or self._reader.pending:
             return
         elif self._is_new:
             self._deadline = min(self._deadline, self._router.now + limits.DRAIN_NEW_S)
         else:
             self._finish(True)
-
-    def _refuse_at_drain(self, unserved: bool) -> None:
-        self._router.observer.refused("shutting_down")
-        self._exchange.refuse(shutting_down(unserved))
 
     def cut_off(self) -> None:
         """End what was not over in time: with an error, or within the response."""
@@ -138,7 +133,8 @@ class ClientConnection(ClientState):
             self.record.end(self.record.status, "shutting_down")
             self.transport.abort()
         elif self._exchange.active:
-            self._refuse_at_drain(unserved=False)
+            self._router.observer.refused("shutting_down")
+            self._exchange.refuse(shutting_down(unserved=False))
         elif self._head is not None or self._reader.pending:
             self._router.observer.refused("shutting_down")
             self._refuse(shutting_down(unserved=True))

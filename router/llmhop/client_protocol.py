@@ -17,7 +17,7 @@ from llmhop.body_model import rename
 from llmhop.body_stream import FormStream, WebSocketStream
 from llmhop.client_connection import ClientConnection
 from llmhop.client_state import BACKEND
-from llmhop.errors import ApiError, overloaded
+from llmhop.errors import ApiError, overloaded, queue_full, shutting_down
 from llmhop.http_head import RequestHead
 from llmhop.local_response import CONTINUE, Page
 from llmhop.request_reader import Body
@@ -113,6 +113,14 @@ class ClientProtocol(ClientConnection):
             return
         self._answer_error(error)
         self._advance_soon()
+
+    def place_refused(self, model: str) -> None:
+        """Answer that the model has no place; at a drain nobody waits for one."""
+        if self._router.draining:
+            self._router.observer.refused("shutting_down")
+            self.exchange_refused(shutting_down(unserved=True))
+        else:
+            self.exchange_refused(queue_full(model))
 
     def exchange_broken(self, end: str) -> None:
         """Close after what was relayed, without the end that a whole response has."""
@@ -281,9 +289,9 @@ class ClientProtocol(ClientConnection):
 
     def _check_waiting(self) -> None:
         """Refuse a request that has to wait where nothing may wait, or no more."""
-        if self._exchange.queued and self._router.draining:
-            self._refuse_at_drain(unserved=True)
-        elif not (self._account() or self._account_less()):
+        if self._router.draining:
+            self._exchange.stop_waiting()
+        if self._exchange.active and not (self._account() or self._account_less()):
             self._router.observer.refused("buffered_bytes")
             self._exchange.refuse(overloaded())
 

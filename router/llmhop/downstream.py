@@ -38,6 +38,9 @@ class Downstream(Protocol):
     def exchange_refused(self, error: ApiError) -> None:
         """There is an error to answer with; nothing was written."""
 
+    def place_refused(self, model: str) -> None:
+        """The model has no place for the request, nor in its queue; nothing was written."""
+
     def exchange_broken(self, end: str) -> None:
         """The response broke off after its head was written; `end` is for the access log."""
 

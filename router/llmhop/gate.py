@@ -18,7 +18,7 @@ class Waiting(Protocol):
         """It is its turn; it gives the place back with `leave`."""
 
     def refused(self) -> None:
-        """The queue was full, as is known only now; it has left the queue."""
+        """It gets no place, as is known only now; it has left the queue."""
 
 
 class Gate(ABC):
@@ -44,6 +44,10 @@ class Gate(ABC):
     @abstractmethod
     def forget(self, request: Waiting) -> None:
         """Take out of the queue who no longer wants to wait."""
+
+    @abstractmethod
+    def stop_waiting(self, request: Waiting) -> None:
+        """Have who waits wait no longer: `refused` is called, unless a place is its already."""
 
 
 class LocalGate(Gate):
@@ -89,6 +93,11 @@ class LocalGate(Gate):
     def forget(self, request: Waiting) -> None:
         """Take out of the queue who no longer wants to wait."""
         del self._queue[request]
+
+    def stop_waiting(self, request: Waiting) -> None:
+        """Refuse who waits."""
+        del self._queue[request]
+        request.refused()
 
     def resize(self, max_active: int, max_queued: int) -> None:
         """Change the limits; who waits keeps its place, also in a queue that is too long now."""

@@ -41,6 +41,12 @@ class Release(msgspec.Struct, tag=True, array_like=True, frozen=True):
     ticket: int
 
 
+class StopWaiting(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """It waits no longer: it is to be refused, unless it has got a place or was refused before."""
+
+    ticket: int
+
+
 class ConfigPart(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """A part of a config; `last` says that it is whole."""
 
@@ -60,7 +66,7 @@ class QueueFull(msgspec.Struct, tag=True, array_like=True, frozen=True):
     ticket: int
 
 
-FromWorker = Alive | Serving | Taken | NotTaken | Acquire | Release
+FromWorker = Alive | Serving | Taken | NotTaken | Acquire | Release | StopWaiting
 FromSupervisor = ConfigPart | Admitted | QueueFull
 
 

@@ -66,6 +66,14 @@ class Places:
         if place is not None:
             _give_back(place)
 
+    def stop_waiting(self, worker: int, ticket: int) -> None:
+        """Refuse a request that is still in the queue."""
+        places = self._places.get(worker, {})
+        place = places.get(ticket)
+        if place is not None and place.waits:
+            del places[ticket]
+            place.gate.stop_waiting(place)
+
     def ended(self, worker: int) -> None:
         """Take back what a worker had; only once its connections to backends are closed."""
         places = self._places.pop(worker, {}).values()

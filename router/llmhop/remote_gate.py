@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 from llmhop.config import ModelConfig
 from llmhop.gate import Gate, Waiting
-from llmhop.messages import Acquire, Release
+from llmhop.messages import Acquire, Release, StopWaiting
 
-Ask = Callable[[Acquire | Release], None]
+Ask = Callable[[Acquire | Release | StopWaiting], None]
 
 MAX_UNSENT = 10_000
 """How many messages may wait here for a supervisor that reads none, before requests are refused."""
@@ -47,11 +47,24 @@ class RemoteGate(Gate):
         """Ask no more for a place."""
         self._gates.forget(request)
 
+    def stop_waiting(self, request: Waiting) -> None:
+        """Have the supervisor refuse who has no place by then."""
+        self._gates.stop_waiting(request)
+
 
 class RemoteGates:
     """The gates of all models that had a limit. Implements gate.Gates."""
 
-    __slots__ = ("_ask", "_gates", "_last", "_tickets", "_unsent", "_waiting")
+    __slots__ = (
+        "_alone",
+        "_ask",
+        "_gates",
+        "_last",
+        "_stopping",
+        "_tickets",
+        "_unsent",
+        "_waiting",
+    )
 
     def __init__(self, ask: Ask, unsent: Callable[[], int]) -> None:
         """`ask` sends a message to the supervisor; `unsent` tells how many have not gone yet."""
@@ -59,6 +72,8 @@ class RemoteGates:
         self._unsent = unsent
         self._gates: dict[str, RemoteGate] = {}
         self._last = 0
+        self._alone = False
+        self._stopping: set[int] = set()  # who were to wait no longer, and are not answered yet
         self._waiting: dict[int, tuple[Waiting, RemoteGate]] = {}
         self._tickets: dict[Waiting, int] = {}
 
@@ -88,9 +103,24 @@ class RemoteGates:
 
     def forget(self, request: Waiting) -> None:
         """Ask no more for a place."""
-        ticket = self._tickets.pop(request)
-        del self._waiting[ticket]
+        ticket = self._tickets[request]
+        self._take(ticket)
         self._ask(Release(ticket))
+
+    def stop_waiting(self, request: Waiting) -> None:
+        """Have the supervisor answer now, or be refused where there is none."""
+        ticket = self._tickets[request]
+        if self._alone:
+            self.refused(ticket)
+        else:
+            self._stopping.add(ticket)
+            self._ask(StopWaiting(ticket))
+
+    def supervisor_left(self) -> None:
+        """Refuse those whose answer will not come."""
+        self._alone = True
+        for ticket in sorted(self._stopping):
+            self.refused(ticket)
 
     def admitted(self, ticket: int) -> None:
         """The supervisor gave a place; who asked for it may have given up meanwhile."""
@@ -100,12 +130,13 @@ class RemoteGates:
             request[0].admitted()
 
     def refused(self, ticket: int) -> None:
-        """The supervisor says that the queue is full."""
+        """The supervisor gives no place, and no place in the queue."""
         request = self._take(ticket)
         if request is not None:
             request[0].refused()
 
     def _take(self, ticket: int) -> tuple[Waiting, RemoteGate] | None:
+        self._stopping.discard(ticket)
         found = self._waiting.pop(ticket, None)
         if found is not None:
             del self._tickets[found[0]]

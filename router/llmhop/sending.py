@@ -126,7 +126,7 @@ class Sending(ResponseSink, ConnectionWaiter):
             self._queued = True
             self._record.queued()
         else:
-            self._refuse(queue_full(self._backend.model))
+            self._end().place_refused(self._backend.model)
 
     def admitted(self) -> None:
         """Go on with a request that waited at the gate."""
@@ -137,10 +137,10 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._tell_sent()
 
     def refused(self) -> None:
-        """Answer a request whose queue turns out to be full."""
+        """Answer a request that gets no place, as turns out only now."""
         self._queued = False
         self._gate = None
-        self._refuse(queue_full(self._backend.model))
+        self._end().place_refused(self._backend.model)
 
     def _try_next(self) -> None:
         backend = self._backend
@@ -323,6 +323,11 @@ class Sending(ResponseSink, ConnectionWaiter):
     def queued(self) -> bool:
         """Whether it waits at the gate."""
         return self._queued
+
+    def stop_waiting(self) -> None:
+        """Have a request that waits at the gate go on at once, or be refused."""
+        if self._queued and self._gate is not None:
+            self._gate.stop_waiting(self)
 
     def refuse(self, error: ApiError) -> None:
         """Answer with an error in place of what the backend would; only before that began.

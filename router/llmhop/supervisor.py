@@ -31,6 +31,7 @@ from llmhop.messages import (
     QueueFull,
     Release,
     Serving,
+    StopWaiting,
     Taken,
     config_parts,
 )
@@ -163,6 +164,8 @@ class _Supervisor:
             self._places.acquire(worker.pid, message.ticket, message.model)
         elif isinstance(message, Release):
             self._places.release(worker.pid, message.ticket)
+        elif isinstance(message, StopWaiting):
+            self._places.stop_waiting(worker.pid, message.ticket)
         elif isinstance(message, Serving):
             worker.serves = True
         elif isinstance(message, Taken):

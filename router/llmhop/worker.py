@@ -86,6 +86,7 @@ class _Worker(Service):
         except EOFError:
             # The supervisor is gone. Who waits for a place is refused by the drain.
             self._loop.remove_reader(self._channel.socket)
+            self._gates.supervisor_left()
             self.stop.set()
             return
         if isinstance(message, ConfigPart):

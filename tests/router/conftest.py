@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llmhop.gate import Gates
 from llmhop.log import LOG
 
 from tests.router.fake_router import FakeRouter
@@ -33,8 +34,8 @@ def start_fake() -> Iterator[StartFake]:
     routers: list[FakeRouter] = []
     models = {"m": {"url": "http://127.0.0.1:1", "maxConcurrent": 1}}
 
-    def start(**config: Any) -> FakeRouter:
-        routers.append(FakeRouter({"models": models, **config}, backend_room=500))
+    def start(gates: Gates | None = None, **config: Any) -> FakeRouter:
+        routers.append(FakeRouter({"models": models, **config}, 500, gates))
         return routers[-1]
 
     yield start

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from llmhop.gate import Gates
 from llmhop.metric_cells import CELL_OF_REFUSAL
 from llmhop.server import Server
 
@@ -33,7 +34,9 @@ class FakeRouter:
     `clients` are what it accepted; with `prompt`, backends accept at once. No callback may fail.
     """
 
-    def __init__(self, config: dict[str, Any], backend_room: int) -> None:
+    def __init__(
+        self, config: dict[str, Any], backend_room: int, gates: Gates | None = None
+    ) -> None:
         self.loop = FakeLoop(backend_room)
         self.loop.set_exception_handler(lambda _, context: self.faults.append(context))
         asyncio.set_event_loop(self.loop)
@@ -42,7 +45,7 @@ class FakeRouter:
         self.prompt = False
 
         async def start() -> Server:
-            return Server(check({"accessLog": "off", **config}))
+            return Server(check({"accessLog": "off", **config}), gates=gates)
 
         self.server = self.loop.run_until_complete(start())
         self.server.now = self.loop.now

@@ -19,6 +19,7 @@ from llmhop.messages import (
     FromWorker,
     NotTaken,
     Release,
+    StopWaiting,
     config_parts,
 )
 from llmhop.remote_gate import MAX_UNSENT, RemoteGates
@@ -99,7 +100,7 @@ def test_a_config_arrives_whole(parts: int, more: int) -> None:
 
 
 def test_a_supervisor_that_reads_nothing_makes_nobody_wait_without_bound() -> None:
-    sent: list[Acquire | Release] = []
+    sent: list[Acquire | Release | StopWaiting] = []
     gates = RemoteGates(sent.append, lambda: len(sent))
     gates.serve(models({"a": (1, 1)}))
     gate = gates.get("a")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from llmhop.connection_limit import TurnedAway
 from llmhop.errors import overloaded
+from llmhop.messages import Acquire, StopWaiting
+from llmhop.places import Places
 
 from tests.router.conftest import StartFake
 from tests.router.fake_network import HIGH, FakeTransport
@@ -13,6 +15,7 @@ from tests.router.form_requests import BEGUN, head
 from tests.router.support import chat, post
 from tests.router.test_loops import HANDSHAKE
 from tests.router.test_multipart import FILE
+from tests.router.test_places_model import FakeWorker, models
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 LENGTH = b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 90000\r\n\r\n"
@@ -232,6 +235,88 @@ def test_an_upload_may_end_within_the_drain_but_is_not_queued(start_fake: StartF
     assert statuses(first) == [200]
     assert b"Connection: close" in first.sent
     assert first.lost
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Supervised:
+    """A router that is a worker, whose supervisor hears and answers when the test says so."""
+
+    def __init__(self, start_fake: StartFake, most: int) -> None:
+        self.worker = FakeWorker(1, {})
+        self.places = Places(lambda _, message: self.worker.down.append(message))
+        self.places.serve(models({"m": (most, 5)}))
+        limited = {"url": "http://h", "maxConcurrent": most}
+        self.router = start_fake(self.worker.gates, models={"m": limited})
+
+    def talk(self) -> None:
+        while self.worker.up:
+            message = self.worker.up.popleft()
+            if isinstance(message, Acquire):
+                self.places.acquire(1, message.ticket, message.model)
+            elif isinstance(message, StopWaiting):
+                self.places.stop_waiting(1, message.ticket)
+            else:
+                self.places.release(1, message.ticket)
+        while self.worker.down:
+            self.router.event(self.worker.hear)
+
+
+REQUESTS = {"chat": post(chat()), "form": head(90_000) + BEGUN}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+@pytest.mark.parametrize("sent", ["before the drain", "within it"])
+def test_at_a_drain_a_worker_serves_a_request_if_there_is_a_place(
+    kind: str, sent: str, start_fake: StartFake
+) -> None:
+    """Whoever has not heard yet that there is one is no different from who has."""
+    supervised = Supervised(start_fake, 1)
+    router = supervised.router
+    first, second = router.client(), router.client()
+    cut = len(REQUESTS[kind]) if sent == "before the drain" else 20
+    for client in (first, second):
+        router.send(client, REQUESTS[kind][:cut])
+    drain(router)
+    for client in (first, second):
+        router.send(client, REQUESTS[kind][cut:])
+    assert [statuses(client) for client in (first, second)] == [[], []]
+    supervised.talk()
+    assert statuses(first) == []
+    assert statuses(second) == [503]
+    assert b"shutting_down" in second.sent
+    assert ends(router) == [(503, "shutting_down")]
+    assert router.refusals("shutting_down") == 1
+    backend = router.backend()
+    router.event(lambda: backend.peer_sends(OK))
+    assert statuses(first) == [200]
+    assert b"Connection: close" in first.sent
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_at_a_drain_a_worker_without_its_supervisor_keeps_nobody_waiting(
+    when: str, start_fake: StartFake
+) -> None:
+    supervised = Supervised(start_fake, 1)
+    router, gates = supervised.router, supervised.worker.gates
+    clients = [router.client() for _ in range(4)]
+    for client in clients[:2]:
+        router.send(client, post(chat()))
+    if when == "before":
+        router.event(gates.supervisor_left)
+        assert [statuses(client) for client in clients] == [[], [], [], []]
+    router.send(clients[2], post(chat())[:20])
+    router.send(clients[3], post(chat())[:20])
+    drain(router)
+    router.send(clients[2], post(chat())[20:])
+    if when == "after":
+        router.event(gates.supervisor_left)
+    router.send(clients[3], post(chat())[20:])
+    assert [statuses(client) for client in clients] == [[503]] * 4
+    assert router.refusals("shutting_down") == 4
+    assert not gates._waiting
+    assert not gates._tickets
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The limits of models over a supervisor and its workers, in every order of events.
 
-Messages take their time, workers die at any moment, reloads change every limit, clients leave.
+Messages take their time, workers die or drain at any moment, reloads change every limit, clients
+leave.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from llmhop.config import ModelConfig
 from llmhop.gate import Gate, LocalGate, LocalGates
-from llmhop.messages import Acquire, Admitted, QueueFull, Release
+from llmhop.messages import Acquire, Admitted, QueueFull, Release, StopWaiting
 from llmhop.places import Places
 from llmhop.remote_gate import RemoteGates
 
@@ -60,6 +61,10 @@ class Request:
         assert self.state == "waits"
         self.state = "refused"
 
+    def stop_waiting(self) -> None:
+        if self.state == "waits":
+            self.gate.stop_waiting(self)
+
     def end(self) -> None:
         if self.state == "waits":
             self.gate.forget(self)
@@ -74,7 +79,8 @@ class FakeWorker:
 
     def __init__(self, pid: int, limits: Limits) -> None:
         self.pid = pid
-        self.up: deque[Acquire | Release] = deque()
+        self.draining = False
+        self.up: deque[Acquire | Release | StopWaiting] = deque()
         self.down: deque[Admitted | QueueFull | Limits] = deque()
         self.gates = RemoteGates(self.up.append, lambda: len(self.up))
         self.requests: list[Request] = []
@@ -83,6 +89,11 @@ class FakeWorker:
     def serve(self, limits: Limits) -> None:
         self.limits = limits
         self.gates.serve(models(limits))
+
+    def drain(self) -> None:
+        self.draining = True
+        for request in self.requests:
+            request.stop_waiting()
 
     def hear(self) -> None:
         message = self.down.popleft()
@@ -156,6 +167,12 @@ class Fleet(RuleBasedStateMachine):
         request = Request(self.count, model, gate)
         worker.requests.append(request)
         request.start()
+        if worker.draining:
+            request.stop_waiting()
+
+    @rule(data=st.data())
+    def a_worker_drains(self, data: st.DataObject) -> None:
+        self.pick(data).drain()
 
     @rule(data=st.data())
     def a_request_ends_or_its_client_leaves(self, data: st.DataObject) -> None:
@@ -176,6 +193,8 @@ class Fleet(RuleBasedStateMachine):
             self.model_of[worker.pid, message.ticket] = message.model
             self.arrived[message.model].append((worker.pid, message.ticket))
             self.places.acquire(worker.pid, message.ticket, message.model)
+        elif isinstance(message, StopWaiting):
+            self.places.stop_waiting(worker.pid, message.ticket)
         else:
             arrived = self.arrived[self.model_of[worker.pid, message.ticket]]
             if (worker.pid, message.ticket) in arrived:
@@ -196,6 +215,10 @@ class Fleet(RuleBasedStateMachine):
         for worker in self.workers.values():
             while worker.down:
                 worker.hear()
+        for worker in self.workers.values():
+            if worker.draining:
+                assert not worker.gates._waiting, "at a drain nobody waits"
+                assert not worker.gates._stopping
 
     @rule(data=st.data())
     def a_worker_is_killed(self, data: st.DataObject) -> None:
@@ -279,6 +302,7 @@ class Fleet(RuleBasedStateMachine):
         for worker in self.workers.values():
             assert not worker.gates._waiting
             assert not worker.gates._tickets
+            assert not worker.gates._stopping
 
 
 Fleet.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
