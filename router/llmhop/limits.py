@@ -96,6 +96,9 @@ PROBE_TIMEOUT_S: Final = 3.0
 READY_S: Final = 1.0
 """How long an answer of /ready counts."""
 
+METRICS_S: Final = 1.0
+"""How long a page of /metrics counts, from when it is begun."""
+
 CLIENT_STALL_S: Final = 60.0
 """How long a client may take nothing of a response whose rest waits here or at the backend."""
 

@@ -2,9 +2,9 @@
 
 Each process has a slot that only it writes, so that nothing is locked, and any of them can add all
 slots up. What a process counted outlives it: the one that takes its place counts on from there.
-A process counts in lists of its own and publishes them with each sweep and before they are read,
-because a list costs half of what shared memory does. One killed in between loses that much, and
-no sum ever falls.
+A process counts in lists of its own and publishes them with each sweep and before it makes a page
+of them, because a list costs half of what shared memory does. One killed in between loses that
+much, and no sum ever falls.
 """
 
 from __future__ import annotations

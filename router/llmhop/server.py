@@ -24,6 +24,7 @@ from llmhop.connection_limit import ConnectionLimit, TurnedAway, connections_tha
 from llmhop.errors import overloaded
 from llmhop.faults import attempt, attempt_each
 from llmhop.gate import Gates, LocalGates
+from llmhop.limits import METRICS_S
 from llmhop.listeners import Listeners, is_unix, open_listeners
 from llmhop.local_response import Page, error_page, render
 from llmhop.log import log
@@ -142,17 +143,24 @@ class Server:
         self.config = config
 
     async def metrics_page(self) -> Page:
-        """Return the page for Prometheus. Those who ask at the same time get the same one."""
+        """Return the page for Prometheus, made at most once a second for all who ask.
+
+        To count what goes on now takes a step for each client.
+        """
         if self._page is None:
+            begun = self._loop.time()
             self.observer.publish(self._records(), self.budget.held)
             # In a thread: with many models it takes longer than a stream may wait.
             self._page = self._loop.run_in_executor(None, _render_page, self.observer.store)
-        page = self._page
-        try:
-            return await asyncio.shield(page)
-        finally:
-            if self._page is page:
-                self._page = None
+            self._page.add_done_callback(lambda _: self._keep_page(begun + METRICS_S))
+        # One who leaves must not end it for the others.
+        return await asyncio.shield(self._page)
+
+    def _keep_page(self, until: float) -> None:
+        self._loop.call_at(until, self._forget_page)
+
+    def _forget_page(self) -> None:
+        self._page = None
 
     def client_came(self, client: ClientState) -> None:
         """Count a client's connection in."""

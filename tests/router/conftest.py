@@ -51,6 +51,12 @@ def own_log() -> None:
 
 
 @pytest.fixture
+def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has routers in this process make a page of metrics for each who asks."""
+    monkeypatch.setattr("llmhop.server.METRICS_S", 0.0)
+
+
+@pytest.fixture
 def loop_thread() -> Iterator[LoopThread]:
     """An event loop for backends."""
     thread = LoopThread()

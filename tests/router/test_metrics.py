@@ -8,17 +8,30 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 
+import llmhop.server
 import pytest
+from llmhop.local_response import Page
 from llmhop.metric_cells import CELL_OF_STATUS, CELLS, IN_FLIGHT, STATUS, STATUSES
 from llmhop.metric_store import MAX_MODELS, OTHERS, Metrics, MetricStore
+from llmhop.request_record import RequestRecord
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.peer import Peer
 from tests.router.process import Run
-from tests.router.support import Received, Wire, chat, post, respond_bytes
-from tests.router.test_workers import wait_until, workers
+from tests.router.support import (
+    TIMEOUT,
+    Received,
+    RunningRouter,
+    Wire,
+    chat,
+    post,
+    respond_bytes,
+    wait_until,
+)
+from tests.router.test_workers import MANY, workers
 from tests.router.websocket import emptied, opened
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -88,6 +101,7 @@ def test_every_status_that_ends_a_request_has_a_cell_of_its_own_kind() -> None:
     assert STATUSES[CELL_OF_STATUS[101] - STATUS] == "101"
 
 
+@pytest.mark.usefixtures("fresh_metrics")
 def test_a_websocket_is_counted_by_its_status(start_router: StartRouter) -> None:
     with Peer() as peer:
         router = start_router({"m": peer.url})
@@ -145,6 +159,7 @@ def test_tokens_are_counted_from_an_answer_and_from_a_stream(
     assert scrape.value("llmhop_tokens_total", model="m", type="completion") == 3 * 5
 
 
+@pytest.mark.usefixtures("fresh_metrics")
 def test_what_goes_on_now_is_shown_and_gone_when_it_ended(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
@@ -229,15 +244,99 @@ def test_reloads_are_counted_by_result(run: Run) -> None:
     assert scrape.value("llmhop_config_reloads_total", result="failure") == 1
 
 
-def test_many_who_ask_at_once_all_get_the_page(start_router: StartRouter) -> None:
+SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: r\r\n\r\n"
+
+
+class Pages:
+    """Counts what the pages of a router cost, and holds them back."""
+
+    def __init__(self, router: RunningRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.walks = self.renders = 0
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        server = router.server
+        render, records = llmhop.server._render_page, server._records
+        router.thread.call(server._sweeper.stop)  # a sweep counts the clients too
+
+        def counted_render(store: MetricStore) -> Page:
+            self.renders += 1
+            self.begun.set()
+            assert self.go_on.wait(TIMEOUT)
+            return render(store)
+
+        def counted_records() -> Iterator[RequestRecord]:
+            self.walks += 1
+            return records()
+
+        monkeypatch.setattr("llmhop.server._render_page", counted_render)
+        monkeypatch.setattr(server, "_records", counted_records)
+
+
+def test_one_page_is_made_for_all_who_ask_within_a_second(
+    start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmhop.server.METRICS_S", 1000.0)
     router = start_router({"m": "http://127.0.0.1:1"})
+    pages = Pages(router, monkeypatch)
     wires = [Wire(router.port) for _ in range(20)]
     for wire in wires:
-        wire.send(b"GET /metrics HTTP/1.1\r\nHost: r\r\n\r\n")
-    wires.pop().close()
+        wire.send(SCRAPE)
+    assert pages.begun.wait(TIMEOUT)
+    for _ in range(10):  # the first of them, too
+        wires.pop(0).close()
+    wait_until(lambda: len(router.server.clients) == len(wires))
+    pages.go_on.set()
     for wire in wires:
-        assert b"llmhop_build_info" in wire.response().body
+        for _ in range(3):
+            assert b"llmhop_build_info" in wire.response().body
+            wire.send(SCRAPE)
         wire.close()
+    assert (pages.walks, pages.renders) == (1, 1)
+
+
+@pytest.mark.parametrize("age", [0.0, 0.01])
+def test_a_page_is_made_anew_when_it_is_old(
+    age: float, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmhop.server.METRICS_S", age)
+    router = start_router({"m": "http://127.0.0.1:1"})
+    ask(router.port, chat("a"))
+    wait_until(lambda: Scrape(router.port).value("llmhop_requests_total", model="", status="404"))
+    ask(router.port, chat("a"))
+    wait_until(
+        lambda: Scrape(router.port).value("llmhop_requests_total", model="", status="404") == 2
+    )
+
+
+def test_a_page_that_takes_long_is_the_only_one_until_it_is_made(
+    start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmhop.server.METRICS_S", 0.0)
+    router = start_router({"m": "http://127.0.0.1:1"})
+    pages = Pages(router, monkeypatch)
+    for _ in range(10):
+        with Wire(router.port) as wire:
+            wire.send(SCRAPE)
+            assert pages.begun.wait(TIMEOUT)
+        wait_until(lambda: not router.server.clients)
+    assert (pages.walks, pages.renders) == (1, 1)
+    pages.go_on.set()
+    assert "llmhop_build_info" in Scrape(router.port).text
+
+
+def test_a_page_that_fails_is_made_anew(
+    start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmhop.server.METRICS_S", 0.0)
+    router = start_router({"m": "http://127.0.0.1:1"})
+
+    def fail(_: MetricStore) -> Page:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, Wire(router.port) as wire:
+        patch.setattr("llmhop.server._render_page", fail)
+        wire.send(SCRAPE)
+        assert wire.response().status == 500
+    assert "llmhop_build_info" in Scrape(router.port).text
 
 
 def test_any_worker_tells_the_sum_and_a_killed_one_takes_nothing_away(
@@ -249,21 +348,26 @@ def test_any_worker_tells_the_sum_and_a_killed_one_takes_nothing_away(
     def total() -> float:
         return Scrape(process.port).value("llmhop_requests_total", model="m", status="200")
 
+    def all_tell(number: int) -> bool:
+        return all(total() == number for _ in range(MANY))
+
     for _ in range(60):
         ask(process.port, chat())
-    wait_until(lambda: total() == 60)
+    wait_until(lambda: all_tell(60))
     before = workers(process)
     for victim in before[:2]:
         os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(set(workers(process)) - set(before[:2])) == 3)
-    assert all(total() == 60 for _ in range(20))
+    assert all_tell(60)
     for _ in range(60):
         ask(process.port, chat())
-    wait_until(lambda: total() == 120)
+    wait_until(lambda: all_tell(120))
     process.reload()
+    wait_until(
+        lambda: Scrape(process.port).value("llmhop_config_reloads_total", result="success") == 1
+    )
     scrape = Scrape(process.port)
     assert scrape.value("llmhop_worker_restarts_total") == 2
-    assert scrape.value("llmhop_config_reloads_total", result="success") == 1
     assert all(scrape.value("process_open_fds", worker=str(n)) > 3 for n in range(4))
 
 
