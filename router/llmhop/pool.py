@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from llmhop.connecting import connect
-from llmhop.faults import attempt_each
+from llmhop.faults import attempt_each, log_fault
 from llmhop.probe import answers
 from llmhop.recovery import Recovery
 from llmhop.upstream import Keeper, UpstreamConnection
@@ -176,6 +176,8 @@ class Pool(Keeper):
             self._unreached(waiter, f"can't be reached ({error})", "connect")
         elif waiter is not None:
             waiter.connect_broken(error)
+        else:
+            log_fault("connecting to a backend for the next request", error)
 
     def connection_idle(self, connection: UpstreamConnection) -> None:
         """Keep a connection that can take another request."""

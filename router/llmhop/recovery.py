@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from llmhop.faults import log_fault
 from llmhop.health import Health
 
 Question = Callable[[], Coroutine[Any, Any, bool]]
-"""Asks whether it answers again. An exception means no."""
+"""Asks whether it answers again. An exception is a fault of llmhop's own, and means no."""
 
 
 class Recovery:
@@ -47,9 +48,14 @@ class Recovery:
 
     def _probed(self, probe: asyncio.Task[bool]) -> None:
         self._probe = None
-        if probe.cancelled() or not self.health.aside:
+        if probe.cancelled():
             return
-        if probe.exception() is None and probe.result():
+        error = probe.exception()
+        if error is not None:
+            log_fault("a question whether a backend answers again", error)
+        if not self.health.aside:
+            return
+        if error is None and probe.result():
             self.health.succeeded()
         else:
             self.failed()
