@@ -5,14 +5,21 @@ Nothing here blocks: what the kernel has no room for waits in order until it has
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
 
+from llmhop.faults import log_fault
+
 _MAX_PACKET_BYTES = 64 * 1024
+
+# For want of room or memory, which there may be later.
+_PASSING = frozenset((errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM))
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -41,7 +48,10 @@ class Channel(Generic[In, Out]):
         return len(self._unsent)
 
     def send(self, message: Out) -> None:
-        """Send a message, now or when there is room; to who is gone, never."""
+        """Send a message, now or when there is room; to who is gone, never.
+
+        One that can't be sent at all is a fault of llmhop's own: it ends the connection.
+        """
         if self._broken:
             return
         packet = msgspec.msgpack.encode(message)
@@ -73,10 +83,16 @@ class Channel(Generic[In, Out]):
     def _put(self, packet: bytes) -> bool:
         try:
             self.socket.send(packet)
-        except ConnectionError:
-            self._broken = True
-            self._unsent.clear()
-            return False
-        except OSError:  # no room, or no memory for now
+        except OSError as error:
+            if error.errno not in _PASSING:
+                self._break(error)
             return False
         return True
+
+    def _break(self, error: OSError) -> None:
+        self._broken = True
+        self._unsent.clear()
+        if not isinstance(error, ConnectionError):
+            log_fault("sending to another process of llmhop", error)
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)  # so that both ends hear of it

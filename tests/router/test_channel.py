@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import socket
 from collections.abc import Iterator
@@ -87,6 +89,63 @@ def test_who_is_gone_is_told_once_and_keeps_nothing(ends: Ends) -> None:
     assert not ends.worker.unsent
     with pytest.raises(EOFError):
         ends.worker.receive()
+
+
+class FailingSocket:
+    """A socket that fails to send for some reason, once."""
+
+    def __init__(self, real: socket.socket, number: int) -> None:
+        self._real = real
+        self.number: int | None = number
+
+    def send(self, packet: bytes) -> int:
+        number, self.number = self.number, None
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+        return self._real.send(packet)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM])
+def test_what_finds_no_memory_is_sent_later(number: int, ends: Ends) -> None:
+    ends.worker.socket = FailingSocket(ends.worker.socket, number)  # type: ignore[assignment]
+    for ticket in range(3):
+        ends.worker.send(Acquire(ticket, "m"))
+    assert ends.worker.unsent == 3
+    assert ends.arrived() == [Acquire(ticket, "m") for ticket in range(3)]
+
+
+@pytest.mark.parametrize("number", [errno.EMSGSIZE, errno.EINVAL, errno.EBADF, errno.EPERM])
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_can_never_be_sent_is_told_and_ends_the_connection(
+    number: int, waits: bool, ends: Ends, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if waits:
+        while not ends.worker.unsent:
+            ends.worker.send(Acquire(1, "m"))
+        while ends.supervisor.receive() is not None:
+            pass
+    ends.worker.socket = FailingSocket(ends.worker.socket, number)  # type: ignore[assignment]
+    if waits:
+        ends.worker.flush()
+    else:
+        ends.worker.send(Acquire(2, "m"))
+    ends.worker.send(Acquire(3, "m"))
+    assert (ends.worker.unsent, ends.wanted) == (0, False)
+    for end in (ends.supervisor, ends.worker):
+        with pytest.raises(EOFError):
+            end.receive()
+    assert "sending to another process of llmhop failed with" in capfd.readouterr().err
+
+
+def test_a_message_that_is_too_large_is_not_tried_again(ends: Ends) -> None:
+    ends.worker.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    ends.worker.send(Acquire(1, "x" * 40_000))
+    assert (ends.worker.unsent, ends.wanted) == (0, False)
+    with pytest.raises(EOFError):
+        ends.supervisor.receive()
 
 
 @given(st.integers(1, 3), st.sampled_from([-1, 0, 1]))
