@@ -130,17 +130,17 @@ class Server:
     def reload(self, config: Config) -> None:
         """Serve new requests by `config`; those in flight end as they began.
 
-        Where it raises, the old config stays.
+        Where it raises, requests are routed by the old config as before.
         """
         table, tls = Table(config, int(time.time()), self._pseudonym), self._tls
         if tls is not None and config.tls is not None and config.tls != self.config.tls:
             tls = _context(config.tls)
-        self.table, self._tls = table, tls
         self.backends.serve(config.models)
         self.budget.limit = _share(config.max_buffered_bytes, config)
         self._limit_connections(config)
         self.observer.change_log(config.access_log)
-        self.config = config
+        # Last, when nothing can fail any more.
+        self.table, self._tls, self.config = table, tls, config
 
     async def metrics_page(self) -> Page:
         """Return the page for Prometheus, made at most once a second for all who ask.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from types import SimpleNamespace
+
+import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support import Received, Wire, chat, post
@@ -223,3 +226,50 @@ def test_draining_ends_requests_first_and_connections_then(
         assert response.headers["connection"] == "close"
         assert busy.at_end()
         drained.result(20)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        ("llmhop.server", "Table"),
+        ("server.backends", "serve"),
+        ("llmhop.server", "_share"),
+        ("server", "_limit_connections"),
+        ("server.observer", "change_log"),
+    ],
+)
+def test_a_reload_that_fails_anywhere_leaves_the_routes_as_they_were(
+    owner: str,
+    name: str,
+    start_router: StartRouter,
+    start_backend: StartBackend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = start_backend()
+    router = start_router({"m": backend})
+    server = router.server
+    before = server.config, server.table
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    new = {"models": {"n": {"url": backend.url}}}
+    with monkeypatch.context() as patch:
+        if owner in ("server.backends", "server.observer"):
+            patch.setattr(server, owner.partition(".")[2], SimpleNamespace(**{name: fail}))
+        elif owner == "server":
+            patch.setattr(server, name, fail)
+        else:
+            patch.setattr(f"{owner}.{name}", fail)
+        with pytest.raises(ZeroDivisionError):
+            router.reload(new)
+    assert (server.config, server.table) == before
+
+    def status(model: str) -> int:
+        with Wire(router.port) as wire:
+            wire.send(post(chat(model)))
+            return wire.response().status
+
+    assert (status("m"), status("n")) == (200, 404)
+    router.reload(new)
+    assert (status("m"), status("n")) == (404, 200)
