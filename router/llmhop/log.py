@@ -114,7 +114,8 @@ class _Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Log what ends with a line's end."""
         self._line += text
-        lines, end, self._line = self._line.rpartition("\n")
+        lines, end, rest = self._line.rpartition("\n")
+        self._line = rest[:_MAX_LINE_BYTES]
         if end:
             log(lines)
         return len(text)

@@ -64,13 +64,18 @@ def test_what_python_says_by_itself_goes_the_same_way(
     print("two", "words", file=sys.stderr)
     print("a half line", file=sys.stderr, end="")
     assert capfd.readouterr().err == "llmhop: two words\n"
+    for _ in range(1000):
+        sys.stderr.write("x" * 1000)
+    assert len(vars(sys.stderr)["_line"]) <= 4000
+    sys.stderr.write("\n")
+    assert capfd.readouterr().err.startswith("llmhop: a half linexxx")
     record = logging.LogRecord("asyncio", logging.ERROR, "file.py", 1, "of %s", ("asyncio",), None)
     assert logging.lastResort is not None
     for _ in range(BURST * 2):
         logging.lastResort.handle(record)
     LOG.sweep()
     lines = capfd.readouterr().err.splitlines()
-    assert lines == ["llmhop: a half lineof asyncio"] + ["llmhop: of asyncio"] * BURST
+    assert lines == ["llmhop: of asyncio"] * BURST
 
 
 def test_a_log_that_has_ended_still_says_what_comes_late(
