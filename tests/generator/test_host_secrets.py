@@ -70,6 +70,9 @@ def test_it_runs_as_the_service_would(host: Host) -> None:
     assert host.stdin == "{}"
 
 
+PROBLEM = {"path": ["authTokens", 0], "where": "", "what": "no /run/credentials/u1/a", "todo": "x"}
+
+
 def test_what_llmhop_finds_is_told_by_its_option(host: Host) -> None:
     problem = {
         "path": ["authTokens", 0],
@@ -105,6 +108,7 @@ def test_a_service_that_could_not_start_is_told(code: int, key: str, host: Host)
     ],
 )
 def test_where_it_can_not_be_sure_nothing_is_found(changes: dict[str, Any], host: Host) -> None:
+    host.answer = Finished(1, json.dumps({"problems": [PROBLEM]}), "")
     for name, value in changes.items():
         setattr(host, name, value)
     assert host.findings() == []

@@ -209,6 +209,11 @@ ALLOWED = {
         vllm(models=model("a", 18001, 'tag = "v1";') + model("b", 18002, 'digest = "sha256:ab";'))
     ],
     "headers for a model that is served here": [vllm(), settings('models.a.headers.X = "y";')],
+    "a url of null, which is none, for a model that is served here": [
+        vllm(),
+        settings('models.a = { url = null; urls = null; headers.X = "y"; };'),
+    ],
+    "remote models of null": [vllm(), settings("models = null;")],
     "only remote models": [vllm(models=""), settings('models.b.url = "https://example.org";')],
     "ranges side by side": [
         vllm(),
