@@ -8,6 +8,7 @@ import resource
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -93,11 +94,14 @@ class _SingleService(Service):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._notifier = Notifier()
+        self._loading: asyncio.Task[Config] | None = None
+        self._reload_due = False
 
     def new_server(self, config: Config) -> Server:
         return Server(config)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         Timer(limits.SWEEP_S, "telling systemd", self._notifier.resume).start(loop)
 
@@ -114,13 +118,31 @@ class _SingleService(Service):
         log(f"stopping, {open_} open")
 
     def _reload(self) -> None:
+        """Begin a reload, or have another one follow the one under way: never two at once."""
         if self.stop.is_set():
             return
+        if self._loading is not None:
+            self._reload_due = True
+            return
         self._notifier.reloading()
-        config = read_again(self._path, self.server.config)
+        self._loading = self._loop.create_task(self._load())
+        self._loading.add_done_callback(self._loaded)
+
+    async def _load(self) -> Config:
+        # In a thread: a disk may be slow, and thousands of models take a second to check.
+        return await self._loop.run_in_executor(None, partial(load, self._path, may_wait=False))
+
+    def _loaded(self, loading: asyncio.Task[Config]) -> None:
+        self._loading = None
+        due, self._reload_due = self._reload_due, False
+        if self.stop.is_set() or loading.cancelled():
+            return
+        config = read_again(loading.result, self.server.config)
         good = config is not None and self._take(config)
         self.server.observer.reloaded(good)
         self._notifier.ready(self._status())
+        if due:
+            self._reload()
 
     def _take(self, config: Config) -> bool:
         try:
@@ -136,10 +158,13 @@ class _SingleService(Service):
         return status(self.server.config, self.server.addresses)
 
 
-def read_again(path: Path, old: Config) -> Config | None:
-    """Return the config to go on with, or None where it is of no use; log what to know of it."""
+def read_again(read: Callable[[], Config], old: Config) -> Config | None:
+    """Return the config to go on with, or None where it is of no use; log what to know of it.
+
+    `read` returns the new one, or raises what `load` does.
+    """
     try:
-        new = load(path, may_wait=False)
+        new = read()
     except ConfigError as error:
         log(f"{REFUSED}:\n{error}")
         return None

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from llmhop import __version__, limits
 from llmhop.config import Config
+from llmhop.config_file import load
 from llmhop.faults import attempt, attempt_each
 from llmhop.listeners import Listeners, open_listeners
 from llmhop.log import LOG, log
@@ -235,7 +236,7 @@ class _Supervisor:
         if self._reload_due and self._rollout.deadline is None:
             self._reload_due = False
             self._notifier.reloading()
-            config = read_again(self._path, self._config)
+            config = read_again(partial(load, self._path, may_wait=False), self._config)
             if config is None:
                 self._reloaded(FAILED_RELOADS)
             else:

@@ -17,8 +17,8 @@ import pytest
 from llmhop import __version__, exchange
 
 from tests.router.conftest import StartBackend
-from tests.router.process import Run, llmhop
-from tests.router.support import TIMEOUT, Received, Wire, chat, post
+from tests.router.process import Process, Run, llmhop
+from tests.router.support import TIMEOUT, Backend, Received, Wire, chat, post
 
 
 def test_it_starts_serves_and_stops(run: Run, start_backend: StartBackend) -> None:
@@ -105,6 +105,88 @@ def test_a_stop_serves_a_client_that_has_just_come(run: Run, start_backend: Star
         assert (response.status, response.headers["connection"]) == (200, "close")
         assert late.at_end()
     assert process.process.wait(TIMEOUT) == 0
+
+
+# Reads a config again only when a test lets it, once for each time.
+GATED = """
+import llmhop.config_file as module
+real = module._read_json
+def read(path, may_wait):
+    if not may_wait:
+        open(str(path) + ".gate").read(1)
+    return real(path, may_wait)
+module._read_json = read
+"""
+
+
+def gated(run: Run, backend: Backend) -> tuple[Process, Path]:
+    """Start a process that reads its config again only when somebody writes into a FIFO."""
+    process = run({"models": {"m": {"url": backend.url}}}, before=GATED)
+    gate = Path(f"{process.path}.gate")
+    os.mkfifo(gate)
+    return process, gate
+
+
+def serves(port: int, *models: str) -> bool:
+    """Whether these models are served, and no others."""
+    with Wire(port) as wire:
+        wire.send(b"GET /v1/models HTTP/1.1\r\nHost: r\r\n\r\n")
+        found = json.loads(wire.response().body)["data"]
+    return [model["id"] for model in found] == list(models)
+
+
+def test_clients_are_served_while_a_config_is_read(run: Run, start_backend: StartBackend) -> None:
+    backend = start_backend()
+    process, gate = gated(run, backend)
+    process.write({"listen": "127.0.0.1:0", "models": {"n": {"url": backend.url}}})
+    process.process.send_signal(signal.SIGHUP)
+    assert "RELOADING" in process.notified()
+    with Wire(process.port) as wire:
+        wire.send(post(chat()))
+        assert wire.response().status == 200
+    assert serves(process.port, "m")
+    gate.write_text("x")
+    assert process.notified()["READY"] == "1"
+    assert serves(process.port, "n")
+
+
+def test_reloads_follow_each_other_and_the_last_one_wins(
+    run: Run, start_backend: StartBackend
+) -> None:
+    backend = start_backend()
+    process, gate = gated(run, backend)
+    process.write({"listen": "127.0.0.1:0", "models": {"first": {"url": backend.url}}})
+    process.process.send_signal(signal.SIGHUP)
+    assert "RELOADING" in process.notified()
+    for _ in range(3):  # which are one that follows
+        process.process.send_signal(signal.SIGHUP)
+        assert serves(process.port, "m")
+    gate.write_text("x")
+    assert process.notified()["READY"] == "1"
+    assert "RELOADING" in process.notified()
+    assert serves(process.port, "first")
+    process.write({"listen": "127.0.0.1:0", "models": {"last": {"url": backend.url}}})
+    gate.write_text("x")
+    assert process.notified()["READY"] == "1"
+    assert serves(process.port, "last")
+    process.notifications.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        process.notified()
+
+
+def test_a_stop_while_a_config_is_read_is_the_last_that_is_told(
+    run: Run, start_backend: StartBackend
+) -> None:
+    process, gate = gated(run, start_backend())
+    process.process.send_signal(signal.SIGHUP)
+    assert "RELOADING" in process.notified()
+    process.process.send_signal(signal.SIGTERM)
+    assert process.notified()["STOPPING"] == "1"
+    gate.write_text("x")
+    assert process.process.wait(TIMEOUT) == 0
+    process.notifications.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        process.notified()
 
 
 def test_a_reload_takes_the_new_config_and_refuses_a_bad_one(
