@@ -42,6 +42,21 @@ MAX_VALUE_BYTES: Final = 64 * 1024
 _IS_KEY: Final = re.compile(b"".join([b"(?:%b)" % one for one in KEY_LETTERS])).fullmatch
 _MAX_KEY_BYTES: Final = 30
 _MAX_DOUBT_BYTES: Final = 1024
+# What readers may pass over in a key: bytes that are not UTF-8, control characters, halves of
+# surrogate pairs, the backslash of an escape that JSON does not have; JavaScript has more escapes.
+_PASSED_OVER: Final = rb"(?:[\x00-\x1f\x7f-\xff]|\\u[dD][89a-fA-F][0-9a-fA-F]{2})*+"
+_MAY_BE_KEY: Final = re.compile(
+    b"".join(
+        [
+            rb"%b(?:\\?[%b]|\\(?:u00|x|u\{0*+)(?:%b)\}?)" % (_PASSED_OVER, letter, code)
+            for letter, code in (
+                *((b"mM", b"[46][dD]"), (b"oO", b"[46][fF]"), (b"dD", b"[46]4")),
+                *((b"eE", b"[46]5"), (b"lL", b"[46][cC]")),
+            )
+        ]
+    )
+    + rb"%b(?:\\u?)?" % _PASSED_OVER
+).fullmatch
 _PLAIN_KEY: Final = b"model"
 _STRING_VALUE: Final = msgspec.json.Decoder(str)
 _BOM: Final = b"\xef\xbb\xbf"
@@ -359,11 +374,9 @@ def _is_model(key: bytes) -> bool:
 
 
 def _is_in_doubt(key: bytes) -> bool:
-    """Whether readers may differ about a key, of which the first bytes tell."""
-    if not (key and _BEGINS_KEY[key[0]] and key[:_MAX_DOUBT_BYTES].translate(None, _PLAIN)):
+    """Whether some reader may take a key for `model` by passing over what is not valid in it."""
+    if len(key) > _MAX_DOUBT_BYTES or _MAY_BE_KEY(key) is None:
         return False
-    if len(key) > _MAX_DOUBT_BYTES:
-        return True
     try:
         _STRING_VALUE.decode(b'"%b"' % key)
     except UNREADABLE_JSON:
