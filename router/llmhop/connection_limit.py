@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Callable
+from sys import maxsize
 from typing import cast
 
 from llmhop.limits import LINGER_S, SPARE_DESCRIPTORS
@@ -17,12 +18,19 @@ from llmhop.limits import LINGER_S, SPARE_DESCRIPTORS
 def connections_that_fit(wanted: int) -> int:
     """Return how many of `wanted` clients may come, as each may need a backend's connection too.
 
-    So a client is never accepted without a descriptor to serve it with.
+    So a client is never accepted without a descriptor to serve it with: see `backends_that_fit`.
     """
+    return max(1, min(wanted, _descriptors() // 2))
+
+
+def backends_that_fit(clients: int) -> int:
+    """Return how many connections to backends may be open beside so many clients."""
+    return max(clients, _descriptors() - clients)
+
+
+def _descriptors() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    return max(1, min(wanted, (soft - SPARE_DESCRIPTORS) // 2))
+    return maxsize if soft == resource.RLIM_INFINITY else soft - SPARE_DESCRIPTORS
 
 
 class ConnectionLimit:

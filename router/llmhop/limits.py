@@ -11,10 +11,19 @@ the default of maxBodyBytes. A body of the largest size always fits: see config_
 
 DEFAULT_MAX_CONNECTIONS: Final = 16384
 """Clients at once when the config has no maxConnections. One that has asked for nothing takes
-about 8 KB, and each takes two descriptors at most, its own and one to a backend."""
+about 8 KB, and each takes two descriptors at most, its own and one to a backend. What else is open
+to backends is closed where a client needs one (see pool)."""
 
 SPARE_DESCRIPTORS: Final = 192
-"""Descriptors that are kept for other uses than clients and their backends."""
+"""Descriptors that are kept for other uses than clients and their backends: for clients that are
+turned away, questions to backends, what listens, logs."""
+
+YOUNG_ATTEMPT_S: Final = 1.0
+"""So old may an attempt to connect be that another request takes over: as long as the kernel waits
+before it sends a SYN again (RFC 6298 section 2)."""
+
+READY_AT_ONCE: Final = 32
+"""How many backends are asked at once when /ready is asked, as each takes a descriptor."""
 
 MAX_TURNED_AWAY: Final = 128
 """Clients beyond the limit that are given time to read so; the rest is closed at once."""

@@ -1,24 +1,34 @@
 """The connections to an origin: the idle ones, those being made, and what is known of it.
 
 An attempt to connect belongs to the pool and not to the request that asked for it. A client that
-leaves ends neither: the next request takes it over, and if nobody does, what it finds out about
-the origin counts all the same. So there are never more attempts than there were requests waiting
-at once.
+leaves ends neither: the next request takes it over while it is young, and if nobody does, what it
+finds out about the origin counts all the same. An older one may have been lost on the way, and has
+less time left than a request may take.
+
+What no request needs, idle connections and such attempts, takes no descriptor that one needs: where
+`Pools.limit` is reached, the oldest of it is closed, whatever its origin.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import errno
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
+from math import inf
+from sys import maxsize
+from typing import Final, Protocol
 
 from llmhop.connecting import connect
 from llmhop.faults import attempt_each, log_fault
+from llmhop.limits import YOUNG_ATTEMPT_S
 from llmhop.probe import answers
 from llmhop.recovery import Recovery
 from llmhop.upstream import Keeper, UpstreamConnection
 from llmhop.urls import Origin
+
+_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What connect(2) and socket(2) fail with for want of something here."""
 
 
 class ConnectionWaiter(Protocol):
@@ -32,6 +42,9 @@ class ConnectionWaiter(Protocol):
     def connect_failed(self, reason: str, kind: str) -> None:
         """The origin can't be reached; `kind` is one of metric_cells.FAILURES."""
 
+    def connect_short(self, reason: str) -> None:
+        """This host has no descriptor or memory left for it, which is no news of the origin."""
+
     def connect_broken(self, error: BaseException) -> None:
         """A fault of llmhop's own kept it from being made."""
 
@@ -39,12 +52,13 @@ class ConnectionWaiter(Protocol):
 class Attempt:
     """A connection that is being made, for a request that waits for it or for none."""
 
-    __slots__ = ("_pool", "task", "waiter")
+    __slots__ = ("_pool", "began", "task", "waiter")
 
     task: asyncio.Task[UpstreamConnection]
 
-    def __init__(self, pool: Pool, waiter: ConnectionWaiter) -> None:
+    def __init__(self, pool: Pool, waiter: ConnectionWaiter, now: float) -> None:
         self._pool = pool
+        self.began = now
         self.waiter: ConnectionWaiter | None = waiter
 
     def abandon(self) -> None:
@@ -70,6 +84,7 @@ class Pool(Keeper):
         "_abandoned",
         "_idle",
         "_loop",
+        "_make_room",
         "_recovery",
         "_retired",
         "health",
@@ -78,8 +93,15 @@ class Pool(Keeper):
         "outstanding",
     )
 
-    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        loop: asyncio.AbstractEventLoop,
+        make_room: Callable[[Pool], None],
+    ) -> None:
+        """`make_room` is called before another connection is opened here."""
         self.origin = origin
+        self._make_room = make_room
         self.name = str(origin)
         self._loop = loop
         self._idle: dict[UpstreamConnection, float] = {}
@@ -93,6 +115,18 @@ class Pool(Keeper):
     def idle(self) -> int:
         """How many connections wait for a request."""
         return len(self._idle)
+
+    @property
+    def kept(self) -> int:
+        """How many descriptors are taken by what no request needs."""
+        return len(self._idle) + len(self._abandoned)
+
+    @property
+    def oldest_kept(self) -> float:
+        """Since when the oldest of that is kept (loop time); infinite where there is none."""
+        idle = next(iter(self._idle.values()), inf)
+        abandoned = next(iter(self._abandoned), None)
+        return idle if abandoned is None else min(idle, abandoned.began)
 
     @property
     def probing(self) -> bool:
@@ -111,12 +145,15 @@ class Pool(Keeper):
 
     def connect(self, waiter: ConnectionWaiter) -> Attempt:
         """Open a connection for a request, or give it one that is being made for nobody."""
+        now = self._loop.time()
         if self._abandoned:
-            attempt = next(iter(self._abandoned))  # the one that began first
-            del self._abandoned[attempt]
-            attempt.waiter = waiter
-            return attempt
-        attempt = Attempt(self, waiter)
+            last = next(reversed(self._abandoned))
+            if now - last.began <= YOUNG_ATTEMPT_S:
+                del self._abandoned[last]
+                last.waiter = waiter
+                return last
+        self._make_room(self)
+        attempt = Attempt(self, waiter, now)
         attempt.task = self._loop.create_task(connect(self.origin, self._new))
         attempt.task.add_done_callback(attempt.done)
         return attempt
@@ -130,6 +167,18 @@ class Pool(Keeper):
             del self._idle[connection]
             connection.abort()
         self._recovery.sweep(now)
+
+    def close_oldest(self) -> None:
+        """Close the oldest of what no request needs. There has to be some."""
+        oldest = self.oldest_kept
+        if self._idle and next(iter(self._idle.values())) <= oldest:
+            connection = next(iter(self._idle))
+            del self._idle[connection]
+            connection.abort()
+        else:
+            attempt = next(iter(self._abandoned))
+            del self._abandoned[attempt]
+            attempt.task.cancel()
 
     def retire(self) -> None:
         """Close every idle connection, and from now on each that becomes idle."""
@@ -172,6 +221,9 @@ class Pool(Keeper):
                 self.connection_idle(connection)
         elif isinstance(error, TimeoutError):
             self._unreached(waiter, "can't be reached (timed out)", "connect_timeout")
+        elif isinstance(error, OSError) and error.errno in _SHORTAGES:
+            if waiter is not None:
+                waiter.connect_short(str(error))
         elif isinstance(error, OSError | UnicodeError):
             self._unreached(waiter, f"can't be reached ({error})", "connect")
         elif waiter is not None:
@@ -209,11 +261,17 @@ class Pool(Keeper):
 
 
 class Pools:
-    """A pool for every origin in the config; models on one origin share it."""
+    """A pool for every origin in the config; models on one origin share it.
+
+    `limit` says how many connections to backends there may be in all. Requests are given one
+    whatever it says; there are never more of them than clients.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.limit = maxsize
         self._loop = loop
         self._pools: dict[Origin, Pool] = {}
+        self._unserved: list[Pool] = []  # some of whose requests are still in flight
 
     def get(self, origin: Origin) -> Pool:
         """Return the pool of an origin.
@@ -223,19 +281,42 @@ class Pools:
         """
         pool = self._pools.get(origin)
         if pool is None:
-            pool = Pool(origin, self._loop)
-            pool.retire()
+            pool = self._new(origin)
+            self._retire(pool)
         return pool
 
     def serve(self, origins: Iterable[Origin]) -> None:
         """Have a pool for each of `origins`, and retire the others."""
         wanted = set(origins)
         for origin in self._pools.keys() - wanted:
-            self._pools.pop(origin).retire()
+            self._retire(self._pools.pop(origin))
         for origin in wanted - self._pools.keys():
-            self._pools[origin] = Pool(origin, self._loop)
+            self._pools[origin] = self._new(origin)
 
     def sweep(self, now: float) -> None:
         """Do what is due in every pool at `now` (loop time)."""
+        self._unserved = [pool for pool in self._unserved if pool.outstanding]
         pools = list(self._pools.values())
         attempt_each("the sweep of a pool", pools, lambda pool: pool.sweep(now))
+
+    def _new(self, origin: Origin) -> Pool:
+        return Pool(origin, self._loop, self._make_room)
+
+    def _retire(self, pool: Pool) -> None:
+        pool.retire()
+        self._unserved.append(pool)
+
+    def _make_room(self, pool: Pool) -> None:
+        """Close what is kept beyond the limit; the request that connects is counted already."""
+        if pool is not self._pools.get(pool.origin) and pool not in self._unserved:
+            self._unserved.append(pool)
+        pools = self._pools.values()
+        taken = sum(pool.outstanding + pool.kept for pool in pools)
+        taken += sum(pool.outstanding for pool in self._unserved)
+        kept = [pool for pool in pools if pool.kept] if taken > self.limit else []
+        while kept and taken > self.limit:
+            oldest = min(kept, key=lambda pool: pool.oldest_kept)
+            oldest.close_oldest()
+            taken -= 1
+            if not oldest.kept:
+                kept.remove(oldest)

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 import msgspec
 
 from llmhop.backends import Backends
-from llmhop.limits import READY_S
+from llmhop.limits import READY_AT_ONCE, READY_S
 from llmhop.local_response import Page
-from llmhop.probe import condition, serves
+from llmhop.probe import Condition, condition, serves
 from llmhop.replica import Replica
 from llmhop.routing import Ready, Table
+from llmhop.urls import BackendUrl
 
 Found = dict[str, list[bool]]
 """Of each model, which of its replicas serve it."""
@@ -43,6 +44,7 @@ class Readiness:
     def __init__(self, backends: Backends, loop: asyncio.AbstractEventLoop) -> None:
         self._backends = backends
         self._loop = loop
+        self._at_once = asyncio.Semaphore(READY_AT_ONCE)
         self._rounds: dict[bool, _Round] = {}  # by whether other llmhops are asked further
 
     async def answer(self, table: Table, ready: Ready) -> Page:
@@ -79,7 +81,12 @@ class Readiness:
     async def _ask_all(self, table: Table, deep: bool) -> Found:
         replicas = {name: b.replicas for name, b in self._backends.all().items()}
         urls = list(dict.fromkeys(r.url for group in replicas.values() for r in group))
-        asked = await asyncio.gather(*(condition(url, table.pseudonym) for url in urls))
+
+        async def ask(url: BackendUrl) -> Condition:
+            async with self._at_once:
+                return await condition(url, table.pseudonym)
+
+        asked = await asyncio.gather(*map(ask, urls))
         up = {url: answer.healthy for url, answer in zip(urls, asked, strict=True)}
         fronted = {url for url, answer in zip(urls, asked, strict=True) if answer.is_llmhop}
 
@@ -88,7 +95,8 @@ class Readiness:
                 return up[replica.url]
             if not deep:
                 return not replica.health.aside
-            return await serves(replica.url, name, table.pseudonym)
+            async with self._at_once:
+                return await serves(replica.url, name, table.pseudonym)
 
         pairs = [(name, replica) for name, group in replicas.items() for replica in group]
         answers = await asyncio.gather(*(is_up(*pair) for pair in pairs))

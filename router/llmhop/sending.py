@@ -17,6 +17,7 @@ from llmhop.errors import (
     backend_unavailable,
     internal_error,
     loop_detected,
+    overloaded,
     queue_full,
 )
 from llmhop.faults import log_fault
@@ -190,6 +191,12 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._log(reason, kind)
         self._leave_replica()
         self._try_next()
+
+    def connect_short(self, reason: str) -> None:
+        """Answer that this host has too much to do; of another replica it has no less."""
+        self._attempt = None
+        log(f"no connection to a backend can be opened: {reason}")
+        self._refuse(overloaded())
 
     def connect_broken(self, error: BaseException) -> None:
         """Answer that llmhop itself is at fault."""

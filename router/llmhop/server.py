@@ -20,7 +20,12 @@ from llmhop.budget import Budget
 from llmhop.client_protocol import ClientProtocol
 from llmhop.client_state import ClientState
 from llmhop.config import Certificate, Config
-from llmhop.connection_limit import ConnectionLimit, TurnedAway, connections_that_fit
+from llmhop.connection_limit import (
+    ConnectionLimit,
+    TurnedAway,
+    backends_that_fit,
+    connections_that_fit,
+)
 from llmhop.errors import overloaded
 from llmhop.faults import attempt, attempt_each
 from llmhop.gate import Gates, LocalGates
@@ -221,6 +226,7 @@ class Server:
     def _limit_connections(self, config: Config) -> None:
         wanted = _share(config.max_connections, config)
         self.connection_limit.limit = fitting = connections_that_fit(wanted)
+        self.pools.limit = backends_that_fit(fitting)
         if fitting < wanted and config.max_connections != limits.DEFAULT_MAX_CONNECTIONS:
             log(f"of {wanted} connections the limit of open files (LimitNOFILE=) allows {fitting}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
@@ -18,7 +19,16 @@ from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import head, until_read
 from tests.router.peer import Peer
 from tests.router.process import Run
-from tests.router.support import RunningRouter, Wire, chat, post
+from tests.router.support import (
+    Backend,
+    LoopThread,
+    Received,
+    RunningRouter,
+    Wire,
+    chat,
+    post,
+    respond_json,
+)
 from tests.router.test_failures import wait_for
 from tests.router.test_listeners import Authority
 from tests.router.test_metrics import Scrape
@@ -372,6 +382,38 @@ import os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 os.execv(sys.executable, [sys.executable, "-m", "llmhop", *sys.argv[1:]])
 """
+
+
+def test_few_descriptors_are_enough_for_each_client_at_every_backend(
+    tmp_path: Path, loop_thread: LoopThread
+) -> None:
+    """Idle connections of ten backends would be more than there are descriptors."""
+    most, urls = 32, 10
+    together = asyncio.Barrier(most)
+
+    async def respond(request: Received, writer: asyncio.StreamWriter) -> None:
+        await together.wait()
+        await respond_json(request, writer)
+
+    everywhere = "0.0.0.0"  # noqa: S104 - for all of 127.0.0.0/8
+    backend = Backend(loop_thread, respond, host=everywhere).start()
+    models = {f"m{n}": {"url": f"http://127.0.0.{n + 1}:{backend.port}"} for n in range(urls)}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"listen": "127.0.0.1:0", "models": models}))
+    command = [sys.executable, "-c", _FEW_FILES, "--config", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            port = int(process.stderr.readline().rsplit(":", 1)[1])
+            with ExitStack() as stack:
+                wires = [stack.enter_context(Wire(port)) for _ in range(most)]
+                for model in models:
+                    for wire in wires:
+                        wire.send(post(chat(model)))
+                    assert [wire.response().status for wire in wires] == [200] * most
+        finally:
+            process.terminate()
+            backend.stop()
 
 
 def test_few_descriptors_make_fewer_places_and_never_an_end(

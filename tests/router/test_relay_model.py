@@ -31,6 +31,7 @@ CONFIGS: list[dict[str, Any]] = [
     {"models": {"limited": {**LIMITED, "maxConcurrent": 2}, "repeated": LIMITED}},
     {"models": {"limited": {"url": "http://127.0.0.1:4"}}},
 ]
+MOST_CLIENTS = 6
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
 
 Thing = TypeVar("Thing")
@@ -80,6 +81,7 @@ class Relay(RuleBasedStateMachine):
         self.noisy: list[FakeTransport] = []
         self.pools: set[Pool] = set()
         self.gates: set[LocalGate] = set()
+        self.server.pools.limit = MOST_CLIENTS
         self.note_parts()
 
     @initialize(
@@ -218,7 +220,7 @@ class Relay(RuleBasedStateMachine):
         """Whatever ends something, and what clients do beside that."""
         clients = [c for c in self.clients if c.open]
         backends = [t for t in self.loop.backends if not t.lost]
-        if what == "comes" and len(self.clients) < 6:
+        if what == "comes" and len(self.clients) < MOST_CLIENTS:
             self.client_comes(data.draw(st.sampled_from([0, 300, 100_000])))
         elif what == "reads" and (slow := [c for c in self.clients if c.transport.unsent]):
             transport = pick(slow, data).transport
@@ -232,6 +234,7 @@ class Relay(RuleBasedStateMachine):
         elif what == "reload":
             checked = check({"accessLog": "off", **config})
             self.event(lambda: self.server.reload(checked))
+            self.server.pools.limit = MOST_CLIENTS
             self.note_parts()
         elif what == "time":
             self.router.sweep(seconds)
@@ -314,6 +317,11 @@ class Relay(RuleBasedStateMachine):
         kept = sum(len(pool._abandoned) for pool in self.pools if not pool._retired)
         probes = sum(pool.probing for pool in self.pools)
         assert len(self.loop.connecting) <= waited_for + kept + probes
+
+    @invariant()
+    def connections_are_no_more_than_may_be(self) -> None:
+        taken = sum(pool.outstanding + pool.kept for pool in self.pools)
+        assert taken <= self.server.pools.limit
 
     @invariant()
     def places_are_held_by_who_runs(self) -> None:

@@ -237,25 +237,6 @@ def test_polling_ready_puts_no_replica_back_that_is_set_aside(
     assert health.aside
 
 
-def test_a_connection_that_is_made_after_its_client_left_serves_the_next_one(
-    start_router: StartRouter, full_listener: FullListener
-) -> None:
-    router = start_router({"m": full_listener.url})
-    (pool,) = backend_of(router).pools
-    with Wire(router.port) as wire:
-        wire.send(post(chat()))
-        wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 1)
-    wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 0)
-    with Wire(router.port) as wire:
-        wire.send(post(chat()))
-        wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 1)
-        with full_listener.accept() as connection:
-            assert connection.recv(1000).startswith(b"POST ")
-            connection.sendall(OK)
-            assert wire.response().status == 200
-            assert not full_listener.has_more(), "the attempt was taken over"
-
-
 def test_a_connection_that_nobody_takes_over_is_kept_for_a_while_and_closed(
     start_router: StartRouter, full_listener: FullListener
 ) -> None:
