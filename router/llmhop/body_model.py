@@ -23,7 +23,7 @@ from llmhop.errors import UNREADABLE_JSON, ApiError
 from llmhop.form_fields import find_model
 from llmhop.http_head import RequestHead
 from llmhop.large_body import PIECE_BYTES, Part, ScannedBody
-from llmhop.model_scanner import KEY_LETTERS, ModelScanner
+from llmhop.model_scanner import KEY_LETTERS, MAX_DOUBT_BYTES, ModelScanner
 from llmhop.request_reader import Body
 
 
@@ -49,8 +49,9 @@ _Body: Final = msgspec.defstruct(
     "_Body", [("model", _Name), *[(key, _Name, None) for key in _KEYS if key != "model"]]
 )
 # msgspec takes the keys that it has no use for whatever bytes are in them.
+_NO_ASCII: Final = b"[\x80-\xff]{0,%d}+" % MAX_DOUBT_BYTES
 _IN_DOUBT: Final = re.compile(
-    b'"%b[\x80-\xff]*+"' % b"".join([b"[\x80-\xff]*+(?:%b)" % letter for letter in KEY_LETTERS])
+    b'"%b%b"' % (b"".join([b"%b(?:%b)" % (_NO_ASCII, one) for one in KEY_LETTERS]), _NO_ASCII)
 )
 _SHORT_BYTES: Final = 16 * 1024
 _SAMPLES: Final = 8

@@ -41,7 +41,8 @@ MAX_VALUE_BYTES: Final = 64 * 1024
 
 _IS_KEY: Final = re.compile(b"".join([b"(?:%b)" % one for one in KEY_LETTERS])).fullmatch
 _MAX_KEY_BYTES: Final = 30
-_MAX_DOUBT_BYTES: Final = 1024
+MAX_DOUBT_BYTES: Final = 1024
+"""No longer key is taken for `model` by anybody."""
 # What readers may pass over in a key: bytes that are not UTF-8, control characters, halves of
 # surrogate pairs, the backslash of an escape that JSON does not have; JavaScript has more escapes.
 _PASSED_OVER: Final = rb"(?:[\x00-\x1f\x7f-\xff]|\\u[dD][89a-fA-F][0-9a-fA-F]{2})*+"
@@ -204,7 +205,7 @@ class ModelScanner:
 
     def _hold(self, data: bytes) -> None:
         """Keep the beginning of a key or of the model, whose end is yet to come."""
-        longest = _MAX_DOUBT_BYTES if self._kind == _IS_A_KEY else MAX_VALUE_BYTES
+        longest = MAX_DOUBT_BYTES if self._kind == _IS_A_KEY else MAX_VALUE_BYTES
         self._held += data[: longest + 1 - len(self._held)]
 
     def _end_string(self, raw: bytes, after: int) -> None:
@@ -375,7 +376,7 @@ def _is_model(key: bytes) -> bool:
 
 def _is_in_doubt(key: bytes) -> bool:
     """Whether some reader may take a key for `model` by passing over what is not valid in it."""
-    if len(key) > _MAX_DOUBT_BYTES or _MAY_BE_KEY(key) is None:
+    if len(key) > MAX_DOUBT_BYTES or _MAY_BE_KEY(key) is None:
         return False
     try:
         _STRING_VALUE.decode(b'"%b"' % key)
