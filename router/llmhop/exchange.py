@@ -20,7 +20,7 @@ from llmhop.downstream import Downstream, Heads
 from llmhop.errors import backend_timeout, queue_timeout
 from llmhop.http_head import RequestHead, ResponseHead
 from llmhop.limits import CLIENT_STALL_S
-from llmhop.local_response import Page
+from llmhop.local_response import Page, date_now
 from llmhop.log import log
 from llmhop.request_reader import Body
 from llmhop.routing import Route
@@ -172,7 +172,8 @@ class Exchange(Sending):
                 self._tell_sent()
         record = self._record
         record.head_came(head, body, complete)
-        start = rewrite.response_head(head, length, decoded, close, record.request_id)
+        date = b"" if head.dated else date_now()
+        start = rewrite.response_head(head, length, decoded, close, record.request_id, date)
         downstream.write(start + body)
         if complete:
             self._done()

@@ -94,8 +94,8 @@ class ResponseHead(msgspec.Struct, frozen=True):
     Where it is not `framed`, by a length or as chunks, the end of the connection ends the body.
     `start` is the status line and the fields that the client gets. `reports_usage` says that the
     end of the body may tell the tokens of the answer, `streams` that it is a stream of events.
-    `unserved` is why no engine has seen the request, where an llmhop answered so (see
-    proxy_status), else empty.
+    `dated` says that a Date is among its fields. `unserved` is why no engine has seen the request,
+    where an llmhop answered so (see proxy_status), else empty.
     """
 
     status: int
@@ -105,6 +105,7 @@ class ResponseHead(msgspec.Struct, frozen=True):
     start: bytes
     reports_usage: bool
     streams: bool
+    dated: bool
     unserved: bytes = b""
 
 
@@ -247,6 +248,7 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
         + (TO_WEBSOCKET if status == 101 else b""),
         reports_usage=status == 200 and (streams or content_type.startswith(b"application/json")),
         streams=streams,
+        dated=b"date" not in dropped and b"date" in [key for key, _, _ in fields],
         unserved=unserved if status >= 400 else b"",
     )
     return head, examined.content_length

@@ -28,6 +28,11 @@ def http_date(seconds: int) -> bytes:
     return f"{day}, {t.tm_mday:02} {month} {t.tm_year} {clock} GMT".encode()
 
 
+def date_now() -> bytes:
+    """Return the value of Date for a response that comes or is made now."""
+    return http_date(int(time.time()))
+
+
 class Page(NamedTuple):
     """A response of llmhop's own.
 
@@ -47,7 +52,7 @@ def render(page: Page, request_id: bytes, *, head_only: bool, close: bool) -> by
     status, body, content_type, retry_after, unserved = page
     lines = [
         b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
-        b"Date: " + http_date(int(time.time())),
+        b"Date: " + date_now(),
         SERVER,
         b"Content-Type: " + content_type,
         b"Content-Length: %d" % len(body),

@@ -68,18 +68,24 @@ def interim_head(head: ResponseHead) -> bytes:
 
 
 def response_head(
-    head: ResponseHead, length: int | None, decoded: bool, close: bool, request_id: bytes
+    head: ResponseHead,
+    length: int | None,
+    decoded: bool,
+    close: bool,
+    request_id: bytes,
+    date: bytes,
 ) -> bytes:
     """Return the final head that the client gets; `length` is what the backend announced.
 
-    `decoded` says that chunks are taken off; the end of the connection then ends the body.
+    `decoded` says that chunks are taken off; the end of the connection then ends the body. `date`
+    is when it came where the backend has not said so (RFC 9110 section 6.6.1), else empty.
     """
-    framing = b""
+    framing = b"Date: %b\r\n" % date if date else b""
     if head.status != 204:
         if head.chunked and not decoded:
-            framing = b"Transfer-Encoding: chunked\r\n"
+            framing += b"Transfer-Encoding: chunked\r\n"
         elif length is not None:
-            framing = b"Content-Length: %d\r\n" % length
+            framing += b"Content-Length: %d\r\n" % length
     if close and head.status != 101:
         framing += b"Connection: close\r\n"
     return b"%bX-Request-Id: %b\r\n%b\r\n" % (head.start, request_id, framing)

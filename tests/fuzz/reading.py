@@ -79,7 +79,7 @@ def client_head(head: ResponseHead, length: int | None, *, decode: bool) -> byte
     """Write the head that a client gets."""
     if head.status < 200:
         return rewrite.interim_head(head)
-    return rewrite.response_head(head, length, decode, not head.framed, REQUEST_ID)
+    return rewrite.response_head(head, length, decode, not head.framed, REQUEST_ID, b"")
 
 
 def read_response(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+
 import pytest
 
-from tests.router.conftest import StartBackend, StartRouter
+from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.support import Wire, chat, post, respond_bytes
 
 RIGHT = "Authorization: Bearer right"
@@ -40,7 +45,7 @@ def test_fields_of_one_connection_do_not_pass_to_the_client(
 ) -> None:
     backend = start_backend(
         respond_bytes(
-            b"HTTP/1.1 201 Made So\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n"
+            b"HTTP/1.1 201 Made So\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nDate: now\r\n"
             b"Keep-Alive: timeout=5\r\nX-Kept: 1\r\nContent-Length: 2\r\n\r\nok"
         )
     )
@@ -50,7 +55,7 @@ def test_fields_of_one_connection_do_not_pass_to_the_client(
         response = wire.response()
     assert response.status == 201
     assert response.headers.pop("x-request-id")
-    assert response.headers == {"x-kept": "1", "content-length": "2"}
+    assert response.headers == {"date": "now", "x-kept": "1", "content-length": "2"}
 
 
 def test_the_backend_learns_where_a_request_comes_from_and_no_client_can_forge_it(
@@ -179,3 +184,38 @@ def test_without_a_valid_token_nothing_reaches_a_backend(
         assert wire.response().status == 401
         assert wire.response().status == 200, "/health asks for no token"
     assert backend.requests == []
+
+
+DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ("", False),
+        (f"X-Date: {DATE}", False),
+        (f"Date: {DATE}", True),
+        (f"date: {DATE}", True),
+        (f"Connection: date\r\nDate: {DATE}", False),
+    ],
+)
+@pytest.mark.parametrize("framing", ["Content-Length: 2", "X: y", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("status", ["200 OK", "204 No Content", "304 Not Modified", "503 No"])
+def test_each_response_has_the_date_that_its_backend_gave_or_one(
+    fields: str, kept: bool, framing: str, status: str, start_fake: StartFake
+) -> None:
+    router = start_fake()
+    client = router.client()
+    for _ in range(2):  # the second head is known already
+        del client.sent[:]
+        router.send(client, post(chat()))
+        lines = [f"HTTP/1.1 {status}", *filter(None, (fields, framing)), "", ""]
+        backend = router.backend()
+        router.event(partial(backend.peer_sends, "\r\n".join(lines).encode()))
+        head = bytes(client.sent).partition(b"\r\n\r\n")[0].decode()
+        dates = re.findall(r"(?im)^date: (.*?)\r?$", head)
+        assert len(dates) == 1
+        assert (dates[0] == DATE) == kept
+        assert parsedate_to_datetime(dates[0]).utcoffset() == timedelta(0)
+        router.event(backend.peer_closes)
+        client = router.client()
