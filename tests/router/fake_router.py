@@ -158,6 +158,7 @@ def run_model(machine: type[RuleBasedStateMachine], runs: int, steps: int) -> No
         stateful_step_count=steps,
         deadline=None,
         database=None,
+        derandomize=not SECONDS,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
