@@ -178,15 +178,19 @@ def test_a_stop_while_a_config_is_read_is_the_last_that_is_told(
     run: Run, start_backend: StartBackend
 ) -> None:
     process, gate = gated(run, start_backend())
-    process.process.send_signal(signal.SIGHUP)
-    assert "RELOADING" in process.notified()
-    process.process.send_signal(signal.SIGTERM)
-    assert process.notified()["STOPPING"] == "1"
-    gate.write_text("x")
+    with Wire(process.port) as late:
+        assert serves(process.port, "m")  # so that it has been accepted
+        process.process.send_signal(signal.SIGHUP)
+        assert "RELOADING" in process.notified()
+        process.stop()
+        gate.write_text("x")
+        late.send(post(chat()))
+        assert late.response().status == 200
     assert process.process.wait(TIMEOUT) == 0
     process.notifications.setblocking(False)
     with pytest.raises(BlockingIOError):
         process.notified()
+    assert "reloaded" not in process.end()
 
 
 def test_a_reload_takes_the_new_config_and_refuses_a_bad_one(
