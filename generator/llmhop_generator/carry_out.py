@@ -16,6 +16,7 @@ from llmhop_generator.router_service import give_config, stop_router
 from llmhop_generator.routes import Routing
 from llmhop_generator.sources import model_of, source_of
 from llmhop_generator.staging import stage, swap
+from llmhop_generator.start_note import note_of
 from llmhop_generator.steps import (
     Ask,
     Await,
@@ -157,7 +158,8 @@ class Run:
 
     def _await(self, step: Await) -> None:
         def healthy(service: str) -> None:
-            note, model = read_note(step.uid, source_of(service)), model_of(service)
+            name, model = source_of(service), model_of(service)
+            note = read_note(step.uid, name) or note_of(self._plan.wanted.sources[name])
             at = {model: note.port} if note is not None else {}
             self._give(self.routing.show([model]).move(at))
 

@@ -72,6 +72,13 @@ def test_a_model_that_moves_and_nobody_waits_for_is_routed_to_its_new_port(
     assert local_routes(host) == {"a": host.unit(A).port} == {"a": 18009}
 
 
+def test_a_model_that_moves_gets_its_route_at_its_new_port_at_once(host: SimulatedHost) -> None:
+    bring(ONE)
+    _, told = bring({"a": {"port": 18009}})
+    assert [line for line in told if line.startswith("route")] == ["route llmhop: without a"]
+    assert local_routes(host) == {"a": 18009}
+
+
 def test_a_model_that_failed_at_first_has_its_route_when_it_is_mended(host: SimulatedHost) -> None:
     bring(ONE)
     host.ailing = {B}
