@@ -159,7 +159,10 @@ class ClientConnection(ClientState):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin with the time that a first request may take."""
+        """Begin with the time that a first request may take.
+
+        The peer's name of a unix socket is empty, and that of a reset connection is None.
+        """
         self.transport = cast(asyncio.Transport, transport)
         self.write = self.transport.write
         peer = transport.get_extra_info("peername")
@@ -169,7 +172,10 @@ class ClientConnection(ClientState):
         self.record.connected(address)
         self._router.client_came(self)
         self._wait()
-        if self._router.draining:  # its TLS handshake ended only now
+        if peer is None:
+            # It was reset before it could be asked for its address: nobody is served unnamed.
+            self.transport.abort()
+        elif self._router.draining:  # its TLS handshake ended only now
             self.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:

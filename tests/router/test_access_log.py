@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -254,3 +257,25 @@ def test_a_reader_that_has_gone_ends_nothing() -> None:
         log.add(ENTRY)
     log.close()
     os.close(writer)
+
+
+def test_who_resets_before_it_is_accepted_is_not_served_unnamed(
+    start_backend: StartBackend, run: Run
+) -> None:
+    backend = start_backend()
+    models = {"m": {"url": backend.url}}
+    process = run({"listen": "127.0.0.1:0", "accessLog": "json", "models": models})
+    process.process.send_signal(signal.SIGSTOP)
+    for _ in range(20):
+        client = socket.create_connection(("127.0.0.1", process.port))
+        client.sendall(post(chat()))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    process.process.send_signal(signal.SIGCONT)
+    with Wire(process.port) as wire:
+        wire.send(post(chat()))
+        assert wire.response().status == 200
+    process.process.send_signal(signal.SIGTERM)
+    process.process.wait()
+    assert {json.loads(line)["client"] for line in process.lines()} == {"127.0.0.1"}
+    assert len(backend.requests) == 1
