@@ -9,12 +9,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests.router.support import TIMEOUT
 
 Run = Callable[..., "Process"]
+
+ORDERLY_S = 1.5
+"""So long a process may take to write what is left of its log; a request may hold it up longer."""
 
 # What systemd does before it starts a service: the sockets become descriptors from 3 on.
 _AS_SYSTEMD = """
@@ -128,8 +132,11 @@ class Process:
         assert self.message_but({"WATCHDOG": "1"})["STOPPING"] == "1"
 
     def end(self) -> str:
-        """Close what is open and return the rest of the log."""
+        """End it, in good order where it can, and return the rest of the log."""
         if self.process.poll() is None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(ORDERLY_S)
             self.process.kill()
         self.notifications.close()
         stderr: str = self.process.communicate(timeout=TIMEOUT)[1]
