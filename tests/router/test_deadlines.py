@@ -22,6 +22,7 @@ LENGTH = b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 90000\r\n\r\n"
 SMALL = b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 60000\r\n\r\n"
 CHUNKS = b"POST / HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n"
 FORM = head(90_000) + b"--XbX\r\n" + FILE + b"\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 UPLOADS = {"large": LENGTH, "small": SMALL, "chunks": CHUNKS, "form": FORM, "sent form": None}
 
 
@@ -184,6 +185,31 @@ def test_who_is_turned_away_is_closed_after_a_while(start_fake: StartFake) -> No
     assert not router.server._turned_away
 
 
+def test_the_time_for_a_response_begins_when_there_is_a_connection(start_fake: StartFake) -> None:
+    times = {"connectTimeout": 9, "responseTimeout": 3}
+    router = start_fake(models={"m": {"url": "http://h", **times}})
+    client = router.client()
+    router.send(client, post(chat()))
+    router.wait(8)
+    assert statuses(client) == []
+    backend = router.backend()
+    router.wait(3)
+    assert not backend.lost
+    router.event(lambda: backend.peer_sends(OK))
+    assert statuses(client) == [200]
+    assert not router.server.backends.all()["m"].replicas[0].aside
+
+
+def test_a_backend_without_a_response_in_time_is_set_aside(start_fake: StartFake) -> None:
+    router = start_fake(models={"m": {"url": "http://h", "responseTimeout": 3}})
+    client = router.client()
+    router.send(client, post(chat()))
+    router.backend()
+    router.wait(5)
+    assert statuses(client) == [504]
+    assert router.server.backends.all()["m"].replicas[0].aside
+
+
 # The end of a drain.
 
 
@@ -235,9 +261,6 @@ def test_an_upload_may_end_within_the_drain_but_is_not_queued(start_fake: StartF
     assert statuses(first) == [200]
     assert b"Connection: close" in first.sent
     assert first.lost
-
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Supervised:

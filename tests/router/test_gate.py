@@ -16,7 +16,7 @@ class Request:
         self.order.append(self.name)
 
     def refused(self) -> None:
-        raise AssertionError("a gate that counts here knows at once")
+        self.order.append(f"not {self.name}")
 
 
 def requests(names: str) -> tuple[list[Request], list[str]]:
@@ -85,3 +85,15 @@ def test_a_higher_limit_lets_in_who_waits_and_a_lower_one_throws_nobody_out() ->
     assert order == ["b", "c"]
     gate.leave()
     assert order == ["b", "c", "d"]
+
+
+def test_who_is_to_wait_no_longer_is_refused_and_forgotten() -> None:
+    gate = LocalGate(1, 10)
+    some, order = requests("abc")
+    for request in some:
+        start(gate, request)
+    gate.stop_waiting(some[1])
+    assert (gate.active, gate.queued, order) == (1, 1, ["not b"])
+    gate.leave()
+    gate.leave()
+    assert (gate.active, gate.queued, order) == (0, 0, ["not b", "c"])

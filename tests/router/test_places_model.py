@@ -323,6 +323,23 @@ def test_who_is_killed_leaves_the_queue_before_it_gives_back_its_place() -> None
     places.release(8, 0)  # what came late
 
 
+def test_who_is_to_wait_no_longer_is_refused_once_and_who_has_a_place_keeps_it() -> None:
+    answers: list[tuple[int, Admitted | QueueFull]] = []
+    places = Places(lambda pid, message: answers.append((pid, message)))
+    places.serve(models({"a": (1, 1)}))
+    for ticket in range(3):  # one has a place, one waits, one is refused
+        places.acquire(7, ticket, "a")
+    assert answers == [(7, Admitted(0)), (7, QueueFull(2))]
+    for ticket in (0, 1, 2, 1):
+        places.stop_waiting(7, ticket)
+    assert answers[2:] == [(7, QueueFull(1))]
+    places.acquire(8, 0, "a")
+    places.release(7, 0)
+    assert answers[3:] == [(8, Admitted(0))]
+    places.ended(7)
+    places.ended(8)
+
+
 class Reentrant:
     """One that is done as soon as it is admitted, and comes again."""
 
