@@ -10,7 +10,9 @@ import sys
 from string import hexdigits
 from typing import Final
 
-_EXTENSION = rb"[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?+"
+# No group is repeated possessively: Python 3.11.2, which is Debian 12's, then loses its place
+# (CPython gh-106052).
+_EXTENSION = rb"[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)%b\r\n" % _EXTENSION)
 # Framing and routing are no matter for trailers (RFC 9110 section 6.5.1), and who adds trailers to
 # the fields would take them for such.
@@ -20,7 +22,7 @@ _TRAILER_LINE = re.compile(
 )
 # Whole chunks of up to 15 bytes, a run of them, whose size lines have up to _LINE_BYTES.
 _SMALL_CHUNKS = re.compile(
-    rb"(?s:(?=[^\n]{2,7}+\n)0*+(?:%b)){0,512}+"
+    rb"(?s:(?=[^\n]{2,7}+\n)0*+(?:%b)){0,512}"
     % b"|".join(
         [b"[%x%X]%b\r\n.{%d}\r\n" % (size, size, _EXTENSION, size) for size in range(1, 16)]
     )
