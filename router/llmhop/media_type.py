@@ -16,8 +16,8 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 # A backslash stays what it is, as in the paths that old clients send as file names. One before a
 # quote is where readers differ about the end of the string.
 _TEXT = rb'[^"\\\x00-\x08\x0a-\x1f\x7f]*+'
-_QUOTED = rb'"%b(?:\\[^"\x00-\x1f\x7f]%b)*+"' % (_TEXT, _TEXT)
-_TYPE = re.compile(rb"%b(?:/%b)?+" % (_TOKEN, _TOKEN))
+_QUOTED = rb'"%b(?>(?:\\[^"\x00-\x1f\x7f]%b)*)"' % (_TEXT, _TEXT)
+_TYPE = re.compile(rb"%b(?:/%b)?" % (_TOKEN, _TOKEN))
 _PARAMETER = re.compile(rb"[ \t]*+;[ \t]*+(%b)=(%b|%b)" % (_TOKEN, _QUOTED, _TOKEN))
 # RFC 2046 section 5.1.1.
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")

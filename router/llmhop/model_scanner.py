@@ -45,7 +45,7 @@ MAX_DOUBT_BYTES: Final = 1024
 """No longer key is taken for `model` by anybody."""
 # What readers may pass over in a key: bytes that are not UTF-8, control characters, halves of
 # surrogate pairs, the backslash of an escape that JSON does not have; JavaScript has more escapes.
-_PASSED_OVER: Final = rb"(?:[\x00-\x1f\x7f-\xff]|\\u[dD][89a-fA-F][0-9a-fA-F]{2})*+"
+_PASSED_OVER: Final = rb"(?>(?:[\x00-\x1f\x7f-\xff]|\\u[dD][89a-fA-F][0-9a-fA-F]{2})*)"
 _MAY_BE_KEY: Final = re.compile(
     b"".join(
         [

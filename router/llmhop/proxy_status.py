@@ -22,7 +22,7 @@ _Field = tuple[bytes, bytes, bytes]  # see fields.Field
 _NAME: Final = b"proxy-status"
 _ERRORS: Final = (NOT_REACHED, NO_MODEL, BUSY, LOOP)
 # A member of a list (RFC 8941): commas part members, but not within strings.
-_MEMBER: Final = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*+"?)++')
+_MEMBER: Final = re.compile(rb'(?>(?:[^,"]|"(?>(?:[^"\\]|\\.)*)"?)+)')
 
 
 def proxy_status_line(error: bytes) -> bytes:
