@@ -10,22 +10,19 @@ LLMHOP_TEST_MODEL_SECONDS makes it run for so long in place of a fixed number of
 """
 
 import json
-import os
 import tempfile
-import time
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
 from llmhop_generator.apply import Applied, apply, plan_for
 from llmhop_generator.contract import Config
@@ -47,9 +44,7 @@ from tests.generator.simulated_host import (
     port_in,
     without_order,
 )
-
-SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
-RUNS, STEPS = 200, 30
+from tests.stateful import run_model
 
 PORTS = (18001, 18002, 18003, 18004, 18005)
 NAMES = ("a", "b", "c")
@@ -377,20 +372,5 @@ class Applying(RuleBasedStateMachine):
         assert not self.host.clashes
 
 
-def profile() -> settings:
-    return settings(
-        max_examples=RUNS,
-        stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
-        derandomize=not SECONDS,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-
-
 def test_every_order_of_events_keeps_the_routes_right() -> None:
-    end = time.monotonic() + SECONDS
-    run_state_machine_as_test(Applying, settings=profile())
-    while time.monotonic() < end:
-        run_state_machine_as_test(Applying, settings=profile())
+    run_model(Applying, runs=200, steps=30)

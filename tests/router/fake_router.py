@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from llmhop.gate import Gates
 from llmhop.metric_cells import CELL_OF_REFUSAL
 from llmhop.server import Server
 
 from tests.router.fake_network import FakeLoop, FakeTransport
 from tests.router.support import check
-
-SECONDS = float(os.environ.get("LLMHOP_TEST_MODEL_SECONDS", "0"))
-"""How long each model runs in place of a fixed number of runs."""
 
 _HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n\r\n", re.DOTALL)
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
@@ -149,20 +142,3 @@ def responses(data: bytes) -> list[tuple[int, bytes]]:
 def pick(things: list[Thing], data: st.DataObject) -> Thing:
     """Draw one of `things`, which are only known within a rule."""
     return things[data.draw(st.integers(0, len(things) - 1))]
-
-
-def run_model(machine: type[RuleBasedStateMachine], runs: int, steps: int) -> None:
-    """Run a stateful model that often, or for SECONDS."""
-    profile = settings(
-        max_examples=runs,
-        stateful_step_count=steps,
-        deadline=None,
-        database=None,
-        derandomize=not SECONDS,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    end = time.monotonic() + SECONDS
-    run_state_machine_as_test(machine, settings=profile)
-    while time.monotonic() < end:
-        run_state_machine_as_test(machine, settings=profile)

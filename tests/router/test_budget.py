@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.router.conftest import StartFake
 from tests.router.fake_network import FakeTransport
-from tests.router.fake_router import FakeRouter, pick, run_model
+from tests.router.fake_router import FakeRouter, pick
+from tests.stateful import run_model
 
 CONFIG: dict[str, Any] = {
     "models": {"m": {"url": "http://127.0.0.1:1", "maxConcurrent": 1, "maxQueued": 1}},

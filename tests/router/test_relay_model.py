@@ -21,8 +21,9 @@ from llmhop.pool import Pool
 from llmhop.upstream import UpstreamConnection
 
 from tests.router.fake_network import HIGH, FakeTransport
-from tests.router.fake_router import FakeRouter, pick, responses, run_model
+from tests.router.fake_router import FakeRouter, pick, responses
 from tests.router.support import check, post
+from tests.stateful import run_model
 
 LIMITED = {"url": "http://127.0.0.1:1", "maxConcurrent": 1, "maxQueued": 2}
 REPEATED = {"urls": ["http://127.0.0.1:2", "http://127.0.0.1:3"], "retries": 1}
