@@ -15,6 +15,7 @@ from llmhop import __version__
 from llmhop.config import Config
 from llmhop.config_file import check_unread, load
 from llmhop.config_schema import config_schema_text
+from llmhop.connection_limit import check_descriptors
 from llmhop.errors import ConfigError, Problem
 from llmhop.log import LOG, take_stderr
 
@@ -86,6 +87,7 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
     _fill_standard_streams()
     try:
         config = _load(path)
+        check_descriptors()
         # Imported late: a check needs no event loop.
         if config.workers > 1:
             from llmhop.supervisor import run

@@ -10,9 +10,21 @@ import asyncio
 import resource
 from collections.abc import Callable
 from sys import maxsize
-from typing import cast
+from typing import Final, cast
 
+from llmhop.errors import ConfigError, Problem
 from llmhop.limits import LINGER_S, SPARE_DESCRIPTORS
+
+LEAST_DESCRIPTORS: Final = SPARE_DESCRIPTORS + 2
+"""For one client and its backend."""
+
+
+def check_descriptors() -> None:
+    """See that this process may open the files that it needs. Raises ConfigError."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < LEAST_DESCRIPTORS:
+        what = f"allows {hard} open files, and one client takes {LEAST_DESCRIPTORS}"
+        raise ConfigError([Problem("LimitNOFILE", what, "raise it (in a shell: ulimit -n)")])
 
 
 def connections_that_fit(wanted: int) -> int:

@@ -14,6 +14,9 @@ DEFAULT_MAX_CONNECTIONS: Final = 16384
 about 8 KB, and each takes two descriptors at most, its own and one to a backend. What else is open
 to backends is closed where a client needs one (see pool)."""
 
+FEW_CONNECTIONS: Final = 1024
+"""Where the limit of open files allows fewer clients, that is told though nobody asked for more."""
+
 SPARE_DESCRIPTORS: Final = 192
 """Descriptors that are kept for other uses than clients and their backends: for clients that are
 turned away, questions to backends, what listens, logs."""

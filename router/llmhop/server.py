@@ -227,7 +227,8 @@ class Server:
         wanted = _share(config.max_connections, config)
         self.connection_limit.limit = fitting = connections_that_fit(wanted)
         self.pools.limit = backends_that_fit(fitting)
-        if fitting < wanted and config.max_connections != limits.DEFAULT_MAX_CONNECTIONS:
+        asked_for = config.max_connections != limits.DEFAULT_MAX_CONNECTIONS
+        if fitting < (wanted if asked_for else min(wanted, limits.FEW_CONNECTIONS)):
             log(f"of {wanted} connections the limit of open files (LimitNOFILE=) allows {fitting}")
 
     def _new_client(self) -> asyncio.Protocol:

@@ -404,6 +404,8 @@ def test_few_descriptors_are_enough_for_each_client_at_every_backend(
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
+            line = process.stderr.readline()
+            assert f"(LimitNOFILE=) allows {most}" in line
             port = int(process.stderr.readline().rsplit(":", 1)[1])
             with ExitStack() as stack:
                 wires = [stack.enter_context(Wire(port)) for _ in range(most)]
@@ -441,3 +443,26 @@ def test_few_descriptors_make_fewer_places_and_never_an_end(
             wait_for(lambda: served(port) == 200)
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_too_few_descriptors_for_one_client_are_told(workers: int, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps(
+            {"listen": "127.0.0.1:0", "models": {"m": {"url": "http://h"}}, "workers": workers}
+        )
+    )
+    for few in range(8, 200, 48):
+        code = _FEW_FILES.replace("256", str(few))
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--config", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        said = f"LimitNOFILE: allows {few} open files, and one client takes 194; raise it"
+        assert done.stderr.startswith(said)
+        assert len(done.stderr.splitlines()) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -216,6 +215,22 @@ def test_an_address_in_use_is_told_once_and_starts_no_worker(tmp_path: Path) -> 
     assert len(done.stderr.splitlines()) == 1
 
 
+_SUPERVISE = """
+import resource, sys
+from pathlib import Path
+from llmhop.config_file import load
+from llmhop.log import LOG
+from llmhop.supervisor import run
+path = Path(sys.argv[1])
+config = load(path, may_wait=True)
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
+try:
+    run(path, config)
+finally:
+    LOG.close()
+"""
+
+
 def test_workers_that_can_not_start_end_the_supervisor(tmp_path: Path) -> None:
     config = tmp_path / "llmhop.json"
     config.write_text(
@@ -224,12 +239,11 @@ def test_workers_that_can_not_start_end_the_supervisor(tmp_path: Path) -> None:
 
     def run(descriptors: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "llmhop", "--config", str(config)],
+            [sys.executable, "-c", _SUPERVISE, str(config), str(descriptors)],
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
             check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors,) * 2),
         )
 
     # Enough for a supervisor, and too few for a worker or for its event loop; how many that
