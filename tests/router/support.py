@@ -326,7 +326,7 @@ def chat(model: str = "m") -> bytes:
 
 
 def wait_until(holds: Callable[[], object]) -> None:
-    """Wait for what no event tells."""
+    """Wait for what no event tells; fails after a time that nothing takes."""
     end = time.monotonic() + TIMEOUT
     while not holds():
         assert time.monotonic() < end, "it did not come"

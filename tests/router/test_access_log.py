@@ -20,8 +20,7 @@ from llmhop.line_buffer import MAX_WAITING_BYTES
 
 from tests.router.conftest import StartBackend
 from tests.router.process import Process, Run
-from tests.router.support import Received, Wire, chat, post, respond_bytes
-from tests.router.test_workers import wait_until
+from tests.router.support import Received, Wire, chat, post, respond_bytes, wait_until
 
 ENTRY = Entry(
     time="2026-11-23T06:04:06.123Z",

@@ -15,8 +15,8 @@ from llmhop.client_connection import ClientConnection
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import BEGUN, head, until_read
 from tests.router.peer import Peer
-from tests.router.support import TIMEOUT, RunningRouter, Wire, chat, post
-from tests.router.test_failures import CHUNKED, let_time_pass, stall, wait_for
+from tests.router.support import TIMEOUT, RunningRouter, Wire, chat, post, wait_until
+from tests.router.test_failures import CHUNKED, let_time_pass, stall
 
 UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
 HTTP10 = post(chat()).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
@@ -128,11 +128,11 @@ def served_ahead(start_router: StartRouter, *headers: str) -> Iterator[tuple[Wir
             link.socket.sendall(CHUNKED)
             for sent in count(1):
                 link.socket.sendall(PIECE)
-                wait_for(partial(has_relayed, router, client, sent * len(PIECE)))
+                wait_until(partial(has_relayed, router, client, sent * len(PIECE)))
                 if router.thread.call(client.unsent_bytes):
                     break
             link.socket.sendall(b"0\r\n\r\n")
-            wait_for(partial(router.thread.call, lambda: not client.record.active))
+            wait_until(partial(router.thread.call, lambda: not client.record.active))
             yield wire, router
 
 
@@ -152,7 +152,7 @@ def test_who_takes_nothing_of_the_rest_of_a_response_is_cut_off(start_router: St
         router.sweep_after(80)
         assert router.server.clients
         router.sweep_after(150)
-        wait_for(lambda: not router.server.clients)
+        wait_until(lambda: not router.server.clients)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
@@ -178,4 +178,4 @@ def test_who_leaves_while_the_backend_does_not_read_is_noticed(
             router.sweep_after(0)
             return router.thread.call(lambda: not client.record.active)
 
-        wait_for(is_noticed)
+        wait_until(is_noticed)

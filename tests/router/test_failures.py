@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.router.support import (
     chat,
     post,
     respond_bytes,
+    wait_until,
 )
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
@@ -389,14 +390,6 @@ def test_whatever_became_of_a_request_it_is_no_longer_counted(
         with Wire(router.port) as wire:
             wire.send(post(chat()))
             assert backend.arrived.acquire(timeout=20)
-        wait_for(
+        wait_until(
             lambda: not router.thread.call(lambda: pool.outstanding or gate.active or gate.queued)
         )
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("waited in vain")

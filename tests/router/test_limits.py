@@ -28,8 +28,8 @@ from tests.router.support import (
     chat,
     post,
     respond_json,
+    wait_until,
 )
-from tests.router.test_failures import wait_for
 from tests.router.test_listeners import Authority
 from tests.router.test_metrics import Scrape
 from tests.router.test_multipart import FILE
@@ -73,7 +73,7 @@ def test_stalled_bodies_take_no_more_than_they_may(half: bytes, start_router: St
         wires = [stack.enter_context(Wire(router.port)) for _ in range(6)]
         for wire in wires[:4]:
             wire.send(half)
-        wait_for(lambda: 4 * 499_000 < held(router) <= 2 * MB)
+        wait_until(lambda: 4 * 499_000 < held(router) <= 2 * MB)
         for wire in wires[4:]:
             with contextlib.suppress(ConnectionError):
                 wire.send(half)
@@ -84,7 +84,7 @@ def test_stalled_bodies_take_no_more_than_they_may(half: bytes, start_router: St
             assert held(router) <= 2 * MB
         assert refusals(router.port, "buffered_bytes") == 2
         assert Scrape(router.port).value("llmhop_buffered_bytes") == held(router)
-    wait_for(lambda: held(router) == 0)
+    wait_until(lambda: held(router) == 0)
 
 
 def test_those_that_are_in_are_not_hurt_by_those_refused(
@@ -95,14 +95,14 @@ def test_those_that_are_in_are_not_hurt_by_those_refused(
     with Wire(router.port) as first, Wire(router.port) as second, Wire(router.port) as third:
         for wire in (first, second):
             wire.send(whole[:-5])
-        wait_for(lambda: held(router) == 2 * (MB - 5))
+        wait_until(lambda: held(router) == 2 * (MB - 5))
         with contextlib.suppress(ConnectionError):
             third.send(whole)
         assert third.response().status == 503
         for wire in (first, second):
             wire.send(whole[-5:])
             assert wire.response().body == body(MB)
-    wait_for(lambda: held(router) == 0)
+    wait_until(lambda: held(router) == 0)
 
 
 def test_a_body_of_the_largest_size_fits_by_itself(
@@ -146,10 +146,10 @@ def test_a_body_counts_until_its_backend_has_taken_it(start_router: StartRouter)
             sent = post(body(40 * MB))
             wire.send(sent)
             link = peer.accept()
-            wait_for(lambda: held(router) == 40 * MB)
+            wait_until(lambda: held(router) == 40 * MB)
             link.head()
             link.read(40 * MB - 10)
-            wait_for(lambda: held(router) == 0)
+            wait_until(lambda: held(router) == 0)
             assert router.thread.call(lambda: bool(router.server.clients))
 
 
@@ -215,14 +215,14 @@ def test_a_reload_changes_the_limits(start_router: StartRouter) -> None:
     router = start_router({}, models=models, **LIMIT)
     with Wire(router.port) as wire, Wire(router.port) as other:
         wire.send(post(body(900_000))[:-100_000])
-        wait_for(lambda: held(router) == 800_000)
+        wait_until(lambda: held(router) == 800_000)
         router.reload({"models": models, "maxBodyBytes": 100, "maxBufferedBytes": 100})
         other.send(post(body(90))[:-5])
         assert other.response().error_code == "overloaded"
         # What is in memory goes on.
         wire.send(b"x" * 50_000)
-        wait_for(lambda: held(router) == 850_000)
-    wait_for(lambda: held(router) == 0)
+        wait_until(lambda: held(router) == 850_000)
+    wait_until(lambda: held(router) == 0)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -247,9 +247,9 @@ def test_four_stalled_clients_of_100_mb_can_not_fill_the_memory(run: Run) -> Non
                 with contextlib.suppress(ConnectionError):  # of who was refused
                     wire.send(piece)
             assert Scrape(process.port).value("llmhop_buffered_bytes") <= 64 * MB
-        wait_for(lambda: refusals(process.port, "buffered_bytes") == 5)
+        wait_until(lambda: refusals(process.port, "buffered_bytes") == 5)
         wires[5].socket.shutdown(socket.SHUT_WR)
-    wait_for(lambda: Scrape(process.port).value("llmhop_buffered_bytes") == 0)
+    wait_until(lambda: Scrape(process.port).value("llmhop_buffered_bytes") == 0)
 
 
 def head_of(length: int) -> bytes:
@@ -283,7 +283,7 @@ def test_clients_beyond_the_limit_are_turned_away(start_router: StartRouter) -> 
                 wire.socket.shutdown(socket.SHUT_WR)
                 assert wire.at_end()
         wires[0].close()
-        wait_for(lambda: served(router.port) == 200)
+        wait_until(lambda: served(router.port) == 200)
         wires[1].send(b"GET /metrics HTTP/1.1\r\nHost: r\r\n\r\n")
         assert b'llmhop_refusals_total{reason="connections"} 2' in wires[1].response().body
 
@@ -297,7 +297,7 @@ def test_few_who_are_turned_away_have_time_to_read_it(start_router: StartRouter)
             assert wire.response().status == 503
         # The rest of them is closed at once.
         assert router.thread.call(lambda: len(turned_away)) == 128
-    wait_for(lambda: router.thread.call(lambda: len(turned_away)) == 0)
+    wait_until(lambda: router.thread.call(lambda: len(turned_away)) == 0)
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["served", "turned away"])
@@ -309,10 +309,10 @@ def test_a_failed_handshake_gives_its_place_back(
     limit = router.server.connection_limit
     with ExitStack() as stack:
         plain = [stack.enter_context(Wire(router.port)) for _ in range(3 if refused else 2)]
-        wait_for(lambda: router.thread.call(lambda: limit.taken) == 2)
+        wait_until(lambda: router.thread.call(lambda: limit.taken) == 2)
         for wire in plain:
             wire.send(HEALTH)  # no TLS
-    wait_for(lambda: router.thread.call(lambda: limit.taken) == 0)
+    wait_until(lambda: router.thread.call(lambda: limit.taken) == 0)
 
 
 def test_a_flood_of_tls_clients_takes_no_more_than_it_may(
@@ -324,12 +324,12 @@ def test_a_flood_of_tls_clients_takes_no_more_than_it_may(
     server = router.server
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(router.port)) for _ in range(200)]
-        wait_for(lambda: refused_connections(router) == 198)
+        wait_until(lambda: refused_connections(router) == 198)
         assert router.thread.call(lambda: server._turned_away_limit.taken) == 128
         for wire in wires[130:]:
             assert wire.at_end()
         assert router.thread.call(lambda: len(server._tls_listeners[0]._handshakes)) == 130
-    wait_for(lambda: router.thread.call(lambda: server._turned_away_limit.taken) == 0)
+    wait_until(lambda: router.thread.call(lambda: server._turned_away_limit.taken) == 0)
     wire = authority.wire(router.port)
     wire.send(HEALTH)
     assert wire.response().status == 200
@@ -373,8 +373,8 @@ def test_a_client_gives_its_place_back_whoever_keeps_its_protocol(
     router = start_router({"m": "http://127.0.0.1:1"})
     with Wire(router.port) as wire:
         wire.send(HALVES["length"])
-        wait_for(lambda: held(router) > 400_000)
-    wait_for(lambda: router.thread.call(lambda: router.server.connection_limit.taken) == 0)
+        wait_until(lambda: held(router) > 400_000)
+    wait_until(lambda: router.thread.call(lambda: router.server.connection_limit.taken) == 0)
 
 
 _FEW_FILES = """
@@ -440,7 +440,7 @@ def test_few_descriptors_make_fewer_places_and_never_an_end(
                         statuses.append(wire.response().status)
                 assert statuses.count(200) == 32
                 assert set(statuses) == {200, 503}
-            wait_for(lambda: served(port) == 200)
+            wait_until(lambda: served(port) == 200)
         finally:
             process.kill()
 

@@ -32,7 +32,7 @@ from tests.router.support import (
     wait_until,
 )
 from tests.router.test_workers import MANY, workers
-from tests.router.websocket import emptied, opened
+from tests.router.websocket import opened, until_empty
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5}
@@ -109,7 +109,7 @@ def test_a_websocket_is_counted_by_its_status(start_router: StartRouter) -> None
         assert Scrape(router.port).value("llmhop_requests_in_flight", model="m") == 1
         link.shutdown(socket.SHUT_RDWR)
         wire.close()
-        assert emptied(router)
+        until_empty(router)
         scrape = Scrape(router.port)
         assert scrape.value("llmhop_requests_total", model="m", status="101") == 1
         for gauge in ("requests_in_flight", "requests_queued", "streams_open"):

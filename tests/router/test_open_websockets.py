@@ -16,7 +16,7 @@ from tests.router.conftest import StartBackend, StartRouter
 from tests.router.peer import Peer
 from tests.router.process import Run
 from tests.router.support import TIMEOUT, Wire, chat, post
-from tests.router.websocket import AGREE, ASK, emptied, opened
+from tests.router.websocket import AGREE, ASK, opened, until_empty
 
 
 def test_a_client_that_leaves_ends_the_backends_connection(start_router: StartRouter) -> None:
@@ -27,7 +27,7 @@ def test_a_client_that_leaves_ends_the_backends_connection(start_router: StartRo
         wire.close()
         assert link.recv(100, socket.MSG_WAITALL) == b"last words"
         link.shutdown(socket.SHUT_RDWR)
-        assert emptied(router)
+        until_empty(router)
 
 
 def test_a_client_that_is_cut_off_ends_the_backends_connection(start_router: StartRouter) -> None:
@@ -39,7 +39,7 @@ def test_a_client_that_is_cut_off_ends_the_backends_connection(start_router: Sta
         wire.close()
         with contextlib.suppress(ConnectionResetError):
             assert link.recv(1) == b""
-        assert emptied(router)
+        until_empty(router)
 
 
 def test_a_backend_that_leaves_ends_the_clients_connection(start_router: StartRouter) -> None:
@@ -50,7 +50,7 @@ def test_a_backend_that_leaves_ends_the_clients_connection(start_router: StartRo
         link.shutdown(socket.SHUT_WR)
         assert wire.file.read() == b"last words"
         wire.close()
-        assert emptied(router)
+        until_empty(router)
 
 
 def test_a_client_that_has_said_all_still_hears_the_rest_but_not_for_ever(
@@ -70,7 +70,7 @@ def test_a_client_that_has_said_all_still_hears_the_rest_but_not_for_ever(
                 router.sweep_after(62)
                 assert wire.at_end()
             wire.close()
-            assert emptied(router)
+            until_empty(router)
 
 
 def test_a_quiet_websocket_is_left_alone_for_the_read_timeout(start_router: StartRouter) -> None:

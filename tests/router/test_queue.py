@@ -13,7 +13,16 @@ import pytest
 from llmhop.gate import LocalGate
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import TIMEOUT, Backend, Received, RunningRouter, Wire, chat, post
+from tests.router.support import (
+    TIMEOUT,
+    Backend,
+    Received,
+    RunningRouter,
+    Wire,
+    chat,
+    post,
+    wait_until,
+)
 from tests.router.test_listeners import Authority
 
 
@@ -78,11 +87,7 @@ def gate_of(router: RunningRouter) -> LocalGate:
 
 def wait_until_queued(router: RunningRouter, count: int) -> None:
     gate = gate_of(router)
-    for _ in range(2000):
-        if router.thread.call(lambda: gate.queued) == count:
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError(f"{gate.queued} wait, not {count}")
+    wait_until(lambda: router.thread.call(lambda: gate.queued) == count)
 
 
 def numbered(number: int) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.router.conftest import StartBackend
 from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Received, Wire, chat, post
+from tests.router.support import TIMEOUT, Received, Wire, chat, post, wait_until
 
 MODELS = {"m": {"url": "http://127.0.0.1:1"}}
 MANY = 60  # connections: that one of three workers gets none of them has a chance of 1 in 10^10
@@ -25,16 +25,6 @@ def workers(process: Process) -> list[int]:
     """The ids of the workers."""
     pid = process.process.pid
     return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def wait_until(condition: object, *, pause: float = 0.02) -> None:
-    """Wait for what comes to be; fails after a time that nothing takes."""
-    assert callable(condition)
-    for _ in range(int(TIMEOUT / pause)):
-        if condition():
-            return
-        threading.Event().wait(pause)
-    raise AssertionError("waited in vain")
 
 
 def has_ended(pid: int) -> bool:

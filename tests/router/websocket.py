@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import socket
-import time
 
 from tests.router.peer import Peer
-from tests.router.support import TIMEOUT, RunningRouter, Wire
+from tests.router.support import RunningRouter, Wire, wait_until
 
 ASK = (
     b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: r\r\nConnection: Upgrade\r\n"
@@ -30,11 +29,6 @@ def opened(router: RunningRouter, peer: Peer) -> tuple[Wire, socket.socket]:
     return wire, link.socket
 
 
-def emptied(router: RunningRouter) -> bool:
-    """Whether every connection of a client goes, in some time."""
-    end = time.monotonic() + TIMEOUT
-    while router.thread.call(lambda: bool(router.server.clients)):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
+def until_empty(router: RunningRouter) -> None:
+    """Wait until no client is connected."""
+    wait_until(lambda: not router.thread.call(lambda: bool(router.server.clients)))
