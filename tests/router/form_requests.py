@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.router.forms import FILE, MODEL, part
 from tests.router.support import RunningRouter, Wire
-from tests.router.test_multipart import FILE, MODEL, part
 
 FORM = "Content-Type: multipart/form-data; boundary=XbX"
 PATH = "/v1/audio/transcriptions"

@@ -13,9 +13,10 @@ from llmhop.errors import ApiError
 from llmhop.request_reader import RequestReader
 from llmhop.routing import Table
 
+from tests.router.form_corpus import ACCEPTED, REFUSED
 from tests.router.form_requests import chunked, head
+from tests.router.forms import FILE, MODEL, form
 from tests.router.support import check
-from tests.router.test_multipart import ACCEPTED, FILE, MODEL, REFUSED, form
 
 MODELS = {"m": {"url": "http://h:1", "aliases": ["alias"]}, "o": {"url": "http://h:2"}}
 TABLE = Table(check({"models": MODELS}), 0)

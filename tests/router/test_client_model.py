@@ -19,8 +19,8 @@ from llmhop.request_record import Ended
 from tests.router.fake_network import FakeLoop, FakeTransport
 from tests.router.fake_router import FakeRouter, pick, responses
 from tests.router.form_requests import END, FORM
+from tests.router.forms import FILE, MODEL, part
 from tests.router.support import check
-from tests.router.test_multipart import FILE, MODEL, part
 from tests.stateful import run_model
 
 MAX_BODY, MEMORY = 100_000, 150_000

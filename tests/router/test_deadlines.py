@@ -12,9 +12,9 @@ from tests.router.conftest import StartFake
 from tests.router.fake_network import HIGH, FakeTransport
 from tests.router.fake_router import FakeRouter, statuses
 from tests.router.form_requests import BEGUN, head
+from tests.router.forms import FILE
 from tests.router.support import chat, post
 from tests.router.test_loops import HANDSHAKE
-from tests.router.test_multipart import FILE
 from tests.router.test_places_model import FakeWorker, models
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"

@@ -13,10 +13,10 @@ import openai
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.form_reader import as_starlette
 from tests.router.form_requests import BEGUN, END, chunked, head
 from tests.router.process import Run
 from tests.router.support import TIMEOUT, Received, Wire
-from tests.router.test_multipart import as_starlette
 
 SOUND = os.urandom(300_000)
 

@@ -10,9 +10,9 @@ from llmhop.multipart import MAX_PARTS
 from tests.router.conftest import StartFake, StartRouter
 from tests.router.fake_router import statuses
 from tests.router.form_requests import BEGUN, END, chunked, error_of, head, until_read
+from tests.router.forms import FILE, MODEL, SOUND, part
 from tests.router.peer import Peer
 from tests.router.support import TIMEOUT, Wire
-from tests.router.test_multipart import FILE, MODEL, SOUND, part
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.form_corpus import ACCEPTED, REFUSED
 from tests.router.form_requests import BEGUN, END, FORM, PATH, chunked, error_of, head, until_read
+from tests.router.forms import FILE, MODEL, SOUND, form, part
 from tests.router.peer import Peer
 from tests.router.support import Wire, chat, post
-from tests.router.test_multipart import ACCEPTED, FILE, MODEL, REFUSED, SOUND, form, part
 
 
 @pytest.mark.parametrize("raw", ACCEPTED.values(), ids=ACCEPTED.keys())

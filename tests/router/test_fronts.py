@@ -14,6 +14,7 @@ from llmhop.limits import MAX_HELD_FORM_BYTES
 from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.fake_router import responses
 from tests.router.form_requests import END, head
+from tests.router.forms import FILE, MODEL, part
 from tests.router.support import (
     Backend,
     LoopThread,
@@ -27,7 +28,6 @@ from tests.router.support import (
     wait_until,
 )
 from tests.router.test_loops import HANDSHAKE
-from tests.router.test_multipart import FILE, MODEL, part
 
 CLOSED = "http://127.0.0.1:1"
 VIA = "Via: 1.1 llmhop-0123456789abcdef"

@@ -17,6 +17,7 @@ from llmhop.metric_cells import CELL_OF_REFUSAL
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import head, until_read
+from tests.router.forms import FILE
 from tests.router.peer import Peer
 from tests.router.process import Run
 from tests.router.support import (
@@ -32,7 +33,6 @@ from tests.router.support import (
 )
 from tests.router.test_listeners import Authority
 from tests.router.test_metrics import Scrape
-from tests.router.test_multipart import FILE
 from tests.router.test_queue import Engine, wait_until_queued
 
 MB = 1024 * 1024

@@ -14,9 +14,9 @@ from llmhop.via import PREFIX
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import END, head
+from tests.router.forms import MODEL, part
 from tests.router.process import Run
 from tests.router.support import LoopThread, Response, RunningRouter, Wire, chat, post
-from tests.router.test_multipart import MODEL, part
 
 HANDSHAKE = (
     b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: r\r\nConnection: Upgrade\r\n"

@@ -8,8 +8,8 @@ from llmhop.http_head import parse_request_head
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import END, FORM
+from tests.router.forms import MODEL, part
 from tests.router.support import Response, Wire, chat, post
-from tests.router.test_multipart import MODEL, part
 
 FORM_BODY = part(MODEL, b"m") + END
 BODIES = {"JSON": (chat(), ()), "a form": (FORM_BODY, (FORM,)), "none": (b"", ())}

@@ -12,8 +12,8 @@ from tests.router.conftest import StartFake
 from tests.router.fake_network import FakeTransport
 from tests.router.fake_router import FakeRouter, responses, statuses
 from tests.router.form_requests import END, chunked, head
+from tests.router.forms import FILE, MODEL, part
 from tests.router.support import post
-from tests.router.test_multipart import FILE, MODEL, part
 
 
 class Budgets(RuleBasedStateMachine):
