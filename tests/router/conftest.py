@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from llmhop import connecting
 from llmhop.gate import Gates
 from llmhop.log import LOG
 
@@ -128,6 +130,18 @@ def run(tmp_path: Path) -> Iterator[Run]:
     yield start
     for process in processes:
         process.end()
+
+
+@pytest.fixture
+def trusted_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[trustme.CA]:
+    """An authority that the system here trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    # What OpenSSL reads for the system's authorities.
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    connecting.tls_context.cache_clear()
+    yield authority
+    connecting.tls_context.cache_clear()
 
 
 class FullListener:

@@ -21,6 +21,11 @@ from llmhop.tls import load_certificate
 
 TIMEOUT = 20.0  # far beyond what anything here takes; a test that waits this long fails
 
+MODELS = {"m": {"url": "http://127.0.0.1:1"}}
+"""A model whose backend is not there."""
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"
+"""A response whose end is missing."""
+
 T = TypeVar("T")
 
 
@@ -100,6 +105,21 @@ def respond_bytes(raw: bytes, *, close: bool = False) -> Respond:
         await writer.drain()
         if close:
             writer.close()
+
+    return respond
+
+
+async def hold(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Answer nothing, until the router goes."""
+    await request.reader.read()
+
+
+def stall(raw: bytes) -> Respond:
+    """Send this and then nothing, until the router goes."""
+
+    async def respond(request: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw)
+        await request.reader.read()
 
     return respond
 
@@ -212,6 +232,11 @@ class RunningRouter:
     def sweep_after(self, seconds: float) -> None:
         """Sweep as the timer will in so many seconds."""
         self.thread.call(lambda: self.server.sweep(self.thread.loop.time() + seconds))
+
+    def let_time_pass(self) -> None:
+        """Let the sweep see that nothing moves, for less than a timeout and then for longer."""
+        for seconds in (0, 590, 602):
+            self.sweep_after(seconds)
 
     def stop(self) -> None:
         self.thread.run(self.server.drain(0))

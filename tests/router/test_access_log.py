@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -16,11 +15,12 @@ from typing import Any
 import msgspec
 import pytest
 from llmhop.access_log import AccessLog, Entry, text_line
+from llmhop.config import AccessLogFormat
 from llmhop.line_buffer import MAX_WAITING_BYTES
 
 from tests.router.conftest import StartBackend
 from tests.router.process import Process, Run
-from tests.router.support import Received, Wire, chat, post, respond_bytes, wait_until
+from tests.router.support import HALF, Wire, chat, hold, post, respond_bytes, stall, wait_until
 
 ENTRY = Entry(
     time="2026-11-23T06:04:06.123Z",
@@ -99,22 +99,11 @@ def test_requests_that_reach_no_backend_are_told_by_their_errors_code(run: Run) 
     assert "Bearer" not in "".join(process.lines())
 
 
-async def wait_for_the_end(request: Received, _: asyncio.StreamWriter) -> None:
-    await request.reader.read()
-
-
 def test_who_ended_a_response_early_is_told(run: Run, start_backend: StartBackend) -> None:
-    start = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"
-
-    async def hang(request: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(start)
-        await writer.drain()
-        await request.reader.read()
-
     backends = {
-        "breaks": start_backend(respond_bytes(start, close=True)),
-        "hangs": start_backend(hang),
-        "silent": start_backend(wait_for_the_end),
+        "breaks": start_backend(respond_bytes(HALF, close=True)),
+        "hangs": start_backend(stall(HALF)),
+        "silent": start_backend(hold),
     }
     models = {name: {"url": backend.url} for name, backend in backends.items()}
     process = run({"models": models, "accessLog": "json"})
@@ -278,3 +267,18 @@ def test_who_resets_before_it_is_accepted_is_not_served_unnamed(
     process.process.wait()
     assert {json.loads(line)["client"] for line in process.lines()} == {"127.0.0.1"}
     assert len(backend.requests) == 1
+
+
+def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    bad = msgspec.structs.replace(ENTRY, total_ms=object())
+    formats: tuple[AccessLogFormat, ...] = ("json", "text")
+    for format_ in formats:
+        log = AccessLog(1, format_)
+        for entry in (ENTRY, bad, ENTRY):
+            log.add(entry)
+        log.close()
+        out, err = capfd.readouterr()
+        assert len(out.splitlines()) == 2
+        assert "a line of the access log failed with TypeError" in err

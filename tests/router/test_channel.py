@@ -26,8 +26,8 @@ from llmhop.messages import (
 )
 from llmhop.remote_gate import MAX_UNSENT, RemoteGates
 
+from tests.router.fake_worker import Request, models
 from tests.router.support import check
-from tests.router.test_places_model import Request, models
 
 
 class Ends:

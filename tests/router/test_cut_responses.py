@@ -15,8 +15,8 @@ from llmhop.client_connection import ClientConnection
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import BEGUN, head, until_read
 from tests.router.peer import Peer
-from tests.router.support import TIMEOUT, RunningRouter, Wire, chat, post, wait_until
-from tests.router.test_failures import CHUNKED, let_time_pass, stall
+from tests.router.response_corpus import CHUNKED
+from tests.router.support import TIMEOUT, RunningRouter, Wire, chat, post, stall, wait_until
 
 UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
 HTTP10 = post(chat()).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
@@ -56,7 +56,7 @@ def test_a_response_that_ends_with_the_connection_is_reset_where_it_breaks_off(
             link.socket.sendall(start + b"half")
             read_until(wire, b"half")
             if stalls:
-                let_time_pass(router)
+                router.let_time_pass()
             else:
                 link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 link.close()

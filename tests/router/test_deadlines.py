@@ -11,11 +11,11 @@ from llmhop.places import Places
 from tests.router.conftest import StartFake
 from tests.router.fake_network import HIGH, FakeTransport
 from tests.router.fake_router import FakeRouter, statuses
+from tests.router.fake_worker import FakeWorker, models
 from tests.router.form_requests import BEGUN, head
 from tests.router.forms import FILE
 from tests.router.support import chat, post
-from tests.router.test_loops import HANDSHAKE
-from tests.router.test_places_model import FakeWorker, models
+from tests.router.websocket import ASK
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 LENGTH = b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 90000\r\n\r\n"
@@ -431,7 +431,7 @@ def test_a_websocket_goes_on_until_the_drain_ends(start_fake: StartFake) -> None
     router = start_fake()
     client, queued = router.client(), router.client()
     for each in (client, queued):
-        router.send(each, HANDSHAKE)
+        router.send(each, ASK)
     backend = router.backend()
     router.event(
         lambda: backend.peer_sends(

@@ -11,8 +11,8 @@ import pytest
 from llmhop.exposure import is_open_file, is_open_host
 
 from tests.router.process import Run
+from tests.router.support import MODELS
 
-MODELS = {"m": {"url": "http://127.0.0.1:1"}}
 SAID = "authTokens is empty: whoever reaches "
 
 

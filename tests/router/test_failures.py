@@ -15,30 +15,20 @@ import pytest
 from llmhop.gate import LocalGate
 
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.response_corpus import CHUNKED
 from tests.router.support import (
     TIMEOUT,
     Received,
     Respond,
-    RunningRouter,
     Wire,
     chat,
     post,
     respond_bytes,
+    stall,
     wait_until,
 )
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def stall(raw: bytes) -> Respond:
-    """Send this and then nothing, until the router goes."""
-
-    async def respond(request: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(raw)
-        await request.reader.read()
-
-    return respond
 
 
 def reset(raw: bytes) -> Respond:
@@ -195,13 +185,6 @@ AFTER = {
 }
 
 
-def let_time_pass(router: RunningRouter) -> None:
-    """Let the sweep see that nothing moves, for less than a timeout and then for longer."""
-    router.sweep_after(0)
-    router.sweep_after(590)
-    router.sweep_after(602)
-
-
 def log_line(capfd: pytest.CaptureFixture[str]) -> str:
     (line,) = capfd.readouterr().err.splitlines()
     return line
@@ -221,7 +204,7 @@ def test_a_backend_that_fails_before_its_response_is_told_apart(
         wire.send(post(chat()) + b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n")
         assert backend.arrived.acquire(timeout=20)
         if failure.stalls:
-            let_time_pass(router)
+            router.let_time_pass()
         response = wire.response()
         assert (response.status, response.error_code) == (failure.status, failure.code)
         assert response.error["type"] == "server_error"
@@ -249,7 +232,7 @@ def test_a_backend_that_fails_in_its_response_breaks_the_clients_connection(
         assert wire.head()[0] == 200
         if failure.stalls:
             assert wire.file.read(len(failure.cut or b"")) == failure.cut
-            let_time_pass(router)
+            router.let_time_pass()
             assert wire.at_end()
         else:
             assert wire.file.read() == failure.cut

@@ -27,7 +27,7 @@ from tests.router.support import (
     respond_json,
     wait_until,
 )
-from tests.router.test_loops import HANDSHAKE
+from tests.router.websocket import ASK
 
 CLOSED = "http://127.0.0.1:1"
 VIA = "Via: 1.1 llmhop-0123456789abcdef"
@@ -207,7 +207,7 @@ def test_two_llmhops_that_stand_in_for_each_other(
 def test_a_websocket_goes_to_the_host_that_takes_it(fleet: Fleet) -> None:
     fleet.hosts[0].engine_down()
     for _ in range(2):
-        assert ask(fleet.front.port, HANDSHAKE).status == 200  # no engine here switches
+        assert ask(fleet.front.port, ASK).status == 200  # no engine here switches
     assert fleet.served() == [0, 2]
 
 

@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 from llmhop.metric_cells import CELL_OF_REFUSAL
 
+from tests.router.certificates import Authority
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.engine import Engine, wait_until_queued
 from tests.router.form_requests import head, until_read
 from tests.router.forms import FILE
 from tests.router.peer import Peer
 from tests.router.process import Run
+from tests.router.scrape import Scrape
 from tests.router.support import (
     Backend,
     LoopThread,
@@ -31,9 +34,6 @@ from tests.router.support import (
     respond_json,
     wait_until,
 )
-from tests.router.test_listeners import Authority
-from tests.router.test_metrics import Scrape
-from tests.router.test_queue import Engine, wait_until_queued
 
 MB = 1024 * 1024
 LIMIT = {"maxBodyBytes": MB, "maxBufferedBytes": 2 * MB}

@@ -13,8 +13,8 @@ from llmhop import line_buffer
 from llmhop.line_buffer import LineBuffer
 from llmhop.line_writer import DirectWriter, LineWriter, ThreadWriter
 
+from tests.router.descriptors import fill
 from tests.router.support import TIMEOUT, wait_until
-from tests.router.test_log import fill
 
 New = Callable[[int, LineBuffer], LineWriter]
 WRITERS: list[New] = [ThreadWriter, DirectWriter]

@@ -10,16 +10,14 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
 
+from tests.router.certificates import Authority
 from tests.router.conftest import StartBackend
 from tests.router.process import Process, Run, llmhop
-from tests.router.support import TIMEOUT, Wire, chat, post
-
-MODELS = {"m": {"url": "http://127.0.0.1:1"}}
+from tests.router.support import MODELS, TIMEOUT, Wire, chat, post
 
 
 def unix_wire(path: Path) -> Wire:
@@ -171,34 +169,6 @@ def test_a_passed_socket_that_does_not_listen_is_refused(tmp_path: Path) -> None
     )
     assert done.returncode == 1
     assert done.stderr.startswith("LISTEN_FDS: passes something (descriptor 3) that is no")
-
-
-class Authority:
-    """Certificates for 127.0.0.1 in files, to be renewed."""
-
-    def __init__(self, directory: Path) -> None:
-        self.ca = trustme.CA()
-        self.certificate, self.key = directory / "cert.pem", directory / "key.pem"
-        self.renew()
-
-    def renew(self) -> None:
-        issued = self.ca.issue_cert("127.0.0.1")
-        issued.private_key_pem.write_to_path(self.key)
-        self.certificate.unlink(missing_ok=True)
-        for pem in issued.cert_chain_pems:
-            pem.write_to_path(self.certificate, append=True)
-
-    def config(self) -> dict[str, Any]:
-        return {"tls": {"certificate": str(self.certificate), "key": str(self.key)}}
-
-    def wire(self, port: int, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Wire:
-        """Connect, and check the certificate as clients do."""
-        context = ssl.create_default_context()
-        context.maximum_version = version
-        context.set_alpn_protocols(["h2", "http/1.1"])
-        self.ca.configure_trust(context)
-        plain = socket.create_connection(("127.0.0.1", port), TIMEOUT)
-        return Wire(context.wrap_socket(plain, server_hostname="127.0.0.1"))
 
 
 @pytest.fixture

@@ -19,26 +19,15 @@ from llmhop import log as log_module
 from llmhop.log import LOG, log
 
 from tests.router.conftest import StartBackend
+from tests.router.descriptors import fill
 from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Received, Wire, chat, post, wait_until
+from tests.router.support import HALF, TIMEOUT, Wire, chat, post, stall, wait_until
 
 STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
 GONE = "http://127.0.0.1:1"
 
 Output = int | str
 """What a stream becomes: a descriptor, or what a shell makes of it."""
-
-
-def fill(descriptor: int) -> None:
-    """Write until nothing more is taken."""
-    os.set_blocking(descriptor, False)
-    for size in (4096, 1):
-        try:
-            while os.write(descriptor, b"x" * size):
-                pass
-        except BlockingIOError:
-            pass
-    os.set_blocking(descriptor, True)
 
 
 def _gone(stack: ExitStack) -> int:
@@ -84,11 +73,6 @@ LOSES = {"the reader is gone", "closed", "no space left"}
 """Here lines are lost at once; elsewhere they wait, as somebody may read on."""
 
 
-async def half(request: Received, writer: Any) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
-    await request.reader.read()
-
-
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as stack:
@@ -119,7 +103,7 @@ def test_no_stream_holds_up_the_router(
     stream: str, way: str, workers: int, run: Run, start_backend: StartBackend, stack: ExitStack
 ) -> None:
     output = WAYS[way](stack)
-    good, stalls = start_backend(), start_backend(half)
+    good, stalls = start_backend(), start_backend(stall(HALF))
     models: dict[str, Any] = {
         "good": {"url": good.url},
         "gone": {"url": GONE},

@@ -17,12 +17,8 @@ from tests.router.form_requests import END, head
 from tests.router.forms import MODEL, part
 from tests.router.process import Run
 from tests.router.support import LoopThread, Response, RunningRouter, Wire, chat, post
+from tests.router.websocket import ASK
 
-HANDSHAKE = (
-    b"GET /v1/realtime?model=m HTTP/1.1\r\nHost: r\r\nConnection: Upgrade\r\n"
-    b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 FORM_BODY = part(MODEL, b"m") + END
 REQUESTS = {
     "JSON": post(chat()),
@@ -31,7 +27,7 @@ REQUESTS = {
     "a path": post(chat(), "/route/m/v1/x"),
     "a form": head(len(FORM_BODY)) + FORM_BODY,
     "a form, named in its target": head(len(FORM_BODY), path="/v1/x?model=m") + FORM_BODY,
-    "a WebSocket": HANDSHAKE,
+    "a WebSocket": ASK,
     "HTTP/1.0": post(chat()).replace(b"HTTP/1.1", b"HTTP/1.0"),
     "Connection names Via": post(chat(), "/v1/x", "Connection: via, Via"),
 }

@@ -16,52 +16,26 @@ from llmhop.local_response import Page
 from llmhop.metric_cells import CELL_OF_STATUS, CELLS, IN_FLIGHT, STATUS, STATUSES
 from llmhop.metric_store import MAX_MODELS, OTHERS, Metrics, MetricStore
 from llmhop.request_record import RequestRecord
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.peer import Peer
 from tests.router.process import Run
+from tests.router.scrape import Scrape
 from tests.router.support import (
     TIMEOUT,
     Received,
     RunningRouter,
     Wire,
     chat,
+    hold,
     post,
     respond_bytes,
     wait_until,
 )
-from tests.router.test_workers import MANY, workers
 from tests.router.websocket import opened, until_empty
+from tests.router.workers import MANY, workers
 
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5}
-
-
-class Scrape:
-    """What one scrape says."""
-
-    def __init__(self, port: int, *headers: str) -> None:
-        lines = ["GET /metrics HTTP/1.1", "Host: r", *headers]
-        with Wire(port) as wire:
-            wire.send("\r\n".join(lines).encode() + b"\r\n\r\n")
-            response = wire.response()
-        assert response.status == 200, response.body
-        assert response.headers["content-type"].startswith("text/plain; version=")
-        self.text = response.body.decode()
-        self._samples = {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(self.text)
-            for sample in family.samples
-        }
-
-    def value(self, name: str, **labels: str) -> float:
-        """A value, 0 where there is none."""
-        return self._samples.get((name, frozenset(labels.items())), 0)
-
-
-async def wait_for_the_end(request: Received, _: asyncio.StreamWriter) -> None:
-    await request.reader.read()
 
 
 def ask(port: int, *bodies: bytes) -> None:
@@ -374,7 +348,7 @@ def test_any_worker_tells_the_sum_and_a_killed_one_takes_nothing_away(
 def test_the_requests_of_a_killed_worker_are_no_longer_in_flight(
     run: Run, start_backend: StartBackend
 ) -> None:
-    backend = start_backend(wait_for_the_end)
+    backend = start_backend(hold)
     process = run({"models": {"m": {"url": backend.url}}, "workers": 2})
     wires = [Wire(process.port) for _ in range(30)]
     for wire in wires:

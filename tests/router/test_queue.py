@@ -3,64 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from llmhop.gate import LocalGate
 
+from tests.router.certificates import Authority
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import (
-    TIMEOUT,
-    Backend,
-    Received,
-    RunningRouter,
-    Wire,
-    chat,
-    post,
-    wait_until,
-)
-from tests.router.test_listeners import Authority
-
-
-class Engine:
-    """Answers each request when it is told to, with its body."""
-
-    def __init__(self) -> None:
-        self.go_on = threading.Semaphore(0)
-        self.running = 0
-        self.most = 0
-        self._open: list[asyncio.StreamReader] = []
-
-    async def respond(self, request: Received, writer: asyncio.StreamWriter) -> None:
-        self.running += 1
-        self._open.append(request.reader)
-        # Not those whose end has come, though their own task has not heard of it yet.
-        self.most = max(self.most, sum(map(_is_open, self._open)))
-        gone = asyncio.ensure_future(request.reader.read())
-        told = asyncio.ensure_future(asyncio.to_thread(self.go_on.acquire))
-        done, _ = await asyncio.wait({gone, told}, return_when=asyncio.FIRST_COMPLETED)
-        self.running -= 1
-        self._open.remove(request.reader)
-        if told not in done:
-            self.go_on.release()  # for the thread that waits in vain
-            await told
-            return
-        head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-        writer.write(head % len(request.body) + request.body)
-        await writer.drain()
-        writer.close()
-
-
-def _is_open(reader: asyncio.StreamReader) -> bool:
-    return not reader.at_eof() and reader.exception() is None
-
-
-def limited(backend: Backend, most: int, **more: Any) -> dict[str, dict[str, Any]]:
-    return {"m": {"url": backend.url, "maxConcurrent": most, **more}}
+from tests.router.engine import Engine, gate_of, limited, numbered, numbers, wait_until_queued
+from tests.router.support import TIMEOUT, Backend, RunningRouter, Wire, chat, post
 
 
 class StartLimited(Protocol):
@@ -77,25 +29,6 @@ def start_limited(start_backend: StartBackend, start_router: StartRouter) -> Sta
         return engine, backend, start_router(limited(backend, most, **more))
 
     return start
-
-
-def gate_of(router: RunningRouter) -> LocalGate:
-    gate = router.server.backends.all()["m"].gate
-    assert isinstance(gate, LocalGate)
-    return gate
-
-
-def wait_until_queued(router: RunningRouter, count: int) -> None:
-    gate = gate_of(router)
-    wait_until(lambda: router.thread.call(lambda: gate.queued) == count)
-
-
-def numbered(number: int) -> bytes:
-    return b'{"model":"m","n":%d}' % number
-
-
-def numbers(backend: Backend) -> list[int]:
-    return [json.loads(request.body)["n"] for request in backend.requests]
 
 
 def test_the_backend_gets_no_more_requests_at_once_than_it_may_have_and_in_order(

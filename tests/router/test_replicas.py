@@ -17,6 +17,7 @@ from tests.router.support import (
     RunningRouter,
     Wire,
     chat,
+    hold,
     post,
     respond_bytes,
     respond_json,
@@ -40,11 +41,6 @@ def backend_of(router: RunningRouter) -> ModelBackend:
 
 def outstanding(router: RunningRouter) -> list[int]:
     return router.thread.call(lambda: [pool.outstanding for pool in backend_of(router).pools])
-
-
-async def hold(request: Received, writer: asyncio.StreamWriter) -> None:
-    """Answer never; the connection ends when the router closes it."""
-    await request.reader.read()
 
 
 async def leave(request: Received, writer: asyncio.StreamWriter) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +12,10 @@ import trustme
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llmhop import connecting
 from llmhop.limits import MAX_REPLICAS
 from llmhop.resolver import Resolver
 
+from tests.router.certificates import certified
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support import (
     Backend,
@@ -24,11 +23,10 @@ from tests.router.support import (
     RunningRouter,
     Wire,
     chat,
+    hold,
     post,
     wait_until,
 )
-from tests.router.test_https_backend import certified
-from tests.router.test_replicas import hold
 
 Names = dict[str, list[str]]
 
@@ -236,16 +234,11 @@ def test_the_certificate_is_that_of_the_name(
     names: Names,
     loop_thread: LoopThread,
     start_router: StartRouter,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    trusted_authority: trustme.CA,
 ) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    connecting.tls_context.cache_clear()
-    good = Backend(loop_thread, tls=certified(authority, "engines.test")).start()
+    good = Backend(loop_thread, tls=certified(trusted_authority, "engines.test")).start()
     other = Backend(
-        loop_thread, tls=certified(authority, "127.0.0.2"), host="127.0.0.2", port=good.port
+        loop_thread, tls=certified(trusted_authority, "127.0.0.2"), host="127.0.0.2", port=good.port
     ).start()
     names["engines.test"] = ["127.0.0.1", "127.0.0.2"]
     router = start_router({"m": {"url": f"https://engines.test:{good.port}", "resolve": 1}})
@@ -254,7 +247,6 @@ def test_the_certificate_is_that_of_the_name(
     assert len(good.requests) == 4
     good.stop()
     other.stop()
-    connecting.tls_context.cache_clear()
 
 
 _ADDRESSES = st.lists(st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"]), max_size=4)

@@ -17,9 +17,9 @@ from llmhop.worker_process import wait_before_start
 
 from tests.router.conftest import StartRouter
 from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Wire, check, wait_until
-from tests.router.test_metrics import Scrape
-from tests.router.test_workers import MANY, MODELS, has_ended, listed, workers
+from tests.router.scrape import Scrape
+from tests.router.support import MODELS, TIMEOUT, Wire, check, wait_until
+from tests.router.workers import MANY, has_ended, listed, workers
 
 NEW = {"models": {"new": {"url": "http://h"}}}
 IMPATIENT = "from llmhop import limits; limits.RELOAD_S = 0.2"

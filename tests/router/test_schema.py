@@ -12,10 +12,10 @@ from jsonschema import Draft202012Validator
 from llmhop.config_schema import config_schema
 from llmhop.errors import ConfigError
 
+from tests.router.certificates import Authority
+from tests.router.config_corpus import BAD
 from tests.router.process import llmhop
 from tests.router.support import check
-from tests.router.test_config import BAD
-from tests.router.test_listeners import Authority
 
 SCHEMA = config_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)

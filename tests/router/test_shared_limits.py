@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.router.conftest import StartBackend
+from tests.router.engine import Engine, limited, numbered, numbers
 from tests.router.process import Run
+from tests.router.scrape import Scrape
 from tests.router.support import TIMEOUT, Backend, Wire, chat, post, wait_until
-from tests.router.test_metrics import Scrape
-from tests.router.test_queue import Engine, limited, numbered, numbers
-from tests.router.test_workers import has_ended, workers
+from tests.router.workers import has_ended, workers
 
 
 def statuses(wires: list[Wire]) -> list[int]:

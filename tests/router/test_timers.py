@@ -8,11 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
 import pytest
-from llmhop.access_log import AccessLog
 from llmhop.client_protocol import ClientProtocol
-from llmhop.config import AccessLogFormat
 from llmhop.metric_cells import BYTES_IN, BYTES_OUT, IN_FLIGHT, RELOADS, STATUS, STATUSES
 from llmhop.metric_store import Row
 from llmhop.recovery import Recovery
@@ -23,9 +20,7 @@ from llmhop.timer import Timer
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.process import Run
-from tests.router.support import TIMEOUT, LoopThread, Wire, chat, post, wait_until
-from tests.router.test_access_log import ENTRY
-from tests.router.test_log import half
+from tests.router.support import HALF, TIMEOUT, LoopThread, Wire, chat, post, stall, wait_until
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 
@@ -70,7 +65,7 @@ module.bisect_left = bisect
 def test_a_fault_ends_no_timer(
     what: str, workers: int, run: Run, start_backend: StartBackend
 ) -> None:
-    stalls = start_backend(half)
+    stalls = start_backend(stall(HALF))
     models = {"m": {"url": stalls.url, "readTimeout": 1}}
     process = run({"models": models, "workers": workers}, before=FAULTS[what])
     for _ in range(2):
@@ -279,21 +274,6 @@ def test_what_has_ended_is_settled_once_whatever_fails(
     assert cells[BYTES_IN] == (2 if what == "counted" else 3)
     assert cells[BYTES_OUT] == 2 * cells[BYTES_IN]
     assert sum(cells[STATUS : STATUS + len(STATUSES)]) == cells[BYTES_IN]
-
-
-def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    bad = msgspec.structs.replace(ENTRY, total_ms=object())
-    formats: tuple[AccessLogFormat, ...] = ("json", "text")
-    for format_ in formats:
-        log = AccessLog(1, format_)
-        for entry in (ENTRY, bad, ENTRY):
-            log.add(entry)
-        log.close()
-        out, err = capfd.readouterr()
-        assert len(out.splitlines()) == 2
-        assert "a line of the access log failed with TypeError" in err
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError, RecursionError, MemoryError])

@@ -11,9 +11,7 @@ from llmhop.notify import watchdog_interval
 from llmhop.service import keep_pinging
 
 from tests.router.process import Run
-from tests.router.support import TIMEOUT, LoopThread
-
-MODELS = {"m": {"url": "http://127.0.0.1:1"}}
+from tests.router.support import MODELS, TIMEOUT, LoopThread
 
 
 def test_the_status_says_what_is_served_and_follows_a_reload(run: Run) -> None:

@@ -14,30 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.router.conftest import StartBackend
-from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Received, Wire, chat, post, wait_until
-
-MODELS = {"m": {"url": "http://127.0.0.1:1"}}
-MANY = 60  # connections: that one of three workers gets none of them has a chance of 1 in 10^10
-
-
-def workers(process: Process) -> list[int]:
-    """The ids of the workers."""
-    pid = process.process.pid
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def listed(port: int) -> bytes:
-    with Wire(port) as wire:
-        wire.send(b"GET /v1/models HTTP/1.1\r\nHost: r\r\n\r\n")
-        return wire.response().body
+from tests.router.process import Run
+from tests.router.support import MODELS, TIMEOUT, Received, Wire, chat, post, wait_until
+from tests.router.workers import MANY, has_ended, listed, workers
 
 
 def test_one_worker_needs_no_supervisor(run: Run) -> None:
