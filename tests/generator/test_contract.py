@@ -6,24 +6,14 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from llmhop_generator.contract import Config, Disabled, Vllm
+from llmhop_generator.contract import Config, Disabled
 from llmhop_generator.load import parse_config
 from llmhop_generator.schema import contract_schema, contract_schema_text
 
 from tests.generator.conftest import MINIMAL
+from tests.generator.contracts import EXAMPLES, parse, vllm_of
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.json"))
-
-
-def parse(config: Any) -> Config:
-    return parse_config(json.dumps(config).encode(), "config.json")
-
-
-def vllm_of(config: Any) -> Vllm:
-    vllm = parse(config).vllm
-    assert isinstance(vllm, Vllm)
-    return vllm
 
 
 def test_the_shortest_configuration_has_every_default(minimal: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from llmhop_generator import flags
 from llmhop_generator.units import command_line
 
 from tests.generator.conftest import MINIMAL
-from tests.generator.test_contract import parse
+from tests.generator.contracts import vllm_of
 
 
 @pytest.mark.parametrize(
@@ -237,8 +237,7 @@ def words_of(general: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     config["vllm"]["modelSettings"] = dict(general)
     (model,) = config["vllm"]["models"].values()
     model["settings"] = dict(own)
-    vllm = parse(config).vllm
-    assert vllm.enable
+    vllm = vllm_of(config)
     return command_line(vllm, vllm.enabled_models[0])[5:]
 
 

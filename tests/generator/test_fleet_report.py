@@ -15,22 +15,7 @@ from llmhop_generator.fleet_hosts import Failed, Host, Result, Without
 from llmhop_generator.fleet_report import collisions
 from llmhop_generator.load import parse_config
 
-
-def host(name: str, settings: Any = None, /, **models: Any) -> Host:
-    """Give a host that serves models, on consecutive ports unless they say otherwise."""
-    numbered = enumerate(models.items(), 18001)
-    contract = {
-        "version": 1,
-        "llmhop": {"settings": {"listen": ":8080"} if settings is None else settings},
-        "vllm": {
-            "enable": True,
-            "uid": 503,
-            "subUidStart": 300000,
-            "tag": "v0.11.0",
-            "models": {k: {"model": f"org/{k}", "port": port} | m for port, (k, m) in numbered},
-        },
-    }
-    return Host(name, f"{name}.lan", contract, parse_config(json.dumps(contract).encode(), name))
+from tests.generator.contracts import host
 
 
 def refused(*hosts: Host, **urls: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from llmhop_generator.fleet_front import front
 from llmhop_generator.router_config import router_config
 
-from tests.generator.test_fleet_report import host
+from tests.generator.contracts import host
 from tests.router.support import (
     Backend,
     LoopThread,

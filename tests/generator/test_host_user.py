@@ -13,7 +13,7 @@ from llmhop_generator import host_storage, host_user
 from llmhop_generator.subids import Range, ranges_of, read_ranges
 
 from tests.generator.conftest import MINIMAL
-from tests.generator.test_contract import vllm_of
+from tests.generator.contracts import vllm_of
 
 
 class Host:

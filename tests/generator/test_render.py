@@ -16,7 +16,7 @@ from llmhop_generator.render import render_tree
 from llmhop_generator.text import unrepresentable
 
 from tests.generator.conftest import Command
-from tests.generator.test_contract import EXAMPLES, parse
+from tests.generator.contracts import EXAMPLES, parse
 
 ConfigFile = Callable[[Any], Path]
 

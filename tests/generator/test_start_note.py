@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.contract import Vllm
 from llmhop_generator.environment import digests
 from llmhop_generator.files import read_of_others
 from llmhop_generator.start_note import (
@@ -17,14 +16,13 @@ from llmhop_generator.start_note import (
 )
 from llmhop_generator.units import quadlet_files
 
-from tests.generator.test_contract import parse
+from tests.generator.contracts import vllm_of
 
 
 @pytest.fixture
 def unit(minimal: dict[str, Any]) -> str:
     minimal["vllm"]["serviceConfig"] = {"ExecStartPre": ""}
-    vllm = parse(minimal).vllm
-    assert isinstance(vllm, Vllm)
+    vllm = vllm_of(minimal)
     [text] = quadlet_files(vllm).values()
     return text
 

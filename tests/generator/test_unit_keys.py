@@ -3,19 +3,17 @@
 from typing import Any
 
 import pytest
-from llmhop_generator.contract import Vllm
 from llmhop_generator.start_note import without_note
 from llmhop_generator.units import added_option, quadlet_files
 
-from tests.generator.test_contract import parse
+from tests.generator.contracts import vllm_of
 
 QWEN = "vllm-qwen2-5-7b.container"
 
 
 def unit_of(config: Any) -> dict[str, list[str]]:
     """The lines of each section of the one model's unit."""
-    vllm = parse(config).vllm
-    assert isinstance(vllm, Vllm)
+    vllm = vllm_of(config)
     sections: dict[str, list[str]] = {}
     for block in quadlet_files(vllm)[QWEN].split("\n\n")[1:]:
         name, *lines = without_note(block).strip().splitlines()
@@ -74,8 +72,7 @@ def test_a_key_is_traced_to_the_option_that_set_it(minimal: dict[str, Any]) -> N
     minimal["vllm"]["models"] = {
         "a.b": {**model(minimal), "name": "qwen2-5-7b", "containerConfig": {"Both": 2}}
     }
-    vllm = parse(minimal).vllm
-    assert isinstance(vllm, Vllm)
+    vllm = vllm_of(minimal)
     where = "services.llmhop.vllm"
     assert added_option(vllm, QWEN, "Both") == f'{where}.models."a.b".containerConfig.Both'
     assert added_option(vllm, QWEN, "All") == f"{where}.containerConfig.All"
