@@ -160,3 +160,14 @@ def test_one_module_of_the_generator_starts_processes() -> None:
 def test_generator_and_router_do_not_import_each_other(package: Package, other: Package) -> None:
     for module, names in package.imports.items():
         assert other.name not in {name.split(".")[0] for name in names}, module
+
+
+def test_nothing_imports_from_a_test_module() -> None:
+    """What tests share stands beside them, so that each of their files can be split or go."""
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if any(part.startswith("test_") for part in name.split("."))
+    }
+    assert not found
