@@ -27,12 +27,16 @@ class SharedMachine:
 
     def lend(self, case: pytest.Item, *, spend: bool = False) -> Iterator[Machine]:
         """Give the host to one case, as a fixture does; the last one with `spend`."""
-        if self._machine is None:
-            self._machine = self._new()
-            self._machine.start()
-        yield self._machine
-        if spend or not case.stash.get(PASSED, False):
-            self.release()
+        passed = False
+        try:
+            if self._machine is None:
+                self._machine = self._new()
+                self._machine.start()
+            yield self._machine
+            passed = case.stash.get(PASSED, False)
+        finally:  # also where a fixture fails that prepares it or puts it back
+            if spend or not passed:
+                self.release()
 
     def release(self) -> None:
         """End the host, if there is one."""

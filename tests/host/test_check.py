@@ -1,21 +1,24 @@
 """`check` on a booted host: each thing that a host can lack is found, all of them at once.
 
-One host goes from fault to fault.
+A case has the host lack one thing and then have it again, so that each can be run alone.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.host.cache import Cache
+from tests.host.checked_host import CONFIG, READY, CheckedHost, assert_as_kept, keep_state
 from tests.host.machine import Machine
 from tests.host.project import install, wheels
 from tests.host.setup import write
+from tests.host.shared_machine import Share, SharedMachine
 
-CONFIG = "/root/config.json"
-OPTION = "vllm"
+PROVISIONED = "/root/provisioned.json"
+DROP_IN = "/etc/systemd/system/llmhop.service.d/secrets.conf"
 
 
 def config(model: dict[str, Any] | None = None, **changes: Any) -> str:
@@ -30,249 +33,332 @@ def config(model: dict[str, Any] | None = None, **changes: Any) -> str:
     return json.dumps({"version": 1, "vllm": vllm | changes})
 
 
-def with_llmhop(settings: dict[str, Any]) -> str:
+def with_llmhop(**settings: Any) -> str:
     """A configuration without models of this host."""
     models = {"far": {"url": "http://127.0.0.1:9"}}
     llmhop = {"enable": True, "settings": {"models": models, **settings}}
     return json.dumps({"version": 1, "llmhop": llmhop, "vllm": {"enable": False}})
 
 
+@pytest.fixture(scope="module")
+def shared(share: Share, cache: Cache) -> SharedMachine:
+    def prepare(machine: Machine) -> None:
+        install(machine, wheels(cache))
+        for path in (CONFIG, PROVISIONED):
+            write(machine, path, config())
+        machine.succeed(f"llmhop-generator provision {PROVISIONED}")
+        keep_state(machine)
+
+    return share("check", prepare)
+
+
 @pytest.fixture
-def host(new_machine: Callable[[str], Machine], cache: Cache) -> Machine:
-    """A host that was provisioned for the configuration above."""
-    machine = new_machine("check")
-    machine.start()
-    install(machine, wheels(cache))
-    write(machine, CONFIG, config())
-    machine.succeed(f"llmhop-generator provision {CONFIG}")
-    return machine
+def host(shared: SharedMachine, request: pytest.FixtureRequest) -> Iterator[CheckedHost]:
+    """A host that was provisioned for the configuration above, and is left so."""
+    for machine in shared.lend(request.node):
+        with ExitStack() as undo:
+            yield CheckedHost(machine, undo)
+        assert_as_kept(machine)
 
 
-def findings(machine: Machine, text: str) -> list[str]:
-    """What `check` finds for a configuration; it ends with 1 then and changes nothing."""
-    write(machine, CONFIG, text)
-    code, output = machine.execute(f"llmhop-generator check {CONFIG} 2>&1")
-    assert code == 1, output
-    first, *found = output.splitlines()
-    assert first == "error: the host is not ready, and nothing was changed", output
-    return [line.strip() for line in found]
+def test_a_host_that_was_provisioned_is_ready(host: CheckedHost) -> None:
+    assert host.check(config()) == (0, READY)
 
 
-def the_one(found: list[str], start: str) -> str:
-    [line] = [line for line in found if line.startswith(start)]
-    return line
+def test_a_user_that_does_not_exist(host: CheckedHost) -> None:
+    found = host.finding(config(user="ghost"))
+    assert found.startswith("vllm.user: ghost does not exist on this host"), found
 
 
-def test_each_finding_is_told_with_its_option_and_what_to_do(host: Machine) -> None:
-    assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
-    for faults in (
-        another_user,
-        an_image_that_no_registry_has,
-        no_podman_and_an_old_one,
-        what_the_user_can_not_read_write_or_keep,
-        addresses_of_llmhop,
-        llmhop_without_its_group_and_service,
-        what_the_kernel_and_systemd_would_not_take,
-        secrets_of_llmhop,
-        many_at_once,
-    ):
-        with host.log.subtest(faults.__name__.replace("_", " ")):
-            faults(host)
+@pytest.mark.parametrize("key", ["uid", "gid"])
+def test_an_id_that_the_user_does_not_have(host: CheckedHost, key: str) -> None:
+    ids: dict[str, Any] = {"uid": 503, "gid": 503, key: 504}
+    found = host.finding(config(**ids))
+    assert found.startswith(f"vllm.{key}: is 504, but vllm has 503 on this host"), found
 
 
-def another_user(host: Machine) -> None:
-    found = findings(host, config(user="ghost"))
-    assert "ghost does not exist on this host" in the_one(found, f"{OPTION}.user:")
-    found = findings(host, config(uid=504, subUidStart=400000))
-    assert "is 504, but vllm has 503" in the_one(found, f"{OPTION}.uid:")
-    for kind in "ug":
-        none = the_one(found, f"{OPTION}.sub{kind.upper()}idStart:")
-        assert f"/etc/sub{kind}id does not give vllm 65536 ids from 400000 on, none" in none
-    found = findings(host, config(group="staff"))
-    assert "group 503 is vllm here" in the_one(found, f"{OPTION}.group: is staff")
-    host.succeed("cp /etc/subuid /etc/subuid.good", "echo vllm:250000:100000 >> /etc/subuid")
-    overlap = the_one(findings(host, config()), f"{OPTION}.subUidStart: /etc/subuid gives vllm")
-    assert "300000 to 365535 and 250000 to 349999" in overlap
-    write(host, "/etc/subuid", "vllm:1000000:1000\nvllm:290000:100000\n")
-    write(host, CONFIG, config())
-    assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
-    assert host.succeed(f"llmhop-generator provision {CONFIG}") == "nothing to do\n"
-    host.succeed("mv /etc/subuid.good /etc/subuid")
-    host.succeed("mv /usr/bin/newuidmap /usr/bin/moved")
-    assert "newuidmap is not on" in the_one(findings(host, config()), f"{OPTION}.user:")
-    host.succeed("mv /usr/bin/moved /usr/bin/newuidmap")
+def test_a_group_of_another_name(host: CheckedHost) -> None:
+    found = host.finding(config(group="staff"))
+    assert found.startswith("vllm.group: is staff, but group 503 is vllm here"), found
 
 
-def many_at_once(host: Machine) -> None:
-    spec = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0"}]}
-    write(host, "/etc/cdi/nvidia.json", json.dumps(spec))
-    write(host, "/etc/secret.env", "A=1")
-    host.succeed("chmod 600 /etc/secret.env", "chown root /var/cache/vllm")
-    host.succeed("systemd-run --unit taken python3 -m http.server --bind 127.0.0.1 18001")
-    host.wait_for_open_port(18001)
-    host.succeed(
-        "echo vllm:300000:1000 > /etc/subuid",
-        "echo other:310000:65536 >> /etc/subuid",
-        "loginctl disable-linger vllm",
-        "mv /usr/bin/newgidmap /usr/bin/moved",
+def test_subordinate_ids_that_the_user_was_not_given(host: CheckedHost) -> None:
+    found = host.findings(config(subUidStart=400000))
+    for kind, line in zip(("gid", "uid"), found, strict=True):
+        assert line.startswith(
+            f"vllm.sub{kind.capitalize()}Start: /etc/sub{kind} does not give vllm 65536 ids "
+            "from 400000 on, none of them"
+        ), found
+
+
+def test_fewer_subordinate_ids_than_are_needed(host: CheckedHost) -> None:
+    host.put("/etc/subuid", "vllm:300000:1000\n")
+    found = host.finding(config())
+    assert found.startswith("vllm.subUidStart: /etc/subuid does not give vllm 65536 ids"), found
+    assert "but 1000; switch" in found
+
+
+def test_subordinate_ids_that_another_user_has_too(host: CheckedHost) -> None:
+    host.put("/etc/subuid", "vllm:300000:65536\nother:310000:65536\n")
+    found = host.finding(config())
+    assert found.startswith("vllm.subUidStart: the range 300000 to 365535 overlaps"), found
+    assert "310000 to 375535 of other in /etc/subuid" in found
+
+
+def test_subordinate_ids_that_the_user_has_twice(host: CheckedHost) -> None:
+    host.put("/etc/subuid", "vllm:300000:65536\nvllm:250000:100000\n")
+    found = host.finding(config())
+    assert found.startswith("vllm.subUidStart: /etc/subuid gives vllm ranges that overlap"), found
+    assert "300000 to 365535 and 250000 to 349999" in found
+
+
+def test_more_subordinate_ids_than_are_needed_are_enough(host: CheckedHost) -> None:
+    host.put("/etc/subuid", "vllm:1000000:1000\nvllm:290000:100000\n")
+    assert host.check(config()) == (0, READY)
+    assert host.machine.succeed(f"llmhop-generator provision {CONFIG}") == "nothing to do\n"
+
+
+@pytest.mark.parametrize("program", ["newuidmap", "newgidmap"])
+def test_a_program_that_maps_ids_is_missing(host: CheckedHost, program: str) -> None:
+    host.hide(f"/usr/bin/{program}")
+    found = host.finding(config())
+    assert found.startswith(f"vllm.user: {program} is not on this host"), found
+    assert "install uidmap" in found
+
+
+def test_a_user_that_does_not_linger(host: CheckedHost) -> None:
+    back = "loginctl enable-linger vllm && systemctl start user@503.service"
+    host.change("loginctl disable-linger vllm", back)
+    found = host.finding(config())
+    assert found.startswith("vllm.user: vllm does not linger"), found
+
+
+def test_an_image_that_no_registry_has(host: CheckedHost) -> None:
+    found = host.finding(config(image="localhost/built-here"))
+    assert found.startswith("vllm.tag: localhost/built-here:v1 is not in the storage of vllm"), (
+        found
     )
-    found = findings(
-        host,
-        config(
-            {
-                "devices": ["nvidia.com/gpu=O", "/dev/dri/renderD128", "-/dev/optional"],
-                "environmentFile": "/etc/nowhere.env",
-            },
-            gid=504,
-            dataDir="/srv/nowhere",
-        ),
+
+
+def test_no_podman(host: CheckedHost) -> None:
+    host.hide("/usr/bin/podman")
+    found = host.finding(config(image="localhost/built-here"))
+    assert found.startswith("Podman: podman can't be run"), found
+
+
+def test_a_podman_that_is_too_old(host: CheckedHost) -> None:
+    host.put("/usr/bin/podman", "#!/bin/sh\necho podman version 4.9.3\n", mode="755")
+    found = host.finding(config())
+    assert found.startswith("Podman: "), found
+    assert "5.0 or newer" in found
+
+
+def test_a_directory_that_is_missing(host: CheckedHost) -> None:
+    found = host.finding(config(dataDir="/srv/nowhere"))
+    assert found.startswith("vllm.dataDir: /srv/nowhere is not a directory on this host"), found
+
+
+def test_a_directory_that_the_user_can_not_write(host: CheckedHost) -> None:
+    host.change("chown root /var/cache/vllm", "chown vllm /var/cache/vllm")
+    found = host.finding(config())
+    assert found.startswith("vllm.cacheDir: /var/cache/vllm can't be written by vllm"), found
+
+
+def test_a_home_elsewhere_that_is_full(host: CheckedHost) -> None:
+    host.change(
+        "mkdir /srv/small && mount -t tmpfs -o size=10M,uid=503 small /srv/small",
+        "umount /srv/small && rmdir /srv/small",
     )
-    pid = host.get_unit_property("taken.service", "MainPID")
-    assert "but vllm has 503" in the_one(found, f"{OPTION}.gid:")
-    assert "but 1000; switch" in the_one(found, f"{OPTION}.subUidStart: /etc/subuid does")
-    overlap = the_one(found, f"{OPTION}.subUidStart: the range 300000 to 365535 overlaps")
-    assert "310000 to 375535 of other in /etc/subuid" in overlap
-    assert "does not linger" in the_one(found, f"{OPTION}.user: vllm")
-    assert "install uidmap" in the_one(found, f"{OPTION}.user: newgidmap")
-    assert "/srv/nowhere is not a directory" in the_one(found, f"{OPTION}.dataDir:")
-    nowhere = the_one(found, f"{OPTION}.models.a.environmentFile:")
-    assert "/etc/nowhere.env does not exist" in nowhere
-    assert "nearest: nvidia.com/gpu=0" in the_one(found, f"{OPTION}.models.a.devices[0]:")
-    assert "/dev/dri/renderD128 does not exist" in the_one(found, f"{OPTION}.models.a.devices[1]:")
-    taken = the_one(found, f"{OPTION}.models.a.port:")
-    assert f"18001 is taken by python3 (pid {pid})" in taken
-    assert len(found) == 10, found
-
-
-def addresses_of_llmhop(host: Machine) -> None:
-    settings = {"listen": ["127.0.0.1:8080", ":8081", "unix:/run/taken", "unix:/run/file"]}
-    write(host, CONFIG, with_llmhop(settings))
-    host.succeed(
-        "echo > /run/file",
-        "systemd-run --unit tcp python3 -m http.server --bind 127.0.0.1 8081",
-        "systemd-run --unit unix nc -lkU /run/taken",
-    )
-    host.wait_for_open_port(8081)
-    host.wait_for_open_unix_socket("/run/taken")
-    pids = [host.get_unit_property(f"{unit}.service", "MainPID") for unit in ("tcp", "unix")]
-    where = "llmhop.settings.listen:"
-    found = findings(host, with_llmhop(settings))
-    assert f":8081 is taken by python3 (pid {pids[0]})" in the_one(found, f"{where} :8081")
-    assert f"is taken by nc (pid {pids[1]})" in the_one(found, f"{where} unix:/run/taken")
-    assert "/run/file is there and is no socket" in the_one(found, f"{where} /run/file")
-    assert len(found) == 3, found
-
-    host.succeed("systemctl stop tcp unix", "rm /run/file /run/taken")
-    write(host, CONFIG, with_llmhop(settings))
-    host.succeed(f"llmhop-generator provision {CONFIG}", f"llmhop-generator apply {CONFIG}")
-    host.wait_for_open_port(8081)
-    ready = "this host is ready\n"
-    assert host.succeed(f"llmhop-generator check {CONFIG}") == ready
-    # Without its socket llmhop opens them itself.
-    host.succeed("systemctl disable --now llmhop.socket", "systemctl restart llmhop.service")
-    host.wait_for_open_port(8081)
-    assert host.succeed(f"llmhop-generator check {CONFIG}") == ready
-
-
-def llmhop_without_its_group_and_service(host: Machine) -> None:
-    unit = "/etc/systemd/system/llmhop.service"
-    host.succeed(
-        "cp /etc/group /root/group",
-        "sed -i '/^llmhop:/d' /etc/group",
-        f"mv {unit} /root/llmhop.service",
-        "systemctl daemon-reload",
-    )
-    found = findings(host, config())
-    where = "llmhop.enable:"
-    assert "llmhop-generator provision" in the_one(found, f"{where} the group llmhop does not")
-    assert "llmhop-generator provision" in the_one(found, f"{where} llmhop.service is not on this")
-    assert len(found) == 2, found
-    host.succeed("cp /root/group /etc/group", f"mv /root/llmhop.service {unit}")
-    host.succeed("systemctl daemon-reload")
-
-
-def what_the_kernel_and_systemd_would_not_take(host: Machine) -> None:
-    refused = {"MemoryMaxx": "1G"}
-    found = findings(
-        host, config({"port": 80, "containerConfig": {"No": 1}}, serviceConfig=refused)
-    )
-    assert "80 is below 1024" in the_one(found, f"{OPTION}.models.a.port:")
-    assert "refused by Podman" in the_one(found, f"{OPTION}.models.a.containerConfig.No:")
-    assert "makes no service of vllm-a" in the_one(found, "Podman's generator:")
-    assert len(found) == 3, found
-    found = findings(host, config(serviceConfig=refused))
-    assert "Unknown key" in the_one(found, f"{OPTION}.serviceConfig.MemoryMaxx:")
-    write(host, CONFIG, config({"port": 80}))
-    host.succeed("echo 80 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
-    assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
-    host.succeed("echo 1024 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
-
-
-def secrets_of_llmhop(host: Machine) -> None:
-    drop_in = "/etc/systemd/system/llmhop.service.d/secrets.conf"
-    write(host, drop_in, "[Service]\nLoadCredential=token:/etc/token\nEnvironment=KEY=x 'A=b c'\n")
-    write(host, "/etc/token", "t")
-    write(host, "/etc/closed", "t")
-    host.succeed("chmod 600 /etc/token /etc/closed", "systemctl daemon-reload")
-    good = {"authTokens": ["${file:token}", "${env:KEY}", "$A"]}
-    write(host, CONFIG, with_llmhop(good))
-    assert host.succeed(f"llmhop-generator check {CONFIG}") == "this host is ready\n"
-
-    where = "llmhop.settings."
-    bad = {
-        "authTokens": ["${file:tokn}", "${env:KEY}", "${file:/etc/closed}", "$B"],
-        "tls": {"certificate": "/etc/passwd", "key": "token"},
-    }
-    found = findings(host, with_llmhop(bad))
-    absent = the_one(found, f"{where}authTokens[0]:")
-    assert "(No such file or directory: /run/credentials/llmhop.service/tokn)" in absent
-    assert "can't be read (Permission denied" in the_one(found, f"{where}authTokens[2]:")
-    assert "$B refers to an environment variable" in the_one(found, f"{where}authTokens[3]:")
-    assert "no usable certificate" in the_one(found, f"{where}tls:")
-    assert len(found) == 4, found
-
-    host.succeed("rm /etc/token")
-    found = findings(host, with_llmhop(good))
-    assert "can't be given its credentials" in the_one(found, "llmhop.enable:")
-    host.succeed(f"rm {drop_in}", "systemctl daemon-reload")
-
-
-def what_the_user_can_not_read_write_or_keep(host: Machine) -> None:
-    write(host, "/etc/secret.env", "A=1")
-    host.succeed("chmod 600 /etc/secret.env", "chown root /var/cache/vllm", "mkdir /srv/small")
-    host.succeed("mount -t tmpfs -o size=10M,uid=503 small /srv/small")
-    found = findings(host, config(environmentFile="/etc/secret.env", dataDir="/srv/small"))
-    assert "can't be written by vllm" in the_one(found, f"{OPTION}.cacheDir:")
-    assert "can't be read by vllm" in the_one(found, f"{OPTION}.environmentFile:")
-    assert "0.0 GiB left and needs 5.00" in the_one(found, f"{OPTION}.dataDir: /srv/small")
-    home = the_one(found, f"{OPTION}.dataDir: is /srv/small, but the home of vllm")
+    full, home = host.findings(config(dataDir="/srv/small"))
+    assert full.startswith("vllm.dataDir: /srv/small has 0.0 GiB left and needs 5.00"), full
+    assert home.startswith("vllm.dataDir: is /srv/small, but the home of vllm"), home
     assert "is /var/lib/vllm; make them agree" in home
-    assert len(found) == 4, found
 
-    host.succeed("chown vllm /var/cache/vllm", "chgrp vllm /etc/secret.env")
-    host.succeed("chmod 640 /etc/secret.env", "mkdir -p /srv/over/{upper,work,merged}")
-    host.succeed(
-        "mount -t tmpfs layers /srv/over",
-        "mkdir -p /srv/over/upper /srv/over/work /srv/over/merged",
-        "mount -t overlay over -o lowerdir=/etc,upperdir=/srv/over/upper,workdir=/srv/over/work "
-        "/srv/over/merged",
-        "chown vllm /srv/over/merged",
+
+def test_a_home_on_a_file_system_that_can_not_hold_overlays(host: CheckedHost) -> None:
+    host.change(
+        "mkdir /srv/over && mount -t tmpfs layers /srv/over",
+        "umount /srv/over && rmdir /srv/over",
     )
-    found = findings(host, config(environmentFile="/etc/secret.env", dataDir="/srv/over/merged"))
-    assert "lies on overlay, which can't hold" in the_one(found, f"{OPTION}.dataDir: /srv/over")
+    layers = "lowerdir=/etc,upperdir=/srv/over/upper,workdir=/srv/over/work"
+    host.change(
+        "mkdir /srv/over/{upper,work,merged} "
+        f"&& mount -t overlay over -o {layers} /srv/over/merged && chown vllm /srv/over/merged",
+        "umount /srv/over/merged",
+    )
+    found = host.findings(config(dataDir="/srv/over/merged"))
+    where = "vllm.dataDir: /srv/over/merged lies on overlay, which can't hold"
+    assert [line for line in found if line.startswith(where)], found
 
 
-def an_image_that_no_registry_has(host: Machine) -> None:
-    found = findings(host, config(image="localhost/built-here"))
-    absent = the_one(found, f"{OPTION}.tag:")
-    assert "localhost/built-here:v1 is not in the storage of vllm" in absent
+def test_an_environment_file_that_is_missing(host: CheckedHost) -> None:
+    found = host.finding(config({"environmentFile": "/etc/nowhere.env"}))
+    where = "vllm.models.a.environmentFile"
+    assert found.startswith(f"{where}: /etc/nowhere.env does not exist on this host"), found
 
 
-def no_podman_and_an_old_one(host: Machine) -> None:
-    host.succeed("mv /usr/bin/podman /usr/bin/moved")
-    found = findings(host, config(image="localhost/built-here"))
-    assert "podman can't be run" in the_one(found, "Podman:")
-    write(host, "/usr/bin/podman", "#!/bin/sh\necho podman version 4.9.3\n")
-    host.succeed("chmod +x /usr/bin/podman")
-    assert "5.0 or newer" in the_one(findings(host, config()), "Podman:")
-    host.succeed("mv /usr/bin/moved /usr/bin/podman")
+def test_an_environment_file_that_the_user_can_not_read(host: CheckedHost) -> None:
+    host.put("/etc/secret.env", "A=1", mode="600")
+    with_file = config(environmentFile="/etc/secret.env")
+    found = host.finding(with_file)
+    assert found.startswith("vllm.environmentFile: /etc/secret.env can't be read by vllm"), found
+    host.machine.succeed("chgrp vllm /etc/secret.env", "chmod 640 /etc/secret.env")
+    assert host.check(with_file) == (0, READY)
+
+
+def test_a_device_that_no_specification_defines(host: CheckedHost) -> None:
+    spec = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0"}]}
+    host.put("/etc/cdi/nvidia.json", json.dumps(spec))
+    found = host.finding(config({"devices": ["nvidia.com/gpu=0", "nvidia.com/gpu=O"]}))
+    assert found.startswith("vllm.models.a.devices[1]: no specification in"), found
+    assert found.endswith("defines nvidia.com/gpu=O; nearest: nvidia.com/gpu=0"), found
+
+
+def test_a_device_that_does_not_exist_unless_it_is_optional(host: CheckedHost) -> None:
+    found = host.finding(config({"devices": ["-/dev/dri/renderD128", "/dev/dri/renderD129"]}))
+    where = "vllm.models.a.devices[1]"
+    assert found.startswith(f"{where}: /dev/dri/renderD129 does not exist on this host"), found
+
+
+def test_a_port_of_a_model_that_another_process_has(host: CheckedHost) -> None:
+    pid = host.serve("taken", "python3 -m http.server --bind 127.0.0.1 18001")
+    host.machine.wait_for_open_port(18001)
+    found = host.finding(config())
+    assert found.startswith(f"vllm.models.a.port: 18001 is taken by python3 (pid {pid})"), found
+
+
+def test_a_port_of_a_model_that_takes_privileges(host: CheckedHost) -> None:
+    found = host.finding(config({"port": 80}))
+    assert found.startswith("vllm.models.a.port: 80 is below 1024"), found
+    limit = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    host.change(f"echo 80 > {limit}", f"echo 1024 > {limit}")
+    assert host.check(config({"port": 80})) == (0, READY)
+
+
+def test_an_address_of_llmhop_that_another_process_has(host: CheckedHost) -> None:
+    pid = host.serve("taken", "python3 -m http.server --bind 127.0.0.1 8081")
+    host.machine.wait_for_open_port(8081)
+    found = host.finding(with_llmhop(listen=["127.0.0.1:8080", ":8081"]))
+    where = "llmhop.settings.listen"
+    assert found.startswith(f"{where}: :8081 is taken by python3 (pid {pid})"), found
+
+
+def test_a_socket_of_llmhop_that_another_process_has(host: CheckedHost) -> None:
+    pid = host.serve("taken", "nc -lkU /srv/socket")
+    host.at_end("rm /srv/socket")
+    host.machine.wait_for_open_unix_socket("/srv/socket")
+    found = host.finding(with_llmhop(listen="unix:/srv/socket"))
+    where = "llmhop.settings.listen"
+    assert found.startswith(f"{where}: unix:/srv/socket is taken by nc (pid {pid})"), found
+
+
+def test_a_file_where_a_socket_of_llmhop_is_to_be(host: CheckedHost) -> None:
+    host.put("/etc/llmhop.sock", "")
+    found = host.finding(with_llmhop(listen="unix:/etc/llmhop.sock"))
+    where = "llmhop.settings.listen"
+    assert found.startswith(f"{where}: /etc/llmhop.sock is there and is no socket"), found
+
+
+def test_what_llmhop_itself_listens_on_is_not_taken(host: CheckedHost) -> None:
+    machine, text = host.machine, with_llmhop(listen=["127.0.0.1:8080", ":8081"])
+    write(machine, CONFIG, text)
+    host.change(
+        f"llmhop-generator provision {CONFIG} && llmhop-generator apply {CONFIG}",
+        "systemctl stop llmhop.socket llmhop.service && rm -r /var/lib/llmhop/* "
+        f"&& llmhop-generator provision {PROVISIONED}",
+    )
+    machine.wait_for_open_port(8081)
+    assert host.check(text) == (0, READY)
+    # Without its socket llmhop opens them itself.
+    machine.succeed("systemctl disable --now llmhop.socket", "systemctl restart llmhop.service")
+    machine.wait_for_open_port(8081)
+    assert host.check(text) == (0, READY)
+
+
+def test_llmhop_has_no_group(host: CheckedHost) -> None:
+    groups = host.machine.succeed("grep -v ^llmhop: /etc/group")
+    host.put("/etc/group", groups)
+    found = host.finding(config())
+    assert found.startswith("llmhop.enable: the group llmhop does not"), found
+    assert "llmhop-generator provision" in found
+
+
+def test_llmhop_has_no_service(host: CheckedHost) -> None:
+    host.at_end("systemctl daemon-reload")
+    host.hide("/etc/systemd/system/llmhop.service")
+    host.machine.succeed("systemctl daemon-reload")
+    found = host.finding(config())
+    assert found.startswith("llmhop.enable: llmhop.service is not on this"), found
+    assert "llmhop-generator provision" in found
+
+
+def test_a_key_of_a_container_that_podman_refuses(host: CheckedHost) -> None:
+    generator, key = sorted(host.findings(config({"containerConfig": {"No": 1}})))
+    assert generator.startswith("Podman's generator: makes no service of vllm-a"), generator
+    assert key.startswith("vllm.models.a.containerConfig.No: "), key
+    assert "refused by Podman" in key
+
+
+def test_a_key_of_a_service_that_systemd_does_not_know(host: CheckedHost) -> None:
+    found = host.finding(config(serviceConfig={"MemoryMaxx": "1G"}))
+    assert found.startswith("vllm.serviceConfig.MemoryMaxx: "), found
+    assert "Unknown key" in found
+
+
+@pytest.fixture
+def with_secrets(host: CheckedHost) -> CheckedHost:
+    """llmhop's service has a credential from /etc/token, and variables."""
+    unit = "[Service]\nLoadCredential=token:/etc/token\nEnvironment=KEY=x 'A=b c'\n"
+    host.at_end("systemctl daemon-reload")
+    host.put(DROP_IN, unit)
+    host.machine.succeed("systemctl daemon-reload")
+    return host
+
+
+SECRETS = ["${file:token}", "${env:KEY}", "$A"]
+
+
+def test_secrets_that_llmhops_service_has(with_secrets: CheckedHost) -> None:
+    with_secrets.put("/etc/token", "t", mode="600")
+    assert with_secrets.check(with_llmhop(authTokens=SECRETS)) == (0, READY)
+
+
+def test_a_credential_that_llmhops_service_can_not_be_given(with_secrets: CheckedHost) -> None:
+    found = with_secrets.finding(with_llmhop(authTokens=SECRETS))
+    assert found.startswith("llmhop.enable: llmhop.service can't be given its credentials"), found
+
+
+def test_secrets_that_llmhops_service_does_not_have(with_secrets: CheckedHost) -> None:
+    for path in ("/etc/token", "/etc/closed"):
+        with_secrets.put(path, "t", mode="600")
+    asked = ["${file:tokn}", "${env:KEY}", "${file:/etc/closed}", "$B"]
+    absent, closed, unset = with_secrets.findings(with_llmhop(authTokens=asked))
+    where = "llmhop.settings.authTokens"
+    assert absent.startswith(f"{where}[0]: "), absent
+    assert "(No such file or directory: /run/credentials/llmhop.service/tokn)" in absent
+    assert closed.startswith(f"{where}[2]: "), closed
+    assert "can't be read (Permission denied" in closed
+    assert unset.startswith(f"{where}[3]: $B refers to an environment variable"), unset
+
+
+def test_a_certificate_that_llmhop_can_not_use(with_secrets: CheckedHost) -> None:
+    with_secrets.put("/etc/token", "t", mode="600")
+    tls = {"certificate": "/etc/passwd", "key": "token"}
+    found = with_secrets.finding(with_llmhop(tls=tls))
+    assert found.startswith("llmhop.settings.tls: "), found
+    assert "no usable certificate" in found
+
+
+def test_all_that_a_host_lacks_is_told_at_once(host: CheckedHost) -> None:
+    host.hide("/usr/bin/newgidmap")
+    host.put("/etc/subuid", "vllm:300000:1000\nother:310000:65536\n")
+    host.serve("taken", "python3 -m http.server --bind 127.0.0.1 18001")
+    host.machine.wait_for_open_port(18001)
+    model = {"devices": ["/dev/dri/renderD128"], "environmentFile": "/etc/nowhere.env"}
+    found = host.findings(
+        config(model, gid=504, dataDir="/srv/nowhere", serviceConfig={"MemoryMaxx": "1G"})
+    )
+    assert [line.split(": ")[0].removeprefix("vllm.") for line in found] == [
+        *("dataDir", "gid", "models.a.devices[0]", "models.a.environmentFile", "models.a.port"),
+        *("serviceConfig.MemoryMaxx", "subUidStart", "subUidStart", "user"),
+    ]
