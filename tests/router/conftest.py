@@ -15,15 +15,9 @@ from llmhop.gate import Gates
 from llmhop.log import LOG
 
 from tests.router.fake_router import FakeRouter
+from tests.router.fleet import Fleet, Host
 from tests.router.process import Process, Run
-from tests.router.support import (
-    TIMEOUT,
-    Backend,
-    LoopThread,
-    Respond,
-    RunningRouter,
-    respond_json,
-)
+from tests.router.support import TIMEOUT, Backend, LoopThread, Respond, RunningRouter, respond_json
 
 StartBackend = Callable[..., Backend]
 StartRouter = Callable[..., RunningRouter]
@@ -107,6 +101,18 @@ def model_config(backend: Backend | str | dict[str, Any]) -> dict[str, Any]:
     if isinstance(backend, dict):
         return backend
     return {"url": backend if isinstance(backend, str) else backend.url}
+
+
+@pytest.fixture(params=["", "/route/m"], ids=["host", "model"])
+def fleet(
+    start_backend: StartBackend, start_router: StartRouter, request: pytest.FixtureRequest
+) -> Fleet:
+    """A fleet whose front knows the hosts, or the model on each, which is what eval writes."""
+    hosts = [
+        Host(engine, start_router({"m": engine.url})) for engine in (start_backend() for _ in "ab")
+    ]
+    urls = [host.router.url + request.param for host in hosts]
+    return Fleet(hosts, start_router({"m": {"urls": urls, "aliases": ["alias"]}}))
 
 
 @pytest.fixture

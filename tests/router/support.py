@@ -21,6 +21,8 @@ from llmhop.tls import load_certificate
 
 TIMEOUT = 20.0  # far beyond what anything here takes; a test that waits this long fails
 
+HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 MODELS = {"m": {"url": "http://127.0.0.1:1"}}
 """A model whose backend is not there."""
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"

@@ -10,11 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import Received, Wire, chat, post
+from tests.router.support import HEALTH, OK, Received, Wire, chat, post
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 
 
 def test_a_slow_client_slows_the_backend_down_and_loses_nothing(

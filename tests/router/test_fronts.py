@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,12 +12,12 @@ from llmhop.limits import MAX_HELD_FORM_BYTES
 
 from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.fake_router import responses
+from tests.router.fleet import CLOSED, Fleet, Host, ask
 from tests.router.form_requests import END, head
 from tests.router.forms import FILE, MODEL, part
 from tests.router.support import (
     Backend,
     LoopThread,
-    Response,
     RunningRouter,
     Wire,
     chat,
@@ -29,7 +28,7 @@ from tests.router.support import (
 )
 from tests.router.websocket import ASK
 
-CLOSED = "http://127.0.0.1:1"
+UNAVAILABLE = b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
 VIA = "Via: 1.1 llmhop-0123456789abcdef"
 FORM = part(MODEL, b"m") + part(FILE, b"y" * 200_000) + END
 REQUESTS = {
@@ -43,86 +42,12 @@ REQUESTS = {
 }
 
 
-def ask(port: int, raw: bytes) -> Response:
-    with Wire(port) as wire:
-        wire.send(raw)
-        response = wire.response()
-    assert "proxy-status" not in response.headers
-    return response
-
-
-@dataclass
-class Host:
-    """A host with an engine and the llmhop before it."""
-
-    engine: Backend
-    router: RunningRouter
-    model: str = "m"
-    tokens: tuple[str, ...] = ()
-
-    def up(self) -> None:
-        self._serve({self.model: {"url": self.engine.url}})
-
-    def engine_down(self) -> None:
-        self._serve({self.model: {"url": CLOSED}})
-
-    def without_the_model(self) -> None:
-        self._serve({"another": {"url": self.engine.url}})
-
-    def full(self) -> None:
-        self._serve({self.model: {"url": self.engine.url, "maxConcurrent": 1, "maxQueued": 0}})
-        gate = self.router.server.backends.all()[self.model].gate
-        assert gate is not None
-        self.router.thread.call(gate.enter)
-
-    def _serve(self, models: dict[str, Any]) -> None:
-        self.router.reload({"models": models, "authTokens": list(self.tokens)})
-
-
 UNSERVED: dict[str, Callable[[Host], None]] = {
     "engine down": Host.engine_down,
     "without the model": Host.without_the_model,
     "full": Host.full,
 }
 STATES = {"up": Host.up, **UNSERVED}
-
-
-@dataclass
-class Fleet:
-    """Two hosts, and an llmhop in front."""
-
-    hosts: list[Host]
-    front: RunningRouter
-
-    def served(self) -> list[int]:
-        return [len(host.engine.requests) for host in self.hosts]
-
-    def come_back(self) -> None:
-        """Have the front ask again what it set aside, though its time has not come."""
-        backend = self.front.server.backends.all()["m"]
-        for replica in backend.replicas:
-            health = replica.health
-            self.front.thread.call(lambda health=health: setattr(health, "_probe_at", 0.0))  # type: ignore[misc]
-        self.front.sweep_after(0)
-        wait_until(
-            lambda: not self.front.thread.call(lambda: any(r.probing for r in backend.replicas))
-        )
-
-
-def start_fleet(start_backend: StartBackend, start_router: StartRouter, route: str) -> Fleet:
-    hosts = [
-        Host(engine, start_router({"m": engine.url})) for engine in (start_backend() for _ in "ab")
-    ]
-    urls = [host.router.url + route for host in hosts]
-    return Fleet(hosts, start_router({"m": {"urls": urls, "aliases": ["alias"]}}))
-
-
-@pytest.fixture(params=["", "/route/m"], ids=["host", "model"])
-def fleet(
-    start_backend: StartBackend, start_router: StartRouter, request: pytest.FixtureRequest
-) -> Fleet:
-    """A fleet whose front knows the hosts, or the model on each, which is what eval writes."""
-    return start_fleet(start_backend, start_router, request.param)
 
 
 @pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
@@ -228,10 +153,9 @@ def test_a_form_that_is_still_coming_goes_to_the_other_host_whole(fleet: Fleet) 
 def test_a_form_of_which_too_much_was_sent_is_refused_once(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    line = b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
     # It reads all of the form before it says so.
     bad = start_backend(
-        respond_bytes(b"HTTP/1.1 503 X\r\n" + line + b"Content-Length: 2\r\n\r\nno")
+        respond_bytes(b"HTTP/1.1 503 X\r\n" + UNAVAILABLE + b"Content-Length: 2\r\n\r\nno")
     )
     good = start_backend()
     router = start_router({"m": {"urls": [bad.url, good.url]}})
@@ -287,9 +211,8 @@ def test_an_engine_s_own_answer_is_relayed(status: int, fleet: Fleet) -> None:
 def test_an_engine_that_speaks_as_llmhop_does_is_not_believed_with_a_success(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    line = b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
     engine = start_backend(
-        respond_bytes(b"HTTP/1.1 200 OK\r\n" + line + b"Content-Length: 2\r\n\r\nhi")
+        respond_bytes(b"HTTP/1.1 200 OK\r\n" + UNAVAILABLE + b"Content-Length: 2\r\n\r\nhi")
     )
     router = start_router({"m": {"urls": [engine.url, CLOSED]}})
     for _ in range(3):
@@ -298,8 +221,8 @@ def test_an_engine_that_speaks_as_llmhop_does_is_not_believed_with_a_success(
 
 ANSWER = (
     b"HTTP/1.1 503 X\r\nContent-Type: text/plain\r\n"
-    b"Proxy-Status: llmhop; error=destination_unavailable\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    + UNAVAILABLE
+    + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 )
 
 
@@ -475,97 +398,3 @@ def test_the_engine_gets_what_it_would_without_a_front_however_the_model_is_name
     assert fronted.line == direct.line
     assert fronted.body == direct.body
     assert answers[0].body == answers[1].body
-
-
-# /ready
-
-
-def ready(port: int, model: str | None = None, *fields: str) -> tuple[int, str]:
-    query = "" if model is None else f"?model={model}"
-    lines = "".join(f"{field}\r\n" for field in fields)
-    response = ask(port, f"GET /ready{query} HTTP/1.1\r\nHost: r\r\n{lines}\r\n".encode())
-    return response.status, response.body.decode()
-
-
-@pytest.mark.parametrize("become", [Host.engine_down, Host.without_the_model])
-def test_the_front_is_ready_for_what_its_hosts_serve(
-    become: Callable[[Host], None], fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("llmhop.readiness.READY_S", 0.0)
-    assert ready(fleet.front.port)[0] == 200
-    become(fleet.hosts[0])
-    status, body = ready(fleet.front.port)
-    assert (status, '"status":"degraded"' in body) == (200, True)
-    assert '"replicas":[{"status":"down"},{"status":"up"}]' in body
-    become(fleet.hosts[1])
-    assert ready(fleet.front.port)[0] == 503
-
-
-def test_ready_tells_of_one_model(start_router: StartRouter, start_backend: StartBackend) -> None:
-    models = {
-        "a": {"url": start_backend().url, "aliases": ["x"]},
-        "hidden": {"url": CLOSED, "unlisted": True},
-    }
-    router = start_router(models, authTokens=["secret"])
-    bearer = "Authorization: Bearer secret"
-    up = '{"status":"up","replicas":[{"status":"up"}]}'
-    assert ready(router.port, "a", bearer) == (200, f'{{"status":"ok","models":{{"a":{up}}}}}')
-    assert ready(router.port, "x", bearer)[0] == 200
-    assert ready(router.port, "hidden", bearer)[0] == 503
-    assert ready(router.port, "none", bearer)[0] == 404
-    # Without a token, only what serves can be told from what does not.
-    assert ready(router.port, "a") == (200, '{"status":"ok"}')
-    assert {ready(router.port, name) for name in ("hidden", "none")} == {(503, '{"status":"down"}')}
-
-
-@pytest.mark.parametrize("route", ["", "/route/m"])
-def test_questions_between_llmhops_end(route: str, start_router: StartRouter) -> None:
-    first, second = (start_router({"m": CLOSED}) for _ in "ab")
-    for router in (first, second):
-        router.reload({"models": {"m": {"urls": [first.url + route, second.url + route]}}})
-    for router in (first, second):
-        assert ask(router.port, post(chat())).status in (503, 508)
-    assert ready(first.port)[0] == 503
-    assert ready(second.port)[0] == 503
-
-
-@pytest.mark.parametrize("route", ["", "/route/m"])
-def test_what_leads_to_itself_is_not_ready(route: str, start_router: StartRouter) -> None:
-    router = start_router({"m": CLOSED})
-    router.reload({"models": {"m": {"url": router.url + route}}})
-    assert ask(router.port, post(chat())).status == 508
-    assert ready(router.port)[0] == 503
-
-
-@pytest.mark.parametrize(
-    ("become", "status"),
-    # A full host is up: asking takes neither a place nor a token.
-    [(Host.up, 200), (Host.full, 200), (Host.engine_down, 503), (Host.without_the_model, 503)],
-)
-@pytest.mark.parametrize(
-    ("model", "path"), [("other", "/route/other/"), ("org/other x", "/route/org%2Fother%20x")]
-)
-def test_a_url_that_leads_to_one_model_of_another_llmhop(
-    become: Callable[[Host], None],
-    status: int,
-    model: str,
-    path: str,
-    start_router: StartRouter,
-    start_backend: StartBackend,
-) -> None:
-    host = Host(start_backend(), start_router({"m": CLOSED}), model, ("token",))
-    become(host)
-    front = start_router({"m": {"url": host.router.url + path}})
-    assert ready(front.port)[0] == status
-
-
-def test_a_url_with_such_a_path_may_lead_to_no_llmhop(
-    start_router: StartRouter, start_backend: StartBackend
-) -> None:
-    backend = start_backend()
-    front = start_router({"m": {"url": backend.url + "/api/route/m"}})
-    assert ready(front.port)[0] == 200
-    assert [request.line for request in backend.requests] == [
-        "GET /api/health HTTP/1.1",
-        "GET /api/route/m/health HTTP/1.1",
-    ]

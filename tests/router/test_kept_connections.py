@@ -11,14 +11,11 @@ from llmhop.limits import READY_AT_ONCE
 from tests.router.conftest import StartFake
 from tests.router.fake_network import FakeTransport
 from tests.router.fake_router import FakeRouter, statuses
-from tests.router.support import chat, check, post
+from tests.router.support import OK, chat, check, post
 
 NAMES = "abcd"
 MODELS = {name: {"url": f"http://{name}"} for name in NAMES}
 TWO = {"m": {"urls": ["http://a", "http://b"]}}
-
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def asks(router: FakeRouter, model: str = "m") -> FakeTransport:

@@ -12,9 +12,8 @@ import pytest
 from llmhop.notify import Notifier
 
 from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Wire, chat, post, wait_until
+from tests.router.support import HEALTH, TIMEOUT, Wire, chat, post, wait_until
 
-HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 FILLER = b"X_FILLER=1"
 
 SAYS: dict[str, Callable[[Notifier], None]] = {

@@ -8,9 +8,7 @@ import json
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import Received, Wire, chat, post, respond_bytes
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+from tests.router.support import OK, Received, Wire, chat, post, respond_bytes
 
 
 def test_the_model_of_the_body_picks_the_backend(

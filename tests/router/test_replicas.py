@@ -24,8 +24,6 @@ from tests.router.support import (
     wait_until,
 )
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
 
 def replicas(*backends: Backend, **more: Any) -> dict[str, Any]:
     return {"m": {"urls": [backend.url for backend in backends], **more}}

@@ -16,9 +16,8 @@ import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Received, Wire, chat, post, wait_until
+from tests.router.support import HEALTH, TIMEOUT, Received, Wire, chat, post, wait_until
 
-HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
 MANY = 9_000
 NEEDED = 2 * MANY + 200  # llmhop keeps one for the backend of each client
 KB, MB = 1024, 1024 * 1024

@@ -20,9 +20,17 @@ from llmhop.timer import Timer
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.process import Run
-from tests.router.support import HALF, TIMEOUT, LoopThread, Wire, chat, post, stall, wait_until
-
-HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
+from tests.router.support import (
+    HALF,
+    HEALTH,
+    TIMEOUT,
+    LoopThread,
+    Wire,
+    chat,
+    post,
+    stall,
+    wait_until,
+)
 
 # Each is run in the process before llmhop. What fails, fails for good. (What compiled modules call
 # within themselves can't be replaced; that is for the tests below.)
