@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -14,6 +14,8 @@ EXAMPLES = ROOT / "examples"
 SCENARIOS = ROOT / "tests" / "scenarios"
 CONFIGURATIONS = sorted([*EXAMPLES.glob("*.nix"), *SCENARIOS.glob("*.nix")])
 """The NixOS modules whose contract is committed beside them, as <name>.json."""
+V = "services.llmhop.vllm"
+"""The path of the options that `vllm` sets."""
 
 
 class NixError(Exception):
@@ -73,6 +75,13 @@ def vllm(text: str = "", models: str | None = None) -> str:
         {text}
       }};
     }}"""
+
+
+class Refused(NamedTuple):
+    """A configuration and what its one message must name."""
+
+    modules: list[str]
+    names: list[str]
 
 
 def canonical(contract: Any) -> str:
