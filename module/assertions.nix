@@ -7,17 +7,7 @@ let
   inherit (cfg.vllm) models;
   enabled = lib.filter (key: models.${key}.enable) (lib.attrNames models);
 
-  # Keys such as qwen3.6-35b-a3b are quoted in an option path.
-  option =
-    key: leaf:
-    lib.showOption [
-      "services"
-      "llmhop"
-      "vllm"
-      "models"
-      key
-      leaf
-    ];
+  modelOption = import ./model-option-path.nix { inherit lib; };
 
   # A failure for each value of `leaf` that several enabled models share.
   shared =
@@ -25,7 +15,7 @@ let
     let
       keysOf = lib.groupBy (key: toString models.${key}.${leaf}) enabled;
       clashes = lib.filterAttrs (_: keys: lib.length keys > 1) keysOf;
-      options = keys: lib.concatMapStringsSep " and " (key: option key leaf) keys;
+      options = keys: lib.concatMapStringsSep " and " (key: modelOption key leaf) keys;
     in
     lib.mapAttrsToList (
       value: keys:
@@ -59,14 +49,14 @@ in
           {
             assertion = models.${key}.port != 0;
             message = ''
-              ${option key "port"} is 0, which stands for any free port, so that
+              ${modelOption key "port"} is 0, which stands for any free port, so that
               llmhop could not find the model. Set a port from 1 to 65535.
             '';
           }
           {
             assertion = !cfg.enable || !lib.elem models.${key}.port own.ports;
             message = ''
-              ${option key "port"} is ${toString models.${key}.port}, a port on which
+              ${modelOption key "port"} is ${toString models.${key}.port}, a port on which
               llmhop listens (${own.option}). Change one of the two.
             '';
           }
@@ -74,7 +64,7 @@ in
         ++ map (
           key:
           failed ''
-            ${option key "name"} is `${models.${key}.name}`, and a model of that
+            ${modelOption key "name"} is `${models.${key}.name}`, and a model of that
             name has a url in services.llmhop.settings.models. Rename one of the
             two, or remove the url.
           ''
@@ -82,7 +72,7 @@ in
         ++ lib.mapAttrsToList (key: model: {
           assertion = model.tag == null || model.digest == null;
           message = ''
-            ${option key "tag"} is `${toString model.tag}` and ${option key "digest"}
+            ${modelOption key "tag"} is `${toString model.tag}` and ${modelOption key "digest"}
             is `${toString model.digest}`. Set one of the two: a digest pins the
             image, a tag follows it.
           '';

@@ -13,16 +13,7 @@ let
   '';
 
   models = lib.filterAttrs (_: model: model.enable && isPrivileged model.port) cfg.vllm.models;
-  portOf =
-    key:
-    lib.showOption [
-      "services"
-      "llmhop"
-      "vllm"
-      "models"
-      key
-      "port"
-    ];
+  modelOption = import ./model-option-path.nix { inherit lib; };
   own = import ./listen.nix {
     inherit lib;
     inherit (cfg) settings;
@@ -39,7 +30,7 @@ in
       lib.mapAttrsToList (
         key: model:
         failed ''
-          ${portOf key} is ${toString model.port}, below ${toString start}, where
+          ${modelOption key "port"} is ${toString model.port}, below ${toString start}, where
           ${cfg.vllm.user} may not listen. ${wayOut model.port}
         ''
       ) models

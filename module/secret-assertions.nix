@@ -3,6 +3,7 @@
 { config, lib, ... }:
 let
   cfg = config.services.llmhop;
+  modelOption = import ./model-option-path.nix { inherit lib; };
 
   # The backend-wide options and those of each model, with their paths.
   scopes =
@@ -14,14 +15,7 @@ let
       }
     ]
     ++ lib.mapAttrsToList (name: model: {
-      path = lib.showOption [
-        "services"
-        "llmhop"
-        "vllm"
-        "models"
-        name
-        leaf
-      ];
+      path = modelOption name leaf;
       value = model.${leaf};
     }) cfg.vllm.models;
 
