@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tests.router.support import Backend, Response, RunningRouter, Wire, wait_until
+from tests.router import support
+from tests.router.support import Backend, Response, RunningRouter, wait_until
 
 CLOSED = "http://127.0.0.1:1"
 
 
 def ask(port: int, raw: bytes) -> Response:
-    with Wire(port) as wire:
-        wire.send(raw)
-        response = wire.response()
+    response = support.ask(port, raw)
     assert "proxy-status" not in response.headers
     return response
 

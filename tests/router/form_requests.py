@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.router.forms import FILE, MODEL, part
-from tests.router.support import RunningRouter, Wire
+from tests.router.support import HEALTH, RunningRouter, Wire, ask
 
 FORM = "Content-Type: multipart/form-data; boundary=XbX"
 PATH = "/v1/audio/transcriptions"
@@ -29,6 +29,4 @@ def error_of(wire: Wire) -> tuple[int, object]:
 
 def until_read(router: RunningRouter) -> None:
     """Wait until the router has read what was sent before."""
-    with Wire(router.port) as wire:
-        wire.send(b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n")
-        assert wire.response().status == 200
+    assert ask(router.port, HEALTH).status == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -89,6 +90,13 @@ class Process:
     def port(self) -> int:
         """The port of the only listener."""
         return int(self.status.rpartition(":")[2].split()[0])
+
+    def memory(self, what: str = "VmRSS") -> int:
+        """Its resident memory in bytes; of VmHWM the largest so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(rf"{what}:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
 
     def lines(self) -> list[str]:
         """What is on standard output: the access log."""

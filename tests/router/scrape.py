@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.router.support import Wire
+from tests.router.support import ask
 
 
 class Scrape:
@@ -12,9 +12,7 @@ class Scrape:
 
     def __init__(self, port: int, *headers: str) -> None:
         lines = ["GET /metrics HTTP/1.1", "Host: r", *headers]
-        with Wire(port) as wire:
-            wire.send("\r\n".join(lines).encode() + b"\r\n\r\n")
-            response = wire.response()
+        response = ask(port, "\r\n".join(lines).encode() + b"\r\n\r\n")
         assert response.status == 200, response.body
         assert response.headers["content-type"].startswith("text/plain; version=")
         self.text = response.body.decode()

@@ -111,6 +111,18 @@ def respond_bytes(raw: bytes, *, close: bool = False) -> Respond:
     return respond
 
 
+def respond_in_two(begin: bytes, go_on: threading.Event, rest: bytes) -> Respond:
+    """Begin a response, and end it when told to."""
+
+    async def respond(request: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(begin)
+        await writer.drain()
+        await asyncio.to_thread(go_on.wait)
+        writer.write(rest)
+
+    return respond
+
+
 async def hold(request: Received, writer: asyncio.StreamWriter) -> None:
     """Answer nothing, until the router goes."""
     await request.reader.read()
@@ -339,6 +351,13 @@ class Wire:
             return (self.file.read(1) if consume else self.file.peek(1)) == b""
         except ConnectionResetError:
             return True
+
+
+def ask(port: int, raw: bytes) -> Response:
+    """What a new client gets for one request."""
+    with Wire(port) as wire:
+        wire.send(raw)
+        return wire.response()
 
 
 def post(body: bytes, path: str = "/v1/chat/completions", *headers: str) -> bytes:

@@ -18,7 +18,8 @@ from llmhop import __version__, exchange
 
 from tests.router.conftest import StartBackend
 from tests.router.process import Process, Run, llmhop
-from tests.router.support import TIMEOUT, Backend, Received, Wire, chat, post
+from tests.router.response_corpus import CHUNKED
+from tests.router.support import TIMEOUT, Backend, Received, Wire, chat, post, respond_in_two
 
 
 def test_it_starts_serves_and_stops(run: Run, start_backend: StartBackend) -> None:
@@ -40,12 +41,7 @@ def test_a_stop_waits_for_the_stream_that_runs(
 ) -> None:
     go_on = threading.Event()
 
-    async def stream(request: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-        await writer.drain()
-        await asyncio.to_thread(go_on.wait)
-        writer.write(b"1\r\nb\r\n0\r\n\r\n")
-
+    stream = respond_in_two(CHUNKED + b"1\r\na\r\n", go_on, b"1\r\nb\r\n0\r\n\r\n")
     backend = start_backend(stream)
     process = run({"models": {"m": {"url": backend.url}}, "drainTimeout": 50.5})
     with Wire(process.port) as wire:

@@ -24,6 +24,7 @@ from tests.router.support import (
     Received,
     RunningRouter,
     Wire,
+    ask,
     chat,
     post,
     respond_json,
@@ -33,9 +34,7 @@ from tests.router.support import (
 
 def served(port: int) -> int:
     """The status that a new client gets."""
-    with Wire(port) as wire:
-        wire.send(HEALTH)
-        return wire.response().status
+    return ask(port, HEALTH).status
 
 
 def test_clients_beyond_the_limit_are_turned_away(start_router: StartRouter) -> None:

@@ -12,7 +12,8 @@ from llmhop import server
 from llmhop.local_response import Page
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import Received, Wire, chat, post, respond_bytes
+from tests.router.response_corpus import CHUNKED, EVIL
+from tests.router.support import Received, Wire, chat, post, respond_bytes, respond_in_two
 
 
 @pytest.mark.parametrize(
@@ -241,13 +242,7 @@ def test_a_broken_chunk_is_not_relayed(
 ) -> None:
     go_on = threading.Event()
 
-    async def respond(request: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
-        await writer.drain()
-        await asyncio.to_thread(go_on.wait)
-        writer.write(b"2\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-
-    backend = start_backend(respond)
+    backend = start_backend(respond_in_two(CHUNKED + b"2\r\nok\r\n", go_on, b"2\r\nok" + EVIL))
     router = start_router({"m": backend})
     with Wire(router.port) as wire:
         wire.send(post(chat()))

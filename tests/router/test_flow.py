@@ -10,7 +10,18 @@ from types import SimpleNamespace
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import HEALTH, OK, Received, Wire, chat, post
+from tests.router.support import (
+    HEALTH,
+    OK,
+    Received,
+    Wire,
+    ask,
+    chat,
+    hold,
+    post,
+    respond_in_two,
+    stall,
+)
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -50,12 +61,8 @@ def test_a_slow_client_slows_the_backend_down_and_loses_nothing(
 def test_a_client_that_leaves_mid_stream_frees_the_backend(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    async def stream(request: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(STREAM_HEAD + b"2\r\nok\r\n")
-        # Nothing more is written on either side: only the router can end this.
-        await request.reader.read()
-
-    backend = start_backend(stream)
+    # Nothing more is written on either side: only the router can end this.
+    backend = start_backend(stall(STREAM_HEAD + b"2\r\nok\r\n"))
     router = start_router({"m": backend})
     with Wire(router.port) as wire:
         wire.send(post(chat()))
@@ -67,10 +74,7 @@ def test_a_client_that_leaves_mid_stream_frees_the_backend(
 def test_a_client_that_leaves_before_the_response_frees_the_backend(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    async def silent(request: Received, writer: asyncio.StreamWriter) -> None:
-        await request.reader.read()
-
-    backend = start_backend(silent)
+    backend = start_backend(hold)
     router = start_router({"m": backend})
     for leave in ("close", "half-close", "reset"):
         with Wire(router.port) as wire:
@@ -156,12 +160,7 @@ def test_a_reload_changes_new_requests_and_no_running_stream(
 ) -> None:
     go_on = threading.Event()
 
-    async def stream(request: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(STREAM_HEAD + b"3\r\nold\r\n")
-        await writer.drain()
-        await asyncio.to_thread(go_on.wait)
-        writer.write(b"3\r\nend\r\n0\r\n\r\n")
-
+    stream = respond_in_two(STREAM_HEAD + b"3\r\nold\r\n", go_on, b"3\r\nend\r\n0\r\n\r\n")
     old, new = start_backend(stream), start_backend()
     router = start_router({"m": old})
     with Wire(router.port) as streaming, Wire(router.port) as other:
@@ -264,9 +263,7 @@ def test_a_reload_that_fails_anywhere_leaves_the_routes_as_they_were(
     assert (server.config, server.table) == before
 
     def status(model: str) -> int:
-        with Wire(router.port) as wire:
-            wire.send(post(chat(model)))
-            return wire.response().status
+        return ask(router.port, post(chat(model))).status
 
     assert (status("m"), status("n")) == (200, 404)
     router.reload(new)

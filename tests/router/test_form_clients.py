@@ -111,13 +111,6 @@ def test_aiohttp_uploads_from_a_stream(
     assert asyncio.run(upload()) == {"model": "m", "file": len(SOUND)}
 
 
-def memory(pid: int, key: str) -> int:
-    """VmRSS or VmHWM of a process, in bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (found,) = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
-    return int(found) * 1024
-
-
 def test_memory_stays_flat_while_300_mb_go_through(start_backend: StartBackend, run: Run) -> None:
     size = 300_000_000
 
@@ -130,7 +123,7 @@ def test_memory_stays_flat_while_300_mb_go_through(start_backend: StartBackend, 
 
     backend = start_backend(take)
     process = run({"models": {"m": {"url": backend.url}}, "maxBodyBytes": 400_000_000})
-    before = memory(process.process.pid, "VmRSS")
+    before = process.memory()
     block = b"x" * 1_000_000
     with Wire(process.port) as wire:
         wire.send(head(None) + chunked(BEGUN))
@@ -138,5 +131,5 @@ def test_memory_stays_flat_while_300_mb_go_through(start_backend: StartBackend, 
             wire.send(chunked(block))
         wire.send(chunked(b"\r\n" + END) + b"0\r\n\r\n")
         assert wire.response().body == b"{}"
-    grown = memory(process.process.pid, "VmHWM") - before
+    grown = process.memory("VmHWM") - before
     assert grown < 8_000_000

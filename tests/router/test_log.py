@@ -20,8 +20,9 @@ from llmhop.log import LOG, log
 
 from tests.router.conftest import StartBackend
 from tests.router.descriptors import fill
-from tests.router.process import Process, Run
-from tests.router.support import HALF, TIMEOUT, Wire, chat, post, stall, wait_until
+from tests.router.process import Run
+from tests.router.scrape import Scrape
+from tests.router.support import HALF, TIMEOUT, Wire, ask, chat, post, stall, wait_until
 
 STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
 GONE = "http://127.0.0.1:1"
@@ -79,21 +80,6 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def ask(process: Process, model: str) -> int:
-    with Wire(process.port) as wire:
-        wire.send(post(chat(model)))
-        return wire.response().status
-
-
-def metric(process: Process, name: str) -> int:
-    """A number of all processes."""
-    with Wire(process.port) as wire:
-        wire.send(b"GET /metrics HTTP/1.1\r\nHost: r\r\n\r\n")
-        page = wire.response().body.decode()
-    [value] = [line.split()[1] for line in page.splitlines() if line.startswith(f"{name} ")]
-    return int(float(value))
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     ("stream", "way"),
@@ -119,19 +105,19 @@ def test_no_stream_holds_up_the_router(
             wire.send(post(chat("stalls")))
             assert wire.head()[0] == 200
         for _ in range(20):
-            assert ask(process, "gone") == 503
-            assert ask(process, "good") == 200
+            assert ask(process.port, post(chat("gone"))).status == 503
+            assert ask(process.port, post(chat("good"))).status == 200
         for wire in (stalled, too):  # a deadline ends it
             assert wire.file.read() == b"half"
     process.write({**config, "models": {**models, "new": {"url": good.url}}})
     assert "serves 4 models" in process.reload()
-    assert ask(process, "new") == 200
+    assert ask(process.port, post(chat("new"))).status == 200
     process.write("no JSON")
     process.reload()
     # Where there is no standard output, there is no access log.
     if way in LOSES and (stream == "stderr" or way != "closed"):
         lost = "log" if stream == "stderr" else "access_log"
-        wait_until(lambda: metric(process, f"llmhop_{lost}_dropped_lines_total") > 0)
+        wait_until(lambda: Scrape(process.port).value(f"llmhop_{lost}_dropped_lines_total") > 0)
     if isinstance(output, int):
         assert os.get_blocking(output)  # it is not ours alone
     process.stop()
@@ -216,7 +202,7 @@ module.ClientProtocol.data_received = received
     config = {"models": {"m": {"url": GONE}}, "workers": workers}
     process = run(config, before=before, streams=streams)
     for _ in range(20):
-        assert ask(process, "m") == 503
+        assert ask(process.port, post(chat("m"))).status == 503
     process.stop()
     assert process.process.wait(TIMEOUT) == 0
 

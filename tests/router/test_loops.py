@@ -16,7 +16,7 @@ from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import END, head
 from tests.router.forms import MODEL, part
 from tests.router.process import Run
-from tests.router.support import LoopThread, Response, RunningRouter, Wire, chat, post
+from tests.router.support import LoopThread, Response, RunningRouter, ask, chat, post
 from tests.router.websocket import ASK
 
 FORM_BODY = part(MODEL, b"m") + END
@@ -38,12 +38,6 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def ask(port: int, raw: bytes) -> Response:
-    with Wire(port) as wire:
-        wire.send(raw)
-        return wire.response()
 
 
 def assert_is_loop(response: Response) -> None:

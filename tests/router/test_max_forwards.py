@@ -9,17 +9,14 @@ from llmhop.http_head import parse_request_head
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import END, FORM
 from tests.router.forms import MODEL, part
-from tests.router.support import Response, Wire, chat, post
+from tests.router.support import ask, chat, post
 
 FORM_BODY = part(MODEL, b"m") + END
 BODIES = {"JSON": (chat(), ()), "a form": (FORM_BODY, (FORM,)), "none": (b"", ())}
 
 
-def ask(port: int, method: bytes, body: bytes, *fields: str) -> Response:
-    raw = post(body, "/v1/x?model=m", *fields).replace(b"POST", method, 1)
-    with Wire(port) as wire:
-        wire.send(raw)
-        return wire.response()
+def request(method: bytes, body: bytes, *fields: str) -> bytes:
+    return post(body, "/v1/x?model=m", *fields).replace(b"POST", method, 1)
 
 
 @pytest.mark.parametrize(("body", "fields"), BODIES.values(), ids=BODIES.keys())
@@ -36,7 +33,7 @@ def test_options_go_no_further_than_they_may(
     inner = start_router({"m": engine.url})
     front = start_router({"m": f"{inner.url}/route/m"})
     limit = () if hops is None else (f"max-FORWARDS: {hops}",)
-    response = ask(front.port, b"OPTIONS", body, *fields, *limit)
+    response = ask(front.port, request(b"OPTIONS", body, *fields, *limit))
     assert response.status == 200
     if seen is None:
         assert (response.body, engine.requests) == (b"{}", [])
@@ -51,7 +48,7 @@ def test_other_methods_take_it_along_as_it_is(
 ) -> None:
     engine = start_backend()
     router = start_router({"m": engine.url})
-    assert ask(router.port, b"POST", chat(), "Max-Forwards: 0").status == 200
+    assert ask(router.port, request(b"POST", chat(), "Max-Forwards: 0")).status == 200
     assert engine.requests[0].values("max-forwards") == ["0"]
 
 
@@ -67,11 +64,11 @@ def test_a_request_is_sent_back_to_nobody(
 ) -> None:
     engine = start_backend()
     router = start_router({"m": engine.url})
-    response = ask(router.port, b"TRACE", b"", "Cookie: secret", "Max-Forwards: 3")
+    response = ask(router.port, request(b"TRACE", b"", "Cookie: secret", "Max-Forwards: 3"))
     assert (response.status, b"secret" in response.body) == (501, False)
     assert engine.requests == []
 
 
 def test_who_has_no_token_learns_nothing_of_the_way(start_router: StartRouter) -> None:
     router = start_router({"m": "http://127.0.0.1:1"}, authTokens=["token"])
-    assert ask(router.port, b"OPTIONS", b"", "Max-Forwards: 0").status == 401
+    assert ask(router.port, request(b"OPTIONS", b"", "Max-Forwards: 0")).status == 401

@@ -30,6 +30,7 @@ from tests.router.support import (
     hold,
     post,
     respond_bytes,
+    respond_in_two,
     wait_until,
 )
 from tests.router.websocket import opened, until_empty
@@ -142,12 +143,8 @@ def test_what_goes_on_now_is_shown_and_gone_when_it_ended(
     )
     go_on = threading.Event()
 
-    async def respond(request: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(head)
-        await asyncio.to_thread(go_on.wait)
-        writer.write(b"0\r\n\r\n")
-
-    models = {"m": {"url": start_backend(respond).url, "maxConcurrent": 1, "maxQueued": 5}}
+    backend = start_backend(respond_in_two(head, go_on, b"0\r\n\r\n"))
+    models = {"m": {"url": backend.url, "maxConcurrent": 1, "maxQueued": 5}}
     router = start_router({}, models=models)
     wires = [Wire(router.port) for _ in range(3)]
     for wire in wires:

@@ -10,6 +10,7 @@ from llmhop.response_reader import ResponseReader
 
 from tests.fuzz.reading import read_requests, read_response
 from tests.router.request_corpus import ENDED, FORWARDED, REFUSED
+from tests.router.response_corpus import CHUNKED
 
 NEXT = b"GET /next HTTP/1.1\r\nHost: r\r\n\r\n"
 RAW = {name: case[0] for name, case in (FORWARDED | ENDED).items()}
@@ -43,21 +44,20 @@ def test_a_limit_counts_what_chunks_hold() -> None:
     )
 
 
-CHUNKED_RESPONSE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 RESPONSES = {
     "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", True),
     "no length": (b"HTTP/1.1 200 OK\r\n\r\nhello", b"hello", False),
     "empty": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
     "no content": (b"HTTP/1.1 204 No\r\n\r\n", b"", True),
     "chunks": (
-        CHUNKED_RESPONSE + b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n",
+        CHUNKED + b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n",
         b"hello",
         True,
     ),
     "interim": (b"HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", b"x", True),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", b"x", False),
     "extra bytes": (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1", b"x", False),
-    "extra bytes after chunks": (CHUNKED_RESPONSE + b"1\r\nx\r\n0\r\n\r\n\r\n", b"x", False),
+    "extra bytes after chunks": (CHUNKED + b"1\r\nx\r\n0\r\n\r\n\r\n", b"x", False),
     "extra bytes after no content": (b"HTTP/1.1 204 No\r\n\r\nx", b"", False),
 }
 
@@ -73,7 +73,7 @@ def test_responses_are_the_same_in_any_pieces(raw: bytes, body: bytes, reusable:
 
 def test_chunks_are_relayed_as_they_came_and_nothing_after_them() -> None:
     body = b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n"
-    for pieces in splits(CHUNKED_RESPONSE + body + b"extra"):
+    for pieces in splits(CHUNKED + body + b"extra"):
         assert read_response(pieces).body == body
 
 
@@ -86,7 +86,7 @@ def test_a_response_that_ends_early_is_an_error_wherever_it_ends(raw: bytes) -> 
 def test_a_response_to_head_has_no_body() -> None:
     reader = ResponseReader()
     reader.start(True, False)
-    reader.feed_head(CHUNKED_RESPONSE)
+    reader.feed_head(CHUNKED)
     assert reader.read_head() is not None
     assert reader.first_body() == b""
     assert (reader.complete, reader.reusable) == (True, True)

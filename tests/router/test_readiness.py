@@ -11,7 +11,7 @@ import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.process import Run
-from tests.router.support import Response, Wire, chat, post, respond_bytes
+from tests.router.support import Response, Wire, ask, chat, post, respond_bytes
 
 DOWN = "http://127.0.0.1:1"
 UP_ONCE = {"status": "up", "replicas": [{"status": "up"}]}
@@ -21,12 +21,6 @@ DOWN_ONCE = {"status": "down", "replicas": [{"status": "down"}]}
 def ready(*fields: str, method: str = "GET", path: str = "/ready") -> bytes:
     lines = "".join(f"{field}\r\n" for field in fields)
     return f"{method} {path} HTTP/1.1\r\nHost: r\r\n{lines}\r\n".encode()
-
-
-def ask(port: int, *fields: str) -> Response:
-    with Wire(port) as wire:
-        wire.send(ready(*fields))
-        return wire.response()
 
 
 def said(response: Response) -> tuple[int, Any]:
@@ -39,7 +33,10 @@ def test_it_is_ready_before_the_first_request_when_every_backend_takes_connectio
     first, second = start_backend(), start_backend()
     router = start_router({"a": first, "b": {"urls": [first.url, second.url]}})
     both = {"status": "up", "replicas": [{"status": "up"}, {"status": "up"}]}
-    assert said(ask(router.port)) == (200, {"status": "ok", "models": {"a": UP_ONCE, "b": both}})
+    assert said(ask(router.port, ready())) == (
+        200,
+        {"status": "ok", "models": {"a": UP_ONCE, "b": both}},
+    )
     assert first.gone.acquire(timeout=20)
     assert second.gone.acquire(timeout=20)
     assert [request.line for request in first.requests] == ["GET /health HTTP/1.1"]
@@ -51,14 +48,14 @@ def test_a_model_with_one_of_two_backends_is_still_served(
 ) -> None:
     router = start_router({"a": {"urls": [DOWN, start_backend().url]}})
     one = {"status": "up", "replicas": [{"status": "down"}, {"status": "up"}]}
-    assert said(ask(router.port)) == (200, {"status": "degraded", "models": {"a": one}})
+    assert said(ask(router.port, ready())) == (200, {"status": "degraded", "models": {"a": one}})
 
 
 def test_it_is_not_ready_while_a_model_has_no_backend(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     router = start_router({"a": DOWN, "b": start_backend(), "c": "unix:/no/such.sock"})
-    status, body = said(ask(router.port))
+    status, body = said(ask(router.port, ready()))
     assert (status, body["status"]) == (503, "down")
     assert body["models"] == {"a": DOWN_ONCE, "b": UP_ONCE, "c": DOWN_ONCE}
 
@@ -67,7 +64,7 @@ def test_a_backend_that_hangs_is_down(
     hanging: str, start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     router = start_router({"a": {"url": hanging, "connectTimeout": 0.05}, "b": start_backend()})
-    status, body = said(ask(router.port))
+    status, body = said(ask(router.port, ready()))
     assert (status, body["models"]) == (503, {"a": DOWN_ONCE, "b": UP_ONCE})
 
 
@@ -76,7 +73,7 @@ def test_a_unix_socket_is_asked_as_well(
 ) -> None:
     backend = start_backend(path=tmp_path / "engine.sock")
     router = start_router({"a": f"unix:{backend.path}"})
-    status, body = said(ask(router.port))
+    status, body = said(ask(router.port, ready()))
     assert (status, body["models"]) == (200, {"a": UP_ONCE})
 
 
@@ -86,7 +83,7 @@ def test_an_answer_counts_for_a_while_and_costs_the_backends_nothing(
     monkeypatch.setattr("llmhop.readiness.READY_S", 1000.0)
     backend = start_backend()
     router = start_router({"a": backend})
-    first = said(ask(router.port))
+    first = said(ask(router.port, ready()))
     assert backend.gone.acquire(timeout=20)
     backend.stop()
     with Wire(router.port) as wire:
@@ -95,7 +92,7 @@ def test_an_answer_counts_for_a_while_and_costs_the_backends_nothing(
     assert backend.connections == 1
     # Another config is another question.
     router.reload({"models": {"a": {"url": backend.url}}})
-    assert said(ask(router.port)) == (503, {"status": "down", "models": {"a": DOWN_ONCE}})
+    assert said(ask(router.port, ready())) == (503, {"status": "down", "models": {"a": DOWN_ONCE}})
 
 
 def test_who_asks_while_backends_are_asked_waits_for_the_same_answer(
@@ -118,8 +115,8 @@ def test_without_a_token_the_models_are_not_told(
 ) -> None:
     router = start_router({"a": start_backend(), "b": DOWN}, authTokens=["right"])
     for fields in ((), ("Authorization: Bearer wrong",), ("Authorization: Basic right",)):
-        assert said(ask(router.port, *fields)) == (503, {"status": "down"})
-    status, body = said(ask(router.port, "Authorization: Bearer right"))
+        assert said(ask(router.port, ready(*fields))) == (503, {"status": "down"})
+    status, body = said(ask(router.port, ready("Authorization: Bearer right")))
     assert (status, body["models"]) == (503, {"a": UP_ONCE, "b": DOWN_ONCE})
 
 
@@ -127,7 +124,7 @@ def test_a_model_that_is_not_listed_counts_and_is_not_named(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     router = start_router({"a": start_backend(), "b": {"url": DOWN, "unlisted": True}})
-    assert said(ask(router.port)) == (503, {"status": "down", "models": {"a": UP_ONCE}})
+    assert said(ask(router.port, ready())) == (503, {"status": "down", "models": {"a": UP_ONCE}})
 
 
 def test_where_the_backends_are_is_not_told(
@@ -135,7 +132,7 @@ def test_where_the_backends_are_is_not_told(
 ) -> None:
     backend = start_backend()
     router = start_router({"a": f"{backend.url}/path?key=hunter2"})
-    response = ask(router.port)
+    response = ask(router.port, ready())
     assert response.status == 200
     for part in (str(backend.port), "127.0.0.1", "path", "hunter2"):
         assert part not in response.body.decode()
@@ -168,7 +165,7 @@ def test_a_backend_is_up_when_it_answers_and_not_with_an_error_of_its_own(
 ) -> None:
     raw = b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % answer
     router = start_router({"m": start_backend(respond_bytes(raw))})
-    assert ask(router.port).status == status
+    assert ask(router.port, ready()).status == status
 
 
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 20", b"SMTP\r\n\r\n"])
@@ -176,7 +173,7 @@ def test_a_backend_that_only_accepts_is_down(
     raw: bytes, start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     router = start_router({"m": start_backend(respond_bytes(raw, close=True))})
-    assert ask(router.port).status == 503
+    assert ask(router.port, ready()).status == 503
 
 
 def test_a_client_that_leaves_leaves_nothing_behind(
@@ -198,5 +195,5 @@ def test_a_client_that_leaves_leaves_nothing_behind(
 
 def test_every_worker_answers(run: Run, start_backend: StartBackend) -> None:
     process = run({"models": {"m": {"url": start_backend().url}}, "workers": 2})
-    answers = [said(ask(process.port)) for _ in range(20)]
+    answers = [said(ask(process.port, ready())) for _ in range(20)]
     assert answers == [(200, {"status": "ok", "models": {"m": UP_ONCE}})] * 20

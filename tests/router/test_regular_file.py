@@ -14,7 +14,7 @@ from llmhop.secrets import SecretError, expand
 from llmhop.tls import load_certificate
 
 from tests.router.process import Process, Run, llmhop
-from tests.router.support import TIMEOUT, Wire
+from tests.router.support import TIMEOUT, ask
 
 GOOD = {"listen": "127.0.0.1:0", "models": {"m": {"url": "http://127.0.0.1:1"}}}
 
@@ -78,9 +78,7 @@ def test_a_fifo_as_a_secret_fails_a_check_at_once(tmp_path: Path) -> None:
 
 
 def served(process: Process) -> int:
-    with Wire(process.port) as wire:
-        wire.send(b"GET /v1/models/m HTTP/1.1\r\nHost: r\r\n\r\n")
-        return wire.response().status
+    return ask(process.port, b"GET /v1/models/m HTTP/1.1\r\nHost: r\r\n\r\n").status
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import resource
 import socket
 import struct
@@ -49,14 +48,6 @@ def descriptors_unused(process: Process) -> int:
     return descriptors(process)
 
 
-def memory(process: Process, what: str = "VmRSS") -> int:
-    """The resident memory of the process in bytes; of VmHWM the largest so far."""
-    status = Path(f"/proc/{process.process.pid}/status").read_text()
-    found = re.search(rf"{what}:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) * KB
-
-
 def in_chunks(body: bytes) -> bytes:
     """A request with its body in chunks of 50 KB."""
     start = b"POST /v1/x HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -78,7 +69,7 @@ def test_nine_thousand_idle_connections_hold_up_nobody_and_leave_nothing(
     # A short life for idle connections to the backend, so that these are not counted.
     model = {"url": start_backend().url, "idleTimeout": 0.1}
     process = run({"models": {"m": model}})
-    before, memory_before = descriptors_unused(process), memory(process)
+    before, memory_before = descriptors_unused(process), process.memory()
     with ExitStack() as stack:
         clients = []
         for _ in range(MANY):
@@ -88,7 +79,7 @@ def test_nine_thousand_idle_connections_hold_up_nobody_and_leave_nothing(
         for client in clients:
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
         assert descriptors(process) >= before + MANY
-        assert memory(process) - memory_before < MANY * 10 * KB
+        assert process.memory() - memory_before < MANY * 10 * KB
         serve_once(process.port)
     wait_until(lambda: descriptors(process) == before)
     serve_once(process.port)
@@ -99,7 +90,7 @@ def test_bodies_that_are_only_announced_take_no_memory(
     run: Run, start_backend: StartBackend
 ) -> None:
     process = run({"models": {"m": {"url": start_backend().url, "idleTimeout": 0.1}}})
-    before, memory_before = descriptors_unused(process), memory(process)
+    before, memory_before = descriptors_unused(process), process.memory()
     start = b"POST /v1/x HTTP/1.1\r\nHost: r\r\nContent-Length: 90000000\r\n\r\n"
     with ExitStack() as stack:
         for sent in (start, start + b"{", start + b" " * 4000):
@@ -108,7 +99,7 @@ def test_bodies_that_are_only_announced_take_no_memory(
                 stack.enter_context(client).sendall(sent)
         # This one is read after them.
         serve_once(process.port)
-        assert memory(process) - memory_before < 1500 * 40 * KB
+        assert process.memory() - memory_before < 1500 * 40 * KB
     wait_until(lambda: descriptors(process) == before)
 
 
@@ -126,15 +117,15 @@ def test_a_body_of_100_mb_is_relayed_and_its_memory_given_back(
     assert len(body) == 100_000_000
     expected = hashlib.sha256(body).hexdigest().encode()
     raw = in_chunks(body) if chunked else post(body)
-    memory_before = memory(process)
+    memory_before = process.memory()
     with Wire(process.port) as wire:
         for _ in range(3):
             wire.send(raw)
             assert wire.response().body == expected
             # Given back though the client is still there.
-            assert memory(process) - memory_before < 40 * MB
+            assert process.memory() - memory_before < 40 * MB
     # While it grows, a body is there once and in part once more.
-    assert memory(process, "VmHWM") - memory_before < 220 * MB
+    assert process.memory("VmHWM") - memory_before < 220 * MB
 
 
 @pytest.mark.usefixtures("many_descriptors")
@@ -150,7 +141,7 @@ def test_a_thousand_clients_that_leave_mid_stream_leave_nothing(
 
     backend = start_backend(stream)
     process = run({"models": {"m": {"url": backend.url, "idleTimeout": 0.1}}})
-    before, memory_before = descriptors_unused(process), memory(process)
+    before, memory_before = descriptors_unused(process), process.memory()
     for _ in range(2):
         wires = []
         for _ in range(1000):
@@ -169,7 +160,7 @@ def test_a_thousand_clients_that_leave_mid_stream_leave_nothing(
         for _ in wires:
             assert backend.gone.acquire(timeout=TIMEOUT)
         wait_until(lambda: descriptors(process) == before)
-    assert memory(process) - memory_before < 40 * MB
+    assert process.memory() - memory_before < 40 * MB
     with Wire(process.port) as wire:
         wire.send(post(chat()))
         assert wire.response().body == b"ok"

@@ -11,6 +11,7 @@ from llmhop.limits import MAX_BYTES_A_TURN, MAX_CHUNKS_A_TURN, MAX_REQUESTS_A_TU
 from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.fake_network import READ_BYTES, FakeTransport
 from tests.router.fake_router import FakeRouter, statuses
+from tests.router.response_corpus import CHUNKED
 from tests.router.support import RunningRouter, Wire, chat, post
 
 GET = b"GET %b HTTP/1.1\r\nHost: r\r\nAuthorization: Bearer %b\r\n\r\n"
@@ -209,7 +210,6 @@ CHUNKS = {
     "large": b"1000;x\r\n" + b"y" * 4096 + b"\r\n",
 }
 COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 RESPONSES = {"of known length": COUNTED % 10**6 + b"y" * 10**6} | {
     f"of {name} chunks": CHUNKED + chunk * (10**6 // len(chunk)) + b"0\r\n\r\n"
     for name, chunk in CHUNKS.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -15,7 +14,16 @@ import pytest
 
 from tests.router.conftest import StartBackend
 from tests.router.process import Run
-from tests.router.support import MODELS, TIMEOUT, Received, Wire, chat, post, wait_until
+from tests.router.response_corpus import CHUNKED
+from tests.router.support import (
+    MODELS,
+    TIMEOUT,
+    Wire,
+    chat,
+    post,
+    respond_in_two,
+    wait_until,
+)
 from tests.router.workers import MANY, has_ended, listed, workers
 
 
@@ -77,12 +85,7 @@ def test_a_stop_waits_for_the_streams_of_every_worker(
 ) -> None:
     go_on = threading.Event()
 
-    async def stream(request: Received, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-        await writer.drain()
-        await asyncio.to_thread(go_on.wait)
-        writer.write(b"1\r\nb\r\n0\r\n\r\n")
-
+    stream = respond_in_two(CHUNKED + b"1\r\na\r\n", go_on, b"1\r\nb\r\n0\r\n\r\n")
     process = run({"models": {"m": {"url": start_backend(stream).url}}, "workers": 2})
     pids = workers(process)
     wires = [Wire(process.port) for _ in range(8)]

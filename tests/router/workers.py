@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.router.process import Process
-from tests.router.support import Wire
+from tests.router.support import ask
 
 MANY = 60  # connections: that one of three workers gets none of them has a chance of 1 in 10^10
 
@@ -24,6 +24,4 @@ def has_ended(pid: int) -> bool:
 
 
 def listed(port: int) -> bytes:
-    with Wire(port) as wire:
-        wire.send(b"GET /v1/models HTTP/1.1\r\nHost: r\r\n\r\n")
-        return wire.response().body
+    return ask(port, b"GET /v1/models HTTP/1.1\r\nHost: r\r\n\r\n").body
