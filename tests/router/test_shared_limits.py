@@ -11,7 +11,7 @@ import pytest
 
 from tests.router.conftest import StartBackend
 from tests.router.engine import Engine, limited, numbered, numbers
-from tests.router.process import Run
+from tests.router.process import Process, Run
 from tests.router.scrape import Scrape
 from tests.router.support import TIMEOUT, Backend, Wire, chat, post, wait_until
 from tests.router.workers import has_ended, workers
@@ -20,6 +20,21 @@ from tests.router.workers import has_ended, workers
 def statuses(wires: list[Wire]) -> list[int]:
     """The status of each response, as they come."""
     return [wire.response().status for wire in wires]
+
+
+def wait_until_queued(process: Process, count: int) -> None:
+    """Wait until so many wait in all workers together."""
+    wait_until(lambda: Scrape(process.port).value("llmhop_requests_queued", model="m") == count)
+
+
+def send_at_once(stack: ExitStack, process: Process, backend: Backend, count: int) -> list[Wire]:
+    """Send so many requests, of which one comes to the backend and the others wait."""
+    wires = [stack.enter_context(Wire(process.port)) for _ in range(count)]
+    for wire in wires:
+        wire.send(post(chat()))
+    assert backend.arrived.acquire(timeout=TIMEOUT)
+    wait_until_queued(process, count - 1)
+    return wires
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -51,11 +66,7 @@ def test_the_queue_of_all_workers_is_one(run: Run, start_backend: StartBackend) 
             if not number:
                 assert backend.arrived.acquire(timeout=TIMEOUT)
                 continue
-            wait_until(
-                lambda: (
-                    Scrape(process.port).value("llmhop_requests_queued", model="m") == number  # noqa: B023
-                )
-            )
+            wait_until_queued(process, number)
         # There are 21 of them, wherever the next one comes.
         for _ in range(8):
             with Wire(process.port) as wire:
@@ -82,7 +93,7 @@ def test_a_worker_that_is_killed_gives_back_what_it_held_and_waited_for(
         assert backend.arrived.acquire(timeout=TIMEOUT)
         for wire in wires[1:]:
             wire.send(post(numbered(1)))
-        wait_until(lambda: Scrape(process.port).value("llmhop_requests_queued", model="m") == 29)
+        wait_until_queued(process, 29)
         held = holder(backend, workers(process))
         os.kill(held, signal.SIGKILL)
         wait_until(lambda: has_ended(held))
@@ -130,9 +141,6 @@ def test_a_client_that_leaves_the_queue_or_its_place_makes_room_in_every_worker(
     backend = start_backend(engine.respond)
     process = run({"models": limited(backend, 1, maxQueued=1), "workers": 4})
 
-    def queued() -> float:
-        return Scrape(process.port).value("llmhop_requests_queued", model="m")
-
     with Wire(process.port) as last:
         with Wire(process.port) as running:
             running.send(post(numbered(0)))
@@ -140,10 +148,10 @@ def test_a_client_that_leaves_the_queue_or_its_place_makes_room_in_every_worker(
             for _ in range(8):
                 with Wire(process.port) as leaving:
                     leaving.send(post(numbered(1)))
-                    wait_until(lambda: queued() == 1)
-                wait_until(lambda: queued() == 0)
+                    wait_until_queued(process, 1)
+                wait_until_queued(process, 0)
             last.send(post(numbered(2)))
-            wait_until(lambda: queued() == 1)
+            wait_until_queued(process, 1)
         assert backend.gone.acquire(timeout=TIMEOUT)
         assert backend.arrived.acquire(timeout=TIMEOUT)
         engine.go_on.release()
@@ -159,13 +167,7 @@ def test_a_reload_that_removes_a_model_lets_nobody_loose(
     for count in (1, 3):
         process = run({"models": limited(backend, 1), "workers": count})
         with ExitStack() as stack:
-            wires = [stack.enter_context(Wire(process.port)) for _ in range(12)]
-            for wire in wires:
-                wire.send(post(chat()))
-            assert backend.arrived.acquire(timeout=TIMEOUT)
-            wait_until(
-                lambda: Scrape(process.port).value("llmhop_requests_queued", model="m") == 11  # noqa: B023
-            )
+            wires = send_at_once(stack, process, backend, 12)
             other = {"models": {"x": {"url": "http://h"}}, "workers": count}
             process.write({**other, "listen": "127.0.0.1:0"})
             process.reload()
@@ -185,11 +187,7 @@ def test_a_reload_changes_the_limit_of_all_workers_together(
     backend = start_backend(engine.respond)
     process = run({"models": limited(backend, 1), "workers": 3})
     with ExitStack() as stack:
-        wires = [stack.enter_context(Wire(process.port)) for _ in range(12)]
-        for wire in wires:
-            wire.send(post(chat()))
-        assert backend.arrived.acquire(timeout=TIMEOUT)
-        wait_until(lambda: Scrape(process.port).value("llmhop_requests_queued", model="m") == 11)
+        wires = send_at_once(stack, process, backend, 12)
         for most in (4, 7):
             config = {"models": limited(backend, most), "workers": 3}
             process.write({**config, "listen": "127.0.0.1:0"})
@@ -209,11 +207,7 @@ def test_without_its_supervisor_a_worker_keeps_nobody_waiting(
     backend = start_backend(engine.respond)
     process = run({"models": limited(backend, 1), "workers": 2})
     with ExitStack() as stack:
-        wires = [stack.enter_context(Wire(process.port)) for _ in range(8)]
-        for wire in wires:
-            wire.send(post(chat()))
-        assert backend.arrived.acquire(timeout=TIMEOUT)
-        wait_until(lambda: Scrape(process.port).value("llmhop_requests_queued", model="m") == 7)
+        wires = send_at_once(stack, process, backend, 8)
         process.process.kill()
         engine.go_on.release()
         found = [wire.response() for wire in wires]
