@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from llmhop.errors import ApiError, conflicting_models
+from llmhop.model_scanner import MAX_NAMES
 from llmhop.request_reader import Body
 
 MAX_FORM_BYTES: Final = 256 * 1024
@@ -33,8 +34,14 @@ class Field(NamedTuple):
 
 def find_fields(text: bytes) -> list[Field]:
     """Return every field `model`, in order. Raises ApiError (400)."""
-    fields = []
+    fields: list[Field] = []
     for match in _FIELD.finditer(text):
+        if len(fields) == MAX_NAMES:
+            raise ApiError(
+                400,
+                f"The 'model' of the query or form is there more than {MAX_NAMES} times.",
+                param="model",
+            )
         if match[2] == b";" or text.startswith(b";", max(match.start() - 1, 0)):
             raise ApiError(
                 400,

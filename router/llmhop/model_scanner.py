@@ -35,7 +35,7 @@ KEY_LETTERS: Final = (
 MAX_DEPTH: Final = 10_000
 """As deep as Go's encoding/json reads; Python's json reads about 1,000 levels."""
 MAX_NAMES: Final = 100
-"""How often a body may name its model."""
+"""How often a body or a query may name its model."""
 MAX_VALUE_BYTES: Final = 64 * 1024
 """The longest value of `model`, as it is written."""
 

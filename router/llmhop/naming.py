@@ -35,10 +35,11 @@ class NamedTarget(NamedTuple):
         """Return the target that goes on, with `model` in place of the names in its query."""
         query = self.query
         if any(field.value != model for field in self.in_query):
-            new = quote(model, safe="").encode()
-            for _, span in reversed(self.in_query):
-                if span is not None:
-                    query = query[: span[0]] + new + query[span[1] :]
+            spans = [field.span for field in self.in_query if field.span is not None]
+            ends = [0, *[end for _, end in spans]]
+            starts = [*[start for start, _ in spans], len(query)]
+            between = [query[end:start] for end, start in zip(ends, starts, strict=True)]
+            query = quote(model, safe="").encode().join(between)
         return self.path + b"?" + query if query else self.path
 
 

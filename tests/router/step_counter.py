@@ -28,6 +28,7 @@ MODULES = (
         "multipart",
         "request_reader",
         "response_reader",
+        "form_fields",
         "naming",
     ),
 )

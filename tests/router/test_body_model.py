@@ -384,6 +384,14 @@ def test_a_form_too_large_to_be_read_at_once_is_refused() -> None:
     assert caught.value.status == 413
 
 
+def test_a_form_may_name_its_model_as_often_as_json() -> None:
+    for body in (b"a=1&" + b"model=m&" * MAX_NAMES, b"model&" * MAX_NAMES):
+        assert model_in(FORM, body) == ("m" if b"=m" in body else "")
+        with pytest.raises(ApiError, match=f"more than {MAX_NAMES} times") as caught:
+            model_in(FORM, body + b"model=m")
+        assert (caught.value.status, caught.value.param) == (400, "model")
+
+
 def test_what_is_far_from_usual_is_bounded() -> None:
     deep = b'{"model":"m","x":%b%b}'
     assert model_in(JSON, deep % (b"[" * MAX_DEPTH, b"]" * MAX_DEPTH)) == "m"

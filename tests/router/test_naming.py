@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from llmhop.model_scanner import MAX_NAMES
 from llmhop.naming import read_target, split_route
 
 from tests.router.conftest import StartBackend, StartRouter
@@ -120,6 +121,22 @@ def test_a_model_beside_a_semicolon_is_refused(
             assert response.status == 400
             assert b'"param":"model"' in response.body
     assert not any(backend.requests for backend in backends.values())
+
+
+@pytest.mark.parametrize("target", ["/v1/x?", "/route/m/v1/x?", "/route/gpt/v1/x?a=b&"])
+def test_a_query_may_name_its_model_as_often_as_a_body(
+    target: str, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(chat("gpt"), target + "model=gpt&" * MAX_NAMES))
+        assert wire.response().status == 200
+        wire.send(post(chat("gpt"), target + "model=gpt&" * (MAX_NAMES + 1)))
+        response = wire.response()
+    assert response.status == 400
+    assert b"The 'model' of the query or form is there more than 100 times." in response.body
+    (received,) = backends["m"].requests
+    query = target.partition("?")[2] + "model=m&" * MAX_NAMES
+    assert received.line == f"POST /v1/x?{query} HTTP/1.1"
 
 
 DOUBTFUL = {

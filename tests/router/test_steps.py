@@ -13,10 +13,11 @@ from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from llmhop.errors import ApiError, BackendError
 from llmhop.limits import MAX_HEAD_BYTES
+from llmhop.model_scanner import MAX_NAMES
 
 from tests.router.step_counter import MODULES, StepCounter, count_in, load
 
@@ -193,6 +194,8 @@ PARTS = st.lists(
 ).map(b"".join)
 
 
+@example(b"/?", b"model=a&", b" HTTP/1.1", b"GET ", 0)
+@example(b"/?", b"model=a&", b" HTTP/1.1", b"GET ", 1)
 @settings(max_examples=100, deadline=None)
 @given(PARTS, PARTS, PARTS, st.sampled_from([b"", GET, UPGRADE, FORM, b"GET "]), st.integers(0, 1))
 def test_whatever_a_head_repeats_costs_in_proportion(
@@ -205,6 +208,10 @@ def test_whatever_a_head_repeats_costs_in_proportion(
     assert_in_proportion(lambda n: steps(lambda: read_request(raw(n), size)), n)
 
 
+@example(b"model=a&", b"")
+@example(b"model&", b"")
+@example(b"model=a;", b"")
+@example(b"a=%6d&", b"model=a")
 @settings(max_examples=100, deadline=None)
 @given(PARTS, PARTS)
 def test_whatever_a_query_repeats_costs_in_proportion(part: bytes, after: bytes) -> None:
@@ -214,6 +221,21 @@ def test_whatever_a_query_repeats_costs_in_proportion(part: bytes, after: bytes)
         naming.read_target(b"/?" + part * n + after).named_in_query("m")
 
     assert_in_proportion(lambda n: steps(lambda: read(n)), 1_000)
+
+
+@pytest.mark.parametrize("filler", [b"", b"a" * 600, b"a=b&" * 150])
+@pytest.mark.parametrize("name", [b"a", b"a" * 500])
+def test_a_query_that_names_its_model_often_costs_a_few_steps_a_byte(
+    filler: bytes, name: bytes
+) -> None:
+    query = b"/?" + (b"model=" + name + b"&" + filler + b"&") * MAX_NAMES
+    model = "m" * 200
+
+    def read() -> None:
+        target = LOADED["naming"].read_target(query).named_in_query(model)
+        assert target.count(model.encode()) == MAX_NAMES
+
+    assert steps(read) < 20 * (len(query) + MAX_NAMES * len(model))
 
 
 CHUNKS = {
