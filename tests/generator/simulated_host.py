@@ -110,7 +110,7 @@ class SimulatedHost:
     models that fail to start, whatever their unit; `says_why` whether their journal tells that
     they fail in the same way again. `interrupt` is called before each
     effect of the generator, with its name. `stops_fail` has the next stop fail; `pulls_fail`
-    every pull.
+    every pull. `down` are units of the system's manager that do not run.
     """
 
     root: Path
@@ -121,6 +121,7 @@ class SimulatedHost:
     stops_fail: bool = False
     pulls_fail: bool = False
     images: set[str] = field(default_factory=set)
+    down: set[str] = field(default_factory=set)
     interrupt: Callable[[str], None] = lambda _: None
     stopped: Callable[[str], None] = lambda _: None
     orders: int = 0
@@ -346,6 +347,7 @@ class SimulatedHost:
         match words:
             case ["show", "-p", _, "--", *units]:
                 up = {"llmhop.service": self.router is not None}
+                up |= dict.fromkeys(self.down, False)
                 told = [
                     f"ActiveState={'active' if up.get(unit, True) else 'inactive'}\n"
                     f"MainPID={os.getpid()}"
