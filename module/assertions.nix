@@ -42,41 +42,49 @@ in
 {
   config = lib.mkMerge [
     (lib.mkIf cfg.vllm.enable {
-      assertions =
-        shared "port"
-        ++ shared "name"
-        ++ lib.concatMap (key: [
-          {
-            assertion = models.${key}.port != 0;
-            message = ''
-              ${modelOption key "port"} is 0, which stands for any free port, so that
-              llmhop could not find the model. Set a port from 1 to 65535.
-            '';
-          }
-          {
-            assertion = !cfg.enable || !lib.elem models.${key}.port own.ports;
-            message = ''
-              ${modelOption key "port"} is ${toString models.${key}.port}, a port on which
-              llmhop listens (${own.option}). Change one of the two.
-            '';
-          }
-        ]) enabled
-        ++ map (
-          key:
-          failed ''
-            ${modelOption key "name"} is `${models.${key}.name}`, and a model of that
-            name has a url in services.llmhop.settings.models. Rename one of the
-            two, or remove the url.
-          ''
-        ) servedTwice
-        ++ lib.mapAttrsToList (key: model: {
-          assertion = model.tag == null || model.digest == null;
+      assertions = [
+        {
+          assertion = config.virtualisation.podman.enable;
           message = ''
-            ${modelOption key "tag"} is `${toString model.tag}` and ${modelOption key "digest"}
-            is `${toString model.digest}`. Set one of the two: a digest pins the
-            image, a tag follows it.
+            virtualisation.podman.enable is false, and the models are containers
+            of Podman. Leave it to services.llmhop.vllm, or turn that off.
           '';
-        }) models;
+        }
+      ]
+      ++ shared "port"
+      ++ shared "name"
+      ++ lib.concatMap (key: [
+        {
+          assertion = models.${key}.port != 0;
+          message = ''
+            ${modelOption key "port"} is 0, which stands for any free port, so that
+            llmhop could not find the model. Set a port from 1 to 65535.
+          '';
+        }
+        {
+          assertion = !cfg.enable || !lib.elem models.${key}.port own.ports;
+          message = ''
+            ${modelOption key "port"} is ${toString models.${key}.port}, a port on which
+            llmhop listens (${own.option}). Change one of the two.
+          '';
+        }
+      ]) enabled
+      ++ map (
+        key:
+        failed ''
+          ${modelOption key "name"} is `${models.${key}.name}`, and a model of that
+          name has a url in services.llmhop.settings.models. Rename one of the
+          two, or remove the url.
+        ''
+      ) servedTwice
+      ++ lib.mapAttrsToList (key: model: {
+        assertion = model.tag == null || model.digest == null;
+        message = ''
+          ${modelOption key "tag"} is `${toString model.tag}` and ${modelOption key "digest"}
+          is `${toString model.digest}`. Set one of the two: a digest pins the
+          image, a tag follows it.
+        '';
+      }) models;
     })
 
     (lib.mkIf (cfg.enable || cfg.vllm.enable) {

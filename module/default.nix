@@ -14,6 +14,7 @@
     ./privileged-port-assertions.nix
     ./secret-assertions.nix
     ./host.nix
+    ./user-manager.nix
     ./subordinate-ids.nix
     ./services.nix
     ./generator-services.nix

@@ -76,7 +76,14 @@ in
           # restart units. A service can, once the user's manager runs. On the
           # first switch it is linger that starts the manager.
           wants = [ "network-online.target" ] ++ managers;
-          after = [ "network-online.target" ] ++ managers;
+          # At a switch it is waited for, and with it the models; at boot nothing
+          # else waits for them.
+          after = [
+            "network-online.target"
+            "multi-user.target"
+          ]
+          ++ managers
+          ++ import ./device-services.nix;
           serviceConfig = {
             RemainAfterExit = true;
             # A changed contract is another store path, so a switch restarts the
@@ -125,6 +132,8 @@ in
             RemainAfterExit = true;
             ExecStart = lib.getExe' pkgs.coreutils "true";
             ExecStop = "${command} apply ${withoutVllm}";
+            # Each model may take its time to end what it serves.
+            TimeoutStopSec = "infinity";
           };
         }
       ];

@@ -1,11 +1,6 @@
 # What only NixOS can declare for rootless Podman: the user and its ids,
-# directories, Podman, and what the user's service manager needs.
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+# directories, and Podman.
+{ config, lib, ... }:
 let
   cfg = config.services.llmhop;
   inherit (cfg) vllm;
@@ -46,45 +41,10 @@ in
 
       # Where rootless Podman looks for units that are not the user's own. /etc
       # may be read-only, so the units live elsewhere. The source is a string,
-      # not a path: it stays a link to the host's directory.
-      environment.etc."containers/systemd/users/${uid}".source = quadletDir;
-
-      systemd.services."user@${uid}" = {
-        overrideStrategy = "asDropin";
-        # A restart of the user manager would stop every model.
-        restartIfChanged = false;
-        # Rootless Podman starts newuidmap (setuid, so only in the wrappers)
-        # and, for health checks, systemd-run.
-        path = [
-          "/run/wrappers"
-          config.virtualisation.podman.package
-          config.systemd.package
-          pkgs.coreutils
-        ];
-        # systemd clamps a unit's limits to the hard limits of its manager,
-        # 524288 by default.
-        serviceConfig.LimitNOFILE = vllm.openFilesLimit;
-        environment.CONTAINERS_CONF_OVERRIDE = "/etc/llmhop/containers.conf";
-      };
-
-      # Of each check of health Podman would write a line to the journal. Only the
-      # user's manager names this file, so that nobody else's containers change; a
-      # check that fails is told by systemd.
-      environment.etc."llmhop/containers.conf".text = ''
-        [engine]
-        healthcheck_events = false
-      '';
-
-      # Quadlet makes every rootless unit wait for this one, which polls
-      # `systemctl is-active network-online.target`. It comes without a path in
-      # which NixOS would find systemctl, and would wait until it times out.
-      systemd.user.services.podman-user-wait-network-online = {
-        overrideStrategy = "asDropin";
-        path = [
-          config.systemd.package
-          pkgs.coreutils
-        ];
-      };
+      # not a path: it stays a link to the host's directory. It is no link in the
+      # place of the number itself: Podman's generator compares that with what it
+      # resolves to, and every user's manager would have these models.
+      environment.etc."containers/systemd/users/${uid}/llmhop".source = quadletDir;
     })
 
     # Under another name the user is the deployer's.

@@ -25,9 +25,9 @@ in
         # Not after the generator: that one waits for the models, and starts
         # or reloads this service as soon as the config is written.
         after = [ "network-online.target" ] ++ sockets;
-        # A switch leaves sockets as they are, but for those of a service that
-        # changed too.
-        restartTriggers = lib.optional hasSocket (builtins.toJSON own.streams);
+        # Or a switch would close its sockets in its first phase, and open them in
+        # its last. Where their addresses change, the generator restarts them.
+        stopIfChanged = false;
         unitConfig.ConditionPathExists = routerConfig;
         # Five starts that time out take 5 * (15 + 2) s, so the limit trips.
         startLimitBurst = 5;

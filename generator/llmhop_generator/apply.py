@@ -84,18 +84,18 @@ def put_files(config: Config, report: Report) -> None:
     """Put units and llmhop's configuration in place before the user's manager starts.
 
     It then starts the models by the new units, where it would have had to start them by
-    the old ones first.
+    the old ones first. Where it runs already, they are for `apply` to replace.
 
     Raises:
-        GeneratorError: the manager runs already, or a file can't be written.
+        GeneratorError: the host can't be asked, or a file can't be written.
     """
     if isinstance(config.vllm, Vllm):
         verify_units(config.vllm, render(config).quadlets)
     plan = _plan(config)
-    for uid in plan.present.states:
-        raise GeneratorError(
-            f"{user_manager(uid)} runs already, and nothing was changed; leave --files-only out"
-        )
+    if plan.present.states:
+        running = ", ".join(map(user_manager, plan.present.states))
+        report(f"{running} runs already, so nothing was changed: that takes a whole apply")
+        return
     run = Run(plan, report)
     for step in plan.steps:
         if isinstance(step, Stage | Swap):

@@ -179,7 +179,7 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
 @reports_errors
 def apply(config: str, llmhop: str, wait: bool, lock_timeout: float, files_only: bool) -> None:
     """Bring this host to the state that CONFIG describes."""
-    from llmhop_generator.lock import locked
+    from llmhop_generator.lock import locked, try_locked
     from llmhop_generator.settled import is_settled, remember
 
     data = read_source(config)
@@ -187,13 +187,16 @@ def apply(config: str, llmhop: str, wait: bool, lock_timeout: float, files_only:
     # So that also a run that is told to end gives llmhop every route.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report, tick = terminal()
-    with locked(lock_timeout, report):
-        if files_only:
-            from llmhop_generator.apply import put_files
-            from llmhop_generator.load import parse_config
+    if files_only:
+        from llmhop_generator.apply import put_files
+        from llmhop_generator.load import parse_config
 
-            put_files(parse_config(data, config, judge_by(llmhop)), report)
-            return
+        # Another run may have started the manager, and so this: it does not wait for that.
+        with try_locked(report) as alone:
+            if alone:
+                put_files(parse_config(data, config, judge_by(llmhop)), report)
+        return
+    with locked(lock_timeout, report):
         if is_settled(data):
             report("nothing to do")
             return

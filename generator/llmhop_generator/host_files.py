@@ -1,7 +1,14 @@
 """What the NixOS module declares and a plain systemd host needs as files."""
 
 from llmhop_generator.contract import Config, Vllm
-from llmhop_generator.layout import ROUTER_USER, STATE_DIR, quadlet_dir, user_manager
+from llmhop_generator.layout import (
+    DEVICE_SERVICES,
+    MODELS_TARGET,
+    ROUTER_USER,
+    STATE_DIR,
+    quadlet_dir,
+    user_manager,
+)
 from llmhop_generator.quadlet import unit_file, unit_line
 from llmhop_generator.router_units import router_units
 from llmhop_generator.sources import HEADER
@@ -25,6 +32,7 @@ def host_files(config: Config, llmhop: str) -> dict[str, str]:
     if isinstance(config.vllm, Vllm):
         drop_in = f"systemd/system/{user_manager(config.vllm.uid)}.d/llmhop.conf"
         files[drop_in] = _user_manager(config.vllm)
+        files[f"systemd/user/{MODELS_TARGET}"] = _models_target()
         files[_PODMAN] = _conf(["[engine]", "healthcheck_events = false"])
     return files
 
@@ -81,12 +89,28 @@ def _tmpfiles(config: Config) -> list[str]:
     return lines
 
 
+def _models_target() -> str:
+    return unit_file(
+        HEADER,
+        [
+            ("Unit", [("Description", "Models of llmhop")]),
+            ("Install", [("WantedBy", "default.target")]),
+        ],
+    )
+
+
 def _user_manager(vllm: Vllm) -> str:
     return unit_file(
         HEADER,
         [
-            # Podman's units wait for this target, and nothing else need start it.
-            ("Unit", [("Wants", "network-online.target")]),
+            (
+                "Unit",
+                [
+                    # Podman's units wait for this target, and nothing else need start it.
+                    ("Wants", "network-online.target"),
+                    ("After", " ".join(DEVICE_SERVICES)),
+                ],
+            ),
             (
                 "Service",
                 [

@@ -9,18 +9,30 @@ ROUTER_BEFORE = STATE_DIR / "llmhop.before.json"
 ENVIRONMENT_KEY = STATE_DIR / "environment.key"
 WANTED_NOTES = STATE_DIR / "wanted.json"
 STAMP = STATE_DIR / "applied.json"
+MODELS_TARGET = "llmhop-models.target"
+"""What a user's manager starts of models when it starts itself."""
+DEVICE_SERVICES = (
+    "nvidia-container-toolkit-cdi-generator.service",  # of NixOS
+    "nvidia-cdi-refresh.service",  # of the toolkit's own packages
+)
+"""Services that write the CDI specifications of devices, without which no model starts."""
 ROUTER_USER = "llmhop"
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"
+
+
+QUADLET_USERS = Path("/etc/containers/systemd/users")
+"""Where root puts Quadlet sources for users (podman-systemd.unit(5), rootless search path)."""
 
 
 def quadlet_dir(uid: int) -> Path:
     """Where a user's manager finds the Quadlet sources that root wrote for it.
 
     It may be a link: on NixOS, where /etc may be read-only, it leads to the state
-    directory. Source: podman-systemd.unit(5), rootless unit search path.
+    directory. A link in the place of its parent would be followed for every user:
+    Podman's generator compares numbers with what a name resolves to.
     """
-    return Path("/etc/containers/systemd/users") / str(uid)
+    return QUADLET_USERS / str(uid) / "llmhop"
 
 
 def user_manager(uid: int) -> str:

@@ -23,11 +23,7 @@ def locked(wait_s: float, report: Callable[[str], None]) -> Iterator[None]:
     Raises:
         GeneratorError: it is still held after that time.
     """
-    try:
-        file = LOCK.open("a+", encoding="ascii")
-    except OSError as error:
-        raise GeneratorError(f"{LOCK} can't be opened: {error.strerror}") from None
-    with file:
+    with _opened() as file:
         end, told = time.monotonic() + wait_s, False
         while not _taken(file):
             holder = _holder(file)
@@ -40,10 +36,37 @@ def locked(wait_s: float, report: Callable[[str], None]) -> Iterator[None]:
                 report(f"waiting for another run ({holder})")
                 told = True
             time.sleep(_POLL_S)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        _sign(file)
         yield
+
+
+@contextmanager
+def try_locked(report: Callable[[str], None]) -> Iterator[bool]:
+    """Hold the lock, or say who does; answer whether it is held here.
+
+    Raises:
+        GeneratorError: it can't be opened.
+    """
+    with _opened() as file:
+        taken = _taken(file)
+        if taken:
+            _sign(file)
+        else:
+            report(f"another run is at work ({_holder(file)}), so nothing was changed")
+        yield taken
+
+
+def _opened() -> TextIO:
+    try:
+        return LOCK.open("a+", encoding="ascii")
+    except OSError as error:
+        raise GeneratorError(f"{LOCK} can't be opened: {error.strerror}") from None
+
+
+def _sign(file: TextIO) -> None:
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
 
 
 def _taken(file: TextIO) -> bool:

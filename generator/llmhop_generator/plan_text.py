@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from llmhop_generator.layout import user_manager
+from llmhop_generator.routes import restart_keys
 from llmhop_generator.sources import Change, changes, model_of, source_of
 from llmhop_generator.steps import (
     Ask,
@@ -104,8 +105,16 @@ def _routing(plan: Plan, step: Route) -> str:
     gone = [f"without {', '.join(step.gone)}"] if step.gone else []
     come = [f"with {', '.join(step.come)}"] if step.come else []
     moved = [f"{model} at {step.routing.ports[model]}" for model in step.moved]
-    told = "; ".join([*gone, *come, *moved])
-    return told or ("new settings" if plan.present.router_runs else "start or reload it")
+    told = [*gone, *come, *moved]
+    if plan.present.router_runs and step is _first_route(plan):
+        router = step.routing.config(plan.wanted.router or "")
+        if keys := restart_keys(plan.present.router, router):
+            told.append(f"restarted for {', '.join(keys)}")
+    return "; ".join(told) or ("new settings" if plan.present.router_runs else "start or reload it")
+
+
+def _first_route(plan: Plan) -> Route | None:
+    return next((step for step in _flat(plan.steps) if isinstance(step, Route)), None)
 
 
 def _until(service: str, routes: Collection[str]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from llmhop_generator import files
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import (
+    QUADLET_USERS,
     ROUTER_BEFORE,
     ROUTER_CONFIG,
     ROUTER_UNIT,
@@ -35,9 +36,8 @@ def read_sources() -> Sources:
     Raises:
         GeneratorError: one can't be read.
     """
-    users = quadlet_dir(0).parent
-    directories = [path for path in users.glob("*") if path.name.isdecimal()]
-    return {int(path.name): files.read_ours(path) for path in directories}
+    uids = [int(path.name) for path in QUADLET_USERS.glob("*") if path.name.isdecimal()]
+    return {uid: files.read_ours(quadlet_dir(uid)) for uid in uids}
 
 
 def read_present(wanted: Wanted) -> Present:

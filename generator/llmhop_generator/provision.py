@@ -11,6 +11,7 @@ from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.errors import GeneratorError, option_path
 from llmhop_generator.host_files import OWN_USER, host_files
 from llmhop_generator.layout import (
+    MODELS_TARGET,
     ROUTER_SOCKET,
     ROUTER_UNIT,
     ROUTER_USER,
@@ -182,6 +183,8 @@ def _user_steps(vllm: Vllm) -> Iterator[Step]:
             _require_apart(kind, start, count, own)
             ids = f"{start}-{start + count - 1}"
             yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))
+    if not _is("enabled", MODELS_TARGET, "--global"):
+        yield Command(("systemctl", "--global", "enable", MODELS_TARGET))
     if not (Path("/var/lib/systemd/linger") / vllm.user).exists():
         yield Command(("loginctl", "enable-linger", vllm.user))
     if not _is("active", user_manager(vllm.uid)):
@@ -198,8 +201,8 @@ def _require_apart(kind: str, start: int, count: int, own: list[Range]) -> None:
             )
 
 
-def _is(state: str, unit: str) -> bool:
-    return run(["systemctl", f"is-{state}", "--quiet", unit], check=False).code == 0
+def _is(state: str, unit: str, *options: str) -> bool:
+    return run(["systemctl", *options, f"is-{state}", "--quiet", unit], check=False).code == 0
 
 
 def _is_ours(path: Path) -> bool:

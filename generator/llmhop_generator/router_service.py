@@ -11,7 +11,8 @@ from llmhop_generator.layout import (
     ROUTER_UNIT,
     ROUTER_USER,
 )
-from llmhop_generator.systemd import last_messages, system
+from llmhop_generator.routes import restart_keys
+from llmhop_generator.systemd import last_messages, system, system_states
 
 
 def router_group() -> int:
@@ -40,6 +41,13 @@ def offer_config(text: str) -> None:
     files.remove(ROUTER_BEFORE)
 
 
+def _restarted_units() -> list[str]:
+    # In one transaction: the service ends before its socket, and starts after it.
+    states = system_states([ROUTER_SOCKET])
+    has_socket = states[ROUTER_SOCKET].load == "loaded"
+    return [ROUTER_SOCKET, ROUTER_UNIT] if has_socket else [ROUTER_UNIT]
+
+
 def _write(text: str) -> None:
     """Replace llmhop's configuration, and keep the one that it has read until it has read this."""
     present = files.read(ROUTER_CONFIG)
@@ -53,13 +61,23 @@ def _write(text: str) -> None:
 def give_config(text: str) -> None:
     """Replace llmhop's configuration, and have it reloaded or started.
 
+    It is restarted where a reload would not do.
+
     Raises:
         GeneratorError: llmhop refuses it, and serves by the old one on.
     """
+    # Where a run was killed, llmhop has read either.
+    read = (files.read(ROUTER_BEFORE), files.read(ROUTER_CONFIG))
+    restarts = any(restart_keys(each, text) for each in read)
     _write(text)
-    done = system("reload-or-restart", ROUTER_UNIT, check=False)
+    if restarts:
+        done = system("restart", *_restarted_units(), check=False)
+    else:
+        done = system("reload-or-restart", ROUTER_UNIT, check=False)
     if done.code != 0:
         _restore()
+        if restarts:
+            system("restart", *_restarted_units(), check=False)
     files.remove(ROUTER_BEFORE)
     if done.code != 0:
         raise GeneratorError(

@@ -55,6 +55,22 @@ def _with_routes(router: str, names: Collection[str], ports: Mapping[str, int]) 
     return as_text({**read, "models": models})
 
 
+# Of `tls` this is so for whether there is one.
+_TAKEN_AT_START = ("host", "listen", "port", "socketMode", "tls", "workers")
+
+
+def restart_keys(before: str | None, after: str) -> list[str]:
+    """The settings that differ, and that llmhop takes only when it starts."""
+    try:
+        old = json.loads(before or "")
+    except ValueError:  # none, or a damaged one
+        return []
+    new = json.loads(after)
+    if bool(old.get("tls")) == bool(new.get("tls")):
+        old["tls"] = new.get("tls")
+    return [key for key in _TAKEN_AT_START if old.get(key) != new.get(key)]
+
+
 def local_url(port: int) -> str:
     """Where a model on this host is reached."""
     return f"http://127.0.0.1:{port}"

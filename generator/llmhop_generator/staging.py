@@ -23,7 +23,8 @@ def staged_dir(directory: Path) -> Path:
     """Where the next set of units for a directory is written: near it, and not searched."""
     present = directory.resolve()
     if present.is_relative_to(_SEARCHED):
-        return _SEARCHED.with_name(f".llmhop-units-{present.name}")
+        below = "-".join(present.relative_to(_SEARCHED).parts)
+        return _SEARCHED.with_name(f".llmhop-units-{below}")
     return present.with_name(f".{present.name}.next")
 
 

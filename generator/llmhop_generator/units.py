@@ -10,6 +10,7 @@ from llmhop_generator.container_paths import CACHE_HOME, MODEL_CACHE
 from llmhop_generator.contract import Model, Vllm
 from llmhop_generator.errors import option_path
 from llmhop_generator.images import vllm_version
+from llmhop_generator.layout import MODELS_TARGET
 from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
 from llmhop_generator.sources import HEADER, service_of
 from llmhop_generator.start_note import with_note
@@ -20,9 +21,12 @@ CONTAINER_PORT = 8000
 # A start may have to pull an image of 10 GB and a model of 100; both resume.
 START_TIMEOUT_S = 3600
 RESTART_DELAY_S = 10
+# From the second failure on. A device may be there two minutes after the boot, and
+# then the last of these starts is still to come.
+LATER_RESTART_DELAY_S = 60
 START_LIMIT_BURST = 5
 # Wide enough for that many starts to fall into it, or the limit could never trip.
-START_LIMIT_INTERVAL_S = (START_TIMEOUT_S + RESTART_DELAY_S) * START_LIMIT_BURST
+START_LIMIT_INTERVAL_S = (START_TIMEOUT_S + LATER_RESTART_DELAY_S) * START_LIMIT_BURST
 STOP_TIMEOUT_S = 30
 # Without --shutdown-timeout, SIGTERM aborts what is being generated; vLLM has that flag
 # since 0.18 (vllm-project/vllm#34730). The engine needs some time to end after it. A little
@@ -179,7 +183,7 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
         # Models that wait for this one go on waiting while it is tried again:
         # two that start at once on one GPU mis-size their caches.
         ("RestartMode", "direct"),
-        ("RestartSec", str(RESTART_DELAY_S)),
+        *_restart_delays(vllm, model),
         ("TimeoutStartSec", str(START_TIMEOUT_S)),
         ("TimeoutStopSec", str(2 * stop_timeout)),
         ("LimitNOFILE", str(vllm.open_files_limit)),
@@ -199,7 +203,7 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
                 [*container, *unit_keys.lines(vllm.container_config, model.container_config)],
             ),
             ("Service", [*service, *unit_keys.lines(vllm.service_config, model.service_config)]),
-            ("Install", [("WantedBy", "default.target")]),
+            ("Install", [("WantedBy", MODELS_TARGET)]),
         ],
     )
     return with_note(source, container_name(model), model.port)
@@ -255,6 +259,13 @@ def _id_mapping(vllm: Vllm, model: Model) -> list[Line]:
         ("GIDMap", "0:0:1"),
         ("GIDMap", f"1:@{vllm.sub_gid_start}:{vllm.sub_gid_count}"),
     ]
+
+
+def _restart_delays(vllm: Vllm, model: Model) -> list[Line]:
+    lines = [("RestartSec", str(RESTART_DELAY_S))]
+    if "RestartSec" in vllm.service_config | model.service_config:
+        return lines  # all of them are to be the deployer's
+    return [*lines, ("RestartSteps", "1"), ("RestartMaxDelaySec", str(LATER_RESTART_DELAY_S))]
 
 
 def _health_check() -> list[Line]:

@@ -132,7 +132,7 @@ class SimulatedHost:
         return self.root / "state/llmhop.json"
 
     def quadlet_dir(self, uid: int) -> Path:
-        return self.root / "etc/containers/systemd/users" / str(uid)
+        return self.root / "etc/containers/systemd/users" / str(uid) / "llmhop"
 
     def runtime_dir(self, uid: int) -> Path:
         return self.root / "run" / str(uid)
@@ -349,15 +349,22 @@ class SimulatedHost:
                 up = {"llmhop.service": self.router is not None}
                 up |= dict.fromkeys(self.down, False)
                 told = [
+                    f"LoadState=loaded\n"
                     f"ActiveState={'active' if up.get(unit, True) else 'inactive'}\n"
                     f"MainPID={os.getpid()}"
                     for unit in units
                 ]
                 return Finished(0, "\n\n".join(told), "")
+            case ["restart", "llmhop.socket", "llmhop.service"]:
+                self.router = self._router_reads()
+                if self.router is None:
+                    return Finished(1, "", "refused")
             case ["reload-or-restart", "llmhop.service"]:
                 config = self._router_reads()
                 if config is None:
                     return Finished(1, "", "refused")
+                if self.router is not None:  # this it takes only when it starts
+                    config["workers"] = self.router.get("workers")
                 self.router = config
             case ["stop", *_]:
                 self.router = None
@@ -405,6 +412,7 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
         (process.account_of, lambda uid: Account(uid, uid)),
         (podman.environment_of, lambda _: {}),
         (layout.quadlet_dir, host.quadlet_dir),
+        (layout.QUADLET_USERS, host.root / "etc/containers/systemd/users"),
         (layout.runtime_dir, host.runtime_dir),
         (layout.ROUTER_CONFIG, host.router_config),
         (layout.ROUTER_BEFORE, state / "llmhop.before.json"),

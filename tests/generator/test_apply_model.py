@@ -77,7 +77,9 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         ordered=draw(st.sampled_from([True, True, False])),
         far=draw(st.sampled_from([True, False])),
         settings=draw(
-            st.sampled_from([{}, {}, {}, {"maxBodyBytes": 5}, {"maxHeaderBytes": REFUSED}])
+            st.sampled_from(
+                [{}, {}, {"workers": 2}, {"maxBodyBytes": 5}, {"maxHeaderBytes": REFUSED}]
+            )
         ),
     )
 
@@ -315,7 +317,10 @@ class Applying(RuleBasedStateMachine):
         if not self.applied["llmhop"]["enable"]:
             assert self.host.router is None
             return
-        far = self.applied["llmhop"]["settings"].get("models", {}).keys()
+        settings = self.applied["llmhop"]["settings"]
+        assert self.host.router is not None
+        assert self.host.router.get("workers") == settings.get("workers")
+        far = settings.get("models", {}).keys()
         assert self.host.routes().keys() == far | {*map(model_of, sources(self.applied))}
 
     def is_brought_about(self, done: Applied, *, wait: bool, disturbed: bool) -> None:

@@ -204,7 +204,7 @@ def test_a_model_starts_after_every_one_with_a_lower_port(minimal: dict[str, Any
 
 def test_the_start_limit_can_trip(minimal: dict[str, Any]) -> None:
     keys = dict(line.split("=", 1) for line in lines_of(minimal) if "=" in line)
-    start = int(keys["TimeoutStartSec"]) + int(keys["RestartSec"])
+    start = int(keys["TimeoutStartSec"]) + int(keys["RestartMaxDelaySec"])
     assert start * int(keys["StartLimitBurst"]) <= int(keys["StartLimitIntervalSec"])
     assert int(keys["StopTimeout"]) < int(keys["TimeoutStopSec"])
 

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 from llmhop_generator.start_note import without_note
 
-UNITS = Path("/etc/containers/systemd/users/503")
+UNITS = Path("/etc/containers/systemd/users/503/llmhop")
 ROUTES = Path("/var/lib/llmhop/llmhop.json")
 AS_USER = "cd / && runuser -u vllm -- env HOME=/var/lib/vllm XDG_RUNTIME_DIR=/run/user/503"
 

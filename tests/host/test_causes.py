@@ -13,7 +13,7 @@ from tests.host.setup import ETC, Setup, vllm_image, write
 from tests.images.load import as_user
 from tests.images.vllm.image import MODEL, VERSION
 
-UNITS = "/etc/containers/systemd/users/503"
+UNITS = "/etc/containers/systemd/users/503/llmhop"
 OWN = "vllm.models.typo.settings"
 IMAGE = f"localhost/vllm-cpu:{VERSION}"
 

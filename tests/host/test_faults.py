@@ -17,7 +17,7 @@ from tests.host.shared_machine import Share, SharedMachine
 from tests.images.load import as_user, tag_image
 
 CONFIG = "/etc/llmhop/config.json"
-UNITS = "/etc/containers/systemd/users/503"
+UNITS = "/etc/containers/systemd/users/503/llmhop"
 
 
 def config(*, image: str = "localhost/standin", **a: Any) -> str:

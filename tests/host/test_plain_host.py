@@ -113,7 +113,7 @@ def test_apply_names_files_and_ids_that_do_not_agree(host: Machine) -> None:
     assert "vllm.gid: is 504, but vllm has 503" in output
     assert "vllm.subUidStart: /etc/subuid does not give vllm 65536" in output
     assert "vllm.environmentFile: /etc/nowhere.env does not exist" in output
-    host.fail("ls /etc/containers/systemd/users/503/*")
+    host.fail("ls /etc/containers/systemd/users/503/llmhop/*")
 
 
 def test_apply_refuses_to_run_as_another_user_and_without_podman(host: Machine) -> None:
@@ -139,7 +139,7 @@ def test_keys_that_podman_or_systemd_would_not_use_change_nothing(host: Machine)
     output = refused(host, f"llmhop-generator apply {CONFIG}")
     assert "vllm.serviceConfig.MemoryMaxx: systemd says: Unknown key" in output
     assert "vllm.serviceConfig.MemoryMax: systemd says: Invalid memory" in output
-    host.fail("ls /etc/containers/systemd/users/503/*")
+    host.fail("ls /etc/containers/systemd/users/503/llmhop/*")
 
 
 def test_llmhop_keeps_its_configuration_where_the_new_one_is_refused(host: Machine) -> None:

@@ -101,6 +101,14 @@ rec {
     services = lib.mapAttrs (_: service) config.systemd.services;
     sockets = lib.mapAttrs (_: unit) config.systemd.sockets;
     userServices = lib.mapAttrs (_: service) config.systemd.user.services;
+    userTargets = lib.mapAttrs (_: unit) config.systemd.user.targets;
+    # The files of packages that are linked among the units, by their path.
+    unitFiles = lib.listToAttrs (
+      map (p: {
+        name = p.path;
+        value = p.text;
+      }) config.systemd.packages
+    );
   };
   service = s: unit s // { path = map (p: "${p}") s.path; };
   # Without what has no value unless it is set.

@@ -45,6 +45,7 @@ let
 
     formats.json = _: { type = json; };
     writeText = name: text: derivation name // { inherit text; };
+    writeTextDir = path: text: derivation (baseNameOf path) // { inherit path text; };
     writeTextFile = file: derivation file.name // { inherit (file) text; };
     writeShellScriptBin = name: text: derivation name // { inherit text; };
     writers.writePython3Bin =

@@ -1,6 +1,5 @@
-# systemd.services, .sockets and .user.services with the types, the closed sets
-# of options and the checks of nixpkgs (nixos/lib/systemd-unit-options.nix,
-# systemd-lib.nix, nixos/modules/system/boot/systemd.nix).
+# Units with the types, the closed sets of options and the checks of nixpkgs
+# (nixos/lib/systemd-{unit-options,lib}.nix, nixos/modules/system/boot/systemd.nix).
 { config, lib, ... }:
 let
   inherit (lib) mkOption types;
@@ -9,7 +8,6 @@ let
   unitName = types.strMatching "[a-zA-Z0-9@%:_.\\-]+[.](service|socket|device|mount|automount|swap|target|path|timer|scope|slice)";
   unitNames = option (types.listOf unitName) [ ];
   flag = option types.bool;
-  lines = option types.lines "";
 
   primitive = types.oneOf [
     types.bool
@@ -89,7 +87,7 @@ let
       "preStop"
       "reload"
       "script"
-    ] (_: lines)
+    ] (_: option types.lines "")
     // {
       enableStrictShellChecks = flag false;
       environment = option (types.attrsOf (
@@ -141,6 +139,8 @@ in
     services = units service;
     sockets = units socket;
     user.services = units service;
+    user.targets = units unit;
+    packages = option (types.listOf types.package) [ ];
   };
 
   config.warnings = lib.concatLists (

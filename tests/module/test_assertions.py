@@ -34,6 +34,10 @@ REFUSED = {
         [vllm(models=model("a", 18001) + model("b", 18002, 'name = "a";'))],
         [f"{V}.models.a.name", f"{V}.models.b.name", "`a`"],
     ),
+    "no Podman": Refused(
+        [vllm(), "{ lib, ... }: { virtualisation.podman.enable = lib.mkForce false; }"],
+        ["virtualisation.podman.enable is false"],
+    ),
     "port 0": Refused([vllm(models=model("a", 0))], [f"{V}.models.a.port is 0", "1 to 65535"]),
     "a port that only root may open": Refused(
         [vllm(models=model("qwen3.6", 80))],

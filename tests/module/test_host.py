@@ -1,10 +1,12 @@
 """What the module declares on the host, beside the contract."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from llmhop_generator.contract import Vllm
+from llmhop_generator.layout import DEVICE_SERVICES
 from llmhop_generator.load import parse_config
 
 from tests.module.nix import EXAMPLES, ROOT, evaluate, needs_nix, vllm
@@ -15,6 +17,9 @@ REMOTE = """{ services.llmhop = {
   enable = true;
   settings.models.remote.url = "https://example.org";
 }; }"""
+
+
+MANAGER = "lib/systemd/system/user@503.service.d/llmhop.conf"
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +71,52 @@ def test_directories_are_closed_to_others_and_owned_by_number(host: Any) -> None
 
 
 def test_the_directory_of_quadlet_units_is_a_link_to_a_writable_place(host: Any) -> None:
-    assert host["etc"]["containers/systemd/users/503"] == "/var/lib/llmhop/quadlet"
+    assert host["etc"]["containers/systemd/users/503/llmhop"] == "/var/lib/llmhop/quadlet"
     assert host["virtualisation"]["podman"]["enable"] is True
 
 
 def test_the_user_manager_allows_the_open_files_limit_and_is_never_restarted() -> None:
-    manager = evaluate("host", vllm("openFilesLimit = 2000000;"))["services"]["user@503"]
+    files = evaluate("host", vllm("openFilesLimit = 2000000;"))["unitFiles"]
+    unit, service = files[MANAGER].split("[Service]\n")
 
-    assert manager["serviceConfig"] == {"LimitNOFILE": 2000000}
-    assert manager["restartIfChanged"] is False
-    assert manager["overrideStrategy"] == "asDropin"
-    assert manager["path"][0] == "/run/wrappers"
+    assert "LimitNOFILE=2000000\n" in service
+    assert "X-RestartIfChanged=false\n" in service
+    assert "X-StopOnRemoval=false\n" in unit
+
+
+def test_the_drop_in_of_the_user_manager_is_not_named_as_nixos_names_those_of_its_template(
+    host: Any,
+) -> None:
+    assert [name for name in host["services"] if "@" in name] == []
+    assert Path(MANAGER).name != "overrides.conf"
+
+
+def test_models_find_the_programs_that_rootless_podman_starts(host: Any) -> None:
+    # Not by the path of the user's manager, which its units do not get.
+    models = host["userServices"]["vllm-"]
+
+    assert models["overrideStrategy"] == "asDropin"
+    assert models["path"][0] == "/run/wrappers"
+    assert [path.rsplit("-")[-1] for path in models["path"][1:]] == ["podman", "systemd"]
+
+
+def test_a_switch_does_not_start_models_before_their_new_units_are_there(host: Any) -> None:
+    target = host["userTargets"]["llmhop-models"]
+
+    assert target["wantedBy"] == ["default.target"]
+    assert target["unitConfig"] == {"X-OnlyManualStart": True}
+
+
+def test_models_wait_for_the_services_that_write_the_specifications_of_devices(host: Any) -> None:
+    names = {"nvidia-container-toolkit-cdi-generator.service", "nvidia-cdi-refresh.service"}
+    [after] = [line for line in host["unitFiles"][MANAGER].splitlines() if "After=" in line]
+
+    assert set(after.removeprefix("After=").split()) == names == set(DEVICE_SERVICES)
+    assert names <= set(host["services"]["llmhop-generator"]["after"])
+
+
+def test_a_boot_does_not_wait_for_the_models(host: Any) -> None:
+    assert "multi-user.target" in host["services"]["llmhop-generator"]["after"]
 
 
 def test_something_starts_the_target_for_which_rootless_units_wait(host: Any) -> None:
@@ -126,6 +166,7 @@ def test_models_go_with_their_service_but_neither_at_an_update_nor_at_shutdown(h
     service = host["services"]["llmhop-models"]
 
     assert service["serviceConfig"]["ExecStop"].split()[1] == "apply"
+    assert service["serviceConfig"]["TimeoutStopSec"] == "infinity"
     assert service["serviceConfig"]["RemainAfterExit"] is True
     assert service["restartIfChanged"] is False
     assert service["unitConfig"]["DefaultDependencies"] is False
@@ -225,11 +266,11 @@ def test_without_vllm_only_the_router_is_declared() -> None:
     host = evaluate("host", REMOTE)
 
     assert host["services"].keys() == {"llmhop", "llmhop-generator"}
-    assert host["services"]["llmhop-generator"]["after"] == ["network-online.target"]
+    assert "user@503.service" not in host["services"]["llmhop-generator"]["after"]
     assert host["users"]["users"].keys() == {"llmhop"}
     assert host["tmpfiles"]["10-llmhop"].keys() == {"/var/lib/llmhop"}
     assert host["etc"].keys() == {"llmhop/contract.json"}
-    assert host["userServices"] == {}
+    assert host["userServices"] == host["userTargets"] == host["unitFiles"] == {}
     assert host["virtualisation"]["podman"]["enable"] is False
 
 
@@ -240,7 +281,6 @@ def test_without_llmhop_only_the_models_are_declared() -> None:
         "llmhop-generator",
         "llmhop-models",
         "llmhop-units",
-        "user@503",
     }
     assert host["users"]["users"].keys() == {"vllm"}
 

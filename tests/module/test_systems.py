@@ -37,7 +37,7 @@ def test_a_host_of_any_kind_is_accepted_and_serves_the_same(modules: list[str]) 
     assert host["contract"] == evaluate("contract", vllm())
     # Nothing is declared below /etc that would have to be written after the build.
     etc = host["etc"]
-    assert etc.pop("containers/systemd/users/503") == ["/var/lib/llmhop/quadlet", "symlink"]
+    assert etc.pop("containers/systemd/users/503/llmhop") == ["/var/lib/llmhop/quadlet", "symlink"]
     assert etc.pop("llmhop/contract.json")[0].startswith("/nix/store/")
     assert etc.pop("llmhop/containers.conf")[1] == "symlink"
     assert etc.keys() <= {"subuid", "subgid"}

@@ -50,7 +50,7 @@ with subtest("models are published to the host itself only"):
 
 with subtest("the user can't change how its containers start"):
     for path in ("", "/vllm-a.container"):
-        machine.fail(f"runuser -u vllm -- test -w /etc/containers/systemd/users/503{path}")
+        machine.fail(f"runuser -u vllm -- test -w /etc/containers/systemd/users/503/llmhop{path}")
     machine.fail("runuser -u vllm -- test -w /var/lib/llmhop")
 
 with subtest("nobody else reads the models' data or llmhop's configuration"):

@@ -97,7 +97,7 @@ with subtest("ports are published on loopback only"):
         assert len(listening) == 5, listening
 
 with subtest("a disabled model is not there"):
-    assert "vllm-off" not in machine.succeed("ls /etc/containers/systemd/users/503/")
+    assert "vllm-off" not in machine.succeed("ls /etc/containers/systemd/users/503/llmhop/")
 
 with subtest("the second model starts when the first is healthy"):
     healthy = machine.get_unit_property(first, "ActiveEnterTimestampMonotonic", user="vllm")

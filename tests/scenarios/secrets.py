@@ -25,7 +25,7 @@ with subtest("units and configurations name the files and not what is in them"):
     for secret in ("hf_5ecret", "t0ken-5ecret"):
         machine.fail(f"grep -rs {secret} {places} --exclude-dir=credentials")
     machine.succeed("grep -q client-token /var/lib/llmhop/llmhop.json")
-    machine.succeed("grep -q /etc/vllm/vllm.env /etc/containers/systemd/users/503/*")
+    machine.succeed("grep -q /etc/vllm/vllm.env /etc/containers/systemd/users/503/llmhop/*")
 
 with subtest("no log and no process list has them"):
     for pattern in ("hf_[5]ecret", "t0ken-[5]ecret"):

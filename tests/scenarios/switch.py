@@ -65,7 +65,7 @@ with subtest("where vLLM is turned off its models go, and llmhop serves what is 
     machine.succeed("switch-to switch-off")
     machine.wait_until_fails("curl -fsS http://127.0.0.1:18001/health", timeout=60)
     machine.fail("curl -fsS http://127.0.0.1:18002/health")
-    machine.fail("ls /etc/containers/systemd/users/503/*.container")
+    machine.fail("ls /etc/containers/systemd/users/503/llmhop/*.container")
     assert served() == {"far"}
 
 with subtest("and they come back"):

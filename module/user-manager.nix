@@ -1,0 +1,77 @@
+# What the service manager of the models' user needs to run them.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (config.services.llmhop) vllm;
+  uid = toString vllm.uid;
+
+  devices = import ./device-services.nix;
+  userManager = ''
+    [Unit]
+    Wants=network-online.target
+    After=${lib.concatStringsSep " " devices}
+    # Or a switch to a system without it would stop every model.
+    X-StopOnRemoval=false
+
+    [Service]
+    # So would a restart.
+    X-RestartIfChanged=false
+    # systemd clamps a unit's limits to the hard limits of its manager, 524288
+    # by default.
+    LimitNOFILE=${toString vllm.openFilesLimit}
+    Environment=CONTAINERS_CONF_OVERRIDE=/etc/llmhop/containers.conf
+  '';
+in
+{
+  config = lib.mkIf vllm.enable {
+    # Under a name of its own: NixOS calls its drop-ins of `user@` and of an
+    # instance alike, and one for the instance would take the other's place.
+    systemd.packages = [
+      (pkgs.writeTextDir "lib/systemd/system/user@${uid}.service.d/llmhop.conf" userManager)
+    ];
+
+    # What the manager starts at boot. A switch starts default.target of each
+    # manager while failed models are reset and nothing new is there; it does
+    # not follow an active target in between, which it leaves alone.
+    systemd.user.targets.llmhop-models = {
+      description = "Models of llmhop";
+      wantedBy = [ "default.target" ];
+      unitConfig.X-OnlyManualStart = true;
+    };
+
+    # A user's manager gives its own environment to its units, but for PATH.
+    # Rootless Podman starts newuidmap (setuid, so only in the wrappers) and,
+    # for health checks, systemd-run.
+    systemd.user.services."vllm-" = {
+      overrideStrategy = "asDropin";
+      path = [
+        "/run/wrappers"
+        config.virtualisation.podman.package
+        config.systemd.package
+      ];
+    };
+
+    # Of each check of health Podman would write a line to the journal. Only the
+    # user's manager names this file, so that nobody else's containers change; a
+    # check that fails is told by systemd.
+    environment.etc."llmhop/containers.conf".text = ''
+      [engine]
+      healthcheck_events = false
+    '';
+
+    # Quadlet makes every rootless unit wait for this one, which polls
+    # `systemctl is-active network-online.target`. It comes without a path in
+    # which NixOS would find systemctl, and would wait until it times out.
+    systemd.user.services.podman-user-wait-network-online = {
+      overrideStrategy = "asDropin";
+      path = [
+        config.systemd.package
+        pkgs.coreutils
+      ];
+    };
+  };
+}
