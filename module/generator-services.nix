@@ -76,21 +76,15 @@ in
           # restart units. A service can, once the user's manager runs. On the
           # first switch it is linger that starts the manager.
           wants = [ "network-online.target" ] ++ managers;
-          # At a switch it is waited for, and with it the models; at boot nothing
-          # else waits for them.
-          after = [
-            "network-online.target"
-            "multi-user.target"
-          ]
-          ++ managers
-          ++ import ./device-services.nix;
+          after = [ "network-online.target" ] ++ managers ++ import ./device-services.nix;
           serviceConfig = {
             RemainAfterExit = true;
             # A changed contract is another store path, so a switch restarts the
-            # service just when there is something to apply.
+            # service just when there is something to apply. A boot does not wait
+            # for models: multi-user.target would come after the last of them.
             ExecStart = "${command} apply ${
-              lib.optionalString (!cfg.waitUntilHealthy) "--no-wait "
-            }${contract}";
+              if cfg.waitUntilHealthy then "--no-wait-at-boot" else "--no-wait"
+            } ${contract}";
             # It waits for models, which may first be downloaded.
             TimeoutStartSec = "infinity";
           };

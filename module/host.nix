@@ -1,6 +1,11 @@
 # What only NixOS can declare for rootless Podman: the user and its ids,
 # directories, and Podman.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.services.llmhop;
   inherit (cfg) vllm;
@@ -45,6 +50,20 @@ in
       # place of the number itself: Podman's generator compares that with what it
       # resolves to, and every user's manager would have these models.
       environment.etc."containers/systemd/users/${uid}/llmhop".source = quadletDir;
+    })
+
+    # NixOS leaves the uid of a user that exists as it is, with a warning, and the
+    # models would be left to a user that there is not. Nothing is changed then.
+    (lib.mkIf vllm.enable {
+      system.preSwitchChecks.llmhopUid = ''
+        uid=$(${lib.getExe' pkgs.coreutils "id"} -u -- ${lib.escapeShellArg vllm.user} 2>/dev/null)
+        if [ -n "$uid" ] && [ "$uid" != ${uid} ]; then
+          echo "services.llmhop.vllm.uid is ${uid}, but the user ${vllm.user} has $uid on this host, and"
+          echo "NixOS changes no uid. Set it to $uid; or turn services.llmhop.vllm off, switch, give what"
+          echo "the user owns to ${uid} (${toString vllm.dataDir}, ${toString vllm.cacheDir}), and turn it on."
+          exit 1
+        fi
+      '';
     })
 
     # Under another name the user is the deployer's.

@@ -18,16 +18,24 @@ let
       doCheck = false;
     } (builtins.readFile file);
 
-  # Says what the generator said, and ends with its code: a switch ends with 4
+  # Says what the generator said, and ends with its code, or with that of the
+  # switch where the generator did well or did not run: a switch ends with 4
   # where any unit failed. The machine was booted into the first configuration.
   switch-to = pkgs.writeShellScriptBin "switch-to" ''
     system=/run/booted-system/specialisation/$1
     if [ ! -e "$system" ]; then system=/run/booted-system; fi
     unit=llmhop-generator.service
-    "$system/bin/switch-to-configuration" test
-    invocation=$(systemctl show --property InvocationID --value "$unit")
-    journalctl --quiet --output cat --unit "$unit" "_SYSTEMD_INVOCATION_ID=$invocation"
-    exit "$(systemctl show --property ExecMainStatus --value "$unit")"
+    property() { systemctl show --property "$1" --value "$unit"; }
+    before=$(property InvocationID)
+    code=0
+    "$system/bin/switch-to-configuration" test || code=$?
+    invocation=$(property InvocationID)
+    if [ "$invocation" != "$before" ]; then
+      journalctl --quiet --output cat --unit "$unit" "_SYSTEMD_INVOCATION_ID=$invocation"
+      status=$(property ExecMainStatus)
+      if [ "$status" != 0 ]; then code=$status; fi
+    fi
+    exit "$code"
   '';
 in
 {

@@ -164,6 +164,9 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
 @llmhop_option
 @click.option("--wait/--no-wait", default=True, help="Wait until the models are healthy.")
 @click.option(
+    "--no-wait-at-boot", is_flag=True, help="Do not wait while the system is starting up."
+)
+@click.option(
     "--lock-timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0),
@@ -177,16 +180,25 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
     help="Put files in place and start nothing: at boot, before the user's manager starts.",
 )
 @reports_errors
-def apply(config: str, llmhop: str, wait: bool, lock_timeout: float, files_only: bool) -> None:
+def apply(
+    config: str,
+    llmhop: str,
+    wait: bool,
+    no_wait_at_boot: bool,
+    lock_timeout: float,
+    files_only: bool,
+) -> None:
     """Bring this host to the state that CONFIG describes."""
     from llmhop_generator.lock import locked, try_locked
     from llmhop_generator.settled import is_settled, remember
+    from llmhop_generator.systemd import system_is_starting
 
     data = read_source(config)
     require_root("apply")
     # So that also a run that is told to end gives llmhop every route.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report, tick = terminal()
+    wait = wait and not (no_wait_at_boot and system_is_starting())
     if files_only:
         from llmhop_generator.apply import put_files
         from llmhop_generator.load import parse_config

@@ -19,6 +19,7 @@ DEVICE_SERVICES = (
 ROUTER_USER = "llmhop"
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"
+ROUTER_UNITS = (ROUTER_SOCKET, ROUTER_UNIT)
 
 
 QUADLET_USERS = Path("/etc/containers/systemd/users")

@@ -6,15 +6,15 @@ from llmhop_generator import files
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import (
     QUADLET_USERS,
-    ROUTER_BEFORE,
     ROUTER_CONFIG,
-    ROUTER_UNIT,
+    ROUTER_UNITS,
     quadlet_dir,
     runtime_dir,
     user_manager,
 )
 from llmhop_generator.podman import has_image
 from llmhop_generator.process import account_of
+from llmhop_generator.router_service import router_runs
 from llmhop_generator.sources import image_of, service_of
 from llmhop_generator.start_note import StartNote, note_file, note_of
 from llmhop_generator.steps import Present, Wanted
@@ -48,7 +48,7 @@ def read_present(wanted: Wanted) -> Present:
     """
     there = read_sources()
     uids = {uid for uid, texts in there.items() if texts} | {u for u in [wanted.uid] if u}
-    units = system_states([ROUTER_UNIT, *map(user_manager, uids)])
+    units = system_states([*ROUTER_UNITS, *map(user_manager, uids)])
     up = [uid for uid in uids if units[user_manager(uid)].active == "active"]
     found = {uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid)]) for uid in up}
     return Present(
@@ -59,8 +59,7 @@ def read_present(wanted: Wanted) -> Present:
         ),
         images=_images(wanted, up),
         router=files.read(ROUTER_CONFIG),
-        router_runs=units[ROUTER_UNIT].active in ("active", "reloading")
-        and files.read(ROUTER_BEFORE) is None,
+        router_runs=router_runs(units),
         notes=_notes(wanted, there, found),
         open_files=_open_files(wanted, units),
         limits_are_fixed=not may_raise_limits(),

@@ -1,6 +1,7 @@
 """llmhop's service: given a configuration, or stopped."""
 
 import grp
+from collections.abc import Mapping
 
 from llmhop_generator import files
 from llmhop_generator.errors import GeneratorError
@@ -9,10 +10,11 @@ from llmhop_generator.layout import (
     ROUTER_CONFIG,
     ROUTER_SOCKET,
     ROUTER_UNIT,
+    ROUTER_UNITS,
     ROUTER_USER,
 )
-from llmhop_generator.routes import restart_keys
-from llmhop_generator.systemd import last_messages, system, system_states
+from llmhop_generator.routes import ADDRESS_KEYS, restart_keys
+from llmhop_generator.systemd import UnitState, last_messages, system, system_states
 
 
 def router_group() -> int:
@@ -41,11 +43,19 @@ def offer_config(text: str) -> None:
     files.remove(ROUTER_BEFORE)
 
 
-def _restarted_units() -> list[str]:
-    # In one transaction: the service ends before its socket, and starts after it.
-    states = system_states([ROUTER_SOCKET])
-    has_socket = states[ROUTER_SOCKET].load == "loaded"
-    return [ROUTER_SOCKET, ROUTER_UNIT] if has_socket else [ROUTER_UNIT]
+def router_runs(states: Mapping[str, UnitState]) -> bool:
+    """Whether llmhop has read its configuration and listens where it should, by `states`.
+
+    They are those of ROUTER_UNITS. The socket may be down beside it where there was no
+    configuration when it was to start.
+    """
+    is_up = states[ROUTER_UNIT].active in ("active", "reloading")
+    return is_up and not _lacks_socket(states) and files.read(ROUTER_BEFORE) is None
+
+
+def _lacks_socket(states: Mapping[str, UnitState]) -> bool:
+    socket = states[ROUTER_SOCKET]
+    return socket.load == "loaded" and socket.active != "active"
 
 
 def _write(text: str) -> None:
@@ -68,16 +78,22 @@ def give_config(text: str) -> None:
     """
     # Where a run was killed, llmhop has read either.
     read = (files.read(ROUTER_BEFORE), files.read(ROUTER_CONFIG))
-    restarts = any(restart_keys(each, text) for each in read)
-    _write(text)
-    if restarts:
-        done = system("restart", *_restarted_units(), check=False)
+    states = system_states(ROUTER_UNITS)
+    keys = {key for each in read for key in restart_keys(each, text)}
+    has_socket = states[ROUTER_SOCKET].load == "loaded"
+    if has_socket and (_lacks_socket(states) or keys & ADDRESS_KEYS):
+        # In one transaction: the service ends before its socket, and starts after it.
+        call = ["restart", *ROUTER_UNITS]
+    elif keys:
+        call = ["restart", ROUTER_UNIT]
     else:
-        done = system("reload-or-restart", ROUTER_UNIT, check=False)
+        call = ["reload-or-restart", ROUTER_UNIT]
+    _write(text)
+    done = system(*call, check=False)
     if done.code != 0:
         _restore()
-        if restarts:
-            system("restart", *_restarted_units(), check=False)
+        if call[0] == "restart":
+            system(*call, check=False)
     files.remove(ROUTER_BEFORE)
     if done.code != 0:
         raise GeneratorError(

@@ -55,8 +55,11 @@ def _with_routes(router: str, names: Collection[str], ports: Mapping[str, int]) 
     return as_text({**read, "models": models})
 
 
+ADDRESS_KEYS = frozenset({"host", "listen", "port", "socketMode"})
+"""Settings that are systemd's to follow where it opens llmhop's sockets."""
+
 # Of `tls` this is so for whether there is one.
-_TAKEN_AT_START = ("host", "listen", "port", "socketMode", "tls", "workers")
+_TAKEN_AT_START = ADDRESS_KEYS | {"tls", "workers"}
 
 
 def restart_keys(before: str | None, after: str) -> list[str]:
@@ -68,7 +71,7 @@ def restart_keys(before: str | None, after: str) -> list[str]:
     new = json.loads(after)
     if bool(old.get("tls")) == bool(new.get("tls")):
         old["tls"] = new.get("tls")
-    return [key for key in _TAKEN_AT_START if old.get(key) != new.get(key)]
+    return sorted(key for key in _TAKEN_AT_START if old.get(key) != new.get(key))
 
 
 def local_url(port: int) -> str:

@@ -18,13 +18,14 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import (
     ROUTER_BEFORE,
     ROUTER_CONFIG,
-    ROUTER_UNIT,
+    ROUTER_UNITS,
     STAMP,
     quadlet_dir,
     user_manager,
 )
 from llmhop_generator.present import read_note, read_sources
 from llmhop_generator.process import account_of
+from llmhop_generator.router_service import router_runs
 from llmhop_generator.sources import service_of
 from llmhop_generator.staging import staged_dir
 from llmhop_generator.start_note import note_of, with_environment
@@ -84,14 +85,12 @@ def _written_digest() -> str:
 
 
 def _runs(uid: int | None, open_files: int) -> bool:
-    routed = files.read(ROUTER_CONFIG) is not None
-    if files.read(ROUTER_BEFORE) is not None:
+    routed = any(files.read(path) is not None for path in (ROUTER_CONFIG, ROUTER_BEFORE))
+    managers = [user_manager(uid)] if uid is not None else []
+    states = system_states([*ROUTER_UNITS, *managers])
+    if routed and not router_runs(states):
         return False
-    units = [ROUTER_UNIT] if routed else []
-    if uid is not None:
-        units.append(user_manager(uid))
-    states = system_states(units)
-    if any(states[unit].active != "active" for unit in units):
+    if any(states[manager].active != "active" for manager in managers):
         return False
     if uid is None:
         return True

@@ -355,7 +355,7 @@ class SimulatedHost:
                     for unit in units
                 ]
                 return Finished(0, "\n\n".join(told), "")
-            case ["restart", "llmhop.socket", "llmhop.service"]:
+            case ["restart", *_, "llmhop.service"]:
                 self.router = self._router_reads()
                 if self.router is None:
                     return Finished(1, "", "refused")

@@ -202,6 +202,20 @@ def test_a_model_starts_after_every_one_with_a_lower_port(minimal: dict[str, Any
     assert not any(line.startswith("After=") for line in lines_of(minimal, "c"))
 
 
+def test_starts_are_tried_for_more_than_two_minutes(minimal: dict[str, Any]) -> None:
+    """However fast they fail: a device may come late at boot."""
+    keys = dict(line.split("=", 1) for line in lines_of(minimal) if "=" in line)
+    first, later = int(keys["RestartSec"]), int(keys["RestartMaxDelaySec"])
+    steps, starts = int(keys["RestartSteps"]), int(keys["StartLimitBurst"])
+    # systemd.service(5), RestartSteps=: after as many restarts the delay is the longest one.
+    assert steps * first + (starts - 1 - steps) * later > 120
+
+
+def test_a_deployers_delay_is_that_of_every_restart(minimal: dict[str, Any]) -> None:
+    minimal["vllm"]["serviceConfig"] = {"RestartSec": 5}
+    assert not any("RestartMaxDelaySec" in line for line in lines_of(minimal))
+
+
 def test_the_start_limit_can_trip(minimal: dict[str, Any]) -> None:
     keys = dict(line.split("=", 1) for line in lines_of(minimal) if "=" in line)
     start = int(keys["TimeoutStartSec"]) + int(keys["RestartMaxDelaySec"])

@@ -46,6 +46,8 @@ rec {
     cfg = config.services.llmhop;
   };
 
+  generation = import ./generation.nix { inherit config lib; };
+
   # The options of the module as NixOS' manual would show them.
   options =
     let

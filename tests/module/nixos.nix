@@ -79,6 +79,9 @@ in
     environment.systemPackages = option (types.listOf types.package) [ ];
     environment.etc = option (types.attrsOf (types.submodule etcFile)) { };
 
+    # Shell, run before a switch changes anything.
+    system.preSwitchChecks = option (types.attrsOf types.str) { };
+
     # /etc from an image, into which a switch writes nothing where it is not mutable.
     system.etc.overlay = {
       enable = flag false;

@@ -11,6 +11,16 @@ let
     meta.mainProgram = name;
   };
 
+  # What is made of a text has another path where that is another one.
+  made =
+    name: text: more:
+    derivation name
+    // {
+      inherit text;
+      outPath = "${builtins.storeDir}/${lib.substring 0 32 (builtins.hashString "sha256" text)}-${name}";
+    }
+    // more;
+
   # nixpkgs' pkgs.formats.json: null and scalars, lists and sets of them.
   json =
     types.nullOr (
@@ -44,8 +54,8 @@ let
     stdenv.cc = derivation "cc";
 
     formats.json = _: { type = json; };
-    writeText = name: text: derivation name // { inherit text; };
-    writeTextDir = path: text: derivation (baseNameOf path) // { inherit path text; };
+    writeText = name: text: made name text { };
+    writeTextDir = path: text: made (baseNameOf path) text { inherit path; };
     writeTextFile = file: derivation file.name // { inherit (file) text; };
     writeShellScriptBin = name: text: derivation name // { inherit text; };
     writers.writePython3Bin =
@@ -53,7 +63,7 @@ let
       derivation name // { inherit text; };
     runCommand =
       name: environment: script:
-      derivation name // environment // { inherit script; };
+      made name (environment.text or script) (environment // { inherit script; });
     mkShell = arguments: derivation "shell" // arguments;
 
     python3Packages = lib.genAttrs pythonPackageNames derivation // {
