@@ -145,9 +145,6 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
         units = [ROUTER_UNIT, ROUTER_SOCKET] if wants_socket else [ROUTER_UNIT]
         if disabled := [unit for unit in units if not _is("enabled", unit)]:
             yield Command(("systemctl", "enable", *disabled))
-        if socket in changed and _is("active", ROUTER_UNIT):
-            # In one transaction: the service ends before the socket, and starts after it.
-            yield Command(("systemctl", "restart", *units))
 
 
 def _exists(user: str) -> bool:

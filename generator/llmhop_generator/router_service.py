@@ -89,6 +89,8 @@ def give_config(text: str) -> None:
     else:
         call = ["reload-or-restart", ROUTER_UNIT]
     _write(text)
+    # Past a start limit that it hit before, or would hit by being told so often.
+    system("reset-failed", *(ROUTER_UNITS if has_socket else [ROUTER_UNIT]), check=False)
     done = system(*call, check=False)
     if done.code != 0:
         _restore()

@@ -355,6 +355,8 @@ class SimulatedHost:
                     for unit in units
                 ]
                 return Finished(0, "\n\n".join(told), "")
+            case ["reset-failed", *_]:
+                pass
             case ["restart", *_, "llmhop.service"]:
                 self.router = self._router_reads()
                 if self.router is None:

@@ -75,7 +75,7 @@ def changed(path: Path) -> None:
 
 def made_a_directory(path: Path) -> None:
     path.unlink()
-    path.mkdir()
+    path.mkdir(parents=True)
 
 
 EVENTS: dict[str, Event] = {
@@ -93,7 +93,7 @@ EVENTS: dict[str, Event] = {
         )
     ),
     "a set of units was left half-written": (
-        lambda host: (host.root / "etc/containers/.llmhop-units-503").mkdir()
+        lambda host: (host.root / "etc/containers/.llmhop-units-503").mkdir(parents=True)
     ),
     "an environment file was changed": lambda host: changed(host.root / "a.env"),
     "an environment file was removed": lambda host: (host.root / "a.env").unlink(),
@@ -115,7 +115,7 @@ EVENTS: dict[str, Event] = {
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
 def test_what_a_plan_would_mend_is_noticed(host: SimulatedHost, data: bytes, event: Event) -> None:
-    host.quadlet_dir(504).mkdir()
+    host.quadlet_dir(504).mkdir(parents=True)
     assert is_settled(data)
     event(host)
     assert not is_settled(data)
@@ -142,7 +142,7 @@ def test_another_program_is_noticed(
     data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = tmp_path / "package/settled.py"
-    module.parent.mkdir()
+    module.parent.mkdir(parents=True)
     module.write_text("1")
     monkeypatch.setattr(settled, "__file__", str(module))
     applied(data)

@@ -20,6 +20,7 @@ def test_nothing_is_written_below_etc_where_the_units_lie_elsewhere(
     # As module/host.nix declares it.
     host.succeed("mkdir -p /var/lib/llmhop/quadlet", f"rm -r {UNITS}")
     host.succeed(f"ln -s /var/lib/llmhop/quadlet {UNITS}")
+    host.succeed("useradd alice")
     host.succeed("mount --bind /etc /etc", "mount -o remount,bind,ro /etc")
     host.fail("touch /etc/new", "touch /etc/containers/systemd/users/new")
 
@@ -29,7 +30,6 @@ def test_nothing_is_written_below_etc_where_the_units_lie_elsewhere(
         assert host.succeed(f"ls {UNITS}/").split() == ["vllm-a.container", "vllm-b.container"]
 
     with host.log.subtest("no other user's manager has the models, root's neither"):
-        host.succeed("useradd alice")
         for user, count in (("vllm", 2), ("alice", 0), ("root", 0)):
             generator = "/usr/lib/systemd/user-generators/podman-user-generator -user -dryrun"
             found = host.succeed(f"runuser -u {user} -- {generator} 2>&1 || true")
