@@ -106,7 +106,8 @@ _PENDING = ("queued", "start-pre", "starting", "auto-restart")
 class SimulatedHost:
     """What a host is, and what happens on it.
 
-    `router` is the configuration that llmhop has read, None where it is down. `ailing` are
+    `router` is the configuration that llmhop has read, None where it is down; `lacks_socket`
+    whether systemd's socket for it is. `ailing` are
     models that fail to start, whatever their unit; `says_why` whether their journal tells that
     they fail in the same way again. `interrupt` is called before each
     effect of the generator, with its name. `stops_fail` has the next stop fail; `pulls_fail`
@@ -116,6 +117,7 @@ class SimulatedHost:
     root: Path
     units: dict[str, Unit] = field(default_factory=dict)
     router: dict[str, Any] | None = None
+    lacks_socket: bool = False
     ailing: set[str] = field(default_factory=set)
     says_why: bool = False
     stops_fail: bool = False
@@ -346,7 +348,10 @@ class SimulatedHost:
     def _system(self, words: list[str]) -> Finished:
         match words:
             case ["show", "-p", _, "--", *units]:
-                up = {"llmhop.service": self.router is not None}
+                up = {
+                    "llmhop.service": self.router is not None,
+                    "llmhop.socket": not self.lacks_socket,
+                }
                 up |= dict.fromkeys(self.down, False)
                 told = [
                     f"LoadState=loaded\n"
@@ -357,7 +362,8 @@ class SimulatedHost:
                 return Finished(0, "\n\n".join(told), "")
             case ["reset-failed", *_]:
                 pass
-            case ["restart", *_, "llmhop.service"]:
+            case ["restart", *sockets, "llmhop.service"]:
+                self.lacks_socket = self.lacks_socket and not sockets
                 self.router = self._router_reads()
                 if self.router is None:
                     return Finished(1, "", "refused")

@@ -194,3 +194,30 @@ def test_a_model_that_somebody_starts_before_its_unit_is_swapped_is_routed_to_wh
     host.interrupt = lambda _: None
     bring({"a": {"port": 18009}})
     assert local_routes(host) == {"a": host.unit(A).port} == {"a": 18009}
+
+
+def test_llmhop_gets_the_socket_that_could_not_start_before_it(host: SimulatedHost) -> None:
+    bring(ONE)
+    host.lacks_socket = True
+    bring(ONE)
+    assert not host.lacks_socket
+
+
+def test_a_killed_change_of_what_llmhop_takes_at_its_start_is_followed_by_a_restart(
+    host: SimulatedHost,
+) -> None:
+    """It may have been restarted by the new settings, or not: no file can tell."""
+    bring(ONE, workers=2)
+
+    def kill(effect: str) -> None:
+        if effect == "remove":  # right after the restart
+            raise Killed
+
+    host.interrupt = kill
+    with pytest.raises(Killed):
+        bring(ONE)
+    host.interrupt = lambda _: None
+    assert host.router is not None
+    assert "workers" not in host.router
+    bring(ONE, workers=2)
+    assert host.router["workers"] == 2

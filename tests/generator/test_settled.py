@@ -85,6 +85,7 @@ EVENTS: dict[str, Event] = {
     "llmhop has another configuration": lambda host: changed(host.router_config),
     "llmhop has no configuration": lambda host: host.router_config.unlink(),
     "llmhop is down": lambda host: setattr(host, "router", None),
+    "llmhop's socket is down": lambda host: setattr(host, "lacks_socket", True),
     "a unit was changed": lambda host: changed(source(host)),
     "a unit was removed": lambda host: source(host).unlink(),
     "another user has a unit of ours": (
@@ -93,7 +94,9 @@ EVENTS: dict[str, Event] = {
         )
     ),
     "a set of units was left half-written": (
-        lambda host: (host.root / "etc/containers/.llmhop-units-503").mkdir(parents=True)
+        lambda host: (host.root / "etc/containers/.llmhop-units-users-503-llmhop").mkdir(
+            parents=True
+        )
     ),
     "an environment file was changed": lambda host: changed(host.root / "a.env"),
     "an environment file was removed": lambda host: (host.root / "a.env").unlink(),
