@@ -15,8 +15,10 @@ a sink may still pause what it has written the last piece of, when the connectio
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, cast
 
 from llmhop.errors import BackendError
@@ -28,6 +30,8 @@ from llmhop.response_reader import ResponseReader
 
 # Above this a body is written beside its head rather than copied behind it.
 _JOIN_BYTES = 16 * 1024
+# Of what is left on a broken connection so much is read at once.
+_LEFT_BYTES = 64 * 1024
 
 
 Sent = tuple[bytes, Body]
@@ -271,9 +275,27 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the pool; report to who waits."""
         self._keeper.connection_lost(self)
+        if exc is not None and self._sink is not None:
+            self._read_left()
         sink, self._sink = self._sink, None
         if sink is not None:
             self._report(sink, f"broke off the connection ({exc or 'closed'})", "closed")
+
+    def _read_left(self) -> None:
+        """Take what came before the connection broke and was not read.
+
+        Who answers before it has read a request, and closes, resets the connection. Where a write
+        meets that before the event loop reads, the loop reads no more; the kernel still has all
+        that came. What is encrypted only the loop could read.
+        """
+        transport = self._transport
+        if transport.get_extra_info("sslcontext") is not None:
+            return
+        self._request_open = True  # so that nobody takes the connection for one to keep
+        descriptor = transport.get_extra_info("socket").fileno()
+        with suppress(OSError):
+            while self._sink is not None and (data := os.read(descriptor, _LEFT_BYTES)):
+                self.data_received(data)
 
     def _receive_head(self, sink: ResponseSink, data: bytes) -> None:
         self._begun = True
@@ -317,6 +339,6 @@ class UpstreamConnection(asyncio.Protocol):
             self._report(sink, reason, kind)
 
     def _report(self, sink: ResponseSink, reason: str, kind: str) -> None:
-        if not self._proved:
+        if not self._proved and (not self._begun or kind == "invalid_response"):
             self._keeper.connection_failed()
         sink.response_failed(reason, kind)

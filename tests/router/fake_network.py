@@ -32,9 +32,10 @@ class FakeTransport(asyncio.Transport):
         self.incoming = bytearray()
         self.reading = True
         self.eof = self.peer_closed = self.lost = False
-        self._broken = False
+        self._broken = self._in_kernel = False
         self._closing = self._write_paused = False
         self._socket, self._peer = socket.socketpair()  # for who asks the kernel
+        self._socket.setblocking(False)
 
     def begin(self, protocol: Any) -> None:
         self.protocol = protocol
@@ -137,8 +138,20 @@ class FakeTransport(asyncio.Transport):
         """Be gone, as the next write finds out."""
         self._broken = True
 
+    def peer_answers_and_breaks(self, data: bytes) -> None:
+        """Send what waits in the kernel, and be gone, as the next write finds out.
+
+        Where nothing is written before, the event loop reads it.
+        """
+        self._peer.send(data)
+        self._broken = self._in_kernel = True
+
     def deliver(self) -> None:
         """Give the protocol what waits for it, as far as it reads."""
+        if self._in_kernel and self.reading and not self._closing:
+            self._in_kernel = False
+            self.incoming += self._socket.recv(READ_BYTES)
+            self.loop.call_soon(self.peer_resets)
         while self.incoming and self.reading and not self._closing:
             if isinstance(self.protocol, asyncio.BufferedProtocol):
                 space = memoryview(self.protocol.get_buffer(len(self.incoming)))
@@ -173,8 +186,8 @@ class FakeTransport(asyncio.Transport):
     def _lose(self, error: Exception | None) -> None:
         if not self.lost:
             self.lost = True
-            self.discard()
             self.protocol.connection_lost(error)
+            self.discard()
 
 
 class FakeLoop(asyncio.SelectorEventLoop):

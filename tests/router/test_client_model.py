@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from llmhop.request_record import Ended
 
 from tests.router.fake_network import FakeLoop, FakeTransport
@@ -43,6 +44,7 @@ BUSY = (
 )
 
 NAMES = st.sampled_from(["m", "again", "two", "2"])
+KINDS_OF_FORMS = st.sampled_from(["form", "chunked form"])
 KINDS = st.sampled_from(["length", "chunks", "form", "chunked form", "health", "unknown"])
 
 
@@ -122,6 +124,25 @@ class Clients(RuleBasedStateMachine):
         self.draining = False
         self.number = 0
         self.most = MEMORY
+
+    @initialize(
+        data=st.data(),
+        uploads=st.lists(st.tuples(KINDS_OF_FORMS, NAMES), max_size=2),
+        breaks=st.booleans(),
+    )
+    def begin(self, data: st.DataObject, uploads: list[tuple[str, str]], breaks: bool) -> None:
+        """Begin with clients whose forms have come in part, as hypothesis rarely gets so far."""
+        for kind, model in uploads:
+            self.comes(100_000)
+            client = self.clients[-1]
+            self.number += 1 + self.number % 2  # so that its model comes first
+            client.numbers.append(self.number)
+            whole = request(kind, 70_000, self.number, model)
+            client.unsent = whole[1000:]
+            self.event(partial(client.transport.peer_sends, whole[:1000]))
+        self.event(self.router.connect)
+        if breaks:
+            self.answer_and_break(data)
 
     def event(self, action: Any) -> None:
         """Do something within the loop, and what follows."""
@@ -203,8 +224,11 @@ class Clients(RuleBasedStateMachine):
             self.event(lambda: transport.peer_reads(count))
 
     @precondition(lambda self: bool(self.loop.backends))
-    @rule(data=st.data(), how=st.sampled_from(["answer", "answer", "more", "busy", "close"]))
+    @rule(data=st.data(), how=st.sampled_from(["answer", "more", "busy", "close", "break"]))
     def answers(self, data: st.DataObject, how: str) -> None:
+        if how == "break":
+            self.answer_and_break(data)
+            return
         transport = pick(self.loop.backends, data)
         connection = transport.protocol
         if transport.lost or getattr(connection, "_sink", None) is None:
@@ -219,6 +243,40 @@ class Clients(RuleBasedStateMachine):
             self.event(lambda: transport.peer_sends(answer))
         else:
             self.event(lambda: transport.peer_sends(b"y" * 50))
+
+    def answer_and_break(self, data: st.DataObject) -> None:
+        """Answer and reset the connection, while more of the request may come."""
+        waiting = [t for t in self.loop.backends if not t.lost and awaits_answer(t.protocol)]
+        if not waiting:
+            return
+        uploads = [t for t in waiting if t.protocol._request_open]
+        transport = pick(uploads or waiting, data)
+        owner = transport.protocol._sink
+        (client,) = [c for c in self.clients if c.connection._exchange is owner]
+        number = int(_NUMBER.findall(transport.sent + transport.unsent)[-1])
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n%10d" % number
+        piece = client.unsent[: data.draw(st.sampled_from([0, 1000, 20_000]))]
+        client.unsent = client.unsent[len(piece) :]
+        if piece and not client.unsent:
+            client.complete = len(client.numbers)
+        room = data.draw(st.sampled_from([0, 10**6, 10**6]))
+        whole = data.draw(st.booleans())
+        before, aside = len(client.answers()), self.aside()
+
+        def both() -> None:
+            transport.peer_reads(room)
+            transport.peer_answers_and_breaks(answer if whole else answer[:-1])
+            if piece and client.open:
+                client.transport.peer_sends(piece)
+
+        self.event(both)
+        told = client.answers()[before:]
+        assert not any(b'"backend_' in body for _, body in told), "what it said is lost"
+        assert self.aside() <= aside, "it answered"
+
+    def aside(self) -> set[str]:
+        replicas = [r for b in self.server.backends.all().values() for r in b.replicas]
+        return {replica.pool.name for replica in replicas if replica.aside}
 
     # The router.
 
@@ -319,10 +377,15 @@ class Clients(RuleBasedStateMachine):
         assert len({e.request_id for e in self.ended}) == len(self.ended)
 
 
+def awaits_answer(connection: Any) -> bool:
+    """Whether it is a request's (none of a probe), of whose response nothing has come."""
+    return getattr(connection, "_sink", None) is not None and not connection._in_body
+
+
 def was_cut(request: Ended) -> bool:
     """Whether it has no whole response."""
-    if request.end == "shutting_down":
-        return request.status != 503
+    if request.end in ("shutting_down", "timeout", "overloaded", "request_too_large"):
+        return request.status == 200  # it came within the response, not in place of it
     return request.end in ("client_left", "client_stalled", "backend_broke", "backend_stalled")
 
 
