@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from llmhop.limits import OVERLOAD_RETRY_AFTER_S, QUEUE_RETRY_AFTER_S
+from llmhop.limits import MAX_HOPS, OVERLOAD_RETRY_AFTER_S, QUEUE_RETRY_AFTER_S
 from llmhop.proxy_status import BUSY, LOOP, NO_MODEL, NOT_REACHED
 
 INVALID_REQUEST = "invalid_request_error"
@@ -177,6 +177,30 @@ def loop_detected() -> ApiError:
         "llmhop itself.",
         kind=SERVER_ERROR,
         code="loop_detected",
+        unserved=LOOP,
+    )
+
+
+def leads_nowhere() -> ApiError:
+    """508, where every url led to an llmhop that answered so."""
+    return ApiError(
+        508,
+        "Every url of the model leads the request in a loop, or through more than "
+        f"{MAX_HOPS} llmhops.",
+        kind=SERVER_ERROR,
+        code="loop_detected",
+        unserved=LOOP,
+    )
+
+
+def too_many_hops() -> ApiError:
+    """508, for a request that came through as many llmhops as may be."""
+    return ApiError(
+        508,
+        f"The request came through {MAX_HOPS} llmhops, and may go through no more: urls of the "
+        "model lead from one llmhop to the next.",
+        kind=SERVER_ERROR,
+        code="too_many_hops",
         unserved=LOOP,
     )
 

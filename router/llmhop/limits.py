@@ -89,6 +89,10 @@ MAX_RETRIES: Final = 10
 MAX_REPLICAS: Final = 64
 """Most urls of a model."""
 
+MAX_HOPS: Final = 3
+"""Most llmhops that one request goes through: a front, a front of some hosts, a host. Of hosts that
+are each other's fallback, with all engines down, N would make (N - 1)! requests of one."""
+
 MAX_HELD_FORM_BYTES: Final = 1024 * 1024
 """How much of a form, which goes on as it comes, is kept for the next replica until the head of
 the response. Speech of a minute, compressed."""

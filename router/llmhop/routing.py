@@ -18,14 +18,15 @@ from llmhop.errors import (
     conflicting_models,
     loop_detected,
     model_not_found,
+    too_many_hops,
     unauthorized,
 )
 from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
-from llmhop.limits import CLIENT_BODY_S, SWEEP_S, UPLOAD_WINDOW_S
+from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.naming import ROUTE_PREFIX, NamedTarget, read_target
 from llmhop.request_reader import Body
-from llmhop.via import UNNAMED
+from llmhop.via import UNNAMED, count_hops
 
 _MODELS_PATH = b"/v1/models"
 _HEALTH_PATH = b"/health"
@@ -152,8 +153,8 @@ class Table:
     def decide_by_target(self, head: RequestHead) -> Route | None:
         """Return the route that the target of a form names, or None.
 
-        Raises ApiError (404), and for any form in a content coding (415) or that came in a loop
-        (508).
+        Raises ApiError (404), and for any form in a content coding (415), that came in a loop or
+        through too many llmhops (508).
         """
         self._check_loop(head)
         if head.coded:
@@ -186,6 +187,8 @@ class Table:
     def _check_loop(self, head: RequestHead) -> None:
         if self.pseudonym in head.via:
             raise loop_detected()
+        if head.via_llmhop and count_hops(head.via) >= MAX_HOPS:
+            raise too_many_hops()
 
     def _route_of(self, model: str) -> Route:
         route = self.routes.get(model)

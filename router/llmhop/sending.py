@@ -16,7 +16,7 @@ from llmhop.errors import (
     backend_error,
     backend_unavailable,
     internal_error,
-    loop_detected,
+    leads_nowhere,
     overloaded,
     queue_full,
 )
@@ -40,7 +40,7 @@ BROKE: Final = 4
 """One of them may have worked on the request."""
 
 _ANSWERS: Final = {
-    LOOP: "answered that the request came in a loop",
+    LOOP: "answered that the request came in a loop or through too many llmhops",
     NO_MODEL: "is an llmhop that has no such model",
 }
 
@@ -172,7 +172,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         if cause == _BUSY:
             return queue_full(backend.model)
         if cause == _LOOP:
-            return loop_detected()
+            return leads_nowhere()
         return backend_unavailable(backend.model, backend.retry_after())
 
     # What an attempt to connect calls.

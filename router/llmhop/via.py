@@ -1,11 +1,13 @@
 """Via: the proxies that a request came through (RFC 9110 section 7.6.3), so that a loop is found.
 
 Each running llmhop has a pseudonym of its own there, which all of its workers share: where a
-request names it, it has been here before.
+request names it, it has been here before. Those of others are counted, because llmhops that are
+each other's fallback would pass one request around on every way that there is between them.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 PREFIX: Final = b"llmhop-"
@@ -13,6 +15,14 @@ PREFIX: Final = b"llmhop-"
 
 UNNAMED: Final = PREFIX + b"0" * 16
 """The pseudonym where none was made."""
+
+
+_HOP: Final = re.compile(rb"(?:\A|,)[ \t]*+[^ \t,]++[ \t]++" + PREFIX)
+
+
+def count_hops(via: bytes) -> int:
+    """Return through how many llmhops a request came, by its fields Via in lower case."""
+    return len(_HOP.findall(via))
 
 
 def via_line(http10: bool, pseudonym: bytes) -> bytes:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from llmhop.http_head import parse_request_head
+from llmhop.limits import MAX_HOPS
 from llmhop.via import PREFIX
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.form_requests import END, head
 from tests.router.forms import MODEL, part
 from tests.router.process import Run
+from tests.router.scrape import Scrape
 from tests.router.support import LoopThread, Response, RunningRouter, ask, chat, post
 from tests.router.websocket import ASK
 
@@ -141,14 +143,52 @@ def test_a_chain_of_routers_is_no_loop(
     for _ in range(3):
         routers.append(start_router({"m": f"http://127.0.0.1:{port}"}))
         port = routers[-1].port
-    raw = post(chat(), "/v1/x", "Via: 1.0 a, 1.1 b (c)", "Connection: via", "via: 1.1 llmhop-0")
+    others = "1.0 a, 1.1 b (llmhop-c), 1.1 not-llmhop-0"
+    raw = post(chat(), "/v1/x", f"Via: {others}", "Connection: via", "via: 1.1 d")
     assert ask(port, raw).body == chat()
     pseudonyms = [router.server.table.pseudonym.decode() for router in reversed(routers)]
     assert len(set(pseudonyms)) == 3
     assert all(name.startswith(PREFIX.decode()) for name in pseudonyms)
     # The client's own first, then a field of each, in the order of the way.
-    values = ["1.0 a, 1.1 b (c)", "1.1 llmhop-0", *[f"1.1 {name}" for name in pseudonyms]]
+    values = [others, "1.1 d", *[f"1.1 {name}" for name in pseudonyms]]
     assert backend.requests[0].values("via") == values
+
+
+@pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
+def test_a_request_goes_through_so_many_llmhops_and_no_more(
+    raw: bytes, start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    backend = start_backend()
+    port = backend.port
+    for _ in range(MAX_HOPS + 1):
+        port = start_router({"m": to(port)["m"]}).port
+    response = ask(port, raw)
+    assert_is_loop(response)
+    assert b"through more than 3 llmhops" in response.body
+    assert not backend.requests
+    start, end, rest = raw.partition(b"\r\n")
+    vias = b"Via: 1.1 llmhop-0,\t1.0  LLMHOP-1 (x)\r\nvia: HTTP/1.1 llmhop-2\r\n"
+    response = ask(start_router({"m": to(backend.port)["m"]}).port, start + end + vias + rest)
+    assert (response.status, response.error_code) == (508, "too_many_hops")
+    assert not backend.requests
+
+
+@pytest.mark.usefixtures("fresh_metrics")
+def test_hosts_that_are_each_others_fallback_do_not_multiply_a_request(
+    start_router: StartRouter,
+) -> None:
+    engine = f"http://127.0.0.1:{free_port()}"
+    routers = [start_router({"m": engine}) for _ in range(6)]
+    for router in routers:
+        others = [f"{other.url}/route/m" for other in routers if other is not router]
+        router.reload({"models": {"m": {"urls": [engine, *others]}}})
+    assert ask(routers[0].port, post(chat())).status == 503
+    counted = sum(
+        Scrape(router.port).value("llmhop_requests_total", model=model, status=status)
+        for router in routers
+        for model, status in (("m", "503"), ("", "508"))
+    )
+    assert 1 < counted <= sum(5**hops for hops in range(MAX_HOPS + 1))
 
 
 def test_the_version_of_the_request_is_told(
