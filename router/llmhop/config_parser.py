@@ -34,6 +34,7 @@ from llmhop.listen import (
     TcpAddress,
     check_host,
     check_port,
+    overlap,
     parse_listen,
 )
 from llmhop.model_parser import parse_models
@@ -100,6 +101,14 @@ def _listen(check: Checker, top: dict[str, Any]) -> tuple[Address, ...]:
         if address in found and getattr(address, "port", None) != 0:
             check.problem(path, "is listed twice", "remove it")
         elif address is not None:
+            for other in found:
+                if (
+                    isinstance(address, TcpAddress)
+                    and isinstance(other, TcpAddress)
+                    and overlap(address, other)
+                ):
+                    what = f"and {other} are one address to the kernel"
+                    check.problem(path, what, "remove one of the two")
             found.append(address)
     return tuple(found)
 

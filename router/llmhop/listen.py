@@ -44,6 +44,31 @@ class UnixAddress(NamedTuple):
 Address = TcpAddress | UnixAddress
 
 
+def overlap(one: TcpAddress, other: TcpAddress) -> bool:
+    """Whether two addresses are one to the kernel, as far as that shows without a resolver.
+
+    An address and every address of its family are, where the port is the same.
+    """
+    return one.port == other.port != 0 and any(
+        family == other_family and (not host or not other_host or host == other_host)
+        for family, host in _literals(one.host)
+        for other_family, other_host in _literals(other.host)
+    )
+
+
+def _literals(host: str | None) -> list[tuple[int, str]]:
+    """Return the families and addresses that are bound; every address of a family is empty."""
+    if host is None:
+        return [(4, ""), (6, "")]
+    import ipaddress  # slow to import and rarely needed
+
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return []  # a name
+    return [(address.version, "" if address.is_unspecified else str(address))]
+
+
 def parse_listen(text: str) -> Address:
     """Parse "host:port", ":port", "[::1]:port" or "unix:/path".
 

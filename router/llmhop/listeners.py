@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llmhop.errors import ConfigError, Problem
 from llmhop.exposure import is_open_file, is_open_host
-from llmhop.listen import Address, TcpAddress, UnixAddress
+from llmhop.listen import Address, TcpAddress, UnixAddress, overlap
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _PASSED_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -69,20 +69,28 @@ def open_listeners(
     """Take the sockets that systemd passed, or else bind `addresses`.
 
     Nothing can connect before they listen. With `reuse_port`, several processes can bind the same.
-    Raises ConfigError for every address that can't be bound.
+    Raises ConfigError for every address that can't be bound, or is one with another.
     """
     passed = _passed()
     if passed:
         return Listeners(passed, passed=True)
     sockets: list[socket.socket] = []
     problems = []
+    bound: list[tuple[TcpAddress, TcpAddress]] = []  # as the config has it, as the kernel has it
     for address in addresses:
         try:
-            sockets += (
-                [_bind_unix(address, socket_mode)]
-                if isinstance(address, UnixAddress)
-                else _bind_tcp(address, reuse_port)
-            )
+            if isinstance(address, UnixAddress):
+                sockets.append(_bind_unix(address, socket_mode))
+                continue
+            fresh = _bind_tcp(address, reuse_port)
+            sockets += fresh
+            names = [TcpAddress(*sock.getsockname()[:2]) for sock in fresh]
+            # bind(2) lets pass what listen(2) then refuses, or nobody where several listen.
+            one = [other for other, name in bound if any(overlap(name, n) for n in names)]
+            for other in dict.fromkeys(one):
+                what = f"{other} and {address} are one address to the kernel"
+                problems.append(Problem("listen", what, "remove one of the two"))
+            bound += [(address, name) for name in names]
         except OSError as error:
             what = f"can't bind {address} ({error.strerror or error})"
             todo = "choose another address, or stop what uses it"

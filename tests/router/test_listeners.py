@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import ssl
@@ -110,6 +111,58 @@ def test_every_address_that_can_not_be_bound_is_told_at_once(tmp_path: Path) -> 
     first, second = done.stderr.splitlines()
     assert first.startswith(f"listen: can't bind {address} (Address already in use); ")
     assert second.startswith("listen: can't bind unix:/no/such/r.sock (No such file or directory)")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("127.0.0.1:%d", ":%d"), (":%d", "127.0.0.1:%d"), (":%d", "[::]:%d"), ("0.0.0.0:%d", ":%d")],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("secure", [False, True])
+def test_addresses_that_are_one_to_the_kernel_are_refused(
+    first: str, second: str, workers: int, secure: bool, authority: Authority, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    listen = [first % port, second % port]
+    tls = {"tls": authority.config()["tls"]} if secure else {}
+    config = tmp_path / "llmhop.json"
+    config.write_text(json.dumps({"models": MODELS, "listen": listen, "workers": workers, **tls}))
+    for arguments in ([], ["--check"]):
+        done = llmhop(*arguments, "--config", str(config))
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        shown = re.sub(r"^:", "*:", listen[0])
+        assert line == (
+            f"listen[1]: and {shown} are one address to the kernel; remove one of the two"
+        )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_name_of_an_address_that_is_listed_too_is_refused_at_the_start(
+    workers: int, secure: bool, authority: Authority, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    tls = {"tls": authority.config()["tls"]} if secure else {}
+    config = tmp_path / "llmhop.json"
+    listen = [f"127.0.0.1:{port}", f"localhost:{port}"]
+    config.write_text(json.dumps({"models": MODELS, "listen": listen, "workers": workers, **tls}))
+    done = llmhop("--config", str(config))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"listen: 127.0.0.1:{port} and localhost:{port} are one address to the kernel; "
+        "remove one of the two\n"
+    )
+
+
+@pytest.mark.parametrize("listen", [["127.0.0.1:0", ":0"], ["0.0.0.0:%d", "[::]:%d"]])
+def test_addresses_of_two_families_and_of_any_port_are_several(listen: list[str], run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = run({"models": MODELS, "listen": [a.replace("%d", str(port)) for a in listen]})
+    assert len(addresses(process)) == len(listen) + ("0" in listen[1])
 
 
 def test_sockets_that_systemd_passes_replace_those_of_the_config(
