@@ -107,7 +107,7 @@ def _listen(check: Checker, top: dict[str, Any]) -> tuple[Address, ...]:
                     and isinstance(other, TcpAddress)
                     and overlap(address, other)
                 ):
-                    what = f"and {other} are one address to the kernel"
+                    what = f"{other} and {address} are one address to the kernel"
                     check.problem(path, what, "remove one of the two")
             found.append(address)
     return tuple(found)

@@ -132,10 +132,9 @@ def test_addresses_that_are_one_to_the_kernel_are_refused(
         done = llmhop(*arguments, "--config", str(config))
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
-        shown = re.sub(r"^:", "*:", listen[0])
-        assert line == (
-            f"listen[1]: and {shown} are one address to the kernel; remove one of the two"
-        )
+        one, other = [re.sub(r"^:", "*:", address) for address in listen]
+        both = f"{one} and {other} are one address to the kernel"
+        assert line == f"listen[1]: {both}; remove one of the two"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
