@@ -19,7 +19,7 @@ import os
 import select
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from llmhop.errors import BackendError
 from llmhop.http_head import ResponseHead
@@ -97,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_resting",
         "_sink",
         "_takes_whole",
+        "_tls",
         "_transport",
         "stalled",
     )
@@ -113,6 +114,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = ResponseReader()
         self._begun = self._in_body = self._proved = self._request_open = self.stalled = False
         self._paused = self._resting = False
+        self._tls: Any = None  # reads what is encrypted; None where nothing is
         self._takes_whole: Callable[[bytes], bool] | None = None
 
     def is_open(self) -> bool:
@@ -164,6 +166,9 @@ class UpstreamConnection(asyncio.Protocol):
     def send_more(self, sink: ResponseSink, pieces: list[bytes], last: bool) -> None:
         """Write more of a request that is open, at its end with `last`."""
         if self._sink is sink:
+            if self._tls is not None:
+                # Before what the event loop does when the write fails.
+                asyncio.get_running_loop().call_soon(self._read_left_of_tls)
             self._transport.writelines(pieces)
             if last:
                 self._request_open = False
@@ -208,6 +213,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport and its descriptor."""
         self._transport = cast(asyncio.Transport, transport)
+        self._tls = transport.get_extra_info("uvloop.sslproto")
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
@@ -275,7 +281,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the pool; report to who waits."""
         self._keeper.connection_lost(self)
-        if exc is not None and self._sink is not None:
+        if exc is not None and self._sink is not None and self._tls is None:
             self._read_left()
         sink, self._sink = self._sink, None
         if sink is not None:
@@ -286,16 +292,25 @@ class UpstreamConnection(asyncio.Protocol):
 
         Who answers before it has read a request, and closes, resets the connection. Where a write
         meets that before the event loop reads, the loop reads no more; the kernel still has all
-        that came. What is encrypted only the loop could read.
+        that came.
         """
-        transport = self._transport
-        if transport.get_extra_info("sslcontext") is not None:
-            return
         self._request_open = True  # so that nobody takes the connection for one to keep
-        descriptor = transport.get_extra_info("socket").fileno()
+        descriptor = self._transport.get_extra_info("socket").fileno()
         with suppress(OSError):
             while self._sink is not None and (data := os.read(descriptor, _LEFT_BYTES)):
-                self.data_received(data)
+                if self._tls is None:
+                    self.data_received(data)
+                else:
+                    self._tls.get_buffer(len(data))[: len(data)] = data
+                    self._tls.buffer_updated(len(data))
+
+    def _read_left_of_tls(self) -> None:
+        # When connection_lost is called, uvloop has let go of TLS and of the descriptor.
+        if self._sink is None or self._transport.is_closing():
+            return
+        for _, events in self._poll.poll(0):
+            if events & select.POLLHUP:
+                self._read_left()
 
     def _receive_head(self, sink: ResponseSink, data: bytes) -> None:
         self._begun = True
