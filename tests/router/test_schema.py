@@ -22,7 +22,7 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 COMMITTED = Path(__file__).parents[2] / "router" / "config.schema.json"
 
 FULL: dict[str, Any] = {
-    "listen": ["127.0.0.1:0", "[::1]:8080", ":8080", "unix:/run/llmhop/r.sock"],
+    "listen": ["127.0.0.1:0", "[::1]:8080", ":8081", "unix:/run/llmhop/r.sock"],
     "socketMode": "0666",
     "tls": {"certificate": "cert.pem", "key": "key.pem"},
     "authTokens": ["t"],
