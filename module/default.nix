@@ -1,22 +1,25 @@
 # NixOS module: vLLM models in rootless Podman containers, llmhop in front.
 # The options become one JSON file, the contract; llmhop-generator turns it
-# into Quadlet units and the router's config on the running host.
+# into Quadlet units and the router's config on the running host. lib/ has no
+# modules, but functions and data.
 {
   imports = [
-    ./options.nix
-    ./contract-option.nix
-    ./vllm-options.nix
-    ./identity-options.nix
-    ./start-options.nix
-    ./assertions.nix
-    ./id-assertions.nix
-    ./own-user-assertions.nix
-    ./privileged-port-assertions.nix
-    ./secret-assertions.nix
-    ./host.nix
-    ./user-manager.nix
-    ./subordinate-ids.nix
-    ./services.nix
+    ./options/contract.nix
+    ./options/identity.nix
+    ./options/llmhop.nix
+    ./options/start.nix
+    ./options/vllm.nix
+
+    ./assertions/ids.nix
+    ./assertions/models.nix
+    ./assertions/own-user.nix
+    ./assertions/privileged-ports.nix
+    ./assertions/secrets.nix
+
     ./generator-services.nix
+    ./host.nix
+    ./services.nix
+    ./subordinate-ids.nix
+    ./user-manager.nix
   ];
 }

@@ -37,7 +37,7 @@ let
       '';
 
   withoutVllm = pkgs.writeText "llmhop-without-vllm.json" (
-    builtins.toJSON (import ./contract-without-vllm.nix { inherit cfg lib; })
+    builtins.toJSON (import ./lib/contract-without-vllm.nix { inherit cfg lib; })
   );
 
   userManager = "user@${toString cfg.vllm.uid}.service";
@@ -76,7 +76,7 @@ in
           # restart units. A service can, once the user's manager runs. On the
           # first switch it is linger that starts the manager.
           wants = [ "network-online.target" ] ++ managers;
-          after = [ "network-online.target" ] ++ managers ++ import ./device-services.nix;
+          after = [ "network-online.target" ] ++ managers ++ import ./lib/device-services.nix;
           serviceConfig = {
             RemainAfterExit = true;
             # A changed contract is another store path, so a switch restarts the

@@ -5,7 +5,7 @@ let
   routerConfig = "/var/lib/llmhop/llmhop.json";
   llmhop = lib.getExe cfg.package;
 
-  own = import ./listen.nix {
+  own = import ./lib/listen.nix {
     inherit lib;
     inherit (cfg) settings;
   };
@@ -32,7 +32,7 @@ in
         # Five starts that time out take 5 * (15 + 2) s, so the limit trips.
         startLimitBurst = 5;
         startLimitIntervalSec = 120;
-        serviceConfig = import ./hardening.nix // {
+        serviceConfig = import ./lib/hardening.nix // {
           Type = "notify-reload";
           ExecStart = "${llmhop} --config ${routerConfig}";
           # systemd sends SIGHUP itself, and the router keeps its old config

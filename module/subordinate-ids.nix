@@ -3,8 +3,8 @@
 { config, lib, ... }:
 let
   cfg = config.services.llmhop.vllm;
-  kinds = import ./id-kinds.nix { inherit config lib; };
-  kept = import ./kept-subordinate-ids.nix { inherit config lib; };
+  kinds = import ./lib/id-kinds.nix { inherit config lib; };
+  kept = import ./lib/kept-subordinate-ids.nix { inherit config lib; };
 
   ranges =
     kind:

@@ -9,7 +9,7 @@ let
   inherit (config.services.llmhop) vllm;
   uid = toString vllm.uid;
 
-  devices = import ./device-services.nix;
+  devices = import ./lib/device-services.nix;
   userManager = ''
     [Unit]
     Wants=network-online.target

@@ -41,7 +41,7 @@ rec {
     else
       throw (lib.concatStringsSep "\n" ([ "failed assertions:" ] ++ failures));
 
-  withoutVllm = import ../../module/contract-without-vllm.nix {
+  withoutVllm = import ../../module/lib/contract-without-vllm.nix {
     inherit lib;
     cfg = config.services.llmhop;
   };

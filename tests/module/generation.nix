@@ -47,7 +47,7 @@ let
   contract = config.environment.etc."llmhop/contract.json".source;
   without = stand-in.pkgs.writeText "llmhop-without-vllm.json" (
     builtins.toJSON (
-      import ../../module/contract-without-vllm.nix {
+      import ../../module/lib/contract-without-vllm.nix {
         inherit lib;
         cfg = config.services.llmhop;
       }

@@ -6,7 +6,7 @@
     type = lib.types.raw;
     internal = true;
     readOnly = true;
-    default = import ./contract.nix {
+    default = import ../lib/contract.nix {
       inherit lib;
       cfg = config.services.llmhop;
     };

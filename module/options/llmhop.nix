@@ -17,7 +17,7 @@ in
 
     package = mkOption {
       type = types.package;
-      default = pkgs.callPackage ../router/package.nix { };
+      default = pkgs.callPackage ../../router/package.nix { };
       defaultText = literalExpression "pkgs.callPackage ../router/package.nix { }";
       description = "The package that provides the `llmhop` command.";
     };

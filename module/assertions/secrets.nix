@@ -3,7 +3,7 @@
 { config, lib, ... }:
 let
   cfg = config.services.llmhop;
-  modelOption = import ./model-option-path.nix { inherit lib; };
+  modelOption = import ../lib/model-option-path.nix { inherit lib; };
 
   # The backend-wide options and those of each model, with their paths.
   scopes =

@@ -4,7 +4,7 @@
 { lib, name, ... }:
 let
   inherit (lib) literalExpression mkOption types;
-  unitKeys = import ./unit-key-options.nix {
+  unitKeys = import ./unit-keys.nix {
     inherit lib;
     path = "services.llmhop.vllm";
   };

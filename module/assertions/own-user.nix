@@ -4,8 +4,8 @@
 let
   cfg = config.services.llmhop.vllm;
   inherit (config.users) users groups;
-  kinds = import ./id-kinds.nix { inherit config lib; };
-  kept = import ./kept-subordinate-ids.nix { inherit config lib; };
+  kinds = import ../lib/id-kinds.nix { inherit config lib; };
+  kept = import ../lib/kept-subordinate-ids.nix { inherit config lib; };
   declared = users ? ${cfg.user} && users.${cfg.user}.enable or true;
   own = users.${cfg.user};
   show = id: if id == null then "not set" else toString id;

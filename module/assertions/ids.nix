@@ -4,7 +4,7 @@
 let
   cfg = config.services.llmhop.vllm;
   inherit (config.users) users;
-  kinds = import ./id-kinds.nix { inherit config lib; };
+  kinds = import ../lib/id-kinds.nix { inherit config lib; };
   others = lib.attrNames (removeAttrs users [ cfg.user ]);
 
   contains = kind: id: id != null && id >= kind.start && id < kind.start + kind.count;

@@ -7,7 +7,7 @@
 let
   inherit (lib) literalExpression mkOption types;
   cfg = config.services.llmhop.vllm;
-  unitKeys = import ./unit-key-options.nix {
+  unitKeys = import ./unit-keys.nix {
     inherit lib;
     path = null;
   };
@@ -104,7 +104,7 @@ in
     };
 
     models = mkOption {
-      type = types.attrsOf (types.submodule (import ./model-options.nix { inherit cfg; }));
+      type = types.attrsOf (types.submodule (import ./model.nix { inherit cfg; }));
       default = { };
       example = literalExpression ''
         {

@@ -7,7 +7,7 @@ let
   inherit (cfg.vllm) models;
   enabled = lib.filter (key: models.${key}.enable) (lib.attrNames models);
 
-  modelOption = import ./model-option-path.nix { inherit lib; };
+  modelOption = import ../lib/model-option-path.nix { inherit lib; };
 
   # A failure for each value of `leaf` that several enabled models share.
   shared =
@@ -22,13 +22,13 @@ let
       failed "${options keys} are all `${value}`. Give each enabled model a ${leaf} of its own."
     ) clashes;
 
-  own = import ./listen.nix {
+  own = import ../lib/listen.nix {
     inherit lib;
     inherit (cfg) settings;
   };
 
   # Headers for a model that is served here are fine; another URL is not.
-  remote = import ./router-models.nix {
+  remote = import ../lib/router-models.nix {
     inherit lib;
     inherit (cfg) settings;
   };

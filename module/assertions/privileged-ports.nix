@@ -13,8 +13,8 @@ let
   '';
 
   models = lib.filterAttrs (_: model: model.enable && isPrivileged model.port) cfg.vllm.models;
-  modelOption = import ./model-option-path.nix { inherit lib; };
-  own = import ./listen.nix {
+  modelOption = import ../lib/model-option-path.nix { inherit lib; };
+  own = import ../lib/listen.nix {
     inherit lib;
     inherit (cfg) settings;
   };
