@@ -8,33 +8,12 @@
 }:
 let
   cfg = config.services.llmhop;
-  generator = pkgs.callPackage ../generator/package.nix { llmhop = cfg.package; };
-  command = lib.getExe generator;
+  command = lib.getExe cfg.generatorPackage;
 
   quadlet = lib.optionalAttrs cfg.vllm.enable {
-    # Podman's own generator, to check the units; systemd comes by the path.
     LLMHOP_QUADLET = "${config.virtualisation.podman.package}/libexec/podman/quadlet";
   };
-
-  # What the generator, Podman or systemd would refuse fails the build, not the switch.
-  contract =
-    pkgs.runCommand "llmhop-contract.json"
-      (
-        quadlet
-        // {
-          nativeBuildInputs = [
-            generator
-            config.systemd.package
-          ];
-          text = builtins.toJSON cfg.contract;
-          passAsFile = [ "text" ];
-          LLMHOP_OPTION_NAMES = "nixos";
-        }
-      )
-      ''
-        llmhop-generator render "$textPath" --verify --output rendered
-        cp "$textPath" "$out"
-      '';
+  contract = import ./lib/contract-file.nix { inherit config lib pkgs; };
 
   withoutVllm = pkgs.writeText "llmhop-without-vllm.json" (
     builtins.toJSON (import ./lib/contract-without-vllm.nix { inherit cfg lib; })
@@ -64,7 +43,7 @@ in
   config = lib.mkMerge [
     (lib.mkIf (cfg.enable || cfg.vllm.enable) {
       # For administrators: `llmhop-generator status`, and what `validate` reads.
-      environment.systemPackages = [ generator ];
+      environment.systemPackages = [ cfg.generatorPackage ];
       environment.etc."llmhop/contract.json".source = contract;
 
       systemd.services.llmhop-generator = lib.mkMerge [

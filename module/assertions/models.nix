@@ -90,6 +90,15 @@ in
     (lib.mkIf (cfg.enable || cfg.vllm.enable) {
       assertions = [
         {
+          # system.preSwitchChecks is from 25.05, Podman 5 and its user generator
+          # in systemd.packages from 24.11.
+          assertion = lib.versionAtLeast lib.trivial.release "25.05";
+          message = ''
+            services.llmhop needs nixpkgs 25.05 or newer, and this is
+            ${lib.trivial.release}. Update the input nixpkgs.
+          '';
+        }
+        {
           assertion = (cfg.vllm.enable && enabled != [ ]) || (cfg.enable && remote != { });
           message = ''
             services.llmhop.vllm.models has no enabled model, and

@@ -7,6 +7,7 @@
 }:
 let
   inherit (lib) literalExpression mkOption types;
+  packages = import ../lib/packages.nix { inherit pkgs; };
 in
 {
   options.services.llmhop = {
@@ -15,11 +16,11 @@ in
       defaultText = literalExpression "config.services.llmhop.vllm.enable";
     };
 
-    package = mkOption {
-      type = types.package;
-      default = pkgs.callPackage ../../router/package.nix { };
-      defaultText = literalExpression "pkgs.callPackage ../router/package.nix { }";
-      description = "The package that provides the `llmhop` command.";
+    package = lib.mkPackageOption packages "llmhop" { };
+
+    generatorPackage = lib.mkPackageOption packages "llmhop-generator" { } // {
+      # It has settings judged by the llmhop that serves.
+      apply = generator: generator.override { llmhop = config.services.llmhop.package; };
     };
 
     openFirewall = mkOption {

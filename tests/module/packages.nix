@@ -51,7 +51,19 @@ let
   pkgs = lib.genAttrs packageNames derivation // {
     inherit lib;
     stdenv.hostPlatform.system = "x86_64-linux";
+    stdenv.buildPlatform.canExecute = host: host == pkgs.stdenv.hostPlatform;
     stdenv.cc = derivation "cc";
+    # Of the machine that builds, where that is another one.
+    buildPackages = pkgs // {
+      podman = derivation "build-podman";
+      systemd = derivation "build-systemd";
+      callPackage = file: overrides: made "build-package" (toString file) { };
+    };
+    cross = pkgs // {
+      stdenv = pkgs.stdenv // {
+        buildPlatform.canExecute = _: false;
+      };
+    };
 
     formats.json = _: { type = json; };
     writeText = name: text: made name text { };
@@ -90,8 +102,9 @@ let
       file: overrides:
       let
         package = import file;
+        made = package (lib.intersectAttrs (lib.functionArgs package) pkgs // overrides);
       in
-      package (lib.intersectAttrs (lib.functionArgs package) pkgs // overrides);
+      made // { override = more: pkgs.callPackage file (overrides // more); };
   };
 in
 {

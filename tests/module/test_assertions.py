@@ -305,3 +305,12 @@ def test_automatic_ranges_that_can_reach_ours_are_warned_of() -> None:
     assert evaluate("warnings", vllm(), three) == []
     warnings = evaluate("warnings", vllm(), four)
     assert [f"{V}.subUidStart" in w or f"{V}.subGidStart" in w for w in warnings] == [True, True]
+
+
+def test_a_nixpkgs_that_is_too_old_is_named() -> None:
+    old = """((import <nixpkgs/lib>).extend (_: previous: {
+      trivial = previous.trivial // { release = "24.11"; };
+    }))"""
+    (message,) = evaluate("failures", vllm(), lib=old)
+    assert "nixpkgs 25.05 or newer" in message
+    assert "24.11" in message

@@ -203,6 +203,26 @@ def test_the_contract_is_rendered_and_its_units_are_read_when_the_system_is_buil
     assert any(path.endswith("-systemd") for path in contract["nativeBuildInputs"])
 
 
+def test_a_host_for_another_processor_is_checked_by_programs_of_the_machine_that_builds() -> None:
+    packages = f"(import {ROOT}/tests/module/packages.nix {{ inherit lib; }}).pkgs.cross"
+    cross = f"{{ lib, ... }}: {{ _module.args.pkgs = lib.mkForce {packages}; }}"
+    contract = evaluate("contractBuild", vllm(), cross)
+
+    assert "build-podman" in contract["LLMHOP_QUADLET"]
+    assert all("-build-" in path for path in contract["nativeBuildInputs"])
+    services = evaluate("host.services", vllm(), cross)
+    assert "build-" not in str(services)
+
+
+def test_packages_of_an_overlay_are_those_of_the_host() -> None:
+    pkgs = f"(import {ROOT}/tests/module/packages.nix {{ inherit lib; }})"
+    overlay = f"""{{ lib, ... }}: {{ _module.args.pkgs = lib.mkForce ({pkgs}.pkgs // {{
+      llmhop = {pkgs}.derivation "theirs";
+    }}); }}"""
+    services = evaluate("host.services", vllm(), overlay)
+    assert "-theirs/bin/theirs --config" in services["llmhop"]["serviceConfig"]["ExecStart"]
+
+
 def test_settings_are_judged_by_the_llmhop_that_serves() -> None:
     package = 'type = "derivation"; name = "l"; outPath = "/nix/store/other"'
     other = f'{{ services.llmhop.package = {{ {package}; meta.mainProgram = "l"; }}; }}'

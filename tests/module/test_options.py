@@ -18,7 +18,10 @@ DOCUMENTED: list[dict[str, Any]] = json.loads(
 # What this project adds.
 OWN = {
     f"services.llmhop.{name}"
-    for name in ("enable", "openFirewall", "package", "settings", "waitUntilHealthy")
+    for name in (
+        *("enable", "generatorPackage", "openFirewall", "package"),
+        *("settings", "waitUntilHealthy"),
+    )
 } | {
     f"services.llmhop.vllm.{scope}{name}Config"
     for scope in ("", "models.<name>.")
