@@ -9,18 +9,19 @@ let
 
   modelOption = import ../lib/model-option-path.nix { inherit lib; };
 
-  # A failure for each value of `leaf` that several enabled models share.
-  shared =
+  # For each value of `leaf` that enabled models have.
+  unique =
     leaf:
     let
       keysOf = lib.groupBy (key: toString models.${key}.${leaf}) enabled;
-      clashes = lib.filterAttrs (_: keys: lib.length keys > 1) keysOf;
       options = keys: lib.concatMapStringsSep " and " (key: modelOption key leaf) keys;
     in
-    lib.mapAttrsToList (
-      value: keys:
-      failed "${options keys} are all `${value}`. Give each enabled model a ${leaf} of its own."
-    ) clashes;
+    lib.mapAttrsToList (value: keys: {
+      assertion = lib.length keys == 1;
+      message = ''
+        ${options keys} are all `${value}`. Give each enabled model a ${leaf} of its own.
+      '';
+    }) keysOf;
 
   own = import ../lib/listen.nix {
     inherit lib;
@@ -31,12 +32,6 @@ let
   remote = import ../lib/router-models.nix {
     inherit lib;
     inherit (cfg) settings;
-  };
-  servedTwice = lib.filter (key: remote ? ${models.${key}.name}) enabled;
-
-  failed = message: {
-    assertion = false;
-    inherit message;
   };
 in
 {
@@ -51,8 +46,8 @@ in
           '';
         }
       ]
-      ++ shared "port"
-      ++ shared "name"
+      ++ unique "port"
+      ++ unique "name"
       ++ lib.concatMap (key: [
         {
           assertion = models.${key}.port != 0;
@@ -68,15 +63,15 @@ in
             llmhop listens (${own.option}). Change one of the two.
           '';
         }
+        {
+          assertion = !(remote ? ${models.${key}.name});
+          message = ''
+            ${modelOption key "name"} is `${models.${key}.name}`, and a model of that
+            name has a url in services.llmhop.settings.models. Rename one of the
+            two, or remove the url.
+          '';
+        }
       ]) enabled
-      ++ map (
-        key:
-        failed ''
-          ${modelOption key "name"} is `${models.${key}.name}`, and a model of that
-          name has a url in services.llmhop.settings.models. Rename one of the
-          two, or remove the url.
-        ''
-      ) servedTwice
       ++ lib.mapAttrsToList (key: model: {
         assertion = model.tag == null || model.digest == null;
         message = ''

@@ -6,12 +6,18 @@ let
     inherit (cfg) settings;
   };
   hasModels = models != { };
+  given = import ./given-settings.nix {
+    inherit lib;
+    settings = cfg.settings // {
+      inherit models;
+    };
+  };
 in
 {
   version = 1;
   llmhop = {
     enable = cfg.enable && hasModels;
-    settings = cfg.settings // lib.optionalAttrs hasModels { inherit models; };
+    settings = given;
   };
   vllm.enable = false;
 }

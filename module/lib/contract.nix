@@ -68,6 +68,10 @@ let
     models = lib.mapAttrs model cfg.vllm.models;
   };
 
+  given = import ./given-settings.nix {
+    inherit lib;
+    inherit (cfg) settings;
+  };
   routed = import ./router-models.nix {
     inherit lib;
     inherit (cfg) settings;
@@ -75,12 +79,12 @@ let
   off = map (m: m.name) (lib.attrValues cfg.vllm.models);
   # What is set for models of vLLM has nothing to add to while vLLM is off.
   settings =
-    if cfg.vllm.enable || !lib.isAttrs (cfg.settings.models or null) then
-      cfg.settings
+    if cfg.vllm.enable || !given ? models then
+      given
     else
-      cfg.settings
+      given
       // {
-        models = lib.filterAttrs (name: _: routed ? ${name} || !lib.elem name off) cfg.settings.models;
+        models = lib.filterAttrs (name: _: routed ? ${name} || !lib.elem name off) given.models;
       };
 in
 {

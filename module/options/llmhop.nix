@@ -45,7 +45,10 @@ in
     };
 
     settings = mkOption {
-      type = types.submodule { freeformType = (pkgs.formats.json { }).type; };
+      type = import ./settings.nix {
+        inherit lib;
+        json = (pkgs.formats.json { }).type;
+      };
       default = { };
       example = literalExpression ''
         {

@@ -34,7 +34,9 @@ _GROUPS = (
 
 def options_page(options: Iterable[Option], contract_schema: Mapping[str, Any]) -> str:
     """Write the page. The schema of the JSON file says which options that one has too."""
-    listed = sorted(options, key=lambda option: option["name"].lower())
+    # Those in it have a page of their own.
+    own = [option for option in options if ".llmhop.settings." not in option["name"]]
+    listed = sorted(own, key=lambda option: option["name"].lower())
     names = {option["name"] for option in listed}
     parts = [_INTRODUCTION]
     for title, prefix, definition, path in _GROUPS:

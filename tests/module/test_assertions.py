@@ -203,7 +203,6 @@ ALLOWED = {
         vllm(),
         settings('models.a = { url = null; urls = null; headers.X = "y"; };'),
     ],
-    "remote models of null": [vllm(), settings("models = null;")],
     "only remote models": [vllm(models=""), settings('models.b.url = "https://example.org";')],
     "ranges side by side": [
         vllm(),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llmhop.config_schema import TOP_KEYS
 
 from tests.module.nix import NixError, evaluate, needs_nix, vllm
 
@@ -41,7 +42,10 @@ def test_the_module_declares_the_documented_options_and_some_of_its_own(
     documented = {option["name"] for option in DOCUMENTED}
 
     assert len(documented) == 31
-    assert declared.keys() == documented | OWN
+    # Those below `settings` have types for the module, and are described as llmhop has them.
+    settings = {name for name in declared if name.startswith("services.llmhop.settings.")}
+    assert declared.keys() - settings == documented | OWN
+    assert {name.split(".")[3] for name in settings} <= {*TOP_KEYS}
 
 
 @pytest.mark.parametrize("expected", DOCUMENTED, ids=lambda option: option["name"])
@@ -166,3 +170,14 @@ def test_an_option_says_how_to_choose_its_value(
     description = " ".join(declared[f"services.llmhop.{name}"]["description"].split())
 
     assert [told for told in TOLD[name] if told not in description] == []
+
+
+def test_a_setting_of_the_wrong_type_is_named_by_its_option() -> None:
+    with pytest.raises(NixError, match=r"services\.llmhop\.settings\.port' is not of type"):
+        evaluate("contractText", vllm(), '{ services.llmhop.settings.port = "x"; }')
+
+
+def test_what_nobody_set_of_the_settings_is_not_in_the_contract() -> None:
+    module = '{ services.llmhop.settings = { listen = null; models.a.headers.X = "y"; }; }'
+    contract = json.loads(evaluate("contractText", vllm(), module))
+    assert contract["llmhop"]["settings"] == {"models": {"a": {"headers": {"X": "y"}}}}

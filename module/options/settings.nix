@@ -1,0 +1,39 @@
+# services.llmhop.settings: types for what the module itself reads of them (RFC
+# 42); llmhop judges the rest. Null is left out.
+{ lib, json }:
+let
+  inherit (lib) mkOption types;
+  maybe =
+    type: description:
+    mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit description;
+    };
+
+  model = types.submodule {
+    freeformType = json;
+    options = {
+      url = maybe types.str "Where a model that runs elsewhere is.";
+      urls = maybe (types.listOf types.str) "Several of them, which share its requests.";
+    };
+  };
+in
+types.submodule {
+  freeformType = json;
+  options = {
+    listen = maybe (types.either types.str (types.listOf types.str)) ''
+      Addresses to listen on, such as `127.0.0.1:8080`, `:8080` for every
+      interface, or `unix:/path`; `127.0.0.1:8080` unless it is set.
+    '';
+    host = maybe types.str "Address to listen on, beside `port`; empty for every interface.";
+    port = maybe types.port "Port to listen on, beside `host`.";
+    socketMode = maybe types.str "Mode of unix sockets, such as `0660`.";
+    authTokens = maybe (types.listOf types.str) "Bearer tokens of which clients send one.";
+    models = mkOption {
+      type = types.attrsOf model;
+      default = { };
+      description = "Models that run elsewhere, and more for those that vLLM serves here.";
+    };
+  };
+}
