@@ -8,6 +8,7 @@
 }:
 let
   cfg = config.services.llmhop;
+  host = import ./lib/host.nix { inherit lib; };
   command = lib.getExe cfg.generatorPackage;
 
   quadlet = lib.optionalAttrs cfg.vllm.enable {
@@ -55,7 +56,7 @@ in
           # restart units. A service can, once the user's manager runs. On the
           # first switch it is linger that starts the manager.
           wants = [ "network-online.target" ] ++ managers;
-          after = [ "network-online.target" ] ++ managers ++ import ./lib/device-services.nix;
+          after = [ "network-online.target" ] ++ managers ++ host.device_services;
           serviceConfig = {
             RemainAfterExit = true;
             # A changed contract is another store path, so a switch restarts the
@@ -85,7 +86,7 @@ in
           ];
           # For a switch there is llmhop-generator.service.
           restartIfChanged = false;
-          unitConfig.RequiresMountsFor = "/var/lib/llmhop";
+          unitConfig.RequiresMountsFor = host.state_dir;
           serviceConfig.ExecStart = "${command} apply --files-only ${contract}";
         }
       ];

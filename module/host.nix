@@ -11,7 +11,8 @@ let
   inherit (cfg) vllm;
   uid = toString vllm.uid;
   gid = toString vllm.gid;
-  quadletDir = "/var/lib/llmhop/quadlet";
+  host = import ./lib/host.nix { inherit lib; };
+  quadletDir = "${host.state_dir}/quadlet";
 
   # By number: with systemd-sysusers or userborn names may resolve later.
   ownedByUser = mode: {
@@ -28,7 +29,7 @@ in
 {
   config = lib.mkMerge [
     (lib.mkIf (cfg.enable || vllm.enable) {
-      systemd.tmpfiles.settings."10-llmhop"."/var/lib/llmhop".d = ownedByRoot;
+      systemd.tmpfiles.settings."10-llmhop".${host.state_dir}.d = ownedByRoot;
     })
 
     (lib.mkIf vllm.enable {
@@ -94,12 +95,12 @@ in
 
     (lib.mkIf cfg.enable {
       # A static user: the generator gives the router's config to its group.
-      users.users.llmhop = {
+      users.users.${host.router.user} = {
         description = "llmhop router";
         isSystemUser = true;
-        group = "llmhop";
+        group = host.router.user;
       };
-      users.groups.llmhop = { };
+      users.groups.${host.router.user} = { };
     })
   ];
 }

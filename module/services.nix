@@ -2,7 +2,9 @@
 { config, lib, ... }:
 let
   cfg = config.services.llmhop;
-  routerConfig = "/var/lib/llmhop/llmhop.json";
+  host = import ./lib/host.nix { inherit lib; };
+  inherit (host) router;
+  routerConfig = "${host.state_dir}/llmhop.json";
   llmhop = lib.getExe cfg.package;
 
   own = import ./lib/listen.nix {
@@ -18,7 +20,7 @@ in
   config = lib.mkMerge [
     (lib.mkIf cfg.enable {
       systemd.services.llmhop = {
-        description = "llmhop, router for OpenAI-compatible model servers";
+        inherit (router) description;
         wantedBy = [ "multi-user.target" ];
         wants = [ "network-online.target" ];
         requires = sockets;
@@ -29,30 +31,19 @@ in
         # its last. Where their addresses change, the generator restarts them.
         stopIfChanged = false;
         unitConfig.ConditionPathExists = routerConfig;
-        # Five starts that time out take 5 * (15 + 2) s, so the limit trips.
-        startLimitBurst = 5;
-        startLimitIntervalSec = 120;
-        serviceConfig = import ./lib/hardening.nix // {
-          Type = "notify-reload";
-          ExecStart = "${llmhop} --config ${routerConfig}";
-          # systemd sends SIGHUP itself, and the router keeps its old config
-          # where the new one is wrong. The check makes that reload fail.
-          ExecReload = "${llmhop} --check --config ${routerConfig}";
-          User = "llmhop";
-          Group = "llmhop";
-          # For unix sockets that llmhop makes itself.
-          RuntimeDirectory = "llmhop";
-          RuntimeDirectoryPreserve = true;
-          Restart = "always";
-          RestartSec = 2;
-          TimeoutStartSec = 15;
-          # llmhop asks for more where its drainTimeout is longer.
-          TimeoutStopSec = 45;
-          # An event loop that hangs for as long is killed.
-          WatchdogSec = 30;
-          # Two sockets for each request under way.
-          LimitNOFILE = 524288;
-        };
+        startLimitBurst = router.limits.StartLimitBurst;
+        startLimitIntervalSec = router.limits.StartLimitIntervalSec;
+        serviceConfig =
+          router.service
+          // router.hardening
+          // {
+            ExecStart = "${llmhop} --config ${routerConfig}";
+            # systemd sends SIGHUP itself, and the router keeps its old config
+            # where the new one is wrong. The check makes that reload fail.
+            ExecReload = "${llmhop} --check --config ${routerConfig}";
+            User = router.user;
+            Group = router.user;
+          };
       };
     })
 
@@ -73,14 +64,10 @@ in
         # Without its configuration llmhop could not take the clients.
         unitConfig.ConditionPathExists = routerConfig;
         listenStreams = own.streams;
-        socketConfig = {
-          Backlog = 4096;
-          # At boot an address may come after the socket.
-          FreeBind = true;
-          SocketUser = "llmhop";
-          SocketGroup = "llmhop";
+        socketConfig = router.socket // {
+          SocketUser = router.user;
+          SocketGroup = router.user;
           SocketMode = own.socketMode;
-          RemoveOnStop = true;
         };
       };
     })

@@ -9,11 +9,12 @@ let
   inherit (config.services.llmhop) vllm;
   uid = toString vllm.uid;
 
-  devices = import ./lib/device-services.nix;
+  host = import ./lib/host.nix { inherit lib; };
+  podman = host.containers_conf;
   userManager = ''
     [Unit]
     Wants=network-online.target
-    After=${lib.concatStringsSep " " devices}
+    After=${lib.concatStringsSep " " host.device_services}
     # Or a switch to a system without it would stop every model.
     X-StopOnRemoval=false
 
@@ -23,7 +24,7 @@ let
     # systemd clamps a unit's limits to the hard limits of its manager, 524288
     # by default.
     LimitNOFILE=${toString vllm.openFilesLimit}
-    Environment=CONTAINERS_CONF_OVERRIDE=/etc/llmhop/containers.conf
+    Environment=CONTAINERS_CONF_OVERRIDE=/etc/${podman.path}
   '';
 in
 {
@@ -37,7 +38,7 @@ in
     # What the manager starts at boot. A switch starts default.target of each
     # manager while failed models are reset and nothing new is there; it does
     # not follow an active target in between, which it leaves alone.
-    systemd.user.targets.llmhop-models = {
+    systemd.user.targets.${host.models_target} = {
       description = "Models of llmhop";
       wantedBy = [ "default.target" ];
       unitConfig.X-OnlyManualStart = true;
@@ -55,13 +56,7 @@ in
       ];
     };
 
-    # Of each check of health Podman would write a line to the journal. Only the
-    # user's manager names this file, so that nobody else's containers change; a
-    # check that fails is told by systemd.
-    environment.etc."llmhop/containers.conf".text = ''
-      [engine]
-      healthcheck_events = false
-    '';
+    environment.etc.${podman.path}.text = podman.text;
 
     # Quadlet makes every rootless unit wait for this one, which polls
     # `systemctl is-active network-online.target`. It comes without a path in

@@ -1,8 +1,11 @@
 """What the NixOS module declares and a plain systemd host needs as files."""
 
+from typing import Final
+
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.layout import (
     DEVICE_SERVICES,
+    HOST,
     MODELS_TARGET,
     ROUTER_USER,
     STATE_DIR,
@@ -33,13 +36,11 @@ def host_files(config: Config, llmhop: str) -> dict[str, str]:
         drop_in = f"systemd/system/{user_manager(config.vllm.uid)}.d/llmhop.conf"
         files[drop_in] = _user_manager(config.vllm)
         files[f"systemd/user/{MODELS_TARGET}"] = _models_target()
-        files[_PODMAN] = _conf(["[engine]", "healthcheck_events = false"])
+        files[_PODMAN["path"]] = _conf(_PODMAN["text"].splitlines())
     return files
 
 
-# Of each check of health Podman would write a line to the journal. Only the user's manager
-# names this file, so that nobody else's containers change; one that fails is told by systemd.
-_PODMAN = "llmhop/containers.conf"
+_PODMAN: Final[dict[str, str]] = HOST["containers_conf"]
 
 
 def subordinate_ids(config: Config) -> dict[str, str]:
@@ -116,7 +117,7 @@ def _user_manager(vllm: Vllm) -> str:
                 [
                     # A user manager clamps its units to its own hard limit, without a word.
                     unit_line("LimitNOFILE", str(vllm.open_files_limit)),
-                    ("Environment", f"CONTAINERS_CONF_OVERRIDE=/etc/{_PODMAN}"),
+                    ("Environment", f"CONTAINERS_CONF_OVERRIDE=/etc/{_PODMAN['path']}"),
                 ],
             ),
         ],

@@ -1,22 +1,25 @@
 """Where things lie on a host. The NixOS module declares the same places."""
 
+import tomllib
+from importlib.resources import files
 from pathlib import Path
+from typing import Any, Final
 
-STATE_DIR = Path("/var/lib/llmhop")
+HOST: Final[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("host.toml").read_text())
+"""What the NixOS module reads too."""
+
+STATE_DIR = Path(HOST["state_dir"])
 ROUTER_CONFIG = STATE_DIR / "llmhop.json"
 ROUTER_BEFORE = STATE_DIR / "llmhop.before.json"
 """What llmhop has read, while it has not read its configuration yet."""
 ENVIRONMENT_KEY = STATE_DIR / "environment.key"
 WANTED_NOTES = STATE_DIR / "wanted.json"
 STAMP = STATE_DIR / "applied.json"
-MODELS_TARGET = "llmhop-models.target"
+MODELS_TARGET = f"{HOST['models_target']}.target"
 """What a user's manager starts of models when it starts itself."""
-DEVICE_SERVICES = (
-    "nvidia-container-toolkit-cdi-generator.service",  # of NixOS
-    "nvidia-cdi-refresh.service",  # of the toolkit's own packages
-)
-"""Services that write the CDI specifications of devices, without which no model starts."""
-ROUTER_USER = "llmhop"
+DEVICE_SERVICES: Final[list[str]] = HOST["device_services"]
+"""Services that write the CDI specifications of devices."""
+ROUTER_USER: Final[str] = HOST["router"]["user"]
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"
 ROUTER_UNITS = (ROUTER_SOCKET, ROUTER_UNIT)

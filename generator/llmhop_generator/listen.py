@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8080
+from llmhop_generator.layout import HOST
+
+_LISTEN: Final[dict[str, Any]] = HOST["listen"]
+DEFAULT_HOST: Final[str] = _LISTEN["host"]
+DEFAULT_PORT: Final[int] = _LISTEN["port"]
 
 _UNIX = "unix:"
-_ADDRESS = re.compile(r"([0-9]{1,3}\.){3}[0-9]{1,3}|\[[0-9A-Fa-f:.]+\]|")
+_ADDRESS = re.compile(_LISTEN["address"], re.DOTALL)
+_IP = re.compile(_LISTEN["ip"])
 
 
 def addresses(settings: Mapping[str, Any]) -> list[str]:
@@ -54,18 +58,19 @@ def streams(texts: Sequence[str]) -> list[str] | None:
 
 
 def _port_of(text: str) -> int | None:
-    host, colon, digits = text.rpartition(":")
-    if not colon or not (digits.isascii() and digits.isdigit()) or len(digits) > 5:
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
         return None
+    host, port = found[1], int(found[2])
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         return None
-    return int(digits) if int(digits) <= 65535 else None
+    return port if port <= 65535 else None
 
 
 def _stream(text: str) -> str | None:
     if text.startswith(f"{_UNIX}/"):
         return text.removeprefix(_UNIX)
     host, port = text.rpartition(":")[0], _port_of(text)
-    if not port or not _ADDRESS.fullmatch(host):
+    if not port or not _IP.fullmatch(host):
         return None
     return f"{host}:{port}" if host else str(port)

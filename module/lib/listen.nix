@@ -2,19 +2,20 @@
 # that are wrong; here they are passed over.
 { lib, settings }:
 let
+  defaults = (import ./host.nix { inherit lib; }).listen;
   listen = settings.listen or null;
   given =
     key: isRight: default:
     if isRight (settings.${key} or null) then settings.${key} else default;
-  host = given "host" lib.isString "127.0.0.1";
+  host = given "host" lib.isString defaults.host;
   bracketed = if lib.hasInfix ":" host then "[${host}]" else host;
   addresses =
     if listen == null then
-      [ "${bracketed}:${toString (given "port" lib.isInt 8080)}" ]
+      [ "${bracketed}:${toString (given "port" lib.isInt defaults.port)}" ]
     else
       lib.filter lib.isString (lib.toList listen);
 
-  split = builtins.match "(.*):([0-9]{1,5})";
+  split = builtins.match defaults.address;
   socketPath = lib.removePrefix "unix:";
   isSocket = lib.hasPrefix "unix:/";
   portOf = address: lib.toIntBase10 (lib.last (split address));
@@ -24,7 +25,7 @@ let
     address:
     let
       parts = split address;
-      ip = builtins.match "(([0-9]{1,3}\\.){3}[0-9]{1,3}|\\[[0-9A-Fa-f:.]+])?" (lib.head parts);
+      ip = builtins.match defaults.ip (lib.head parts);
       port = toString (portOf address);
     in
     if isSocket address then
@@ -52,7 +53,7 @@ in
   # Those that the network can reach; 0 stands for any.
   publicPorts = lib.remove 0 (map portOf (lib.filter (address: !isLoopback address) tcp));
 
-  socketMode = given "socketMode" lib.isString "0660";
+  socketMode = given "socketMode" lib.isString defaults.socket_mode;
 
   # null where systemd can't open all of them, such as one with a host name:
   # then llmhop opens its sockets itself.
