@@ -26,7 +26,10 @@
         vllm = ./module;
       };
 
-      overlays.default = final: _: programs final;
+      overlays.default = final: _: {
+        llmhop = final.callPackage ./router/package.nix { };
+        llmhop-generator = final.callPackage ./generator/package.nix { };
+      };
 
       packages = forAllSystems (
         pkgs:

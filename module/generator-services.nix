@@ -11,7 +11,10 @@ let
   host = import ./lib/host.nix { inherit lib; };
   command = lib.getExe cfg.generatorPackage;
 
-  quadlet = lib.optionalAttrs cfg.vllm.enable {
+  environment = {
+    LLMHOP_COMMAND = lib.getExe cfg.package;
+  }
+  // lib.optionalAttrs cfg.vllm.enable {
     LLMHOP_QUADLET = "${config.virtualisation.podman.package}/libexec/podman/quadlet";
   };
   contract = import ./lib/contract-file.nix { inherit config lib pkgs; };
@@ -33,7 +36,7 @@ let
       config.systemd.package
     ]
     ++ lib.optional cfg.vllm.enable config.virtualisation.podman.package;
-    environment = quadlet;
+    inherit environment;
     serviceConfig = {
       Type = "oneshot";
       UMask = "0022";

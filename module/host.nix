@@ -57,7 +57,7 @@ in
     # models would be left to a user that there is not. Nothing is changed then.
     (lib.mkIf vllm.enable {
       system.preSwitchChecks.llmhopUid = ''
-        uid=$(${lib.getExe' pkgs.coreutils "id"} -u -- ${lib.escapeShellArg vllm.user} 2>/dev/null)
+        uid=$(${lib.getExe' pkgs.coreutils "id"} -u -- ${lib.escapeShellArg vllm.user} 2>/dev/null || true)
         if [ -n "$uid" ] && [ "$uid" != ${uid} ]; then
           echo "services.llmhop.vllm.uid is ${uid}, but the user ${vllm.user} has $uid on this host, and"
           echo "NixOS changes no uid. Set it to $uid; or turn services.llmhop.vllm off, switch, give what"

@@ -85,11 +85,11 @@ in
     (lib.mkIf (cfg.enable || cfg.vllm.enable) {
       assertions = [
         {
-          # system.preSwitchChecks is from 25.05, Podman 5 and its user generator
-          # in systemd.packages from 24.11.
-          assertion = lib.versionAtLeast lib.trivial.release "25.05";
+          # The packages' enabledTestPaths are from 25.11, system.preSwitchChecks
+          # and Podman 5 are older.
+          assertion = lib.versionAtLeast lib.trivial.release "25.11";
           message = ''
-            services.llmhop needs nixpkgs 25.05 or newer, and this is
+            services.llmhop needs nixpkgs 25.11 or newer, and this is
             ${lib.trivial.release}. Update the input nixpkgs.
           '';
         }

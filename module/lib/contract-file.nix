@@ -7,18 +7,20 @@
 }:
 let
   cfg = config.services.llmhop;
+  packages = import ./packages.nix { pkgs = pkgs.buildPackages; };
 
   # What runs when the system is built; the host's may be for another processor.
   build =
     if pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform then
       {
-        inherit (cfg) generatorPackage;
+        inherit (cfg) generatorPackage package;
         podman = config.virtualisation.podman.package;
         systemd = config.systemd.package;
       }
     else
       {
-        generatorPackage = (import ./packages.nix { pkgs = pkgs.buildPackages; }).llmhop-generator;
+        package = packages.llmhop;
+        generatorPackage = packages.llmhop-generator;
         inherit (pkgs.buildPackages) podman systemd;
       };
 in
@@ -31,6 +33,7 @@ pkgs.runCommand "llmhop-contract.json"
       ];
       text = builtins.toJSON cfg.contract;
       passAsFile = [ "text" ];
+      LLMHOP_COMMAND = lib.getExe build.package;
       LLMHOP_OPTION_NAMES = "nixos";
     }
     // lib.optionalAttrs cfg.vllm.enable {

@@ -18,10 +18,18 @@ in
 
     package = lib.mkPackageOption packages "llmhop" { };
 
-    generatorPackage = lib.mkPackageOption packages "llmhop-generator" { } // {
-      # It has settings judged by the llmhop that serves.
-      apply = generator: generator.override { llmhop = config.services.llmhop.package; };
-    };
+    generatorPackage =
+      lib.mkPackageOption packages "llmhop-generator" {
+        extraDescription = ''
+          Its services have settings judged by {option}`services.llmhop.package`. Where
+          the host is for another processor than the machine that builds it, the
+          configuration is checked by the package of that machine.
+        '';
+      }
+      // {
+        # So that it is so on the command line too.
+        default = packages.llmhop-generator.override { llmhop = config.services.llmhop.package; };
+      };
 
     openFirewall = mkOption {
       type = types.bool;

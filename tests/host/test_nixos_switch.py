@@ -211,9 +211,9 @@ def test_a_boot_into_another_generation_starts_its_models(host: Machine) -> None
 @pytest.mark.parametrize(
     "disturbance",
     [
-        "systemctl restart systemd-logind",
-        "systemctl start user@503",
-        "systemctl start llmhop-units",
+        "restart systemd-logind.service",
+        "start user@503.service",
+        "start llmhop-units.service",
     ],
 )
 def test_nothing_fails_where_logind_or_the_manager_is_started_again(

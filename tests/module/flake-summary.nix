@@ -7,6 +7,11 @@ let
     pkgs
     ;
   names = lib.mapAttrs (_: lib.mapAttrs (_: package: package.name));
+  # With another overlay over it, which the generator follows.
+  other = pkgs.writeText "other" "" // {
+    meta.mainProgram = "other";
+  };
+  overlaid = outputs.overlays.default (pkgs.extend (_: _: { llmhop = other; })) pkgs;
   here = outputs.checks.x86_64-linux;
   programs = { inherit (outputs.packages.x86_64-linux) llmhop llmhop-generator; };
 in
@@ -19,7 +24,8 @@ in
   devShells = names outputs.devShells;
   formatter = lib.mapAttrs (_: package: package.name) outputs.formatter;
   apps = lib.mapAttrs (_: lib.mapAttrs (_: app: removeAttrs app [ "meta" ])) outputs.apps;
-  overlay = lib.mapAttrs (_: package: package.name) (outputs.overlays.default pkgs pkgs);
+  overlay = lib.mapAttrs (_: package: package.name) overlaid;
+  overlaidJudge = lib.last overlaid.llmhop-generator.arguments.makeWrapperArgs;
   shell = lib.concatMap (
     package: if package ? packages then map (p: p.name) package.packages else [ package.name ]
   ) outputs.devShells.x86_64-linux.default.packages;

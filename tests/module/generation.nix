@@ -83,10 +83,15 @@ in
     ]
   );
 
-  # Each in a shell of its own, as nixos/modules/system/activation/pre-switch-check.nix has them.
-  preSwitchChecks = lib.concatStrings (
-    map (text: "(\n${text}\n) || exit 1\n") (lib.attrValues config.system.preSwitchChecks)
-  );
+  # As nixos/modules/system/activation/pre-switch-check.nix has them, in a shell
+  # with the options of writeShellApplication.
+  preSwitchChecks =
+    "set -euo pipefail\n"
+    + lib.concatStrings (
+      map (text: "set +e\n(\nset -e\n${text}\n)\ncode=$?\nset -e\n[ $code = 0 ] || exit 1\n") (
+        lib.attrValues config.system.preSwitchChecks
+      )
+    );
 
   users = lib.mapAttrsToList (name: u: {
     inherit name;

@@ -98,14 +98,21 @@ let
     };
     testers.runNixOSTest = import ./nixos-test.nix { inherit lib; };
 
-    callPackage =
-      file: overrides:
+    callPackage = callFrom pkgs;
+    extend =
+      overlay:
       let
-        package = import file;
-        made = package (lib.intersectAttrs (lib.functionArgs package) pkgs // overrides);
+        final = pkgs // overlay final pkgs // { callPackage = callFrom final; };
       in
-      made // { override = more: pkgs.callPackage file (overrides // more); };
+      final;
   };
+  callFrom =
+    from: file: overrides:
+    let
+      package = import file;
+      called = package (lib.intersectAttrs (lib.functionArgs package) from // overrides);
+    in
+    called // { override = more: callFrom from file (overrides // more); };
 in
 {
   inherit derivation pkgs;

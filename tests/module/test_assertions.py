@@ -308,8 +308,8 @@ def test_automatic_ranges_that_can_reach_ours_are_warned_of() -> None:
 
 def test_a_nixpkgs_that_is_too_old_is_named() -> None:
     old = """((import <nixpkgs/lib>).extend (_: previous: {
-      trivial = previous.trivial // { release = "24.11"; };
+      trivial = previous.trivial // { release = "25.05"; };
     }))"""
     (message,) = evaluate("failures", vllm(), lib=old)
-    assert "nixpkgs 25.05 or newer" in message
-    assert "24.11" in message
+    assert "nixpkgs 25.11 or newer" in message
+    assert "25.05" in message

@@ -64,6 +64,7 @@ def test_the_flake_offers_packages_programs_a_shell_and_a_formatter_on_two_syste
     assert outputs["formatter"] == dict.fromkeys(SYSTEMS, "nixfmt-tree")
     assert outputs["devShells"] == {key: {"default": "shell"} for key in SYSTEMS}
     assert outputs["overlay"] == programs
+    assert outputs["overlaidJudge"].endswith("-other/bin/other")
     for system in SYSTEMS:
         apps = outputs["apps"][system]
         assert {name: app["program"].rsplit("/", 1)[1] for name, app in apps.items()} == programs
