@@ -225,7 +225,7 @@ def switch_users() -> bool:
         def call(*words: str, uid: str = uid) -> subprocess.CompletedProcess[str]:
             return run("systemctl", "--user", *words, uid=int(uid))
 
-        if call("daemon-reexec").returncode != 0:
+        if not Path(f"/run/user/{uid}").exists() or call("daemon-reexec").returncode != 0:
             say(f"the manager of {name} can't be reached")
             well = False
             continue

@@ -150,6 +150,8 @@ def test_off_ends_the_models_and_on_brings_them_back(host: Machine) -> None:
     host.fail("pgrep -u 503 -f 'vllm serve'")
     assert served(host) == {"far"}
     host.fail("ls /var/lib/llmhop/quadlet/*.container")
+    # A user whose manager has just ended is still listed, and NixOS would speak to it.
+    host.wait_until_succeeds("! loginctl list-users --no-legend | grep vllm", timeout=60)
     goes_well(host, "base")
     answers(host, "a", "b")
 
