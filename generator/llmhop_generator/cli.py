@@ -13,7 +13,7 @@ from llmhop_generator.command_options import Group, llmhop_option, verbose_optio
 from llmhop_generator.config_source import read_source
 from llmhop_generator.exits import EXIT_CHANGES, EXIT_NOT_UP, fail, reports_errors
 from llmhop_generator.fleet_command import evaluate
-from llmhop_generator.messages import Formatter, say, use_nixos_names
+from llmhop_generator.messages import Formatter, say, use_nixos_names, write
 from llmhop_generator.process import become, require_root
 from llmhop_generator.router_check import judge_by
 from llmhop_generator.terminal import terminal
@@ -62,16 +62,17 @@ def validate(config: str, llmhop: str) -> None:
         for problem in privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START):
             say(f"warning: {problem}", err=True)
     for model in models:
-        click.echo(f"{model.name}: {model.model} on port {model.port}")
-    click.echo(f"{config} is valid: {len(models)} model{'' if len(models) == 1 else 's'} to serve")
+        say(f"{model.name}: {model.model} on port {model.port}")
+    say(f"{config} is valid: {len(models)} model{'' if len(models) == 1 else 's'} to serve")
 
 
 @main.command()
+@reports_errors
 def schema() -> None:
     """Print the JSON Schema of CONFIG."""
     from llmhop_generator.schema import contract_schema_text
 
-    click.echo(contract_schema_text(), nl=False)
+    write(contract_schema_text())
 
 
 @main.command()
@@ -138,7 +139,7 @@ def check(config: str, llmhop: str) -> None:
     preflight(read)
     if isinstance(read.vllm, Vllm):
         check_flags(read.vllm, say)
-    click.echo("this host is ready")
+    say("this host is ready")
 
 
 @main.command()
@@ -195,8 +196,10 @@ def apply(
 
     data = read_source(config)
     require_root("apply")
-    # So that also a run that is told to end gives llmhop every route.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # So that also a run that is told to end, or whose terminal goes, gives llmhop every route.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as below nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     report, tick = terminal()
     wait = wait and not (no_wait_at_boot and system_is_starting())
     if files_only:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, NoReturn
 
@@ -28,5 +29,6 @@ def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
 
 def fail(message: str, code: int = EXIT_ERROR) -> NoReturn:
     """End the command with a message on standard error."""
-    say(f"error: {message}", err=True)
+    with suppress(GeneratorError):
+        say(f"error: {message}", err=True)
     sys.exit(code)

@@ -11,7 +11,7 @@ import click
 
 from llmhop_generator.command_options import llmhop_option
 from llmhop_generator.exits import EXIT_ERROR, fail, reports_errors
-from llmhop_generator.messages import use_nixos_names
+from llmhop_generator.messages import use_nixos_names, write
 from llmhop_generator.router_check import judge_by
 from llmhop_generator.terminal import terminal
 
@@ -124,19 +124,19 @@ def evaluate(
                 if report or front or compare is not None:
                     results.append(result)
                 elif not output:
-                    click.echo(as_line(result))
+                    write(f"{as_line(result)}\n")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     if report:
-        click.echo(fleet_report.as_text(results))
+        write(f"{fleet_report.as_text(results)}\n")
     if compare is not None:
         failures += [failed.name for failed in those(before, Failed)]
-        click.echo(fleet_compare.as_text(before, results))
+        write(f"{fleet_compare.as_text(before, results)}\n")
     if front:
         if failures:
             failed = ", ".join(sorted(failures))
             fail(f"nothing is printed, as it would lack hosts that failed: {failed}")
         settings = fleet_front.front(those(results, Host), addresses)
-        click.echo(json.dumps(settings, indent=2, ensure_ascii=False))
+        write(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
     if failures:
         sys.exit(EXIT_ERROR)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from llmhop_generator.errors import json_names
+from llmhop_generator.errors import GeneratorError, json_names
 
 NAMES_VARIABLE = "LLMHOP_OPTION_NAMES"
 """Set to `nixos` where a NixOS host is built on another system."""
 
+_STDOUT, _STDERR = 1, 2
 _NIXOS_NAMES = f"{__name__}.nixos_names"
 
 
@@ -27,9 +28,30 @@ def spelled(text: str) -> str:
     return text if nixos else json_names(text)
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Write a line to standard output, or with `err` to standard error."""
-    click.echo(spelled(text), err=err)
+def say(text: str, *, err: bool = False, end: str = "\n") -> None:
+    """Write a line of a message; see `write`."""
+    write(spelled(text) + end, err=err)
+
+
+def write(text: str, *, err: bool = False) -> None:
+    """Write to standard output, or with `err` to standard error, as it is.
+
+    Raises:
+        GeneratorError: it can't be written. What comes later is written nowhere.
+    """
+    try:
+        click.echo(text, nl=False, err=err)
+    except OSError as error:  # a reader that left, a full disk, a terminal that is gone
+        _mute(_STDERR if err else _STDOUT)
+        where = "standard error" if err else "standard output"
+        raise GeneratorError(f"{where} can't be written: {error.strerror}") from None
+
+
+def _mute(descriptor: int) -> None:
+    # Or what waits in a buffer would end the process with a traceback of its own.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 class Formatter(logging.Formatter):

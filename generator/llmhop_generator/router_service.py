@@ -14,7 +14,13 @@ from llmhop_generator.layout import (
     ROUTER_USER,
 )
 from llmhop_generator.routes import ADDRESS_KEYS, restart_keys
-from llmhop_generator.systemd import UnitState, last_messages, system, system_states
+from llmhop_generator.systemd import (
+    UnitState,
+    last_messages,
+    system,
+    system_is_stopping,
+    system_states,
+)
 
 
 def router_group() -> int:
@@ -92,6 +98,10 @@ def give_config(text: str) -> None:
     # Past a start limit that it hit before, or would hit by being told so often.
     system("reset-failed", *(ROUTER_UNITS if has_socket else [ROUTER_UNIT]), check=False)
     done = system(*call, check=False)
+    if done.code != 0 and system_is_stopping():
+        # It was not refused: nothing starts any more. llmhop reads it at the next boot.
+        files.remove(ROUTER_BEFORE)
+        return
     if done.code != 0:
         _restore()
         if call[0] == "restart":

@@ -95,6 +95,11 @@ def system(*arguments: str, check: bool = True) -> Finished:
     return run(["systemctl", *arguments], check=check)
 
 
+def system_is_stopping() -> bool:
+    """Whether the host goes down (systemctl(1), is-system-running)."""
+    return system("is-system-running", check=False).stdout.strip() == "stopping"
+
+
 def system_is_starting() -> bool:
     """Whether the host has not come up yet (systemctl(1), is-system-running)."""
     return system("is-system-running", check=False).stdout.strip() in ("initializing", "starting")

@@ -2,25 +2,29 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
-import click
-
+from llmhop_generator.errors import GeneratorError
 from llmhop_generator.messages import say
 
 
 def terminal(*, err: bool = False) -> tuple[Callable[[str], None], Callable[[str], None]]:
     """A function for lines that stay, and one for the line that the next replaces.
 
-    They write to standard output, or with `err` to standard error.
+    They write to standard output, or with `err` to standard error. Where nobody watches any
+    more they do nothing: a run that has begun goes on to its end.
     """
-    live = (sys.stderr if err else sys.stdout).isatty()
+    stream = sys.stderr if err else sys.stdout
+    live = stream is not None and stream.isatty()
     clear = "\r\033[K" if live else ""
 
     def report(line: str) -> None:
-        say(f"{clear}{line}", err=err)
+        with suppress(GeneratorError):
+            say(f"{clear}{line}", err=err)
 
     def tick(line: str) -> None:
         if live:
-            click.echo(f"{clear}{line}", nl=False, err=err)
+            with suppress(GeneratorError):
+                say(f"{clear}{line}", err=err, end="")
 
     return report, tick

@@ -107,7 +107,8 @@ class SimulatedHost:
     """What a host is, and what happens on it.
 
     `router` is the configuration that llmhop has read, None where it is down; `lacks_socket`
-    whether systemd's socket for it is. `ailing` are
+    whether systemd's socket for it is. `goes_down` says that the host does: nothing starts or
+    reloads any more. `ailing` are
     models that fail to start, whatever their unit; `says_why` whether their journal tells that
     they fail in the same way again. `interrupt` is called before each
     effect of the generator, with its name. `stops_fail` has the next stop fail; `pulls_fail`
@@ -118,6 +119,7 @@ class SimulatedHost:
     units: dict[str, Unit] = field(default_factory=dict)
     router: dict[str, Any] | None = None
     lacks_socket: bool = False
+    goes_down: bool = False
     ailing: set[str] = field(default_factory=set)
     says_why: bool = False
     stops_fail: bool = False
@@ -367,6 +369,10 @@ class SimulatedHost:
                 self.router = self._router_reads()
                 if self.router is None:
                     return Finished(1, "", "refused")
+            case ["is-system-running"]:
+                return Finished(0, "stopping" if self.goes_down else "running", "")
+            case ["reload-or-restart", "llmhop.service"] if self.goes_down:
+                return Finished(1, "", "Transaction is destructive.")
             case ["reload-or-restart", "llmhop.service"]:
                 config = self._router_reads()
                 if config is None:

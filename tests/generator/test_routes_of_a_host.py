@@ -221,3 +221,21 @@ def test_a_killed_change_of_what_llmhop_takes_at_its_start_is_followed_by_a_rest
     assert "workers" not in host.router
     bring(ONE, workers=2)
     assert host.router["workers"] == 2
+
+
+def test_a_run_that_a_reboot_ends_leaves_each_model_its_route(host: SimulatedHost) -> None:
+    bring(ONE)
+
+    def go_down(effect: str) -> None:
+        if effect == "start":
+            host.goes_down = True
+            raise SystemExit
+
+    host.interrupt = go_down
+    with pytest.raises(SystemExit):
+        bring({**ONE, "b": {"port": 18002}, "a": {"port": 18009}})
+    host.interrupt = lambda _: None
+    host.goes_down = False
+    host.reboot()
+    host.settle()
+    assert local_routes(host) == {"a": 18009, "b": 18002}

@@ -124,6 +124,33 @@ def test_a_configuration_that_llmhop_refuses_changes_nothing(host: Machine) -> N
     assert "maxBodyByte" in refused(host, json.dumps(bad))
 
 
+def routes(machine: Machine) -> str:
+    listed = json.loads(machine.succeed("curl -fsS http://127.0.0.1:8080/v1/models"))
+    return " ".join(sorted(model["id"] for model in listed["data"]))
+
+
+@pytest.mark.parametrize("number", ["HUP", "QUIT", "TERM", "INT"])
+def test_a_run_that_a_signal_ends_leaves_each_model_its_route(number: str, host: Machine) -> None:
+    write(host, CONFIG, config(environment={"STANDIN_START_DELAY": "15"}))
+    code, output = host.execute(f"timeout -s {number} 8 llmhop-generator apply {CONFIG} 2>&1")
+    assert code != 0, output
+    assert "Traceback" not in output
+    assert "start vllm-a.service" in output
+    assert routes(host) == "a b"
+
+
+@pytest.mark.parametrize(
+    "reader", ["| head -n 1", "| head -n 5", ">/dev/full", ">/dev/full 2>&1", ">&-", ">&- 2>&-"]
+)
+def test_a_run_that_nobody_reads_goes_on_to_its_end(reader: str, host: Machine) -> None:
+    write(host, CONFIG, config(settings={"seed": 1}))
+    errors = host.succeed(f"(llmhop-generator apply {CONFIG} {reader}; echo code $?) 2>&1")
+    assert "Traceback" not in errors
+    assert routes(host) == "a b"
+    assert "--seed=1" in host.succeed("curl -fsS http://127.0.0.1:18001/report")
+    assert host.succeed(f"llmhop-generator diff {CONFIG}") == "no change\n"
+
+
 def test_without_a_fault_the_same_change_is_applied(host: Machine) -> None:
     changed = config(settings={"seed": 1})
     assert "a: healthy" in applied(host, changed)
