@@ -4,9 +4,11 @@ import os
 import pwd
 import re
 import shutil
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmhop_generator import files
 from llmhop_generator.contract import Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host_user import HOW
@@ -39,8 +41,10 @@ def storage_findings(
         tests.append(("-w", path, Problem(where, advice)))
     for where, path in _environment_files(vllm):
         if not Path(path).is_file():
-            yield Problem(where, f"{path} does not exist on this host; put it there, or unset it")
+            what = "is not a file" if Path(path).exists() else "does not exist on this host"
+            yield Problem(where, f"{path} {what}; put one there, or unset it")
             continue
+        yield from _malformed(where, path)
         advice = f"{path} can't be read by {vllm.user}, who reads it; let that user read it"
         tests.append(("-r", path, Problem(where, advice)))
     if account is not None:
@@ -56,6 +60,23 @@ def _environment_files(vllm: Vllm) -> Iterator[tuple[str, str]]:
     for key, model in vllm.models.items():
         if model.enable and model.environment_file is not None:
             yield option_path(("vllm", "models", key, "environmentFile")), model.environment_file
+
+
+def _malformed(where: str, path: str) -> Iterator[Problem]:
+    """Find lines that Podman refuses or misreads; it would write them into the journal.
+
+    Source: parseEnv in pkg/env/env.go of Podman.
+    """
+    content = files.read_regular(Path(path)) or b""
+    if content.startswith(BOM_UTF8):
+        yield Problem(
+            where,
+            f"{path} begins with a byte order mark, which would be part of the first name; "
+            "save it as UTF-8 without one",
+        )
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.lstrip(b" \t").startswith(b"="):
+            yield Problem(where, f"{path} has no name before = in line {number}; write NAME=value")
 
 
 def _failed(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator[Problem]:

@@ -197,6 +197,27 @@ def test_an_environment_file_that_is_missing(host: CheckedHost) -> None:
     assert found.startswith(f"{where}: /etc/nowhere.env does not exist on this host"), found
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("A=1\n=hidden\n", "has no name before = in line 2"),
+        ("\ufeffA=hidden\n", "begins with a byte order mark"),
+    ],
+)
+def test_an_environment_file_that_podman_would_misread(
+    content: str, told: str, host: CheckedHost
+) -> None:
+    host.put("/etc/odd.env", content)
+    found = host.finding(config(environmentFile="/etc/odd.env"))
+    assert found.startswith(f"vllm.environmentFile: /etc/odd.env {told}"), found
+    assert "hidden" not in found
+
+
+def test_an_environment_file_that_is_a_directory(host: CheckedHost) -> None:
+    found = host.finding(config(environmentFile="/etc"))
+    assert found.startswith("vllm.environmentFile: /etc is not a file; put one there"), found
+
+
 def test_an_environment_file_that_the_user_can_not_read(host: CheckedHost) -> None:
     host.put("/etc/secret.env", "A=1", mode="600")
     with_file = config(environmentFile="/etc/secret.env")
