@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
+from llmhop_generator import files
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.failures import why
-from llmhop_generator.layout import ROUTER_UNIT, user_manager
+from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
 from llmhop_generator.podman import environment_of
 from llmhop_generator.present import read_note, read_sources
 from llmhop_generator.process import Account, account_of, run
 from llmhop_generator.progress import Outcome, outcome
+from llmhop_generator.routes import route_names
 from llmhop_generator.sources import Entry, entries, source_of
 from llmhop_generator.start_note import StartNote
 from llmhop_generator.systemd import (
@@ -28,6 +30,7 @@ _STALLED = (
     "its podman was killed while it started, so nothing will say when it is up; restart it or "
     "apply again"
 )
+_UNROUTED = "llmhop has no route to it, as a run of apply was ended; apply again"
 _EARLIER = "it runs by an earlier unit than the configuration asks for; apply again to replace it"
 
 
@@ -35,7 +38,8 @@ _EARLIER = "it runs by an earlier unit than the configuration asks for; apply ag
 class ModelStatus:
     """One model, as it runs. `state` names an `Outcome`, in lower case; `up_s` is in seconds.
 
-    `earlier_unit` says that it runs by another unit than the configuration asks for.
+    `earlier_unit` says that it runs by another unit than the configuration asks for, `unrouted`
+    that llmhop is there and not told of it.
     """
 
     model: str
@@ -50,6 +54,7 @@ class ModelStatus:
     unit: str
     last_error: str | None
     earlier_unit: bool = False
+    unrouted: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,10 @@ def status() -> Status:
     for uid, listed in found.items():
         is_up = units[user_manager(uid)].active == "active"
         models += _of_user(uid, listed) if is_up else map(_without_manager, listed)
+    router = files.read(ROUTER_CONFIG)
+    if router is not None:
+        routed = route_names(router)
+        models = [replace(model, unrouted=model.model not in routed) for model in models]
     return Status(tuple(models), _router(units[ROUTER_UNIT]))
 
 
@@ -240,6 +249,8 @@ def as_table(found: Status) -> str:
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
+    unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
+    lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
     return "\n".join([*lines, _router_line(found.llmhop)])
 

@@ -239,3 +239,26 @@ def test_a_run_that_a_reboot_ends_leaves_each_model_its_route(host: SimulatedHos
     host.reboot()
     host.settle()
     assert local_routes(host) == {"a": 18009, "b": 18002}
+
+
+def test_the_status_names_a_model_whose_route_a_killed_run_has_taken(host: SimulatedHost) -> None:
+    bring(ONE)
+    assert not shown("a").unrouted
+
+    def kill(effect: str) -> None:
+        if effect == "sleep":  # while it waits for the model
+            host.interrupt = kill_all
+            raise Killed
+
+    def kill_all(_: str) -> None:
+        raise Killed
+
+    host.interrupt = kill
+    with pytest.raises(Killed):
+        bring({"a": {"port": 18001, "settings": {"seed": 1}}})
+    host.interrupt = lambda _: None
+    host.settle()
+    assert shown("a").unrouted
+    assert "a: llmhop has no route to it" in as_table(status())
+    bring({"a": {"port": 18001, "settings": {"seed": 1}}})
+    assert not shown("a").unrouted
