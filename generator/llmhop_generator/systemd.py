@@ -226,4 +226,5 @@ def _lacks_podman(state: UnitState) -> bool:
         with suppress(OSError):
             for pid in pids.read_text(encoding="ascii").split():
                 names.add(Path("/proc", pid, "comm").read_text(errors="replace").strip())
-    return "conmon" in names and "podman" not in names
+    # Behind a wrapper, as on NixOS, it is called .podman-wrapped.
+    return "conmon" in names and not any("podman" in name for name in names)

@@ -191,6 +191,12 @@ def test_a_boot_brings_all_back_and_does_not_wait_for_it(host: Machine) -> None:
     host.wait_for_unit("multi-user.target")
     since = "ActiveEnterTimestampMonotonic"
     up = int(host.get_unit_property("multi-user.target", since))
+    host.wait_for_unit("vllm-a.service", user="vllm")
+    in_start = "systemctl --user -M vllm@.host show -p SubState --value vllm-b | grep -qx start"
+    host.wait_until_succeeds(in_start, timeout=30)
+    # Podman is a program behind a wrapper there, and has its name: it was not killed.
+    told = json.loads(host.succeed("PATH=/run/wrappers/bin:$PATH llmhop-generator status --json"))
+    assert [model["last_error"] for model in told["models"]] == [None, None]
     for name in "ab":
         host.wait_for_unit(f"vllm-{name}.service", user="vllm")
     ask = f"systemctl --user -M vllm@.host show -p {since} --value vllm-b"
