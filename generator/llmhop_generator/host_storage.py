@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shlex
 import shutil
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from llmhop_generator import files
 from llmhop_generator.contract import Vllm
 from llmhop_generator.errors import Problem, option_path
-from llmhop_generator.host_user import HOW
+from llmhop_generator.host_user import HOW, find_account
 from llmhop_generator.process import Account, run
 
 # Without a trusted or user xattr, whiteouts or rename, they can't be an overlay's upper layer.
@@ -32,8 +33,7 @@ def storage_findings(
 ) -> Iterator[Problem]:
     """Find what the user can't read, write or keep; `account` is None where it does not exist."""
     tests: list[tuple[str, str, Problem]] = []
-    for key, path in (("cacheDir", vllm.cache_dir), ("dataDir", vllm.data_dir)):
-        where = option_path(("vllm", key))
+    for where, path in _directories(vllm):
         if not Path(path).is_dir():
             yield Problem(where, f"{path} is not a directory on this host; {HOW}")
             continue
@@ -50,8 +50,38 @@ def storage_findings(
     if account is not None:
         yield from _failed(account, tests)
     if Path(vllm.data_dir).is_dir():
-        yield from _home(vllm)
+        yield from home_findings(vllm)
         yield from _data_dir(vllm, NEEDED_FOR_IMAGE if lacks_image else NEEDED_TO_RUN)
+
+
+def directory_conflicts(vllm: Vllm) -> Iterator[Problem]:
+    """Find what is there for `provision` to take: systemd-tmpfiles gives it to the user."""
+    account = find_account(vllm.user)
+    ours = {vllm.uid} if account is None else {vllm.uid, account.pw_uid}
+    for where, path in _directories(vllm):
+        try:
+            uid = Path(path).stat().st_uid
+        except OSError:
+            continue
+        if uid not in ours:
+            owner = f"{vllm.uid}:{vllm.gid} {shlex.quote(path)}"
+            yield Problem(
+                where,
+                f"{path} is there and belongs to {_user_name(uid)}, not to {vllm.user}; choose "
+                f"another, or, where nobody else uses it, `chown {owner}`",
+            )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _directories(vllm: Vllm) -> Iterator[tuple[str, str]]:
+    yield option_path(("vllm", "cacheDir")), vllm.cache_dir
+    yield option_path(("vllm", "dataDir")), vllm.data_dir
 
 
 def _environment_files(vllm: Vllm) -> Iterator[tuple[str, str]]:
@@ -86,11 +116,12 @@ def _failed(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator
         yield tests[int(line)][2]
 
 
-def _home(vllm: Vllm) -> Iterator[Problem]:
-    try:
-        home = pwd.getpwnam(vllm.user).pw_dir
-    except KeyError:
+def home_findings(vllm: Vllm) -> Iterator[Problem]:
+    """Find a home of the user, if it exists, that is not the directory of its data."""
+    account = find_account(vllm.user)
+    if account is None:
         return
+    home = account.pw_dir
     if os.path.normpath(home) != os.path.normpath(vllm.data_dir):
         yield Problem(
             option_path(("vllm", "dataDir")),

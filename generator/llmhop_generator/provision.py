@@ -1,6 +1,5 @@
 """Sets up a systemd host that is not NixOS, through the system's own tools."""
 
-import pwd
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,8 +7,10 @@ from pathlib import Path
 
 from llmhop_generator import files
 from llmhop_generator.contract import Config, Vllm
-from llmhop_generator.errors import GeneratorError, option_path
+from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host_files import OWN_USER, host_files
+from llmhop_generator.host_storage import directory_conflicts, home_findings
+from llmhop_generator.host_user import find_account, user_conflicts
 from llmhop_generator.layout import (
     MODELS_TARGET,
     ROUTER_SOCKET,
@@ -20,7 +21,7 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.process import require_root, run
-from llmhop_generator.subids import Range, ranges_of
+from llmhop_generator.subids import ranges_of
 
 _ETC = Path("/etc")
 
@@ -108,13 +109,20 @@ def _require_possible(config: Config, llmhop: str) -> None:
                 f"{found} lies in a home directory, which llmhop.service can't see; "
                 "install it elsewhere, for example below /opt"
             )
-    if isinstance(config.vllm, Vllm):
-        user = config.vllm.user
-        if user != OWN_USER and not _exists(user):
-            raise GeneratorError(
-                f"{option_path(('vllm', 'user'))}: {user} does not exist; "
-                f"only {OWN_USER} is made here, make {user} yourself"
-            )
+    if isinstance(config.vllm, Vllm) and (problems := sorted(set(_conflicts(config.vllm)))):
+        raise GeneratorError("this host can't be set up so, and nothing was changed", problems)
+
+
+def _conflicts(vllm: Vllm) -> Iterator[Problem]:
+    """Find what no step mends, and what a step would take from others."""
+    user = vllm.user
+    if user != OWN_USER and find_account(user) is None:
+        what = f"{user} does not exist; only {OWN_USER} is made here, make {user} yourself"
+        yield Problem(option_path(("vllm", "user")), what)
+    else:
+        yield from user_conflicts(vllm)
+    yield from home_findings(vllm)
+    yield from directory_conflicts(vllm)
 
 
 def _steps(config: Config, llmhop: str) -> Iterator[Step]:
@@ -147,19 +155,11 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
             yield Command(("systemctl", "enable", *disabled))
 
 
-def _exists(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True
-
-
 def _users_exist(config: Config) -> bool:
     users = [ROUTER_USER] if config.llmhop.enable else []
     if isinstance(config.vllm, Vllm) and config.vllm.user == OWN_USER:
         users.append(OWN_USER)
-    return all(map(_exists, users))
+    return all(find_account(user) is not None for user in users)
 
 
 def _directories_exist(config: Config) -> bool:
@@ -177,7 +177,6 @@ def _user_steps(vllm: Vllm) -> Iterator[Step]:
     ):
         own = ranges_of(_ETC / f"sub{kind}", vllm.user, vllm.uid)
         if not any(each.contains(start, count) for each in own):
-            _require_apart(kind, start, count, own)
             ids = f"{start}-{start + count - 1}"
             yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))
     if not _is("enabled", MODELS_TARGET, "--global"):
@@ -186,16 +185,6 @@ def _user_steps(vllm: Vllm) -> Iterator[Step]:
         yield Command(("loginctl", "enable-linger", vllm.user))
     if not _is("active", user_manager(vllm.uid)):
         yield Command(("systemctl", "start", user_manager(vllm.uid)))
-
-
-def _require_apart(kind: str, start: int, count: int, own: list[Range]) -> None:
-    for each in own:
-        if each.overlaps(start, count):
-            raise GeneratorError(
-                f"{option_path(('vllm', f'sub{kind.capitalize()}Start'))}: the range from {start} "
-                f"on would overlap {each.shown} of {each.owner} in {_ETC}/sub{kind}, and Podman "
-                "starts with no two ranges that do; remove that line"
-            )
 
 
 def _is(state: str, unit: str, *options: str) -> bool:

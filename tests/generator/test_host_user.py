@@ -118,6 +118,67 @@ def test_a_home_that_is_spelled_otherwise_is_the_same(host: Host) -> None:
     assert host.findings() == []
 
 
+def conflicts(host: Host) -> list[str]:
+    vllm = vllm_of({**MINIMAL, "vllm": MINIMAL["vllm"] | host.vllm})
+    found = [*host_user.user_conflicts(vllm), *host_storage.directory_conflicts(vllm)]
+    return [str(each).removeprefix("services.llmhop.vllm.") for each in found]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "told"),
+    [
+        ("", None),
+        ("vllm:290000:100000", None),
+        ("vllm:200000:65536\nother:365536:1", None),
+        ("vllm:300000:1000", "the range from 300000 on would overlap 300000 to 300999 of vllm"),
+        ("other:310000:10", "the range 300000 to 365535 overlaps 310000 to 310009 of other"),
+        ("vllm:1:9\nvllm:2:9", "/etc/subgid gives vllm ranges that overlap, 1 to 9 and 2 to 10"),
+    ],
+)
+def test_ranges_that_no_further_one_can_mend(host: Host, ranges: str, told: str | None) -> None:
+    host.ranges["subgid"] = ranges
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere"}
+    found = conflicts(host)
+    assert [each.startswith(f"subGidStart: {told}") for each in found] == [True] * bool(told)
+
+
+def test_ids_that_others_have_before_the_user_is_made(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> Any:
+        raise KeyError(name)
+
+    monkeypatch.setattr(pwd, "getpwnam", absent)
+    monkeypatch.setattr(pwd, "getpwuid", absent)
+    monkeypatch.setattr(grp, "getgrnam", absent)
+    host.ranges = {"subuid": "", "subgid": ""}
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere"}
+    assert conflicts(host) == []
+    host.group = "staff"
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: host._account("bob"))
+    assert conflicts(host) == [
+        "uid: 503 is bob's on this host; choose another",
+        "group: is vllm, but group 503 is staff here; make them agree",
+    ]
+    host.gid = 600
+    monkeypatch.setattr(grp, "getgrnam", lambda name: host._group(600))
+    assert conflicts(host)[1] == (
+        "gid: is 503, but group vllm has 600 on this host; make them agree"
+    )
+
+
+def test_a_directory_of_anybody_elses_is_told(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": str(tmp_path / "a b")}
+    (tmp_path / "a b").mkdir()
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: host._account("bob"))
+    assert conflicts(host) == [
+        f"cacheDir: {tmp_path}/a b is there and belongs to bob, not to vllm; choose another, or, "
+        f"where nobody else uses it, `chown 503:503 '{tmp_path}/a b'`"
+    ]
+
+
 def test_another_group_is_told_by_what_is_other(host: Host) -> None:
     host.group = "staff"
     assert host.findings() == ["group: is vllm, but group 503 is staff here; make them agree"]

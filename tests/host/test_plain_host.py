@@ -83,6 +83,50 @@ def test_provision_adds_no_range_that_overlaps_another_of_the_user(host: Machine
     ]
 
 
+def provision_refused(machine: Machine) -> list[str]:
+    """The findings by which `provision` ends before its first step, with --dry-run and without."""
+    before = machine.succeed(LISTING)
+    output = refused(machine, f"llmhop-generator provision {CONFIG}")
+    assert refused(machine, f"llmhop-generator provision {CONFIG} --dry-run") == output
+    assert machine.succeed(LISTING) == before
+    first, *found = output.splitlines()
+    assert first == "error: this host can't be set up so, and nothing was changed", output
+    return [line.strip() for line in found]
+
+
+def test_provision_takes_nothing_from_others(host: Machine) -> None:
+    host.succeed("useradd --create-home --uid 1000 alice", "mkdir -m 755 /srv/models")
+    host.succeed("echo alice:100000:65536 > /etc/subuid", "echo > /etc/subgid")
+    write(host, CONFIG, config(cacheDir="/srv/models", dataDir="/home/alice", subUidStart=120000))
+    owners = host.succeed("stat -c '%A %U' /srv/models /home/alice")
+    cache, data, ids = provision_refused(host)
+    assert cache.startswith("vllm.cacheDir: /srv/models is there and belongs to root"), cache
+    assert "chown 503:503 /srv/models" in cache
+    assert data.startswith("vllm.dataDir: /home/alice is there and belongs to alice"), data
+    assert ids.startswith("vllm.subUidStart: the range 120000 to 185535 overlaps 100000"), ids
+    assert host.succeed("stat -c '%A %U' /srv/models /home/alice") == owners
+
+    host.succeed("chown 503:503 /srv/models")
+    write(host, CONFIG, config(cacheDir="/srv/models"))
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    assert host.succeed("stat -c '%a %U' /srv/models") == "750 vllm\n"
+
+
+def test_provision_refuses_what_the_user_is_not(host: Machine) -> None:
+    write(host, CONFIG, config(uid=1, gid=4))
+    uid, gid = sorted(provision_refused(host), reverse=True)
+    assert uid.startswith("vllm.uid: 1 is daemon's on this host"), uid
+    assert gid.startswith("vllm.group: is vllm, but group 4 is adm here"), gid
+
+    write(host, CONFIG, config())
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    write(host, CONFIG, config(uid=1, gid=4, dataDir="/srv/elsewhere"))
+    assert [line.split(": ")[0] for line in provision_refused(host)] == [
+        *("vllm.dataDir", "vllm.gid", "vllm.uid"),
+    ]
+    host.fail("systemctl is-active user@1.service")
+
+
 def test_provision_leaves_a_deployers_own_user_to_the_deployer(host: Machine) -> None:
     write(host, CONFIG, config(user="serving"))
     assert "make serving yourself" in refused(host, f"llmhop-generator provision {CONFIG}")
