@@ -11,7 +11,7 @@ from llmhop_generator import privileged_ports
 from llmhop_generator.contract import Llmhop, Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT
-from llmhop_generator.listen import addresses, split, unix_path
+from llmhop_generator.listen import addresses, given_key, split, unix_path
 from llmhop_generator.systemd import system_socket_listens
 
 _LISTEN = "0A"  # tcp_states.h, as /proc/net/tcp spells it (proc_pid_net(5))
@@ -63,8 +63,7 @@ def router_findings(llmhop: Llmhop) -> Iterator[Problem]:
     """Find what llmhop is to listen on and may not, another process does, or can't be a socket."""
     yield from privileged_ports.router_findings(llmhop, _unprivileged_start())
     settings = llmhop.settings.model_dump()
-    given = "listen" if llmhop.settings.listen is not None else "port"
-    where = option_path(("llmhop", "settings", given))
+    where = option_path(("llmhop", "settings", given_key(settings)))
     listening = list(_listeners())
     for text in addresses(settings):
         path = unix_path(text)

@@ -22,6 +22,8 @@ DEVICE_SERVICES: Final[list[str]] = HOST["device_services"]
 ROUTER_USER: Final[str] = HOST["router"]["user"]
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"
+SYSTEM_UNITS = Path("/etc/systemd/system")
+"""Where `provision` puts the units of the system's manager."""
 ROUTER_UNITS = (ROUTER_SOCKET, ROUTER_UNIT)
 
 

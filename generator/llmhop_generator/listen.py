@@ -35,6 +35,11 @@ def ports(settings: Mapping[str, Any]) -> list[int]:
     return [port for text in addresses(settings) if (port := _port_of(text)) is not None]
 
 
+def given_key(settings: Mapping[str, Any]) -> str:
+    """The setting that names the addresses, for messages."""
+    return "port" if settings.get("listen") is None else "listen"
+
+
 def unix_path(text: str) -> str | None:
     """The path of an address that is a unix socket, else None."""
     return text.removeprefix(_UNIX) if text.startswith(f"{_UNIX}/") else None

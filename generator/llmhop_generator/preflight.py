@@ -6,7 +6,7 @@ from llmhop_generator.contract import Config, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host_devices import device_findings
 from llmhop_generator.host_ports import port_findings, router_findings
-from llmhop_generator.host_router import service_findings
+from llmhop_generator.host_router import service_findings, socket_findings
 from llmhop_generator.host_secrets import secret_findings
 from llmhop_generator.host_storage import storage_findings
 from llmhop_generator.host_user import user_findings
@@ -32,7 +32,7 @@ def preflight(config: Config) -> None:
         found += [*_findings(config.vllm), *_units(config.vllm, rendered.quadlets)]
     if rendered.router is not None:
         of_service = list(service_findings())
-        found += [*of_service, *router_findings(config.llmhop)]
+        found += [*of_service, *socket_findings(config.llmhop), *router_findings(config.llmhop)]
         if not of_service:
             found += secret_findings(rendered.router)
     findings = sorted(set(found))

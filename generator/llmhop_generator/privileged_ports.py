@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from llmhop_generator.contract import Llmhop, Vllm
 from llmhop_generator.errors import Problem, option_path
-from llmhop_generator.listen import addresses, ports, streams
+from llmhop_generator.listen import addresses, given_key, ports, streams
 
 SYSCTL = "net.ipv4.ip_unprivileged_port_start"
 DEFAULT_START = 1024
@@ -26,10 +26,9 @@ def router_findings(llmhop: Llmhop, start: int) -> Iterator[Problem]:
     settings = llmhop.settings.model_dump()
     if streams(addresses(settings)) is not None:
         return
-    given = "listen" if llmhop.settings.listen is not None else "port"
     for port in sorted({port for port in ports(settings) if 0 < port < start}):
         yield Problem(
-            option_path(("llmhop", "settings", given)),
+            option_path(("llmhop", "settings", given_key(settings))),
             f"{port} is below {start}, where llmhop may not listen, and systemd opens no host "
             "names for it; name addresses such as 127.0.0.1, give a port from "
             f"{max(start, DEFAULT_START)} on, or set the sysctl {SYSCTL} to {port}",

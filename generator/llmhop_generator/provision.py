@@ -13,14 +13,19 @@ from llmhop_generator.host_storage import directory_conflicts, home_findings
 from llmhop_generator.host_user import find_account, user_conflicts
 from llmhop_generator.layout import (
     MODELS_TARGET,
+    ROUTER_CONFIG,
     ROUTER_SOCKET,
     ROUTER_UNIT,
+    ROUTER_UNITS,
     ROUTER_USER,
     STATE_DIR,
+    SYSTEM_UNITS,
     quadlet_dir,
     user_manager,
 )
 from llmhop_generator.process import require_root, run
+from llmhop_generator.render import render
+from llmhop_generator.routes import ADDRESS_KEYS, restart_keys
 from llmhop_generator.subids import ranges_of
 
 _ETC = Path("/etc")
@@ -126,7 +131,7 @@ def _conflicts(vllm: Vllm) -> Iterator[Problem]:
 
 
 def _steps(config: Config, llmhop: str) -> Iterator[Step]:
-    socket = _ETC / "systemd/system" / ROUTER_SOCKET
+    socket = SYSTEM_UNITS / ROUTER_SOCKET
     wants_socket = f"systemd/system/{ROUTER_SOCKET}" in host_files(config, llmhop)
     if not wants_socket and _is_ours(socket):
         # The service requires the socket and stops with it; apply starts it again.
@@ -153,6 +158,22 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
         units = [ROUTER_UNIT, ROUTER_SOCKET] if wants_socket else [ROUTER_UNIT]
         if disabled := [unit for unit in units if not _is("enabled", unit)]:
             yield Command(("systemctl", "enable", *disabled))
+        if socket in changed and _is("active", ROUTER_UNIT) and _has_addresses(config):
+            # In one transaction: the service ends before the socket, and starts after it.
+            yield Command(("systemctl", "restart", *ROUTER_UNITS))
+
+
+def _has_addresses(config: Config) -> bool:
+    """Whether llmhop's configuration has the addresses of this one already.
+
+    Otherwise `apply` restarts it, as it writes the configuration: by the one before, the new
+    addresses could be open without its tokens.
+    """
+    wanted = render(config).router
+    present = files.read(ROUTER_CONFIG)
+    if wanted is None or present is None:
+        return False
+    return ADDRESS_KEYS.isdisjoint(restart_keys(present, wanted))
 
 
 def _users_exist(config: Config) -> bool:

@@ -17,14 +17,20 @@ def router_units(llmhop: Llmhop, command: str) -> dict[str, str]:
 
     systemd keeps the socket open while llmhop restarts, so that clients wait and none is refused.
     """
+    socket = router_socket(llmhop)
+    units = {ROUTER_UNIT: _service(command, has_socket=socket is not None)}
+    if socket is not None:
+        units[ROUTER_SOCKET] = socket
+    return units
+
+
+def router_socket(llmhop: Llmhop) -> str | None:
+    """Render the socket; None where llmhop opens what it listens on by itself."""
     settings = llmhop.settings
     opened = streams(addresses(settings.model_dump()))
-    units = {ROUTER_UNIT: _service(command, has_socket=opened is not None)}
-    if opened is not None:
-        units[ROUTER_SOCKET] = _socket(
-            opened, settings.socket_mode or HOST["listen"]["socket_mode"]
-        )
-    return units
+    if opened is None:
+        return None
+    return _socket(opened, settings.socket_mode or HOST["listen"]["socket_mode"])
 
 
 def _socket(opened: list[str], mode: str) -> str:

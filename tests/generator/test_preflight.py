@@ -15,7 +15,8 @@ from tests.generator.conftest import MINIMAL
 
 FINDERS = (
     *("user_findings", "storage_findings", "device_findings", "port_findings"),
-    *("unit_findings", "service_findings", "router_findings", "secret_findings"),
+    *("unit_findings", "service_findings", "socket_findings", "router_findings"),
+    "secret_findings",
 )
 
 
@@ -55,14 +56,16 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     # Secrets are its service's to read.
     told = {f"{name}: is missing" for name in FINDERS if name != "secret_findings"}
     assert findings(config()) == sorted(told)
-    of_llmhop = ["router_findings: is missing", "service_findings: is missing"]
+    names = ("router_findings", "service_findings", "socket_findings")
+    of_llmhop = [f"{name}: is missing" for name in names]
     remote = {"models": {"far": {"url": "http://far"}}}
     alone = config(vllm={}, llmhop={"enable": True, "settings": remote})
     assert findings(alone) == of_llmhop
     without = config(llmhop={"enable": False})
     assert findings(without) == sorted(told - {*of_llmhop})
     monkeypatch.setattr(preflight, "service_findings", lambda: iter(()))
-    assert findings(alone) == ["router_findings: is missing", "secret_findings: is missing"]
+    names = ("router_findings", "secret_findings", "socket_findings")
+    assert findings(alone) == [f"{name}: is missing" for name in names]
 
 
 @pytest.mark.parametrize("name", ["require_podman", "_absent_images", "unit_findings"])

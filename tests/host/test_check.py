@@ -18,6 +18,8 @@ from tests.host.setup import write
 from tests.host.shared_machine import Share, SharedMachine
 
 PROVISIONED = "/root/provisioned.json"
+SOCKET = "/etc/systemd/system/llmhop.socket"
+OTHER_SOCKET = "llmhop.settings.listen: llmhop.socket is not the one of this configuration"
 DROP_IN = "/etc/systemd/system/llmhop.service.d/secrets.conf"
 
 
@@ -259,7 +261,8 @@ def test_a_port_of_a_model_that_takes_privileges(host: CheckedHost) -> None:
 def test_an_address_of_llmhop_that_another_process_has(host: CheckedHost) -> None:
     pid = host.serve("taken", "python3 -m http.server --bind 127.0.0.1 8081")
     host.machine.wait_for_open_port(8081)
-    found = host.finding(with_llmhop(listen=["127.0.0.1:8080", ":8081"]))
+    found, socket = host.findings(with_llmhop(listen=["127.0.0.1:8080", ":8081"]))
+    assert socket.startswith(OTHER_SOCKET), socket
     where = "llmhop.settings.listen"
     assert found.startswith(f"{where}: :8081 is taken by python3 (pid {pid})"), found
 
@@ -268,16 +271,42 @@ def test_a_socket_of_llmhop_that_another_process_has(host: CheckedHost) -> None:
     pid = host.serve("taken", "nc -lkU /srv/socket")
     host.at_end("rm /srv/socket")
     host.machine.wait_for_open_unix_socket("/srv/socket")
-    found = host.finding(with_llmhop(listen="unix:/srv/socket"))
+    socket, found = host.findings(with_llmhop(listen="unix:/srv/socket"))
+    assert socket.startswith(OTHER_SOCKET), socket
     where = "llmhop.settings.listen"
     assert found.startswith(f"{where}: unix:/srv/socket is taken by nc (pid {pid})"), found
 
 
 def test_a_file_where_a_socket_of_llmhop_is_to_be(host: CheckedHost) -> None:
     host.put("/etc/llmhop.sock", "")
-    found = host.finding(with_llmhop(listen="unix:/etc/llmhop.sock"))
+    found, socket = host.findings(with_llmhop(listen="unix:/etc/llmhop.sock"))
+    assert socket.startswith(OTHER_SOCKET), socket
     where = "llmhop.settings.listen"
     assert found.startswith(f"{where}: /etc/llmhop.sock is there and is no socket"), found
+
+
+@pytest.mark.parametrize("listen", [":9000", "localhost:9000", ["127.0.0.1:8080", ":9000"]])
+def test_a_socket_for_other_addresses(host: CheckedHost, listen: object) -> None:
+    found = host.finding(with_llmhop(listen=listen, socketMode="0600"))
+    assert found.startswith(OTHER_SOCKET), found
+    assert "llmhop-generator provision" in found
+
+
+def test_a_socket_of_another_mode(host: CheckedHost) -> None:
+    found = host.finding(with_llmhop(socketMode="0600"))
+    assert found.startswith("llmhop.settings.socketMode: llmhop.socket is not the one of"), found
+
+
+def test_no_socket_where_systemd_is_to_open_it(host: CheckedHost) -> None:
+    host.hide(SOCKET)
+    found = host.finding(with_llmhop(listen="127.0.0.1:8080"))
+    assert found.startswith(OTHER_SOCKET), found
+    assert host.check(with_llmhop(listen="localhost:8080")) == (0, READY)
+
+
+def test_a_socket_of_the_deployers_own(host: CheckedHost) -> None:
+    host.put(SOCKET, "[Socket]\nListenStream=8080\n")
+    assert host.check(with_llmhop(listen=":9000")) == (0, READY)
 
 
 def test_what_llmhop_itself_listens_on_is_not_taken(host: CheckedHost) -> None:

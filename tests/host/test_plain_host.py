@@ -242,6 +242,40 @@ def test_a_restart_of_llmhop_refuses_no_client(host: Machine) -> None:
     assert host.get_unit_property("ask.service", "Result") == "success"
 
 
+def test_llmhop_is_given_no_address_before_its_socket(host: Machine) -> None:
+    def act(command: str, **settings: Any) -> str:
+        write(host, CONFIG, router_config(**settings))
+        return f"llmhop-generator {command} {CONFIG}"
+
+    host.succeed(act("provision"), act("apply"))
+    told = "llmhop.settings.listen: llmhop.socket is not the one of this configuration"
+    for command in ("check", "diff", "apply"):
+        assert told in refused(host, act(command, listen=":9000"))
+    assert "socketMode: llmhop.socket is not" in refused(host, act("apply", socketMode="0600"))
+    host.succeed("curl -fsS http://127.0.0.1:8080/health")
+
+    # A deployer's own socket is the deployer's to change, and provision replaces it.
+    host.succeed("sed -i 1d /etc/systemd/system/llmhop.socket", "systemctl daemon-reload")
+    host.succeed(act("apply", listen="127.0.0.1:9000"))
+    host.succeed("curl -fsS http://127.0.0.1:8080/health")
+    steps = host.succeed(act("provision", listen="127.0.0.1:9000")).splitlines()
+    assert steps[-1] == "systemctl restart llmhop.socket llmhop.service"
+    host.succeed("curl -fsS http://127.0.0.1:9000/health")
+    host.fail("curl -fsS http://127.0.0.1:8080/health")
+
+
+def test_provision_opens_no_new_address_for_the_configuration_before(host: Machine) -> None:
+    write(host, CONFIG, router_config())
+    host.succeed(f"llmhop-generator provision {CONFIG}", f"llmhop-generator apply {CONFIG}")
+    write(host, CONFIG, router_config(listen=":9000", authTokens=["t0ken"]))
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    host.succeed("curl -fsS http://127.0.0.1:8080/v1/models")
+    host.fail("curl -sS http://127.0.0.1:9000/v1/models")
+    host.succeed(f"llmhop-generator apply {CONFIG}")
+    host.fail("curl -fsS http://127.0.0.1:9000/v1/models")
+    host.succeed("curl -fsS -H 'Authorization: Bearer t0ken' http://127.0.0.1:9000/v1/models")
+
+
 def test_llmhop_moves_to_another_address_with_provision_and_apply(host: Machine) -> None:
     def serve(**settings: Any) -> None:
         write(host, CONFIG, router_config(**settings))
