@@ -245,7 +245,9 @@ def test_other_users_do_not_get_the_models(host: Machine) -> None:
     goes_well(host, "changed")
     goes_well(host, "base")
     assert containers(host)["vllm-a"] == before["vllm-a"]
-    host.succeed("loginctl disable-linger alice root", "userdel --force alice")
+    host.succeed("loginctl disable-linger alice root")
+    host.wait_until_succeeds("! loginctl list-users --no-legend | grep -E 'alice|root'", timeout=60)
+    host.succeed("userdel alice")
 
 
 def test_another_uid_is_refused_before_anything_changes(host: Machine) -> None:
