@@ -11,6 +11,8 @@
         model = "m/bad";
         port = 18001;
         environment.STANDIN_FAIL_START = "1";
+        # Every try as soon as the first one, so that the limit trips in time.
+        serviceConfig.RestartSec = 10;
       };
       good = {
         model = "m/b";
