@@ -14,6 +14,7 @@ from llmhop.config import BackendConfig, ModelConfig
 from llmhop.faults import attempt_each
 from llmhop.gate import Gate, Gates
 from llmhop.limits import MAX_REPLICAS
+from llmhop.naming import split_route
 from llmhop.pool import Pools
 from llmhop.replica import Replica
 from llmhop.resolver import Resolver
@@ -28,7 +29,8 @@ class Backend:
     """What serves a model by one config. `replicas` stand in the order of the config's urls.
 
     `pools` are theirs, and `places` say which of the urls each belongs to: several where addresses
-    are looked up. `replaced` says that there is a newer one, for requests that begin.
+    are looked up. `replaced` says that there is a newer one, for requests that begin; `has_peers`
+    that some urls lead to the model at other llmhops, and some to engines.
     """
 
     __slots__ = (
@@ -36,6 +38,7 @@ class Backend:
         "_turn",
         "config",
         "gate",
+        "has_peers",
         "is_single",
         "model",
         "places",
@@ -61,6 +64,8 @@ class Backend:
         self.replicas = replicas
         self.pools = tuple(replica.pool for replica in replicas)
         self.places = places
+        peers = [split_route(replica.url.path)[1] is not None for replica in replicas]
+        self.has_peers = any(peers) and not all(peers)
         self.replaced = False
         self.gate = gate
         self._loop = loop

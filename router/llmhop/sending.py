@@ -126,6 +126,9 @@ class Sending(ResponseSink, ConnectionWaiter):
             self._gate = gate
             self._queued = True
             self._record.queued()
+            if self._request.via_llmhop and self._backend.has_peers:
+                # It holds a place there, for which a request from here may wait.
+                gate.stop_waiting(self)
         else:
             self._end().place_refused(self._backend.model)
 

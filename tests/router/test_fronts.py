@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.router.forms import FILE, MODEL, part
 from tests.router.support import (
     Backend,
     LoopThread,
+    Received,
     RunningRouter,
     Wire,
     chat,
@@ -398,3 +401,23 @@ def test_the_engine_gets_what_it_would_without_a_front_however_the_model_is_name
     assert fronted.line == direct.line
     assert fronted.body == direct.body
     assert answers[0].body == answers[1].body
+
+
+def test_hosts_that_are_each_others_fallback_do_not_wait_for_each_other(
+    start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    """Each has a place for one request, and it may go to the other host."""
+
+    async def work(request: Received, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.05)
+        await respond_json(request, writer)
+
+    routers = [start_router({"m": CLOSED}) for _ in range(2)]
+    for own, other in (routers, reversed(routers)):
+        urls = [start_backend(work).url, f"http://127.0.0.1:{other.port}/route/m"]
+        own.reload({"models": {"m": {"urls": urls, "maxConcurrent": 1, "queueTimeout": 600}}})
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(router.port)) for router in routers * 8]
+        for wire in wires:
+            wire.send(post(chat()))
+        assert [wire.response().status for wire in wires] == [200] * len(wires)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from llmhop.limits import METRICS_S
 
 from tests.router.conftest import StartBackend
 from tests.router.engine import Engine, limited, numbered, numbers
@@ -150,6 +152,8 @@ def test_a_client_that_leaves_the_queue_or_its_place_makes_room_in_every_worker(
                     leaving.send(post(numbered(1)))
                     wait_until_queued(process, 1)
                 wait_until_queued(process, 0)
+            time.sleep(METRICS_S)  # an older page may say so while one is still there
+            wait_until_queued(process, 0)
             last.send(post(numbered(2)))
             wait_until_queued(process, 1)
         assert backend.gone.acquire(timeout=TIMEOUT)
