@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.generator.simulated_host import SimulatedHost
+from tests.generator.simulation import in_place
 
 MINIMAL: dict[str, Any] = {
     "version": 1,
@@ -28,6 +31,14 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 def minimal() -> dict[str, Any]:
     """The configuration of the README, whole, to be changed at will."""
     return deepcopy(MINIMAL)
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[SimulatedHost]:
+    """A host in memory, on which the generator acts."""
+    host = SimulatedHost(tmp_path)
+    with in_place(host):
+        yield host
 
 
 @pytest.fixture

@@ -8,44 +8,16 @@ do between two commands happens where the generator sleeps (`tick`), or in tests
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
-from llmhop_generator import (
-    apply,
-    carry_out,
-    environment,
-    files,
-    layout,
-    podman,
-    present,
-    process,
-    progress,
-    router_service,
-    settled,
-    staging,
-    status,
-    systemd,
-    wanted_notes,
-)
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.process import Account, Finished
 
 UID = 503
 _TRIES = 2  # in place of five: as many starts until the start limit is hit
-_MODULES = (
-    *(apply, carry_out, environment, files, podman, present, progress, router_service),
-    *(settled, staging, status, systemd, wanted_notes),
-)
-
-
-class Killed(BaseException):
-    """`apply` was killed: nothing of it runs any more, its `finally` neither."""
 
 
 def port_in(source: str) -> int:
@@ -400,54 +372,3 @@ def has_cycle(before: Mapping[str, set[str]]) -> bool:
             return True
         left = {name: others for name, others in left.items() if name not in ready}
     return False
-
-
-@contextmanager
-def in_place(host: SimulatedHost) -> Iterator[None]:
-    """Have the generator act on a simulated host."""
-    for directory in (host.quadlet_dir(UID), host.runtime_dir(UID), host.router_config.parent):
-        directory.mkdir(parents=True)
-
-    def interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            host.interrupt(function.__name__)
-            return function(*args, **kwargs)
-
-        return wrapped
-
-    def sleep(_: float) -> None:
-        host.interrupt("sleep")
-        host.tick()
-
-    state = host.router_config.parent
-    replaced: list[tuple[Any, Any]] = [
-        (process.run, host.run),
-        (process.follow, host.follow),
-        (process.account_of, lambda uid: Account(uid, uid)),
-        (podman.environment_of, lambda _: {}),
-        (layout.quadlet_dir, host.quadlet_dir),
-        (layout.QUADLET_USERS, host.root / "etc/containers/systemd/users"),
-        (layout.runtime_dir, host.runtime_dir),
-        (layout.ROUTER_CONFIG, host.router_config),
-        (layout.ROUTER_BEFORE, state / "llmhop.before.json"),
-        (layout.ENVIRONMENT_KEY, state / "environment.key"),
-        (layout.WANTED_NOTES, state / "wanted.json"),
-        (layout.STAMP, state / "applied.json"),
-        (router_service.router_group, os.getgid),
-        (staging._SEARCHED, host.root / "etc/containers/systemd"),
-        (os.fsync, lambda _: None),
-    ]
-    effects: list[Callable[..., Any]] = [files.write, files.remove, files.discard_unfinished]
-    effects += [staging.stage, staging.swap, staging.discard]
-    replaced += [(effect, interrupted(effect)) for effect in effects]
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (*_MODULES, os):
-            for name, value in list(vars(module).items()):
-                for old, new in replaced:
-                    if value is old:
-                        patch.setattr(module, name, new)
-        patch.setattr(apply, "preflight", lambda _: None)
-        patch.setattr(apply, "verify_units", lambda *_: None)
-        patch.setattr(progress, "why_again", lambda s: (host.says_why and host.is_ill(s)) or None)
-        patch.setattr(progress, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
-        yield

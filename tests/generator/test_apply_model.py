@@ -36,14 +36,13 @@ from llmhop_generator.status import status
 from tests.generator.simulated_host import (
     REFUSED,
     UID,
-    Killed,
     SimulatedHost,
     after_in,
     has_cycle,
-    in_place,
     port_in,
     without_order,
 )
+from tests.generator.simulation import Killed, in_place
 from tests.stateful import run_model
 
 PORTS = (18001, 18002, 18003, 18004, 18005)

@@ -4,8 +4,6 @@ The faults that `test_apply_model.py` found, one by one, on the same simulated h
 """
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +13,16 @@ from llmhop_generator.load import parse_config
 from llmhop_generator.status import ModelStatus, as_table, status
 
 from tests.generator.conftest import MINIMAL
-from tests.generator.simulated_host import REFUSED, Killed, SimulatedHost, in_place
+from tests.generator.simulated_host import REFUSED, SimulatedHost
+from tests.generator.simulation import killed
 
 A, B = "vllm-a.service", "vllm-b.service"
 FAR = {"far": {"url": "http://192.0.2.1:1"}}
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
-    simulated = SimulatedHost(tmp_path)
-    with in_place(simulated):
-        yield simulated
+def host(simulated: SimulatedHost) -> SimulatedHost:
+    return simulated
 
 
 def bring(
@@ -124,18 +121,8 @@ def test_a_model_that_was_left_as_it_was_comes_back_as_it_was(
 def test_who_is_killed_before_the_reload_of_llmhop_is_followed_by_one(host: SimulatedHost) -> None:
     bring(ONE)
 
-    def kill(effect: str) -> None:
-        if effect == "reload-or-restart":
-            host.interrupt = kill_all
-            raise Killed
-
-    def kill_all(_: str) -> None:
-        raise Killed
-
-    host.interrupt = kill
-    with pytest.raises(Killed):
+    with killed(host, lambda effect: effect == "reload-or-restart"):
         bring(ONE, maxBodyBytes=5)
-    host.interrupt = lambda _: None
     assert host.router is not None
     assert "maxBodyBytes" not in host.router
     bring(ONE, maxBodyBytes=5)
@@ -148,14 +135,8 @@ def test_what_llmhop_refuses_after_a_kill_is_not_left_for_its_next_start(
     bring(ONE)
     before = host.router_config.read_text()
 
-    def kill(_: str) -> None:
-        if host.router_config.read_text() != before:
-            raise Killed
-
-    host.interrupt = kill
-    with pytest.raises(Killed):
+    with killed(host, lambda _: host.router_config.read_text() != before):
         bring(ONE, maxHeaderBytes=REFUSED)
-    host.interrupt = lambda _: None
     for _ in range(2):
         with pytest.raises(GeneratorError, match="llmhop does not take its new configuration"):
             bring(ONE, maxHeaderBytes=REFUSED)
@@ -209,14 +190,8 @@ def test_a_killed_change_of_what_llmhop_takes_at_its_start_is_followed_by_a_rest
     """It may have been restarted by the new settings, or not: no file can tell."""
     bring(ONE, workers=2)
 
-    def kill(effect: str) -> None:
-        if effect == "remove":  # right after the restart
-            raise Killed
-
-    host.interrupt = kill
-    with pytest.raises(Killed):
+    with killed(host, lambda effect: effect == "remove"):  # right after the restart
         bring(ONE)
-    host.interrupt = lambda _: None
     assert host.router is not None
     assert "workers" not in host.router
     bring(ONE, workers=2)
@@ -245,18 +220,8 @@ def test_the_status_names_a_model_whose_route_a_killed_run_has_taken(host: Simul
     bring(ONE)
     assert not shown("a").unrouted
 
-    def kill(effect: str) -> None:
-        if effect == "sleep":  # while it waits for the model
-            host.interrupt = kill_all
-            raise Killed
-
-    def kill_all(_: str) -> None:
-        raise Killed
-
-    host.interrupt = kill
-    with pytest.raises(Killed):
+    with killed(host, lambda effect: effect == "sleep"):  # while it waits for the model
         bring({"a": {"port": 18001, "settings": {"seed": 1}}})
-    host.interrupt = lambda _: None
     host.settle()
     assert shown("a").unrouted
     assert "a: llmhop has no route to it" in as_table(status())

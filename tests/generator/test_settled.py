@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,15 @@ from llmhop_generator.load import parse_config
 from llmhop_generator.settled import is_settled, remember
 
 from tests.generator.conftest import MINIMAL
-from tests.generator.simulated_host import UID, SimulatedHost, in_place
+from tests.generator.simulated_host import UID, SimulatedHost
 
 A, B = "vllm-a.service", "vllm-b.service"
 FAR = {"far": {"url": "http://192.0.2.1:1"}}
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[SimulatedHost]:
-    simulated = SimulatedHost(tmp_path)
-    with in_place(simulated):
-        yield simulated
+def host(simulated: SimulatedHost) -> SimulatedHost:
+    return simulated
 
 
 def contract(host: SimulatedHost, **changes: Any) -> bytes:
