@@ -56,7 +56,7 @@ GENERATOR = Package(
         verify units quadlet load router_check checks router_settings container_paths flags
         schema privileged_ports contract images unit_keys listen text config_source
         serve_parser steps cdi subids routes sources start_note layout
-        fleet_revision systemd process exits messages errors
+        fleet_revision systemd process exits signals messages errors
         """.split()
     ),
     frozenset(

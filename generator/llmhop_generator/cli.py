@@ -1,7 +1,6 @@
 """The command `llmhop-generator`."""
 
 import logging
-import signal
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from llmhop_generator.fleet_command import evaluate
 from llmhop_generator.messages import Formatter, say, use_nixos_names, write
 from llmhop_generator.process import become, require_root
 from llmhop_generator.router_check import judge_by
+from llmhop_generator.signals import exit_on_signals
 from llmhop_generator.terminal import terminal
 
 # What needs pydantic is imported by the commands that need it: it takes longer to load
@@ -196,10 +196,7 @@ def apply(
 
     data = read_source(config)
     require_root("apply")
-    # So that also a run that is told to end, or whose terminal goes, gives llmhop every route.
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as below nohup
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    exit_on_signals()  # so that also a run that is told to end gives llmhop every route
     report, tick = terminal()
     wait = wait and not (no_wait_at_boot and system_is_starting())
     if files_only:

@@ -132,7 +132,11 @@ def routes(machine: Machine) -> str:
 @pytest.mark.parametrize("number", ["HUP", "QUIT", "TERM", "INT"])
 def test_a_run_that_a_signal_ends_leaves_each_model_its_route(number: str, host: Machine) -> None:
     write(host, CONFIG, config(environment={"STANDIN_START_DELAY": "15"}))
-    code, output = host.execute(f"timeout -s {number} 8 llmhop-generator apply {CONFIG} 2>&1")
+    # To the whole group and more than once, as timeout(1) and terminals do.
+    code, output = host.execute(
+        f"setsid -w llmhop-generator apply {CONFIG} 2>&1 & sleep 8; group=$(pgrep -P $!); "
+        f"for _ in 1 2 3 4 5 6; do kill -{number} -- -$group; sleep 0.05; done; wait $!"
+    )
     assert code != 0, output
     assert "Traceback" not in output
     assert "start vllm-a.service" in output
