@@ -10,6 +10,7 @@ let
     fileset = lib.fileset.unions [
       ../pyproject.toml
       ./pyproject.toml
+      ./share
       ./contract.schema.json
       (lib.fileset.fileFilter (file: !file.hasExt "pyc") ./llmhop_generator)
       (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/generator)

@@ -29,6 +29,7 @@ mkShell {
 
         # Of the tests.
         aiohttp
+        click-man
         editables
         h11
         hatchling

@@ -8,6 +8,7 @@ let
     fileset = lib.fileset.unions [
       ../pyproject.toml
       ./pyproject.toml
+      ./share
       ./hatch_build.py
       ./config.schema.json
       (lib.fileset.fileFilter (file: !file.hasExt "pyc") ./llmhop)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,14 @@ class Built:
     def files(self) -> set[str]:
         """What the wheel holds, without its metadata."""
         with zipfile.ZipFile(self.wheel) as archive:
-            return {name for name in archive.namelist() if ".dist-info/" not in name}
+            names = set(archive.namelist())
+        return {name for name in names if not re.search(r"\.(dist-info|data)/", name)}
+
+    def shared_files(self) -> set[str]:
+        """What the wheel puts below the directory that it is installed to, `/usr` or a venv."""
+        with zipfile.ZipFile(self.wheel) as archive:
+            names = [name.partition(".data/data/") for name in archive.namelist()]
+        return {path for _, found, path in names if found}
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run the generator of this wheel, and of no other."""
@@ -115,8 +123,15 @@ def test_a_package_holds_every_file_of_its_directory(project: str, built: dict[s
         for path in (directory / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    shared = {
+        str(path.relative_to(directory))
+        for path in (directory / "share").rglob("*")
+        if path.is_file()
+    }
 
     assert built[project].files() == wanted
+    assert built[project].shared_files() == shared
+    assert shared
 
 
 # What a command is given, its exit code, and a piece of what it says. None of these changes

@@ -10,6 +10,7 @@ import click
 from llmhop_generator import __version__
 from llmhop_generator.command_options import Group, llmhop_option, verbose_option
 from llmhop_generator.config_source import read_source
+from llmhop_generator.errors import GeneratorError
 from llmhop_generator.exits import EXIT_CHANGES, EXIT_NOT_UP, fail, reports_errors
 from llmhop_generator.fleet_command import evaluate
 from llmhop_generator.messages import Formatter, say, use_nixos_names, write
@@ -24,7 +25,21 @@ from llmhop_generator.terminal import terminal
 WATCH_S = 2
 LOCK_TIMEOUT_S = 300
 
-_config = click.argument("config", metavar="CONFIG")
+# For completions alone: `read_source` says what is wrong with a file.
+_config = click.argument(
+    "config", metavar="CONFIG", type=click.Path(readable=False, allow_dash=True)
+)
+
+
+def _model_names(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    from llmhop_generator.status import model_names
+
+    try:
+        return [name for name in model_names() if name.startswith(incomplete)]
+    except GeneratorError:
+        return []
 
 
 @click.group(
@@ -246,7 +261,7 @@ def status(for_programs: bool, watch: bool) -> None:
 
 
 @main.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=_model_names)
 @click.option("-n", "--lines", default=100, show_default=True, help="How many lines to begin with.")
 @click.option("--follow/--no-follow", default=True, help="Wait for more lines.")
 @reports_errors

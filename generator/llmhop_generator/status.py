@@ -225,7 +225,7 @@ def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
     Raises:
         GeneratorError: this host has no such model.
     """
-    services = {e.name: e.service for texts in read_sources().values() for e in entries(texts)}
+    services = _services()
     if model not in services:
         close = get_close_matches(model, services, n=1) or list(services)
         hint = f"; there is {', '.join(close)}" if close else ""
@@ -233,6 +233,19 @@ def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
     words = ["journalctl", "-n", str(lines), "-o", "short-iso", "--no-hostname"]
     words += ["-f"] if follow else ["--no-pager"]
     return [*words, f"_SYSTEMD_USER_UNIT={services[model]}"]
+
+
+def model_names() -> list[str]:
+    """The models of this host.
+
+    Raises:
+        GeneratorError: their units can't be read.
+    """
+    return sorted(_services())
+
+
+def _services() -> dict[str, str]:
+    return {e.name: e.service for texts in read_sources().values() for e in entries(texts)}
 
 
 def as_json(found: Status) -> str:

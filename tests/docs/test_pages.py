@@ -8,6 +8,7 @@ from llmhop.metric_store import MetricStore
 from llmhop.metrics_page import render_page
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.docs.command_pages import COMMANDS, fresh_command_pages
 from tests.docs.markdown import BOOK, ROOT
 from tests.docs.update_pages import (
     INTERNALS,
@@ -37,6 +38,16 @@ def test_the_page_of_settings_is_what_the_routers_schema_says() -> None:
 
 def test_the_unit_on_the_page_of_internals_is_what_the_generator_renders() -> None:
     assert committed(INTERNALS) == fresh_internals_page(), UPDATE
+
+
+def test_manual_pages_and_completions_are_what_the_commands_say() -> None:
+    found = {
+        path: committed(path)
+        for project in COMMANDS
+        for path in (ROOT / project / "share").rglob("*")
+        if path.is_file()
+    }
+    assert found == fresh_command_pages(), UPDATE
 
 
 @pytest.mark.parametrize("page", [OPTIONS, SETTINGS], ids=lambda page: page.name)

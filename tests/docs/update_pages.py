@@ -1,4 +1,4 @@
-"""Writes what in docs/ is made from the module, from the router's schema and by the generator.
+"""Writes the pages that are made from the module, from the router's schema and from commands.
 
 Run from the repository root: python3 -m tests.docs.update_pages
 The options take nix-instantiate and a nixpkgs library at <nixpkgs/lib>.
@@ -11,6 +11,7 @@ from llmhop_generator.load import parse_config
 from llmhop_generator.render import render
 from llmhop_generator.schema import contract_schema
 
+from tests.docs.command_pages import fresh_command_pages
 from tests.docs.markdown import BOOK, ROOT
 from tests.docs.options_page import options_page
 from tests.docs.settings_page import settings_page
@@ -47,7 +48,9 @@ def main() -> None:
         (SETTINGS, fresh_settings_page()),
         (INTERNALS, fresh_internals_page()),
         (OPTIONS, fresh_options_page()),
+        *fresh_command_pages().items(),
     ):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(path.relative_to(ROOT))
 
