@@ -1,5 +1,7 @@
 """The bytes of a configuration, from a file or from standard input."""
 
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -17,15 +19,19 @@ def refuse(source: str, what: str) -> GeneratorError:
 def read_source(source: str) -> bytes:
     """Read the file `source`, or standard input for `-`.
 
+    Of what is no file only a pipe that has no name is read, as shells make one for `<(command)`:
+    nobody may ever write a named one, and to open a device may act on it.
+
     Raises:
         GeneratorError: it can't be read, or is larger than MAX_BYTES.
     """
+    if not source:
+        what = "the path of the configuration is empty; "
+        raise GeneratorError(f"{what}give that of a JSON file, or - for standard input")
     try:
         data = _read(source)
     except FileNotFoundError:
         raise refuse(source, "no such file; give the path of a JSON configuration") from None
-    except IsADirectoryError:
-        raise refuse(source, "is a directory; give the path of a JSON file") from None
     except PermissionError:
         raise refuse(source, "permission denied; run as a user that may read it") from None
     except (OSError, ValueError) as error:
@@ -35,8 +41,35 @@ def read_source(source: str) -> bytes:
     return data
 
 
+_NO_FILES = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
 def _read(source: str) -> bytes:
     if source == "-":
+        if sys.stdin is None:
+            raise refuse(source, "standard input is closed; give the path of a JSON file")
         return sys.stdin.buffer.read(MAX_BYTES + 1)
-    with Path(source).open("rb") as file:
+    _refuse_no_file(source, Path(source).stat().st_mode)
+    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        _refuse_no_file(source, mode)  # another one may have come in its place
+        if stat.S_ISFIFO(mode) and not _has_no_name(descriptor):
+            what = "is a named pipe, which nobody may ever write; give a file, or - and the pipe as"
+            raise refuse(source, f"{what} standard input")
+        os.set_blocking(descriptor, True)
         return file.read(MAX_BYTES + 1)
+
+
+def _refuse_no_file(source: str, mode: int) -> None:
+    if kind := _NO_FILES.get(stat.S_IFMT(mode)):
+        raise refuse(source, f"is {kind}; give the path of a JSON file")
+
+
+def _has_no_name(pipe: int) -> bool:
+    return str(Path(f"/proc/self/fd/{pipe}").readlink()).startswith("pipe:")

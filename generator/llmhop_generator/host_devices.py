@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from llmhop_generator import cdi
+from llmhop_generator import cdi, files
 from llmhop_generator.contract import Vllm
 from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.errors import Problem, option_path
@@ -70,7 +70,7 @@ def _named(vllm: Vllm) -> dict[str, OptionPath]:
 def _known(vllm: Vllm) -> Known:
     try:
         known = Known(cdi.spec_dirs(_configurations(Path(vllm.data_dir))))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         known = Known(cdi.DEFAULT_SPEC_DIRS, doubts=[f"a containers.conf can't be read: {error}"])
     if _SPEC_DIR_FLAG in str(
         [vllm.container_config, *(m.container_config for m in vllm.models.values())]
@@ -80,8 +80,8 @@ def _known(vllm: Vllm) -> Known:
         for path in sorted(Path(directory).glob("*")):
             if path.suffix in (".json", ".yaml", ".yml"):
                 try:
-                    known.names |= cdi.defined_names(path.read_text(encoding="utf-8"))
-                except (OSError, ValueError) as error:
+                    known.names |= cdi.defined_names(_text_of(path))
+                except ValueError as error:
                     known.doubts.append(f"{path} {error}")
     return known
 
@@ -90,7 +90,18 @@ def _configurations(home: Path) -> Iterator[str]:
     for pattern in _CONFIGURATIONS:
         below = home if pattern.startswith("~/") else Path("/")
         for path in sorted(below.glob(pattern.removeprefix("~").lstrip("/"))):
-            yield path.read_text(encoding="utf-8")
+            try:
+                yield _text_of(path)
+            except ValueError as error:
+                raise ValueError(f"{path} {error}") from None
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file that may be anybody's, and so anything."""
+    content = files.read_regular(path)
+    if content is None:
+        raise ValueError("is no file that can be read")
+    return content.decode("utf-8")
 
 
 def _undefined(device: str, known: Known) -> str:

@@ -1,6 +1,7 @@
 """Devices that a host lacks are found, and what this can't see for sure is a warning."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def test_a_device_that_is_not_defined_is_told_with_the_nearest(host: Host) -> No
     [finding] = host.findings("nvidia.com/gpu=O")
     assert finding.startswith(f"{WHERE}: no specification in {host.specs} defines nvidia.com/gpu=O")
     assert "nearest: nvidia.com/gpu=0" in finding
+
+
+@pytest.mark.parametrize("place", ["specification", "the user's containers.conf"])
+def test_a_named_pipe_in_the_place_of_a_file_is_not_waited_for(
+    place: str, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    (host.specs / "nvidia.yaml").write_text(SPEC)
+    pipe = host.home / ".config/containers/containers.conf"
+    if place == "specification":
+        pipe = host.specs / "other.json"
+    pipe.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(pipe)
+    assert host.findings("nvidia.com/gpu=other") == []
+    assert f"{pipe} is no file that can be read" in caplog.text
 
 
 def test_without_a_specification_it_is_told_how_to_make_one(host: Host) -> None:
