@@ -12,6 +12,7 @@ from typing import Any
 from llmhop_generator import container_paths, flags, unit_keys
 from llmhop_generator.contract import MAX_ID
 from llmhop_generator.errors import Path, option_path
+from llmhop_generator.json_types import whole
 from llmhop_generator.listen import ports
 from llmhop_generator.router_settings import ROUTES, has_route
 
@@ -56,6 +57,7 @@ def _enable(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
 
 
 def _number(value: Any) -> int | None:
+    value = whole(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -139,9 +141,11 @@ def _unit_keys(path: Path, options: dict[str, Any]) -> Found:
         keys = _object(options.get(option))
         for key, what in unit_keys.problems(option, keys):
             yield (*path, option, key), what
-        for name in sorted(unit_keys.variables(keys) & set(_SECRETS)):
+        for key, name in sorted(
+            {each for each in unit_keys.variables(keys) if each[1] in _SECRETS}
+        ):
             yield (
-                (*path, option, "Environment"),
+                (*path, option, key),
                 f"sets {name}, a secret that would be seen in the unit; set it in environmentFile",
             )
 

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from llmhop_generator.json_types import Exactly, Whole
 from llmhop_generator.text import AbsolutePath, Matching, Text, VolumePath
 from llmhop_generator.unit_keys import UnitKeys
 
@@ -27,9 +28,9 @@ SCHEMA_ID = "urn:llmhop:contract:1"
 MAX_ID = 2**32 - 2
 """The highest user or group id that Linux gives; 2³²-1 stands for none."""
 
-UserId = Annotated[int, Field(ge=0, le=MAX_ID)]
-IdCount = Annotated[int, Field(gt=0, le=MAX_ID)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+UserId = Annotated[int, Field(ge=0, le=MAX_ID), Whole]
+IdCount = Annotated[int, Field(gt=0, le=MAX_ID), Whole]
+Port = Annotated[int, Field(ge=0, le=65535), Whole]
 ModelName = Annotated[
     str,
     Matching(
@@ -154,7 +155,7 @@ class Model(Options):
 class Vllm(Options):
     """The vLLM backend where it is enabled. Names and defaults are the documented options'."""
 
-    enable: Literal[True]
+    enable: Annotated[Literal[True], Exactly]
     cache_dir: VolumePath = Field(
         "/var/cache/vllm", description="Host directory mounted as the Hugging Face cache."
     )
@@ -191,8 +192,8 @@ class Vllm(Options):
     models: dict[str, Model] = Field(
         {}, description="The models by routing key, started by ascending port."
     )
-    open_files_limit: int = Field(
-        1048576, gt=0, le=2**30, description="LimitNOFILE= of every unit; a client takes one."
+    open_files_limit: Annotated[int, Field(gt=0, le=2**30), Whole] = Field(
+        1048576, description="LimitNOFILE= of every unit; a client takes one."
     )
     startup_ordering: bool = Field(
         True, description="Start one model after the other, each when the one before is healthy."
@@ -253,7 +254,9 @@ class Disabled(BaseModel):
         json_schema_extra={"if": {"minProperties": 1}, "then": {"required": ["enable"]}},
     )
 
-    enable: Literal[False] = Field(False, description="Whether models are served with vLLM.")
+    enable: Annotated[Literal[False], Exactly] = Field(
+        False, description="Whether models are served with vLLM."
+    )
 
 
 class Upstream(BaseModel):
@@ -294,7 +297,7 @@ class RouterSettings(BaseModel):
     auth_tokens: list[str] | None = Field(
         None, description="Bearer tokens that clients must send one of."
     )
-    max_body_bytes: Annotated[int, Field(ge=0)] | None = Field(
+    max_body_bytes: Annotated[int, Field(ge=0), Whole] | None = Field(
         None, description="Largest request body, in bytes; 0 for llmhop's default."
     )
 
@@ -320,7 +323,7 @@ class Config(Options):
 
     model_config = ConfigDict(title="llmhop contract")
 
-    version: Literal[1] = Field(description="Version of this format.")
+    version: Annotated[Literal[1], Exactly] = Field(description="Version of this format.")
     vllm: Annotated[
         Annotated[Vllm, Tag("enabled")] | Annotated[Disabled, Tag("disabled")],
         Discriminator(_state),

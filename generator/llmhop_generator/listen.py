@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from llmhop_generator.json_types import whole
 from llmhop_generator.layout import HOST
 
 _LISTEN: Final[dict[str, Any]] = HOST["listen"]
@@ -22,7 +23,7 @@ def addresses(settings: Mapping[str, Any]) -> list[str]:
         return [address for address in listen if isinstance(address, str)]
     if isinstance(listen, str):
         return [listen]
-    host, port = settings.get("host"), settings.get("port")
+    host, port = settings.get("host"), whole(settings.get("port"))
     shown = host if isinstance(host, str) else DEFAULT_HOST
     if ":" in shown:
         shown = f"[{shown}]"

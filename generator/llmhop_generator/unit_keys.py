@@ -2,7 +2,7 @@
 
 They are written after our own, as they stand. A key that takes one value is so replaced, one
 that takes several is added to, and an empty value empties it first: what systemd and Podman
-make of repeated keys, and what a drop-in would do. Keys by which we know a model are refused.
+make of repeated keys, and what a drop-in would do. What would undo what we rely on is refused.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, JsonValue, WithJsonSchema
 
+from llmhop_generator import key_rules
 from llmhop_generator.text import Matching, unrepresentable
 
 SECTIONS = {"unitConfig": "Unit", "containerConfig": "Container", "serviceConfig": "Service"}
@@ -21,24 +22,10 @@ KeyName = Annotated[
 ]
 
 _SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean"]}
-_TAKEN = {
-    "containerConfig": {
-        "ContainerName": "set the model's `name`",
-        "EnvironmentFile": "set the option `environmentFile`",
-        "Exec": "set the option `settings`",
-        "Image": "set the options `image` and `tag`, or `digest`",
-        "Notify": "a model is up when its health check says so",
-        "PublishPort": "set the option `port`",
-        "Pull": "a tag is pulled where a newer image is found, a digest once",
-        "ServiceName": "set the model's `name`",
-    },
-    "serviceConfig": {
-        "ExecStart": "Podman writes it; set `settings` or keys of containerConfig",
-        "Type": "a model is up when its health check says so",
-    },
-    "unitConfig": {},
+_SETS_VARIABLES = {
+    "Environment": re.compile(r"""(?:^|[\s"'])([A-Za-z_][A-Za-z0-9_]*)="""),
+    "PodmanArgs": re.compile(r"""(?:--env[=\s]|-e)["'=\s]*([A-Za-z_][A-Za-z0-9_]*)="""),
 }
-_NAME = re.compile(r"""(?:^|[\s"'])([A-Za-z_][A-Za-z0-9_]*)=""")
 
 
 def _check(value: JsonValue) -> JsonValue:
@@ -70,14 +57,19 @@ def lines(general: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple[str,
 
 def problems(option: str, keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Find the keys that one of the options can't set: each, and what to do."""
-    for key in keys:
-        if key in _TAKEN[option]:
-            yield key, f"is not for {option}: {_TAKEN[option][key]}"
+    texts = {key: list(_texts(value)) for key, value in keys.items()}
+    yield from key_rules.problems(option, texts)
 
 
-def variables(keys: Mapping[str, Any]) -> set[str]:
-    """Give the names of the variables that Environment= sets."""
-    return {name for item in _items(keys.get("Environment")) for name in _NAME.findall(str(item))}
+def _texts(value: Any) -> Iterator[str]:
+    return (_text(item) for item in _items(value) if isinstance(item, str | bool | int | float))
+
+
+def variables(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the variables that are set: the key that does it, and the name of each."""
+    for key, pattern in _SETS_VARIABLES.items():
+        for item in _items(keys.get(key)):
+            yield from ((key, name) for name in pattern.findall(str(item)))
 
 
 def _items(value: Any) -> list[Any]:

@@ -36,9 +36,9 @@ DRAIN_S = 20
 DEFAULTS = {"shutdown-timeout": DRAIN_S, "disable-access-log-for-endpoints": "/health"}
 
 # Keys that say by themselves which ids a container has; Podman takes no mapping beside them.
-_OTHER_MAPPINGS = {"Pod", "SubGIDMap", "SubUIDMap", "UserNS", "UIDMap", "GIDMap"}
+_OTHER_MAPPINGS = {"SubGIDMap", "SubUIDMap", "UserNS", "UIDMap", "GIDMap"}
 _OTHER_MAPPINGS |= {"RemapGid", "RemapUid", "RemapUidSize", "RemapUsers"}
-_OTHER_ARGUMENTS = re.compile(r"(^|\s)--(pod|userns|uidmap|gidmap|subuidname|subgidname)\b")
+_OTHER_ARGUMENTS = re.compile(r"(^|\s)--(userns|uidmap|gidmap|subuidname|subgidname)\b")
 
 # Every vLLM image has Python; not every one has curl. http.client, unlike urllib,
 # is not diverted by a proxy in the environment.

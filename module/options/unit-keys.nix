@@ -48,8 +48,10 @@ in
   containerConfig = keys "Container" "containerConfig" {
     about = ''
       See {manpage}`podman-systemd.unit(5)`. Keys that llmhop has an option for and
-      knows a model by, such as `Image`, `Exec` and `PublishPort`, are refused, and
-      Podman refuses those that it does not know; either fails the build. Values
+      knows a model by, such as `Image`, `Exec` and `PublishPort`, are refused, and what would
+      keep it from reaching one: `Network = "host"`, a pod, a health check that never runs. So are
+      the same as arguments in `PodmanArgs`. Podman refuses the keys that it does not know;
+      either fails the build. Values
       reach the world-readable Nix store; secrets belong in
       {option}`services.llmhop.vllm.environmentFile`.'';
     example = {

@@ -309,7 +309,6 @@ def test_a_container_has_the_ids_that_the_options_name(minimal: dict[str, Any]) 
         {"UIDMap": ["0:0:1", "1:@300000:9"]},
         {"GIDMap": "0:1:1"},
         {"SubUIDMap": "vllm"},
-        {"Pod": "x.pod"},
         {"PodmanArgs": "--userns=host"},
         {"PodmanArgs": ["--log-level=debug", "--uidmap 0:0:1"]},
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llmhop_generator.key_rules import CONTAINER
 
 
 def verified(
@@ -112,3 +113,19 @@ def test_where_systemd_can_not_be_asked_it_is_told(root: Path, tmp_path: Path) -
     done = verified(root, tmp_path / "out", path=program.parent, serviceConfig={"Nice": 5})
     assert done.returncode == 0
     assert "systemd can't be asked about the units: Failed to init" in done.stderr
+
+
+def test_podman_knows_every_key_that_is_judged(root: Path, tmp_path: Path) -> None:
+    def said(key: str) -> str:
+        (tmp_path / "x.container").write_text(f"[Container]\nImage=localhost/x\n{key}=\n")
+        done = subprocess.run(
+            [root / "usr/libexec/podman/quadlet", "-dryrun", "-user"],
+            env={"QUADLET_UNIT_DIRS": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stderr
+
+    assert "unsupported key 'Foo'" in said("Foo")
+    assert [key for key in CONTAINER if "unsupported key" in said(key)] == []

@@ -1,0 +1,213 @@
+"""Which keys of a unit a deployer may set: what llmhop relies on, and what would undo it.
+
+`CONTAINER` judges every key that Podman 5.4 knows of [Container] (pkg/systemd/quadlet/quadlet.go,
+supportedContainerKeys). A later key is Podman's own to refuse or to take.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is refused of a key, and why; also as an argument of `podman run`.
+
+    `values` is a pattern of the values that are refused; without one it is the key as such. Of a
+    key that has `several` values each counts, else the last one. An argument of `flags` is judged
+    as the key is, one of `alone` is refused whatever its value.
+    """
+
+    why: str
+    values: str | None = None
+    several: bool = False
+    flags: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+
+    def refuses(self, value: str) -> bool:
+        """Whether a value is refused."""
+        return self.values is None or re.fullmatch(self.values, value) is not None
+
+
+_TRUE = r"(?i:1|yes|y|true|t|on)"
+_NONE = r"(?i:none)(\s.*)?|"
+_NEVER = r"disable|[0.][0.a-zµ]*"
+
+_HEALTH = "a model is up when its health check says so"
+_IMAGE = "set the options `image` and `tag`, or `digest`"
+_POD = "a pod publishes the ports of its containers, and a model its own"
+_STARTUP = "until a model is loaded this check waits, where the other one would kill it"
+_SYSTEMD_RESTARTS = "systemd restarts a model that has ended, and serviceConfig says how"
+
+_ALLOWED = """
+AddCapability AddDevice AddHost Annotation AutoUpdate CgroupsMode ContainersConfModule
+DNS DNSOption DNSSearch DropCapability Entrypoint Environment EnvironmentHost
+ExposeHostPort GIDMap Group GroupAdd HealthLogDestination HealthMaxLogCount
+HealthMaxLogSize HealthRetries HealthStartPeriod HealthStartupRetries
+HealthStartupSuccess HealthStartupTimeout HealthTimeout HostName IP IP6 Label LogDriver
+LogOpt Mask Mount NetworkAlias NoNewPrivileges PidsLimit PodmanArgs GlobalArgs ReadOnly
+ReadOnlyTmpfs RemapGid RemapUid RemapUidSize RemapUsers RunInit SeccompProfile Secret
+SecurityLabelDisable SecurityLabelFileType SecurityLabelLevel SecurityLabelNested
+SecurityLabelType ShmSize StopSignal StopTimeout SubGIDMap SubUIDMap Sysctl Timezone
+Tmpfs UIDMap Ulimit Unmask User UserNS Volume WorkingDir
+"""
+
+CONTAINER: dict[str, Rule | None] = {
+    **dict.fromkeys(_ALLOWED.split()),
+    "ContainerName": Rule("set the model's `name`", flags=("--name",)),
+    "EnvironmentFile": Rule("set the option `environmentFile`", flags=("--env-file",)),
+    "Exec": Rule("set the option `settings`"),
+    # Without a check Podman refuses Notify=healthy; one that never runs is never passed
+    # (libpod/healthcheck_linux.go, disableHealthCheckSystemd).
+    "HealthCmd": Rule(
+        _HEALTH, _NONE, flags=("--health-cmd",), alone=("--no-healthcheck", "--no-health-check")
+    ),
+    "HealthInterval": Rule(_HEALTH, _NEVER, flags=("--health-interval",)),
+    "HealthOnFailure": Rule(
+        f"{_SYSTEMD_RESTARTS}; write kill or stop", "restart", flags=("--health-on-failure",)
+    ),
+    "HealthStartupCmd": Rule(_STARTUP, _NONE, flags=("--health-startup-cmd",)),
+    "HealthStartupInterval": Rule(_STARTUP, _NEVER, flags=("--health-startup-interval",)),
+    "Image": Rule(_IMAGE),
+    "Network": Rule(
+        "a model is reached by the port that Podman publishes on 127.0.0.1, and of such a network "
+        "none is published; leave it out, or name another such as pasta",
+        r"host|none|(container|ns):.*|.*\.container",
+        several=True,
+        flags=("--network", "--net"),
+    ),
+    "Notify": Rule(_HEALTH, flags=("--sdnotify",)),
+    "Pod": Rule(_POD, flags=("--pod", "--pod-id-file")),
+    "PublishPort": Rule("set the option `port`", flags=("--publish", "-p")),
+    "Pull": Rule("a tag is pulled where a newer image is found, a digest once", flags=("--pull",)),
+    "Rootfs": Rule(_IMAGE, flags=("--rootfs",)),
+    "ServiceName": Rule("set the model's `name`"),
+    "StartWithPod": Rule(_POD),
+    "VolatileTmp": Rule(
+        '/tmp is mounted already; write Tmpfs = [ "" "/tmp:…" ] for another one',  # noqa: S108
+        _TRUE,
+    ),
+}
+
+SERVICE = {
+    "DynamicUser": Rule("set the option `user`, whose manager starts the unit", _TRUE),
+    "ExecStart": Rule("Podman writes it; set `settings` or keys of containerConfig"),
+    "Group": Rule("set the option `group`; the manager of `user` starts the unit"),
+    "RemainAfterExit": Rule(
+        "a model whose engine has ended would be taken for one that is up", _TRUE
+    ),
+    "Type": Rule(_HEALTH),
+    "User": Rule("set the option `user`, whose manager starts the unit"),
+}
+
+UNIT = {
+    key: Rule("`apply` starts and stops models by name", _TRUE)
+    for key in ("RefuseManualStart", "RefuseManualStop")
+}
+
+RULES: Mapping[str, Mapping[str, Rule | None]] = {
+    "containerConfig": CONTAINER,
+    "serviceConfig": SERVICE,
+    "unitConfig": UNIT,
+}
+"""What is judged of the keys of each option."""
+
+_STORAGE = Rule(
+    "Podman of `user` has its images and containers where it keeps them by itself; "
+    "set it in that user's containers.conf or storage.conf"
+)
+_UNIT_OF_PODMAN = Rule("Podman's unit ends and removes the container by it", r"(?i:f|false|0)")
+_IPC = Rule(
+    "Podman takes no ShmSize beside it; leave it out, as `shmSize` gives what is needed, "
+    'or add ShmSize = ""',
+    "host|none",
+)
+
+_ARGUMENTS: dict[str, dict[str, Rule]] = {
+    "GlobalArgs": dict.fromkeys(
+        (
+            *("--root", "--runroot", "--imagestore", "--storage-driver", "--storage-opt"),
+            *("--remote", "-r", "--url", "--connection", "-c"),
+        ),
+        _STORAGE,
+    ),
+    "PodmanArgs": {
+        **{flag: rule for rule in CONTAINER.values() if rule for flag in rule.flags},
+        **{flag: Rule(rule.why) for rule in CONTAINER.values() if rule for flag in rule.alone},
+        "--cidfile": Rule(_UNIT_OF_PODMAN.why),
+        **dict.fromkeys(("--rm", "--replace", "--detach", "-d"), _UNIT_OF_PODMAN),
+        "--ipc": _IPC,
+        "--restart": Rule(_SYSTEMD_RESTARTS),
+    },
+}
+_SWITCHES = "Pdiqrt"
+"""The flags of one letter that take no value, so that others may follow in the same word."""
+
+
+def problems(option: str, keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Find what one of the options can't set of its keys: each, and what to do.
+
+    `keys` gives the lines of each key.
+    """
+    for key, items in keys.items():
+        rule = RULES[option].get(key)
+        if rule is not None:
+            if rule.values is None:
+                yield key, f"is not for {option}: {rule.why}"
+            else:
+                refused = [
+                    text for text in _values(items, several=rule.several) if rule.refuses(text)
+                ]
+                yield from ((key, f"must not be {_shown(text)}: {rule.why}") for text in refused)
+        if option == "containerConfig" and key in _ARGUMENTS:
+            own_shm = [text.strip() for text in keys.get("ShmSize", ())][-1:] == [""]
+            for flag, value, why in _arguments(items, _ARGUMENTS[key]):
+                if why is not _IPC or not own_shm:
+                    shown = "" if why.values is None else f" {_shown(value)}"
+                    yield key, f"must not have {flag}{shown}: {why.why}"
+
+
+def _values(items: Sequence[str], *, several: bool) -> list[str]:
+    """What counts of the lines of a key: an empty one takes those before it away."""
+    texts = [_plain(text) for text in items]
+    if not several:
+        return texts[-1:]
+    return [text for i, text in enumerate(texts) if text and "" not in texts[i:]]
+
+
+def _plain(text: str) -> str:
+    return text.strip().strip('"')
+
+
+def _arguments(items: Sequence[str], rules: Mapping[str, Rule]) -> Iterator[tuple[str, str, Rule]]:
+    words = [word for text in _values(items, several=True) for word in _words(text)]
+    for flag, value in _flags(words):
+        rule = rules.get(flag)
+        if rule is not None and rule.refuses(value):
+            yield flag, value, rule
+
+
+def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The flags among some words, each with its value if it takes one (spf13/pflag)."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--"):
+            flag, given, value = word.partition("=")
+            yield flag, value if given else following
+        elif word.startswith("-"):
+            for at, letter in enumerate(word[1:], 2):
+                rest = word[at:]
+                yield f"-{letter}", rest.removeprefix("=") or following
+                if letter not in _SWITCHES or rest.startswith("="):
+                    break
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _shown(value: str) -> str:
+    return f'"{value}"' if value else "empty"
