@@ -47,7 +47,7 @@ GENERATOR = Package(
         __main__ cli fleet_command command_options fleet_run fleet_nix
         provision apply carry_out settled status why terminal progress failures staging
         image_parser preflight
-        host_storage host_devices host_ports host_router host_secrets
+        host_paths host_storage host_devices host_ports host_router host_secrets
         host_user present environment wanted_notes
         lock output
         router_service plan_text fleet_front fleet_report fleet_compare fleet_addresses

@@ -48,7 +48,7 @@ def storage_findings(
         advice = f"{path} can't be read by {vllm.user}, who reads it; let that user read it"
         tests.append(("-r", path, Problem(where, advice)))
     if account is not None:
-        yield from _failed(account, tests)
+        yield from failed_as(account, tests)
     if Path(vllm.data_dir).is_dir():
         yield from home_findings(vllm)
         yield from _data_dir(vllm, NEEDED_FOR_IMAGE if lacks_image else NEEDED_TO_RUN)
@@ -109,8 +109,8 @@ def _malformed(where: str, path: str) -> Iterator[Problem]:
             yield Problem(where, f"{path} has no name before = in line {number}; write NAME=value")
 
 
-def _failed(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator[Problem]:
-    """Run the tests as the user, in one process; give the problems of those that fail."""
+def failed_as(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator[Problem]:
+    """Run tests of test(1) as a user, in one process; give the problems of those that fail."""
     words = [w for i, (flag, path, _) in enumerate(tests) for w in (flag, path, str(i))]
     for line in run(["/bin/sh", "-c", _TEST, "sh", *words], account=account).stdout.split():
         yield tests[int(line)][2]

@@ -181,15 +181,15 @@ def _plain(text: str) -> str:
 
 
 def _arguments(items: Sequence[str], rules: Mapping[str, Rule]) -> Iterator[tuple[str, str, Rule]]:
-    words = [word for text in _values(items, several=True) for word in _words(text)]
-    for flag, value in _flags(words):
+    for flag, value in flags_of(" ".join(_values(items, several=True))):
         rule = rules.get(flag)
         if rule is not None and rule.refuses(value):
             yield flag, value, rule
 
 
-def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The flags among some words, each with its value if it takes one (spf13/pflag)."""
+def flags_of(arguments: str) -> Iterator[tuple[str, str]]:
+    """Give the flags among some arguments, each with what is its value if it takes one."""
+    words = _words(arguments)
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word.startswith("--"):
             flag, given, value = word.partition("=")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from llmhop_generator.contract import Config, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host_devices import device_findings
+from llmhop_generator.host_paths import path_findings
 from llmhop_generator.host_ports import port_findings, router_findings
 from llmhop_generator.host_router import service_findings, socket_findings
 from llmhop_generator.host_secrets import secret_findings
@@ -62,6 +63,7 @@ def _findings(vllm: Vllm) -> Iterator[Problem]:
         if name.startswith("localhost/")
     )
     yield from storage_findings(vllm, account, lacks_image=bool(absent))
+    yield from path_findings(vllm, account)
     yield from device_findings(vllm)
     serving = {uid for uid, texts in read_sources().items() if texts}
     yield from port_findings(vllm, {vllm.uid, *serving})

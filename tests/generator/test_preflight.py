@@ -14,7 +14,7 @@ from llmhop_generator.process import Account
 from tests.generator.conftest import MINIMAL
 
 FINDERS = (
-    *("user_findings", "storage_findings", "device_findings", "port_findings"),
+    *("user_findings", "storage_findings", "device_findings", "port_findings", "path_findings"),
     *("unit_findings", "service_findings", "socket_findings", "router_findings"),
     "secret_findings",
 )

@@ -229,6 +229,22 @@ def test_an_environment_file_that_the_user_can_not_read(host: CheckedHost) -> No
     assert host.check(with_file) == (0, READY)
 
 
+def test_a_volume_of_the_host_that_podman_would_not_find(host: CheckedHost) -> None:
+    volumes = ["/srv/models:/models:ro", "/root/closed:/closed"]
+    host.change("mkdir /root/closed", "rmdir /root/closed")
+    closed, missing = sorted(
+        host.findings(config({"containerConfig": {"Volume": volumes}})), reverse=True
+    )
+    where = "vllm.models.a.containerConfig.Volume"
+    assert closed.startswith(f"{where}[1]: /root/closed can't be reached by vllm"), closed
+    assert missing.startswith(f"{where}[0]: /srv/models does not exist on this host"), missing
+    # What is told is so: Podman makes none of it.
+    said = host.machine.fail("podman create --rootfs -v /srv/models:/models / true 2>&1")
+    assert "statfs /srv/models: no such file or directory" in said
+    host.change("mkdir /srv/models", "rmdir /srv/models")
+    assert host.check(config({"containerConfig": {"Volume": volumes[0]}})) == (0, READY)
+
+
 def test_a_device_that_no_specification_defines(host: CheckedHost) -> None:
     spec = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [{"name": "0"}]}
     host.put("/etc/cdi/nvidia.json", json.dumps(spec))
