@@ -22,7 +22,8 @@ DEVICE_SERVICES: Final[list[str]] = HOST["device_services"]
 ROUTER_USER: Final[str] = HOST["router"]["user"]
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"
-SYSTEM_UNITS = Path("/etc/systemd/system")
+ETC = Path("/etc")
+SYSTEM_UNITS = ETC / "systemd/system"
 """Where `provision` puts the units of the system's manager."""
 ROUTER_UNITS = (ROUTER_SOCKET, ROUTER_UNIT)
 
@@ -49,3 +50,13 @@ def user_manager(uid: int) -> str:
 def runtime_dir(uid: int) -> Path:
     """What lasts as long as a user's manager: its XDG_RUNTIME_DIR, `%t` in its units."""
     return Path("/run/user") / str(uid)
+
+
+def provisioned_files(uid: int | None) -> tuple[str, ...]:
+    """The files below /etc that `provision` writes on a host, models being served by `uid`."""
+    units = tuple(f"systemd/system/{unit}" for unit in ROUTER_UNITS)
+    host = ("sysusers.d/llmhop.conf", "tmpfiles.d/llmhop.conf", *units)
+    if uid is None:
+        return host
+    drop_in = f"systemd/system/{user_manager(uid)}.d/llmhop.conf"
+    return (*host, drop_in, f"systemd/user/{MODELS_TARGET}", HOST["containers_conf"]["path"])

@@ -12,6 +12,7 @@ from llmhop_generator.host_files import OWN_USER, host_files
 from llmhop_generator.host_storage import directory_conflicts, home_findings
 from llmhop_generator.host_user import find_account, user_conflicts
 from llmhop_generator.layout import (
+    ETC,
     MODELS_TARGET,
     ROUTER_CONFIG,
     ROUTER_SOCKET,
@@ -27,8 +28,6 @@ from llmhop_generator.process import require_root, run
 from llmhop_generator.render import render
 from llmhop_generator.routes import ADDRESS_KEYS, restart_keys
 from llmhop_generator.subids import ranges_of
-
-_ETC = Path("/etc")
 
 # What ProtectHome= takes from llmhop.service (systemd.exec(5)).
 _HIDDEN = ("/home", "/root", "/run/user")
@@ -138,19 +137,19 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
         yield Command(("systemctl", "disable", "--now", ROUTER_SOCKET))
         yield RemoveFile(socket)
     written = [
-        WriteFile(_ETC / path, text)
+        WriteFile(ETC / path, text)
         for path, text in host_files(config, llmhop).items()
-        if files.read(_ETC / path) != text
+        if files.read(ETC / path) != text
     ]
     yield from written
     changed = {step.path for step in written}
-    users = _ETC / "sysusers.d/llmhop.conf"
+    users = ETC / "sysusers.d/llmhop.conf"
     if users in changed or not _users_exist(config):
         yield Command(("systemd-sysusers", str(users)))
-    directories = _ETC / "tmpfiles.d/llmhop.conf"
+    directories = ETC / "tmpfiles.d/llmhop.conf"
     if directories in changed or not _directories_exist(config):
         yield Command(("systemd-tmpfiles", "--create", str(directories)))
-    if any(_ETC / "systemd" in path.parents for path in changed):
+    if any(ETC / "systemd" in path.parents for path in changed):
         yield Command(("systemctl", "daemon-reload"))
     if isinstance(config.vllm, Vllm):
         yield from _user_steps(config.vllm)
@@ -196,7 +195,7 @@ def _user_steps(vllm: Vllm) -> Iterator[Step]:
         ("uid", vllm.sub_uid_start, vllm.sub_uid_count),
         ("gid", vllm.sub_gid_start, vllm.sub_gid_count),
     ):
-        own = ranges_of(_ETC / f"sub{kind}", vllm.user, vllm.uid)
+        own = ranges_of(ETC / f"sub{kind}", vllm.user, vllm.uid)
         if not any(each.contains(start, count) for each in own):
             ids = f"{start}-{start + count - 1}"
             yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))

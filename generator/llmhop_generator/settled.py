@@ -16,10 +16,12 @@ from llmhop_generator import __version__, files
 from llmhop_generator.environment import digests, read_key
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import (
+    ETC,
     ROUTER_BEFORE,
     ROUTER_CONFIG,
     ROUTER_UNITS,
     STAMP,
+    provisioned_files,
     quadlet_dir,
     user_manager,
 )
@@ -46,6 +48,7 @@ def remember(data: bytes, wanted: Wanted) -> None:
     stamp = {
         "input": _input_digest(data),
         "written": _written_digest(),
+        "host": _host_digest(wanted.uid),
         "uid": wanted.uid,
         "openFiles": wanted.open_files,
     }
@@ -60,6 +63,7 @@ def is_settled(data: bytes) -> bool:
         return (
             stamp.get("input") == _input_digest(data)
             and stamp.get("written") == _written_digest()
+            and stamp.get("host") == _host_digest(stamp["uid"])
             and _runs(stamp["uid"], stamp["openFiles"])
         )
     except (GeneratorError, ValueError, KeyError, TypeError, AttributeError, OSError):
@@ -81,6 +85,16 @@ def _written_digest() -> str:
     """Digest the units of every user and llmhop's configuration, as they are now."""
     written = {str(uid): texts for uid, texts in sorted(read_sources().items()) if texts}
     text = json.dumps([written, files.read(ROUTER_CONFIG)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _host_digest(uid: int | None) -> str:
+    """Digest what a host is given for a configuration before it is applied, as it is now.
+
+    Another one may have been given since, and `apply` then has to say so.
+    """
+    paths = [ETC / name for name in (*provisioned_files(uid), "subuid", "subgid")]
+    text = json.dumps([files.read(path) for path in paths])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

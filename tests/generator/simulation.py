@@ -63,6 +63,7 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
         (podman.environment_of, lambda _: {}),
         (layout.quadlet_dir, host.quadlet_dir),
         (layout.QUADLET_USERS, host.root / "etc/containers/systemd/users"),
+        (layout.ETC, host.root / "etc"),
         (layout.runtime_dir, host.runtime_dir),
         (layout.ROUTER_CONFIG, host.router_config),
         (layout.ROUTER_BEFORE, state / "llmhop.before.json"),

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator import apply, layout, settled
+from llmhop_generator import apply, files, layout, settled
+from llmhop_generator.host_files import host_files
+from llmhop_generator.layout import provisioned_files
 from llmhop_generator.load import parse_config
 from llmhop_generator.settled import is_settled, remember
 
@@ -120,6 +122,40 @@ def test_what_a_plan_would_mend_is_noticed(host: SimulatedHost, data: bytes, eve
     assert is_settled(data)
     event(host)
     assert not is_settled(data)
+
+
+def provisioned(host: SimulatedHost, data: bytes) -> None:
+    for path, text in host_files(parse_config(data, "config.json"), "llmhop").items():
+        files.write(host.root / "etc" / path, text)
+    for name in ("subuid", "subgid"):
+        files.write(host.root / "etc" / name, "vllm:300000:65536\n")
+
+
+FILES = (*provisioned_files(UID), "subuid", "subgid")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_host_that_was_provisioned_for_another_configuration_is_noticed(
+    name: str, host: SimulatedHost, data: bytes
+) -> None:
+    provisioned(host, data)
+    assert not is_settled(data)  # no longer the host on which it was applied
+    applied(data)
+    assert is_settled(data)
+    path = host.root / "etc" / name
+    kept = path.read_bytes()
+    changed(path)
+    assert not is_settled(data)
+    path.unlink()
+    assert not is_settled(data)
+    path.write_bytes(kept)
+    assert is_settled(data)
+
+
+def test_all_that_provision_writes_is_looked_at(host: SimulatedHost) -> None:
+    assert {*host_files(parse_config(contract(host), "config.json"), "llmhop")} == {
+        *provisioned_files(MINIMAL["vllm"]["uid"])
+    }
 
 
 def test_another_configuration_is_noticed_though_it_says_the_same(

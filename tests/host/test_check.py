@@ -341,6 +341,25 @@ def test_what_llmhop_itself_listens_on_is_not_taken(host: CheckedHost) -> None:
     assert host.check(text) == (0, READY)
 
 
+def test_apply_tells_of_a_host_that_was_provisioned_for_another_configuration(
+    host: CheckedHost,
+) -> None:
+    machine, other = host.machine, "/root/other.json"
+    write(machine, CONFIG, with_llmhop())
+    write(machine, other, with_llmhop(listen=":9000"))
+    host.change(
+        f"llmhop-generator provision {CONFIG} && llmhop-generator apply {CONFIG}",
+        f"systemctl stop llmhop.socket llmhop.service && rm -r /var/lib/llmhop/* {other} "
+        f"&& llmhop-generator provision {PROVISIONED}",
+    )
+    assert machine.succeed(f"llmhop-generator apply {CONFIG}") == "nothing to do\n"
+    machine.succeed(f"llmhop-generator provision {other}")
+    code, output = machine.execute(f"llmhop-generator apply {CONFIG} 2>&1")
+    assert (code, OTHER_SOCKET in output) == (1, True), output
+    machine.succeed(f"llmhop-generator provision {CONFIG}")
+    assert machine.succeed(f"llmhop-generator apply {CONFIG}") == "nothing to do\n"
+
+
 def test_llmhop_has_no_group(host: CheckedHost) -> None:
     groups = host.machine.succeed("grep -v ^llmhop: /etc/group")
     host.put("/etc/group", groups)
