@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from llmhop_generator.signals import ENDING
@@ -21,6 +21,15 @@ finally:
     subprocess.run(["sh", "-c", "echo cleaning; read line; echo $line"], check=True)
     print("clean", flush=True)
 """
+
+
+@pytest.fixture(autouse=True)
+def not_ignored() -> Iterator[None]:
+    """As in the foreground: what a shell starts with `&` has SIGINT and SIGQUIT ignored."""
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGQUIT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def started(*before: str) -> "subprocess.Popen[str]":
