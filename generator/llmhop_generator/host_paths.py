@@ -17,7 +17,7 @@ from llmhop_generator.host_storage import failed_as
 from llmhop_generator.key_rules import flags_of
 from llmhop_generator.layout import quadlet_dir
 from llmhop_generator.process import Account
-from llmhop_generator.unit_keys import items_of
+from llmhop_generator.unit_keys import texts_of
 
 
 def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Problem]:
@@ -56,7 +56,7 @@ def _named(vllm: Vllm) -> dict[str, OptionPath]:
 def _lines(value: Any, where: OptionPath) -> list[tuple[OptionPath, str]]:
     """The lines of a key that count, each with its place: an empty one takes those before away."""
     lines: list[tuple[OptionPath, str]] = []
-    for index, text in enumerate(items_of(value)):
+    for index, text in enumerate(texts_of(value)):
         place = (*where, index) if isinstance(value, list) else where
         lines = [*lines, (place, text.strip())] if text.strip() else []
     return lines

@@ -52,28 +52,28 @@ UnitKeys = dict[KeyName, UnitValue]
 def lines(general: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Give the lines of one section: the model's keys win over the backend-wide ones."""
     merged = {**general, **own}
-    return [(key, _text(item)) for key in sorted(merged) for item in items_of(merged[key])]
+    return [(key, _text(item)) for key in sorted(merged) for item in _items(merged[key])]
 
 
 def problems(option: str, keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Find the keys that one of the options can't set: each, and what to do."""
-    texts = {key: list(_texts(value)) for key, value in keys.items()}
+    texts = {key: texts_of(value) for key, value in keys.items()}
     yield from key_rules.problems(option, texts)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    return (_text(item) for item in items_of(value) if isinstance(item, str | bool | int | float))
+def texts_of(value: Any) -> list[str]:
+    """Give the lines that a key's value becomes, without what can't be one."""
+    return [_text(item) for item in _items(value) if isinstance(item, str | bool | int | float)]
 
 
 def variables(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Give the variables that are set: the key that does it, and the name of each."""
     for key, pattern in _SETS_VARIABLES.items():
-        for item in items_of(keys.get(key)):
+        for item in _items(keys.get(key)):
             yield from ((key, name) for name in pattern.findall(str(item)))
 
 
-def items_of(value: Any) -> list[Any]:
-    """Give the items of a key's value, each of which is a line."""
+def _items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
