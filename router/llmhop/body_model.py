@@ -22,9 +22,8 @@ import msgspec
 from llmhop.errors import UNREADABLE_JSON, ApiError
 from llmhop.form_fields import find_model
 from llmhop.http_head import RequestHead
-from llmhop.large_body import PIECE_BYTES, Part, ScannedBody
+from llmhop.large_body import PIECE_BYTES, Body, Part, ScannedBody
 from llmhop.model_scanner import KEY_LETTERS, MAX_DOUBT_BYTES, ModelScanner
-from llmhop.request_reader import Body
 
 
 class Named(NamedTuple):

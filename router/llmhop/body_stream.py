@@ -10,8 +10,9 @@ from __future__ import annotations
 from llmhop.chunked import write_chunk
 from llmhop.errors import ApiError, BadRequestError
 from llmhop.http_head import RequestHead
+from llmhop.large_body import Body
 from llmhop.multipart import FormReader
-from llmhop.request_reader import Body, RequestReader
+from llmhop.request_reader import RequestReader
 from llmhop.routing import Route, Table
 
 

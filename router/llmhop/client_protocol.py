@@ -19,8 +19,8 @@ from llmhop.client_connection import ClientConnection
 from llmhop.client_state import BACKEND
 from llmhop.errors import ApiError, overloaded, queue_full, shutting_down
 from llmhop.http_head import RequestHead
+from llmhop.large_body import Body
 from llmhop.local_response import CONTINUE, Page
-from llmhop.request_reader import Body
 from llmhop.routing import MetricsPage, Ready, Route
 
 

@@ -7,13 +7,20 @@ them.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from llmhop.limits import MAX_HOPS, OVERLOAD_RETRY_AFTER_S, QUEUE_RETRY_AFTER_S
-from llmhop.proxy_status import BUSY, LOOP, NO_MODEL, NOT_REACHED
 
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
+
+# Why no engine has seen a request: error types of RFC 9209 section 2.3.
+NOT_REACHED: Final = b"destination_unavailable"
+NO_MODEL: Final = b"destination_not_found"
+BUSY: Final = b"connection_limit_reached"
+LOOP: Final = b"proxy_loop_detected"
 
 
 # What msgspec raises for bytes that are no JSON; a string that is not UTF-8 is an error of its own.

@@ -19,10 +19,10 @@ from llmhop.backends import Backends
 from llmhop.downstream import Downstream, Heads
 from llmhop.errors import backend_timeout, queue_timeout
 from llmhop.http_head import RequestHead, ResponseHead
+from llmhop.large_body import Body
 from llmhop.limits import CLIENT_STALL_S
 from llmhop.local_response import Page, date_now
 from llmhop.log import log
-from llmhop.request_reader import Body
 from llmhop.routing import Route
 from llmhop.sending import BROKE, UNREACHED, Sending
 from llmhop.usage import TAIL_BYTES

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from llmhop.errors import ApiError, conflicting_models
+from llmhop.large_body import Body
 from llmhop.model_scanner import MAX_NAMES
-from llmhop.request_reader import Body
 
 MAX_FORM_BYTES: Final = 256 * 1024
 """Larger bodies are refused: they are read at once."""

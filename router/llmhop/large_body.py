@@ -85,6 +85,10 @@ class ScannedBody:
         self.scanner.feed(bytes(part))
 
 
+Body = bytes | bytearray | memoryview | ScannedBody
+"""A body; one of more than PIECE_BYTES is a ScannedBody."""
+
+
 class LargeBody:
     """A body of known length on its way in. It ends by `take`."""
 

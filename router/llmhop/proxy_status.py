@@ -11,11 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-# The error types of section 2.3 that llmhop uses.
-NOT_REACHED: Final = b"destination_unavailable"
-NO_MODEL: Final = b"destination_not_found"
-BUSY: Final = b"connection_limit_reached"
-LOOP: Final = b"proxy_loop_detected"
+from llmhop.errors import BUSY, LOOP, NO_MODEL, NOT_REACHED
 
 _Field = tuple[bytes, bytes, bytes]  # see fields.Field
 

@@ -11,11 +11,8 @@ from llmhop.errors import BadRequestError, body_too_large
 from llmhop.fresh_fields import FreshFields
 from llmhop.head_cache import HeadCache, LastHead
 from llmhop.http_head import RequestHead, parse_request_head
-from llmhop.large_body import LARGE_BYTES, LargeBody, ScannedBody
+from llmhop.large_body import LARGE_BYTES, Body, LargeBody, ScannedBody
 from llmhop.limits import MAX_CHUNKS_A_TURN, MAX_HEAD_BYTES
-
-Body = bytes | bytearray | memoryview | ScannedBody
-"""A body; one of more than PIECE_BYTES of large_body is a ScannedBody."""
 
 _HEAD_END = b"\r\n\r\n"
 _HEADS = HeadCache(parse_request_head, FreshFields().read)

@@ -23,9 +23,9 @@ from llmhop.errors import (
 )
 from llmhop.fields import hyphened
 from llmhop.http_head import RequestHead
+from llmhop.large_body import Body
 from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.naming import ROUTE_PREFIX, NamedTarget, read_target
-from llmhop.request_reader import Body
 from llmhop.via import UNNAMED, count_hops
 
 _MODELS_PATH = b"/v1/models"

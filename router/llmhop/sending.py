@@ -12,6 +12,9 @@ from typing import Any, Final
 from llmhop.backends import Backend
 from llmhop.downstream import Downstream, Heads
 from llmhop.errors import (
+    BUSY,
+    LOOP,
+    NO_MODEL,
     ApiError,
     backend_error,
     backend_unavailable,
@@ -23,11 +26,10 @@ from llmhop.errors import (
 from llmhop.faults import log_fault
 from llmhop.gate import Gate
 from llmhop.http_head import RequestHead, ResponseHead
+from llmhop.large_body import Body
 from llmhop.limits import MAX_HELD_FORM_BYTES
 from llmhop.log import log
 from llmhop.pool import Attempt, ConnectionWaiter, Pool
-from llmhop.proxy_status import BUSY, LOOP, NO_MODEL
-from llmhop.request_reader import Body
 from llmhop.request_record import RequestRecord
 from llmhop.routing import Route
 from llmhop.upstream import ResponseSink, UpstreamConnection

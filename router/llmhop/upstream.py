@@ -23,9 +23,8 @@ from typing import Any, Protocol, cast
 
 from llmhop.errors import BackendError
 from llmhop.http_head import ResponseHead
-from llmhop.large_body import ScannedBody
+from llmhop.large_body import Body, ScannedBody
 from llmhop.limits import MAX_BYTES_A_TURN
-from llmhop.request_reader import Body
 from llmhop.response_reader import ResponseReader
 
 # Above this a body is written beside its head rather than copied behind it.

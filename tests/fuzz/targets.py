@@ -14,9 +14,8 @@ from llmhop.config_parser import parse
 from llmhop.errors import ApiError, ConfigError
 from llmhop.fields import REQUEST_DROPPED
 from llmhop.http_head import RequestHead, parse_request_head
-from llmhop.large_body import ScannedBody
+from llmhop.large_body import Body, ScannedBody
 from llmhop.naming import read_target
-from llmhop.request_reader import Body
 from llmhop.routing import Route, Table
 from llmhop.secrets import expand
 

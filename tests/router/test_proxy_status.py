@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from llmhop.errors import BUSY, LOOP, NO_MODEL, NOT_REACHED
 from llmhop.http_head import parse_response_head
-from llmhop.proxy_status import BUSY, LOOP, NO_MODEL, NOT_REACHED, proxy_status_line
+from llmhop.proxy_status import proxy_status_line
 
 ERRORS = [BUSY, LOOP, NO_MODEL, NOT_REACHED]
 OTHERS = [
