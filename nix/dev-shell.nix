@@ -34,6 +34,7 @@ mkShell {
         h11
         hatchling
         hypothesis
+        import-linter
         jsonschema
         mypy
         openai

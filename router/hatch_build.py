@@ -21,34 +21,25 @@ from typing import Any, Final
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 COMPILED: Final = (
-    *(
-        "client_protocol",
-        "client_connection",
-        "client_state",
-        "connection_memo",
-        "exchange",
-        "sending",
-    ),
-    *("backends", "replica", "budget", "gate", "remote_gate", "pool", "upstream"),
-    *("recovery", "health"),
-    "local_response",
-    *("observer", "ledger", "request_record", "access_log", "metric_store", "metric_cells"),
-    *("rewrite", "body_stream", "routing", "body_model", "form_fields"),
-    *(
-        "response_reader",
-        "request_reader",
-        "chunked",
-        "large_body",
-        "model_scanner",
-        "head_cache",
-        "fresh_fields",
-        "http_head",
-        "fields",
-    ),
-    *("media_type", "upgrade", "via", "limits", "proxy_status"),
+    *("client", "relay", "backend", "origin", "observe", "routing", "http"),
+    *("workers/remote_gate.py", "limits.py"),
 )
-"""What every request goes through. Where msgspec checks values against the annotations of a
-class, that class is not compiled, because mypyc keeps only the plainest of its annotations."""
+"""What every request goes through: packages, with all that is in them, and single modules."""
+
+INTERPRETED: Final = (
+    # Coroutines, which mypyc makes slower and harder to read in a traceback.
+    *("backend/readiness.py", "origin/connect.py", "origin/probe.py", "origin/resolver.py"),
+    # msgspec checks values against annotations, of which mypyc keeps only the plainest.
+    "observe/usage.py",
+    # A subclass of what is written in Python, which event loops look into.
+    "client/body_intake.py",
+    # Protocols alone.
+    "relay/downstream.py",
+    # What few requests go through.
+    *("client/connection_limit.py", "http/body/multipart.py", "observe/metrics_page.py"),
+    "routing/target.py",
+)
+"""What is left out of those packages."""
 
 
 _TOOLS = ("mypy>=1.15", "setuptools")
@@ -96,6 +87,16 @@ class Compile(BuildHookInterface[Any]):
             self._built.cleanup()
 
 
+def compiled_modules(package: Path) -> list[Path]:
+    """Return the modules that are compiled, of the package's directory."""
+    left_out = {package / name for name in INTERPRETED}
+    found = []
+    for name in COMPILED:
+        path = package / name
+        found += [path] if path.suffix else sorted(path.rglob("*.py"))
+    return [path for path in found if path.name != "__init__.py" and path not in left_out]
+
+
 def compile_modules(target: Path) -> list[Path]:
     """Compile from the current directory into `target`/lib; return the files there.
 
@@ -106,7 +107,7 @@ def compile_modules(target: Path) -> list[Path]:
     from setuptools import Distribution  # type: ignore[import-untyped]
     from setuptools.errors import BaseError  # type: ignore[import-untyped]
 
-    sources = [f"llmhop/{module}.py" for module in COMPILED]
+    sources = [str(path) for path in compiled_modules(Path("llmhop"))]
     # The config that mypy would find further up is for the whole tree.
     flags = ["--config-file=", f"--cache-dir={target}/cache"]
     extensions = mypycify(

@@ -54,23 +54,23 @@ python3Packages.buildPythonApplication {
   preCheck = "cd ..";
 
   # Those that are quick, and need no other client than their own.
-  enabledTestPaths = map (name: "tests/router/test_${name}.py") [
-    "body_model"
-    "config"
-    "errors"
-    "gate"
-    "headers_and_auth"
-    "health"
-    "http_head"
-    "large_bodies"
-    "multipart"
-    "naming"
-    "readers"
-    "relay"
-    "request_id"
-    "schema"
-    "secrets"
-    "usage"
+  enabledTestPaths = map (name: "tests/router/${name}.py") [
+    "backend/test_gate"
+    "client/test_large_bodies"
+    "client/test_request_id"
+    "config/test_config"
+    "config/test_schema"
+    "config/test_secrets"
+    "http/test_head"
+    "http/test_multipart"
+    "http/test_readers"
+    "observe/test_usage"
+    "origin/test_health"
+    "relay/test_relay"
+    "routing/test_body_model"
+    "routing/test_headers_and_auth"
+    "routing/test_target"
+    "test_errors"
   ];
   # The source above the package is read-only.
   pytestFlags = [
@@ -81,7 +81,7 @@ python3Packages.buildPythonApplication {
 
   pythonImportsCheck = [
     "llmhop.cli"
-    "llmhop.server"
+    "llmhop.process.server"
   ];
 
   meta = {

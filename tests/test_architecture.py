@@ -1,6 +1,10 @@
 """The rooms and who may import whom, as ARCHITECTURE.md draws them."""
 
 import ast
+import re
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,42 +74,10 @@ GENERATOR = Package(
     ),
 )
 
-ROUTER = Package(
-    ROOT / "router/llmhop",
-    tuple(
-        """
-        __main__ cli supervisor worker_process worker service server tls_listener listeners
-        metrics_page rollout places client_protocol
-        client_connection client_state body_intake connection_memo budget connection_limit
-        exchange sending downstream readiness
-        backends replica resolver remote_gate gate pool recovery probe connecting
-        health upstream local_response
-        observer ledger request_record access_log metric_store metric_cells usage
-        rewrite body_stream routing naming body_model
-        form_fields response_reader request_reader multipart chunked large_body
-        model_scanner fresh_fields http_head head_cache
-        media_type upgrade via fields
-        config_file config_parser model_parser config_check config_schema tls config secrets
-        urls exposure listen channel messages errors proxy_status notify limits memory
-        timer faults log repeats line_writer line_buffer regular_file
-        """.split()
-    ),
-    frozenset(
-        """
-        rollout places messages remote_gate
-        connection_memo budget gate health rewrite body_stream routing naming body_model
-        form_fields response_reader request_reader multipart chunked large_body
-        model_scanner fresh_fields http_head head_cache
-        media_type upgrade via fields config_parser model_parser config_check
-        config_schema config urls exposure listen limits errors proxy_status usage metric_cells
-        repeats line_buffer
-        """.split()
-    ),
-)
+ROUTER = ROOT / "router/llmhop"
 
-PACKAGES = {package.name: package for package in (GENERATOR, ROUTER)}
-MODULES = [(p.name, module) for p in PACKAGES.values() for module in p.order]
-PURE = [(p.name, module) for p in PACKAGES.values() for module in sorted(p.pure)]
+MODULES = GENERATOR.order
+PURE = sorted(GENERATOR.pure)
 
 SYSTEM = {
     "asyncio",
@@ -120,8 +92,7 @@ SYSTEM = {
     "subprocess",
 }
 SYSTEM |= {"tempfile", "threading", "time", "uvloop"}
-# Paths as values, and secrets.py's error, are no effects.
-HARMLESS = {("llmhop_generator", "layout"): {"pathlib"}, ("llmhop", "config_check"): {"secrets"}}
+HARMLESS = {"layout": {"pathlib"}}  # paths as values
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
@@ -133,22 +104,38 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_every_module_has_its_place(package: str) -> None:
-    assert PACKAGES[package].imports.keys() == set(PACKAGES[package].order)
+def all_imports(directory: Path) -> dict[str, set[str]]:
+    """What each module imports that is anywhere in a directory."""
+    return {
+        str(path.relative_to(directory)): set(imported(ast.parse(path.read_text(encoding="utf-8"))))
+        for path in directory.rglob("*.py")
+    }
 
 
-@pytest.mark.parametrize(("package", "module"), MODULES)
-def test_imports_point_one_way(package: str, module: str) -> None:
-    order = PACKAGES[package].order
-    assert PACKAGES[package].own_imports(module) <= set(order[order.index(module) + 1 :])
+def test_every_module_has_its_place() -> None:
+    assert GENERATOR.imports.keys() == set(GENERATOR.order)
 
 
-@pytest.mark.parametrize(("package", "module"), PURE)
-def test_pure_modules_have_no_way_to_an_effect(package: str, module: str) -> None:
-    allowed = HARMLESS.get((package, module), set())
-    assert not (PACKAGES[package].imports[module] & SYSTEM) - allowed
-    assert PACKAGES[package].own_imports(module) - allowed <= PACKAGES[package].pure
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    order = GENERATOR.order
+    assert GENERATOR.own_imports(module) <= set(order[order.index(module) + 1 :])
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_have_no_way_to_an_effect(module: str) -> None:
+    allowed = HARMLESS.get(module, set())
+    assert not (GENERATOR.imports[module] & SYSTEM) - allowed
+    assert GENERATOR.own_imports(module) - allowed <= GENERATOR.pure
+
+
+def test_packages_import_what_stands_below_them() -> None:
+    """The contracts are in pyproject.toml, under tool.importlinter."""
+    command = "from importlinter.cli import lint_imports; exit(lint_imports(no_cache=True))"
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_one_module_of_the_generator_starts_processes() -> None:
@@ -156,10 +143,34 @@ def test_one_module_of_the_generator_starts_processes() -> None:
     assert starters == {"process"}
 
 
-@pytest.mark.parametrize(("package", "other"), [(GENERATOR, ROUTER), (ROUTER, GENERATOR)])
-def test_generator_and_router_do_not_import_each_other(package: Package, other: Package) -> None:
-    for module, names in package.imports.items():
+@pytest.mark.parametrize(
+    ("directory", "other"), [(GENERATOR.directory, ROUTER), (ROUTER, GENERATOR.directory)]
+)
+def test_generator_and_router_do_not_import_each_other(directory: Path, other: Path) -> None:
+    for module, names in all_imports(directory).items():
         assert other.name not in {name.split(".")[0] for name in names}, module
+
+
+SMALL = [ROUTER, ROOT / "tests/router"]
+"""Where packages and files are small enough to be read as a whole."""
+
+
+@pytest.mark.parametrize("directory", SMALL, ids=lambda path: path.parent.name)
+def test_a_package_has_twelve_files_at_most(directory: Path) -> None:
+    found = Counter(path.parent for path in directory.rglob("*.py"))
+    assert found
+    assert {path: count for path, count in found.items() if count > 12} == {}
+
+
+def test_every_package_of_the_router_is_in_the_table() -> None:
+    """That of ARCHITECTURE.md, a line for each."""
+    table = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `([a-z/]+)/` \|", table.partition("\nThe router:\n")[2], re.M)
+    assert sorted(found) == sorted(
+        str(path.parent.relative_to(ROUTER))
+        for path in ROUTER.rglob("__init__.py")
+        if path.parent != ROUTER
+    )
 
 
 def test_nothing_imports_from_a_test_module() -> None:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from click.testing import CliRunner
-from llmhop.config_schema import MODEL_KEYS, TOP_KEYS
+from llmhop.config.parsing.schema import MODEL_KEYS, TOP_KEYS
 from llmhop_generator.cli import main
 from llmhop_generator.contract import Vllm
 from llmhop_generator.load import parse_config

@@ -12,12 +12,12 @@ import click
 import msgspec
 
 from llmhop import __version__
-from llmhop.config import Config
-from llmhop.config_file import check_unread, load
-from llmhop.config_schema import config_schema_text
-from llmhop.connection_limit import check_descriptors
+from llmhop.client.connection_limit import check_descriptors
+from llmhop.config.config import Config
+from llmhop.config.load import check_unread, load
+from llmhop.config.parsing.schema import config_schema_text
 from llmhop.errors import ConfigError, Problem
-from llmhop.log import LOG, take_stderr
+from llmhop.log.logger import LOG, take_stderr
 
 _STDERR = 2
 
@@ -40,7 +40,7 @@ def _fill_standard_streams() -> None:
 
 def _version_line() -> str:
     """Say which version this is, and whether it was compiled (see hatch_build.py)."""
-    one_of_them = find_spec("llmhop.exchange")
+    one_of_them = find_spec("llmhop.relay.exchange")
     compiled = one_of_them is not None and str(one_of_them.origin).endswith(".so")
     return "%(prog)s %(version)s" + (" (compiled)" if compiled else "")
 
@@ -51,7 +51,7 @@ def _version_line() -> str:
     "path",
     required=True,
     metavar="FILE",
-    type=click.Path(path_type=Path, readable=False),  # config_file says what is wrong
+    type=click.Path(path_type=Path, readable=False),  # config.load says what is wrong
     help="The JSON config; --schema describes it.",
 )
 @click.option("--check", is_flag=True, help="Check the config, secrets included, and exit.")
@@ -90,9 +90,9 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
         check_descriptors()
         # Imported late: a check needs no event loop.
         if config.workers > 1:
-            from llmhop.supervisor import run
+            from llmhop.workers.supervisor import run
         else:
-            from llmhop.service import run
+            from llmhop.process.service import run
         take_stderr()
         run(path, config)
     except ConfigError as error:

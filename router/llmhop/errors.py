@@ -44,7 +44,7 @@ class ApiError(Exception):
         """`retry_after` is when the client may try again, in seconds.
 
         `unserved` is set where another llmhop might serve the request, which no engine has seen:
-        why it was not served here (see proxy_status).
+        why it was not served here (RFC 9209).
         """
         super().__init__(message)
         self.status = status

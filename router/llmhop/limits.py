@@ -7,12 +7,12 @@ DEFAULT_MAX_BODY_BYTES: Final = 100 * 1024 * 1024
 
 DEFAULT_MAX_BUFFERED_BYTES: Final = 1024 * 1024 * 1024
 """Memory for request bodies in all when the config has no maxBufferedBytes: ten of the largest, by
-the default of maxBodyBytes. A body of the largest size always fits: see config_parser."""
+the default of maxBodyBytes. A body of the largest size always fits: see config.parsing.parser."""
 
 DEFAULT_MAX_CONNECTIONS: Final = 16384
 """Clients at once when the config has no maxConnections. One that has asked for nothing takes
 about 8 KB, and each takes two descriptors at most, its own and one to a backend. What else is open
-to backends is closed where a client needs one (see pool)."""
+to backends is closed where a client needs one (see origin.pool)."""
 
 FEW_CONNECTIONS: Final = 1024
 """Where the limit of open files allows fewer clients, that is told though nobody asked for more."""

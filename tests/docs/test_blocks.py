@@ -11,7 +11,7 @@ import pytest
 from click import Group
 from jsonschema import Draft202012Validator
 from llmhop.cli import main as llmhop
-from llmhop.config_schema import config_schema
+from llmhop.config.parsing.schema import config_schema
 from llmhop_generator.cli import main as generator
 from llmhop_generator.load import parse_config
 

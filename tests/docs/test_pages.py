@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from llmhop.metric_store import MetricStore
-from llmhop.metrics_page import render_page
+from llmhop.observe.metric_store import MetricStore
+from llmhop.observe.metrics_page import render_page
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.docs.command_pages import COMMANDS, fresh_command_pages

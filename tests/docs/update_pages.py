@@ -6,7 +6,7 @@ The options take nix-instantiate and a nixpkgs library at <nixpkgs/lib>.
 
 import re
 
-from llmhop.config_schema import config_schema
+from llmhop.config.parsing.schema import config_schema
 from llmhop_generator.load import parse_config
 from llmhop_generator.render import render
 from llmhop_generator.schema import contract_schema

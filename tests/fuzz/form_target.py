@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from llmhop.errors import ApiError
-from llmhop.multipart import FormReader
+from llmhop.http.body.multipart import FormReader
 
 from tests.fuzz.reading import pieces_of
-from tests.router.form_reader import as_starlette
-from tests.router.forms import BOUNDARY
+from tests.router.support.corpus.form_reader import as_starlette
+from tests.router.support.corpus.forms import BOUNDARY
 
 _NEW = b"the/new=name"
 

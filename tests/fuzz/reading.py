@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llmhop import rewrite
-from llmhop.connection_memo import ConnectionMemo
+from llmhop.client.head_memo import ConnectionMemo
 from llmhop.errors import ApiError, BackendError
-from llmhop.http_head import RequestHead, ResponseHead
-from llmhop.request_reader import RequestReader
-from llmhop.response_reader import ResponseReader
-from llmhop.routing import Route, Table
+from llmhop.http.head import RequestHead, ResponseHead
+from llmhop.http.request_reader import RequestReader
+from llmhop.http.response_reader import ResponseReader
+from llmhop.relay import rewrite
+from llmhop.routing.table import Route, Table
 
 REQUEST_ID = b"id-1"
 

@@ -9,15 +9,15 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
-from llmhop.body_model import model_if_any, read_model, rename
-from llmhop.config_parser import parse
+from llmhop.config.parsing.parser import parse
+from llmhop.config.secrets import expand
 from llmhop.errors import ApiError, ConfigError
-from llmhop.fields import REQUEST_DROPPED
-from llmhop.http_head import RequestHead, parse_request_head
-from llmhop.large_body import Body, ScannedBody
-from llmhop.naming import read_target
-from llmhop.routing import Route, Table
-from llmhop.secrets import expand
+from llmhop.http.body.large_body import Body, ScannedBody
+from llmhop.http.fields.message import REQUEST_DROPPED
+from llmhop.http.head import RequestHead, parse_request_head
+from llmhop.routing.body_model import model_if_any, read_model, rename
+from llmhop.routing.table import Route, Table
+from llmhop.routing.target import read_target
 
 from tests.fuzz import oracle
 from tests.fuzz.form_target import forms
@@ -29,7 +29,7 @@ from tests.fuzz.reading import (
     read_requests,
     read_response,
 )
-from tests.router.json_readers import models_read
+from tests.router.support.corpus.json_readers import models_read
 
 # Fields that the router says of itself, each once.
 _OWN = (b"host", b"x-forwarded-for", b"x-forwarded-proto")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop.config_parser import parse as parse_router_config
-from llmhop.tls import load_certificate
+from llmhop.config.parsing.parser import parse as parse_router_config
+from llmhop.config.tls import load_certificate
 
 from tests.generator.conftest import Command
 from tests.generator.fleet_flake import HOSTS, write_flake

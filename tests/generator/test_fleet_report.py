@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from llmhop.config_parser import parse as parse_router_config
+from llmhop.config.parsing.parser import parse as parse_router_config
+from llmhop.config.tls import load_certificate
 from llmhop.errors import ConfigError
-from llmhop.tls import load_certificate
 from llmhop_generator import fleet_compare, fleet_report
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.fleet_addresses import base_urls

@@ -12,7 +12,15 @@ from llmhop_generator.fleet_front import front
 from llmhop_generator.router_config import router_config
 
 from tests.generator.contracts import host
-from tests.router.support import Backend, LoopThread, Response, RunningRouter, Wire, chat, post
+from tests.router.support.endpoints import (
+    Backend,
+    LoopThread,
+    Response,
+    RunningRouter,
+    Wire,
+    chat,
+    post,
+)
 
 FLEET = "${file:fleet}"
 """A reference, which the tests' routers take as it stands."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop.config_parser import parse as parse_router_config
-from llmhop.tls import load_certificate
+from llmhop.config.parsing.parser import parse as parse_router_config
+from llmhop.config.tls import load_certificate
 from llmhop_generator.load import parse_config
 from llmhop_generator.output import write_tree
 from llmhop_generator.quadlet import container_line

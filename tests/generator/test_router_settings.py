@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from llmhop.config import Certificate
-from llmhop.config_parser import parse
+from llmhop.config.config import Certificate
+from llmhop.config.parsing.parser import parse
+from llmhop.config.secrets import expand_unread
 from llmhop.errors import ConfigError
-from llmhop.secrets import expand_unread
 from llmhop_generator import cli, lock, settled
 from llmhop_generator.errors import GeneratorError, json_names, option_path
 from llmhop_generator.fleet_hosts import Failed

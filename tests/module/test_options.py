@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop.config_schema import TOP_KEYS
+from llmhop.config.parsing.schema import TOP_KEYS
 
 from tests.module.nix import NixError, evaluate, needs_nix, vllm
 

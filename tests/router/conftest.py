@@ -10,14 +10,21 @@ from typing import Any
 
 import pytest
 import trustme
-from llmhop import connecting
-from llmhop.gate import Gates
-from llmhop.log import LOG
+from llmhop.backend.gate import Gates
+from llmhop.log.logger import LOG
+from llmhop.origin import connect as connecting
 
-from tests.router.fake_router import FakeRouter
-from tests.router.fleet import Fleet, Host
-from tests.router.process import Process, Run
-from tests.router.support import TIMEOUT, Backend, LoopThread, Respond, RunningRouter, respond_json
+from tests.router.support.endpoints import (
+    TIMEOUT,
+    Backend,
+    LoopThread,
+    Respond,
+    RunningRouter,
+    respond_json,
+)
+from tests.router.support.fakes.router import FakeRouter
+from tests.router.support.fleet import Fleet, Host
+from tests.router.support.process import Process, Run
 
 StartBackend = Callable[..., Backend]
 StartRouter = Callable[..., RunningRouter]
@@ -49,7 +56,7 @@ def own_log() -> None:
 @pytest.fixture
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has routers in this process make a page of metrics for each who asks."""
-    monkeypatch.setattr("llmhop.server.METRICS_S", 0.0)
+    monkeypatch.setattr("llmhop.process.server.METRICS_S", 0.0)
 
 
 @pytest.fixture

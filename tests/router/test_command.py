@@ -14,12 +14,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from llmhop import __version__, exchange
+from llmhop import __version__
+from llmhop.relay import exchange
 
 from tests.router.conftest import StartBackend
-from tests.router.process import Process, Run, llmhop
-from tests.router.response_corpus import CHUNKED
-from tests.router.support import TIMEOUT, Backend, Received, Wire, chat, post, respond_in_two
+from tests.router.support.corpus.responses import CHUNKED
+from tests.router.support.endpoints import (
+    TIMEOUT,
+    Backend,
+    Received,
+    Wire,
+    chat,
+    post,
+    respond_in_two,
+)
+from tests.router.support.process import Process, Run, llmhop
 
 
 def test_it_starts_serves_and_stops(run: Run, start_backend: StartBackend) -> None:
@@ -105,7 +114,7 @@ def test_a_stop_serves_a_client_that_has_just_come(run: Run, start_backend: Star
 
 # Reads a config again only when a test lets it, once for each time.
 GATED = """
-import llmhop.config_file as module
+import llmhop.config.load as module
 real = module._read_json
 def read(path, may_wait):
     if not may_wait:

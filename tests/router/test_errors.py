@@ -8,12 +8,12 @@ import socket
 import threading
 
 import pytest
-from llmhop import server
-from llmhop.local_response import Page
+from llmhop.http.local_response import Page
+from llmhop.process import server
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.response_corpus import CHUNKED, EVIL
-from tests.router.support import Received, Wire, chat, post, respond_bytes, respond_in_two
+from tests.router.support.corpus.responses import CHUNKED, EVIL
+from tests.router.support.endpoints import Received, Wire, chat, post, respond_bytes, respond_in_two
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import Received
+from tests.router.support.endpoints import Received
 
 WORDS = ["One ", "port, ", "many ", "models."]
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support import TIMEOUT, Received, chat
+from tests.router.support.endpoints import TIMEOUT, Received, chat
 
 EVENTS = [b"data: %d\n\n" % number for number in range(5)]
 

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = {path.stem: ast.parse(path.read_text()) for path in ROOT.glob("router/llmhop/*.py")}
+PACKAGE = ROOT / "router/llmhop"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
+    for path in PACKAGE.rglob("*.py")
+}
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 CLIENTS = (ROOT / "docs/clients.md").read_text()
 
@@ -116,7 +120,7 @@ def codes() -> set[str]:
 
 def entry_words() -> str:
     """What is said of an entry of the access log."""
-    tree = class_of("access_log", "Entry")
+    tree = class_of("observe.access_log", "Entry")
     return (tree and ast.get_docstring(tree)) or ""
 
 

@@ -1,0 +1,214 @@
+"""The backend of each model: its replicas, which of them is next, and its limit.
+
+All of it is of one process. With several workers each counts its own requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from sys import maxsize
+
+from llmhop.backend.gate import Gate, Gates
+from llmhop.backend.replica import Replica
+from llmhop.config.backend_url import BackendUrl
+from llmhop.config.config import BackendConfig, ModelConfig
+from llmhop.limits import MAX_REPLICAS
+from llmhop.log.faults import attempt_each
+from llmhop.origin.pool import Pools
+from llmhop.origin.resolver import Resolver
+from llmhop.routing.table import Route
+from llmhop.routing.target import split_route
+
+# More than any replica has in flight.
+_ASIDE = 1 << 32
+
+
+class Backend:
+    """What serves a model by one config. `replicas` stand in the order of the config's urls.
+
+    `pools` are theirs, and `places` say which of the urls each belongs to: several where addresses
+    are looked up. `replaced` says that there is a newer one, for requests that begin; `has_peers`
+    that some urls lead to the model at other llmhops, and some to engines.
+    """
+
+    __slots__ = (
+        "_loop",
+        "_turn",
+        "config",
+        "gate",
+        "has_peers",
+        "is_single",
+        "model",
+        "places",
+        "pools",
+        "replaced",
+        "replicas",
+        "retries",
+    )
+
+    def __init__(
+        self,
+        model: str,
+        config: BackendConfig,
+        replicas: tuple[Replica, ...],
+        places: tuple[int, ...],
+        gate: Gate | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.retries = config.retries
+        self.is_single = len(replicas) == 1
+        self.replicas = replicas
+        self.pools = tuple(replica.pool for replica in replicas)
+        self.places = places
+        peers = [split_route(replica.url.path)[1] is not None for replica in replicas]
+        self.has_peers = any(peers) and not all(peers)
+        self.replaced = False
+        self.gate = gate
+        self._loop = loop
+        self._turn = 0
+
+    def pick(self, tried: int) -> int | None:
+        """Return which replica a request goes to, or None where all were tried.
+
+        It is the one with the fewest requests in flight, and of several the next in turn; those
+        that are set aside come last. Bit n of `tried` stands for replica n.
+        """
+        loads = [
+            r.pool.outstanding + _ASIDE if r.aside else r.pool.outstanding for r in self.replicas
+        ]
+        if tried:
+            loads = [maxsize if tried >> n & 1 else load for n, load in enumerate(loads)]
+        least = min(loads)
+        if least == maxsize:
+            return None
+        turn = self._turn
+        following = loads[turn:]
+        best = turn + following.index(least) if least in following else loads.index(least)
+        self._turn = (best + 1) % len(loads)
+        return best
+
+    def retry_after(self) -> int:
+        """Return in how many seconds the first of the replicas will be asked again, at least 1."""
+        now = self._loop.time()
+        return max(1, math.ceil(min(replica.seconds_left(now) for replica in self.replicas)))
+
+
+class Backends:
+    """The backends of all models. What is known of those that stay outlives a reload."""
+
+    def __init__(
+        self, pools: Pools, gates: Gates, pseudonym: bytes, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """`gates` are those of this process or, with workers, lead to those of all.
+
+        `pseudonym` is what llmhop calls itself in Via.
+        """
+        self._pseudonym = pseudonym
+        self._pools = pools
+        self._gates = gates
+        self._loop = loop
+        self._backends: dict[str, Backend] = {}
+        self._replicas: dict[tuple[str, BackendUrl], Replica] = {}
+        self._models: Mapping[str, ModelConfig] = {}
+        self._resolver = Resolver(loop, self._build)
+
+    def get(self, route: Route) -> Backend:
+        """Return the backend that a route was made for.
+
+        A request that a reload overtook gets the one it was meant for, which may be gone from
+        the config; what is counted is still counted together.
+        """
+        backend = self._backends.get(route.model)
+        if backend is None or backend.config is not route.backend:
+            backend = self._make(route.model, route.backend, self._gates.get(route.model))
+        return backend
+
+    def all(self) -> Mapping[str, Backend]:
+        """Return the backend of each model in the config."""
+        return self._backends
+
+    def serve(self, models: Mapping[str, ModelConfig]) -> None:
+        """Have a backend for each of `models`, and forget the others."""
+        self._gates.serve(models)
+        self._models = models
+        names: dict[str, float] = {}
+        for model in models.values():
+            every = model.backend.resolve
+            if every is not None:
+                for url in model.backend.urls:
+                    host = url.origin.host
+                    if url.origin.is_name:
+                        names[host] = min(every, names.get(host, every))
+        self._resolver.serve(names)
+        self._build()
+
+    def _build(self) -> None:
+        models = self._models
+        urls = {name: [u for u, _ in self._located(m.backend)] for name, m in models.items()}
+        self._pools.serve(url.origin for group in urls.values() for url in group)
+        replicas, self._replicas = self._replicas, {}
+        for name, group in urls.items():
+            for url in group:
+                key = name, url
+                if key in replicas:
+                    self._replicas[key] = replicas.pop(key)
+                else:
+                    self._replicas[key] = self._new_replica(name, url)
+        for replica in replicas.values():
+            replica.retire()
+        for backend in self._backends.values():
+            backend.replaced = True
+        self._backends = {
+            name: self._make(
+                name,
+                model.backend,
+                None if model.backend.max_concurrent is None else self._gates.get(name),
+            )
+            for name, model in models.items()
+        }
+
+    def sweep(self, now: float) -> None:
+        """Do what is due for every replica at `now` (loop time)."""
+        self._resolver.sweep(now)
+        replicas = list(self._replicas.values())
+        attempt_each("the sweep of a replica", replicas, lambda replica: replica.sweep(now))
+
+    def close(self) -> None:
+        """Ask and look up no more."""
+        self._resolver.close()
+        for replica in self._replicas.values():
+            replica.retire()
+
+    def _make(self, model: str, config: BackendConfig, gate: Gate | None) -> Backend:
+        located = self._located(config)
+        replicas = tuple(
+            self._replicas.get((model, url)) or self._new_replica(model, url) for url, _ in located
+        )
+        places = tuple(place for _, place in located)
+        return Backend(model, config, replicas, places, gate, self._loop)
+
+    def _located(self, config: BackendConfig) -> list[tuple[BackendUrl, int]]:
+        """Return the replicas of a config: each url, or one for each of its addresses.
+
+        With each the place of its url in the config.
+        """
+        urls = config.urls
+        if config.resolve is None:
+            return list(zip(urls, range(len(urls)), strict=True))
+        most = max(1, MAX_REPLICAS // len(urls))
+        located: list[tuple[BackendUrl, int]] = []
+        for place, url in enumerate(urls):
+            addresses = self._resolver.addresses(url.origin.host)[:most]
+            for address in addresses:
+                origin = url.origin._replace(address=address)
+                located.append((url._replace(origin=origin), place))
+            if not addresses:
+                located.append((url, place))
+        return located
+
+    def _new_replica(self, model: str, url: BackendUrl) -> Replica:
+        return Replica(model, url, self._pools.get(url.origin), self._pseudonym, self._loop)

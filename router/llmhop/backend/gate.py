@@ -1,0 +1,161 @@
+"""A limit on the requests that a model's backend has at once, with a queue before it. No I/O."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Mapping
+from sys import maxsize
+from typing import Protocol
+
+from llmhop.config.config import ModelConfig
+
+
+class Waiting(Protocol):
+    """A request that may have to wait. One of the two is called, once, after `wait` gave True."""
+
+    def admitted(self) -> None:
+        """It is its turn; it gives the place back with `leave`."""
+
+    def refused(self) -> None:
+        """It gets no place, as is known only now; it has left the queue."""
+
+
+class Gate(ABC):
+    """Lets in so many requests and has so many more wait, first in, first out."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def enter(self) -> bool:
+        """Let a request in if there is a place; it gives it back with `leave`."""
+
+    @abstractmethod
+    def wait(self, request: Waiting) -> bool:
+        """Have a request wait that could not enter, if the queue is not full.
+
+        It is let in later, or gives up with `forget`.
+        """
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Give a place back: to who has waited longest."""
+
+    @abstractmethod
+    def forget(self, request: Waiting) -> None:
+        """Take out of the queue who no longer wants to wait."""
+
+    @abstractmethod
+    def stop_waiting(self, request: Waiting) -> None:
+        """Have who waits wait no longer: `refused` is called, unless a place is its already."""
+
+
+class LocalGate(Gate):
+    """A gate that counts here. A reload changes its limits: what runs and what waits goes on."""
+
+    __slots__ = ("_admitting", "_max_active", "_max_queued", "_queue", "active")
+
+    active: int
+    """How many requests were let in and have not left."""
+
+    def __init__(self, max_active: int, max_queued: int) -> None:
+        self.active = 0
+        self._admitting = False
+        self._max_active = max_active
+        self._max_queued = max_queued
+        self._queue: OrderedDict[Waiting, None] = OrderedDict()
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait."""
+        return len(self._queue)
+
+    def enter(self) -> bool:
+        """Let a request in if there is a place, and nobody waits for it."""
+        if self.active >= self._max_active or self._queue:
+            return False
+        self.active += 1
+        return True
+
+    def wait(self, request: Waiting) -> bool:
+        """Have a request wait that could not enter, if the queue is not full."""
+        if len(self._queue) >= self._max_queued:
+            return False
+        self._queue[request] = None
+        return True
+
+    def leave(self) -> None:
+        """Give a place back: to who has waited longest."""
+        self.active -= 1
+        if self._queue:
+            self._admit()
+
+    def forget(self, request: Waiting) -> None:
+        """Take out of the queue who no longer wants to wait."""
+        del self._queue[request]
+
+    def stop_waiting(self, request: Waiting) -> None:
+        """Refuse who waits."""
+        del self._queue[request]
+        request.refused()
+
+    def resize(self, max_active: int, max_queued: int) -> None:
+        """Change the limits; who waits keeps its place, also in a queue that is too long now."""
+        self._max_active = max_active
+        self._max_queued = max_queued
+        self._admit()
+
+    def _admit(self) -> None:
+        if self._admitting:
+            return  # one that was admitted below has left already: the loop there goes on
+        self._admitting = True
+        try:
+            while self._queue and self.active < self._max_active:
+                request, _ = self._queue.popitem(last=False)
+                self.active += 1
+                request.admitted()
+        finally:
+            self._admitting = False
+
+
+class Gates(Protocol):
+    """The gates of all models, through all reloads."""
+
+    def serve(self, models: Mapping[str, ModelConfig]) -> None:
+        """Have a gate for each model that has a limit in the config.
+
+        One whose model lost its limit lets all in. One whose model is gone keeps its limit, for
+        those who wait and those who are on their way: they are served in turn.
+        """
+
+    def get(self, model: str) -> Gate | None:
+        """Return the gate of a model that has a limit, or had one in an earlier config."""
+
+
+class LocalGates:
+    """Gates that count here. Implements Gates.
+
+    A gate is never removed: somebody may be on the way to it, and its model may come back.
+    """
+
+    __slots__ = ("_gates",)
+
+    def __init__(self) -> None:
+        self._gates: dict[str, LocalGate] = {}
+
+    def serve(self, models: Mapping[str, ModelConfig]) -> None:
+        """Have a gate for each model that has a limit in the config."""
+        for name, model in models.items():
+            config = model.backend
+            gate = self._gates.get(name)
+            if config.max_concurrent is None:
+                if gate is not None:
+                    gate.resize(maxsize, maxsize)
+            elif gate is None:
+                self._gates[name] = LocalGate(config.max_concurrent, config.max_queued)
+            else:
+                gate.resize(config.max_concurrent, config.max_queued)
+
+    def get(self, model: str) -> LocalGate | None:
+        """Return the gate of a model that has a limit, or had one in an earlier config."""
+        return self._gates.get(model)

@@ -1,0 +1,75 @@
+"""What one client's connection showed before, so that its repeats need not be looked at again.
+
+A client sends much the same head with every request of a connection, and heads that repeat are
+one object (see http.head_cache). So what was decided about a head is known again by its identity.
+"""
+
+from __future__ import annotations
+
+from llmhop.http.head import RequestHead
+from llmhop.relay import rewrite
+from llmhop.routing.table import Route, Table
+
+
+class ConnectionMemo:
+    """Remembers the last head that was let in, and the last one that was sent on."""
+
+    __slots__ = ("_admitted", "_client", "_route", "_sent", "_starts", "table")
+
+    def __init__(self, table: Table) -> None:
+        """`table` is the one in force now; `admit` takes a newer one."""
+        self.table = table
+        self._client = (b"unknown", b"http")
+        self._admitted: RequestHead | None = None
+        self._sent: RequestHead | None = None
+        self._route: Route | None = None
+        self._starts: list[bytes] = []
+
+    def connected(self, address: bytes, scheme: bytes) -> None:
+        """Take note of the client's address and scheme, which its requests are sent on with."""
+        self._client = (address, scheme)
+
+    def admit(self, head: RequestHead, table: Table) -> None:
+        """Take `table` for a request, if that lets it pass. Raises ApiError (401)."""
+        if head is not self._admitted or table is not self.table:
+            self.table = table
+            self._admitted = None
+            table.authorize(head)
+            self._admitted = head
+
+    def request_head(
+        self, head: RequestHead, route: Route, replica: int, body_bytes: int, request_id: bytes
+    ) -> bytes:
+        """Return the head that a replica of the backend gets; `route` is one of `table`."""
+        # A table never shares its routes with another: the same route is the same config.
+        if head is not self._sent or route is not self._route:
+            self._sent, self._route = head, route
+            self._starts = [b""] * len(route.hosts)
+        start = self._starts[replica]
+        if not start:
+            start = self._starts[replica] = self._start(head, route, replica)
+        rest = route.header_lines
+        if head.framed:
+            return b"%b%b\r\nContent-Length: %d\r\n%b" % (start, request_id, body_bytes, rest)
+        return b"%b%b\r\n%b" % (start, request_id, rest)
+
+    def streamed_head(
+        self,
+        head: RequestHead,
+        route: Route,
+        replica: int,
+        length: int | None,
+        request_id: bytes,
+    ) -> bytes:
+        """Return the head before a body that goes on as it comes; in chunks without a `length`."""
+        if length is not None:
+            return self.request_head(head, route, replica, length, request_id)
+        start = self._start(head, route, replica)
+        rest = route.header_lines
+        return b"%b%b\r\nTransfer-Encoding: chunked\r\n%b" % (start, request_id, rest)
+
+    def _start(self, head: RequestHead, route: Route, replica: int) -> bytes:
+        table = self.table
+        return rewrite.request_start(
+            head, route, replica, self._client, table.pseudonym, table.has_auth
+        )

@@ -1,0 +1,107 @@
+"""Reads a config file: bytes to a checked Config, every failure as a ConfigError."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from llmhop.config.config import Certificate, Config
+from llmhop.config.parsing.parser import parse
+from llmhop.config.regular_file import read_regular
+from llmhop.config.secrets import expand, expand_unread
+from llmhop.config.tls import load_certificate
+from llmhop.errors import ConfigError, Problem
+
+_MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+def load(path: Path, *, may_wait: bool) -> Config:
+    """Read, check and resolve the config at `path`. Raises ConfigError.
+
+    With `may_wait` it may be a pipe, as of a shell's `<(…)`, which is read to its end.
+    """
+    return parse(
+        _read_json(path, may_wait),
+        lambda text: expand(text, os.environ),
+        lambda certificate, key: load_certificate(certificate, key, os.environ),
+    )
+
+
+def check_unread(path: Path) -> Config:
+    """Check the config at `path` without what its secrets and certificates hold.
+
+    The config that is returned can't serve. Raises ConfigError.
+    """
+    return parse(
+        _read_json(path, True), expand_unread, lambda _certificate, _key: Certificate(b"", b"")
+    )
+
+
+def _read_json(path: Path, may_wait: bool) -> object:
+    where = ascii(str(path))[1:-1]
+    return _json(where, _read(where, path, may_wait))
+
+
+def _error(where: str, what: str, todo: str) -> ConfigError:
+    return ConfigError([Problem(where, what, todo)])
+
+
+def _read(where: str, path: Path, may_wait: bool) -> str:
+    try:
+        if may_wait:
+            with path.open("rb") as file:
+                data = file.read(_MAX_FILE_BYTES + 1)
+        else:
+            data = read_regular(path, _MAX_FILE_BYTES)
+    except FileNotFoundError:
+        raise _error(where, "does not exist", "give the path of a JSON file") from None
+    except IsADirectoryError:
+        raise _error(where, "is a directory", "give the path of a JSON file") from None
+    except PermissionError:
+        raise _error(
+            where, "can't be read (permission denied)", "let the user of llmhop read it"
+        ) from None
+    except OSError as error:
+        raise _error(
+            where, f"can't be read ({error.strerror})", "give the path of a JSON file"
+        ) from None
+    if len(data) > _MAX_FILE_BYTES:
+        raise _error(where, f"is larger than {_MAX_FILE_BYTES} bytes", "give a JSON file")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise _error(where, f"is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
+
+
+class _NotJsonError(ValueError):
+    """Something that Python's json module takes and JSON does not."""
+
+
+def _json(where: str, text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        what = f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
+        raise _error(where, what, "correct it there") from None
+    except _NotJsonError as error:
+        raise _error(where, str(error), "correct it") from None
+    except RecursionError:
+        raise _error(where, "is nested too deeply", "write the keys of a config") from None
+    except ValueError:
+        # Python refuses to convert integers of more than 4300 digits.
+        raise _error(where, "has a number that is too long", "correct it") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _NotJsonError(f"has the key {key!a} twice in one object")
+        found[key] = value
+    return found
+
+
+def _constant(name: str) -> Any:
+    raise _NotJsonError(f"has {name}, which JSON does not know")

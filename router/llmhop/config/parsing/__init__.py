@@ -1,0 +1,1 @@
+"""The shape of the configuration: its keys, and the parser that finds every problem at once."""

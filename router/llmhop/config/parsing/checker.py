@@ -1,0 +1,123 @@
+"""The ground of the config's check: types, known keys and secrets, with every problem kept."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from llmhop.config.secrets import SecretError
+from llmhop.errors import Problem
+from llmhop.limits import MAX_SECONDS
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_VALUE_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+_T = TypeVar("_T")
+
+_TYPE_NAMES: Mapping[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    int: "a whole number",
+}
+
+
+Path = tuple[str | int, ...]
+"""Where something stands in a config: keys and list indices, from the top."""
+
+
+def key_path(*keys: str | int) -> str:
+    """Write the path to a config key the way Nix does: models."qwen3.6-35b".url, authTokens[0]."""
+    text = ""
+    for key in keys:
+        if isinstance(key, int):
+            text += f"[{key}]"
+            continue
+        if not _PLAIN_KEY.fullmatch(key):
+            escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+            key = '"' + _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", escaped) + '"'
+            key = key.encode("utf-8", "backslashreplace").decode()
+        text += f".{key}" if text else key
+    return text
+
+
+def encodable(text: str) -> bool:
+    """Whether `text` has no lone surrogates, which JSON can write and UTF-8 can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Checker:
+    """Checks values and collects problems; a method returns None where it found one."""
+
+    def __init__(self, resolve_secret: Callable[[str], str]) -> None:
+        """`resolve_secret` replaces the references in a string and raises SecretError."""
+        self.problems: list[Problem] = []
+        self._resolve_secret = resolve_secret
+
+    def problem(self, path: Path, what: str, todo: str) -> None:
+        """Keep a problem."""
+        self.problems.append(Problem(key_path(*path) or "config", what, todo, path))
+
+    def typed(self, path: Path, value: object, kind: type[_T], todo: str) -> _T | None:
+        """Check the type of a value. true and false are no numbers."""
+        # bool is a subclass of int, but true is no number.
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return value
+        self.problem(path, f"is not {_TYPE_NAMES[kind]}", todo)
+        return None
+
+    def boolean(self, path: Path, value: object) -> bool | None:
+        """Check that a value is true or false."""
+        if isinstance(value, bool):
+            return value
+        self.problem(path, "is not a boolean", "write true or false")
+        return None
+
+    def seconds(self, path: Path, value: object) -> float | None:
+        """Check a time."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.problem(path, "is not a number", "write seconds, e.g. 10")
+        elif not 0 < value <= MAX_SECONDS or not math.isfinite(value):
+            self.problem(path, "is out of range", f"write seconds above 0 and up to {MAX_SECONDS}")
+        else:
+            return float(value)
+        return None
+
+    def members(
+        self, value: object, keys: Iterable[str], path: tuple[str, ...]
+    ) -> dict[str, Any] | None:
+        """Check that a value is an object with known keys; return those that are not null."""
+        known = tuple(keys)
+        found = self.typed(path, value, dict, f"write {{…}} with the keys {', '.join(known)}")
+        if found is None:
+            return None
+        for key in found:
+            if key not in known:
+                from difflib import get_close_matches  # only for who has a typo to find
+
+                near = get_close_matches(key, known, 1)
+                todo = f"write {near[0]}" if near else f"use one of {', '.join(known)}"
+                self.problem((*path, key), "is not a known key", todo)
+        return {key: item for key, item in found.items() if item is not None}
+
+    def secret(self, path: Path, value: object) -> str | None:
+        """Check a string that may hold references to secrets, and resolve them."""
+        text = self.typed(path, value, str, "write ${file:PATH} or ${env:NAME}")
+        if text is None:
+            return None
+        try:
+            secret = self._resolve_secret(text)
+        except SecretError as error:
+            self.problem(path, error.what, error.todo)
+            return None
+        if _VALUE_CONTROL.search(secret) or not encodable(secret):
+            self.problem(path, "holds a control character", "give it as one line of text")
+            return None
+        return secret

@@ -1,0 +1,1 @@
+"""Header fields, each by its own grammar."""

@@ -1,0 +1,326 @@
+"""Heads of HTTP/1 messages: parsed by httptools (llhttp), then checked for what it lets pass.
+
+Nothing here does I/O. A head is parsed with a parser of its own, from exactly the bytes up to its
+empty line, so that a parser never carries state from one message to the next. Where a message
+ends is decided here and in `chunked`, once, for both directions (RFC 9112 section 6.3).
+"""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+import msgspec
+
+from llmhop.errors import BackendError, BadRequestError
+from llmhop.http.fields.media_type import form_boundary
+from llmhop.http.fields.message import (
+    REQUEST_DROPPED,
+    RESPONSE_DROPPED,
+    ErrorClass,
+    Field,
+    Names,
+    examine,
+    field_lines,
+    hyphened,
+    kept_lines,
+    request_id,
+)
+from llmhop.http.fields.proxy_status import take_proxy_status
+from llmhop.http.fields.upgrade import TO_WEBSOCKET, is_to_websocket, take_key
+from llmhop.http.fields.via import PREFIX
+from llmhop.limits import MAX_FIELDS
+
+_CONTROL = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
+_ABSOLUTE = re.compile(
+    rb"https?://(?P<host>[^/?#@]++)(?P<rest>[/?].*+)?", re.IGNORECASE | re.DOTALL
+)
+# A name or an address, and perhaps a port (RFC 9110 section 7.2). No comma, though a name may
+# have one, because it would make a list of what is passed on as X-Forwarded-Host.
+_HOST = re.compile(rb"(?:[\w.~!$&'()*+;=%-]++|\[[\w:.%~-]++\])?(?::[0-9]*+)?")
+# A dot segment would let a client leave the path prefix of a backend's URL.
+_DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z)", re.IGNORECASE)
+_FORWARDS = re.compile(rb"[0-9]{1,9}")
+
+
+# Reading a form from requests that are answered here, or have no body, would be of no use.
+_BODILESS = (b"GET", b"HEAD")
+_FIELDS = b"application/x-www-form-urlencoded"
+
+
+class RequestHead(msgspec.Struct, frozen=True):
+    """A request's head, all but the value of its Content-Length (see head_cache).
+
+    `target` is in origin form; `path` is `target` without its query. `bearer` is the token that
+    the client shows. `framed` says that a body is announced, by its length or as chunks.
+    `kept` and `authorization` are the lines that go on; `names` are those of all other fields,
+    hyphens for underscores. `request_id` is the client's own, where it has a usable one.
+    `boundary` is that of a multipart form; `in_fields` says that a body may be a form of the other
+    type, application/x-www-form-urlencoded. `websocket` says that this is to become a WebSocket:
+    the connection then carries no request after it, whatever the answer. `via` is what its fields
+    Via say, in lower case; `via_llmhop` whether one of them names an llmhop. `coded` says that the
+    body is in a content coding, such as gzip; `last_hop` that no further proxy or server is to get
+    the request.
+    """
+
+    method: bytes
+    target: bytes
+    path: bytes
+    fields: tuple[Field, ...]
+    names: Names
+    nominated: Names
+    host: bytes
+    bearer: bytes | None
+    framed: bool
+    chunked: bool
+    http10: bool
+    close: bool
+    expect_continue: bool
+    kept: bytes
+    authorization: bytes
+    request_id: bytes | None
+    boundary: bytes | None
+    in_fields: bool
+    websocket: bool
+    via: bytes
+    via_llmhop: bool
+    coded: bool
+    last_hop: bool
+
+
+class ResponseHead(msgspec.Struct, frozen=True):
+    """A response's head, all but the value of its Content-Length.
+
+    Where it is not `framed`, by a length or as chunks, the end of the connection ends the body.
+    `start` is the status line and the fields that the client gets. `reports_usage` says that the
+    end of the body may tell the tokens of the answer, `streams` that it is a stream of events.
+    `dated` says that a Date is among its fields. `unserved` is why no engine has seen the request,
+    where an llmhop answered so (see http.fields.proxy_status), else empty.
+    """
+
+    status: int
+    framed: bool
+    chunked: bool
+    close: bool
+    start: bytes
+    reports_usage: bool
+    streams: bool
+    dated: bool
+    unserved: bytes = b""
+
+
+class _Sink:
+    """What httptools calls back while it parses."""
+
+    __slots__ = ("fields", "reason", "url")
+
+    def __init__(self) -> None:
+        self.fields: list[Field] = []
+        self.url = b""
+        self.reason = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name.lower(), name, value.rstrip(b" \t")))
+
+
+def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
+    """Parse a request head, its empty line included, to it and its Content-Length.
+
+    Raises BadRequestError.
+    """
+    if _has_many_fields(raw):
+        raise BadRequestError(f"The request has more than {MAX_FIELDS} header fields.", 431)
+    sink = _Sink()
+    parser = httptools.HttpRequestParser(sink)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass  # What is taken for an upgrade is decided below; CONNECT is refused.
+    except httptools.HttpParserError as error:
+        raise BadRequestError(f"This is not a valid HTTP/1.1 request: {error}.") from None
+    if not sink.url:
+        raise BadRequestError("This is not a valid HTTP/1.1 request: there is no request line.")
+    version = parser.get_http_version()
+    if version not in ("1.1", "1.0"):
+        raise BadRequestError(f"HTTP/{version} is not supported.", 505)
+    _check_lines(raw, sink, BadRequestError)
+    method = parser.get_method()
+    # llhttp also knows RTSP and ICE, whose versions look the same from here.
+    line = b"%b %b HTTP/%b\r\n" % (method, sink.url, version.encode())
+    if not raw.startswith(line, 2 if raw.startswith(b"\r\n") else 0):
+        raise BadRequestError("This is not a valid HTTP/1.1 request line.")
+    http10 = version == "1.0"
+    examined = examine(sink.fields, BadRequestError)
+    if len(examined.hosts) > 1 or (not examined.hosts and not http10):
+        raise BadRequestError("The request must have exactly one Host header.")
+    if examined.chunked and http10:
+        raise BadRequestError("An HTTP/1.0 request can't be chunked.")
+    if examined.expect not in (None, b"100-continue"):
+        raise BadRequestError("This Expect header is not supported.", 417)
+    target, asked_host = _origin_form(method, sink.url)
+    # A host in the target counts, whatever Host says (RFC 9112 section 3.2.2).
+    said_host = b"".join(examined.hosts)
+    host = asked_host or said_host
+    if not _HOST.fullmatch(said_host) or (asked_host and not _HOST.fullmatch(asked_host)):
+        raise BadRequestError("The Host header is not a host and perhaps a port.")
+    last_hop = method == b"OPTIONS" and _is_last_hop(sink)
+    nominated = examined.nominated
+    authorization = [field for field in sink.fields if field[0] == b"authorization"]
+    bearer = _bearer(examined.authorization)
+    websocket = is_to_websocket(examined) and method == b"GET" and not (http10 or examined.framed)
+    if websocket:
+        sink.fields, with_key, key = take_key(sink.fields)
+        authorization += with_key
+        bearer = key if examined.authorization is None else bearer
+    via = b", ".join(examined.vias).lower() if examined.vias else b""
+    head = RequestHead(
+        method=method,
+        target=target,
+        path=target.partition(b"?")[0],
+        fields=tuple([field for field in sink.fields if field[0] != b"content-length"]),
+        names=frozenset([hyphened(key) for key, _, _ in sink.fields]) - {b"authorization"},
+        nominated=nominated,
+        host=host,
+        bearer=bearer,
+        framed=examined.framed,
+        chunked=examined.chunked,
+        http10=http10,
+        close=http10 or websocket or b"close" in nominated,
+        expect_continue=examined.expect is not None and not http10,
+        kept=kept_lines(sink.fields, REQUEST_DROPPED | nominated if nominated else REQUEST_DROPPED),
+        authorization=field_lines(authorization, nominated) if authorization else b"",
+        request_id=request_id(sink.fields),
+        boundary=None if method in _BODILESS or last_hop else form_boundary(examined.content_types),
+        in_fields=any(_FIELDS in value.lower() for value in examined.content_types),
+        websocket=websocket,
+        via=via,
+        via_llmhop=PREFIX in via,
+        coded=_is_coded(sink.fields),
+        last_hop=last_hop,
+    )
+    return head, examined.content_length
+
+
+def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
+    """Parse a response head, its empty line included, to it and its Content-Length.
+
+    Raises BackendError.
+    """
+    # llhttp passes over line ends before a head, and knows RTSP and ICE too.
+    if not raw.startswith(b"HTTP/"):
+        raise BackendError("sent no HTTP response")
+    if _has_many_fields(raw):
+        raise BackendError(f"sent more than {MAX_FIELDS} header fields")
+    sink = _Sink()
+    parser = httptools.HttpResponseParser(sink)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass  # Whether that was asked for is known where the response is read.
+    except httptools.HttpParserError as error:
+        raise BackendError(f"sent no valid HTTP response: {error}") from None
+    _check_lines(raw, sink, BackendError)
+    version = parser.get_http_version()
+    status = parser.get_status_code()
+    if version not in ("1.1", "1.0") or not 100 <= status <= 599:
+        raise BackendError(f"sent HTTP/{version} with status {status}")
+    examined = examine(sink.fields, BackendError)
+    if status == 101 and not is_to_websocket(examined):
+        raise BackendError("switched to another protocol than that of WebSockets")
+    nominated = examined.nominated
+    dropped = RESPONSE_DROPPED | nominated if nominated else RESPONSE_DROPPED
+    content_type = b"".join([value for key, _, value in sink.fields if key == b"content-type"])
+    streams = content_type.startswith(b"text/event-stream")
+    fields, unserved = take_proxy_status(sink.fields)
+    head = ResponseHead(
+        status=status,
+        framed=examined.framed,
+        chunked=examined.chunked,
+        close=version == "1.0" or b"close" in nominated,
+        start=b"HTTP/1.1 %d %b\r\n" % (status, sink.reason)
+        + field_lines(fields, dropped)
+        + (TO_WEBSOCKET if status == 101 else b""),
+        reports_usage=status == 200 and (streams or content_type.startswith(b"application/json")),
+        streams=streams,
+        dated=b"date" not in dropped and b"date" in [key for key, _, _ in fields],
+        unserved=unserved if status >= 400 else b"",
+    )
+    return head, examined.content_length
+
+
+def _is_last_hop(sink: _Sink) -> bool:
+    """Whether Max-Forwards ends here; else it counts this hop (RFC 9110 section 7.6.2).
+
+    Raises BadRequestError.
+    """
+    places = [i for i, (key, _, _) in enumerate(sink.fields) if key == b"max-forwards"]
+    if not places:
+        return False
+    key, name, value = sink.fields[places[0]]
+    if len(places) > 1 or not _FORWARDS.fullmatch(value):
+        raise BadRequestError("The Max-Forwards header is not one number.")
+    left = int(value)
+    sink.fields[places[0]] = (key, name, b"%d" % (left - 1))
+    return left == 0
+
+
+def _is_coded(fields: list[Field]) -> bool:
+    """Whether a Content-Encoding names more than `identity`; underscores are hyphens to some."""
+    return any(
+        hyphened(name) == b"content-encoding" and value.lower() not in (b"", b"identity")
+        for name, _, value in fields
+    )
+
+
+def _has_many_fields(raw: bytes) -> bool:
+    """Whether there are more than MAX_FIELDS; asked before the head is parsed."""
+    # Beside theirs there are the start line, the last one, and perhaps one before the head.
+    return raw.count(b"\n") - raw.startswith(b"\r\n") > MAX_FIELDS + 2
+
+
+def _bearer(authorization: bytes | None) -> bytes | None:
+    """Return the token of the scheme Bearer (RFC 6750), or None."""
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(b" ")
+    return token.strip(b" ") if scheme.lower() == b"bearer" else None
+
+
+def _check_lines(raw: bytes, sink: _Sink, error: ErrorClass) -> None:
+    # Independent of how lenient the installed llhttp is: lines end with CRLF, are not folded, and
+    # hold no control characters.
+    lines = raw.count(b"\r\n")
+    if raw.count(b"\n") != lines or raw.count(b"\r") != lines:
+        raise error("A line of the head does not end with CRLF.")
+    if len(sink.fields) + 2 != lines - raw.startswith(b"\r\n"):
+        raise error("A line of the head is not a header field.")
+    if len(raw.translate(None, _CONTROL)) != len(raw):
+        raise error("The head holds a control character.")
+
+
+def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request target, and the host in it (RFC 9112 section 3.2)."""
+    host = b""
+    if method == b"CONNECT":
+        raise BadRequestError("CONNECT is not supported.")
+    if method == b"TRACE":
+        # Its answer is the request, with what a browser or a proxy has added to it in secret.
+        raise BadRequestError("TRACE is not supported.", 501)
+    if not target.startswith(b"/"):
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            raise BadRequestError("The request target is not a path.")
+        host, target = match["host"], match["rest"] or b"/"
+        if target.startswith(b"?"):
+            target = b"/" + target
+    if b"#" in target:
+        raise BadRequestError("The request target has a fragment.")
+    if (b"." in target or b"%" in target) and _DOT_SEGMENT.search(target.partition(b"?")[0]):
+        raise BadRequestError("The path has a '.' or '..' segment.")
+    return target, host

@@ -1,0 +1,1 @@
+"""What operators see of requests: the access log and the metrics."""

@@ -1,0 +1,103 @@
+"""Counts requests that are over, and makes the entries of the access log of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+
+from llmhop.log.faults import log_fault
+from llmhop.observe.access_log import AccessLog, Entry
+from llmhop.observe.metric_cells import (
+    BOUNDS_US,
+    BYTES_IN,
+    BYTES_OUT,
+    CELL_OF_STATUS,
+    COMPLETION_TOKENS,
+    DURATION,
+    DURATION_SUM,
+    FIRST_BYTE,
+    FIRST_BYTE_SUM,
+    PROMPT_TOKENS,
+)
+from llmhop.observe.metric_store import NO_MODEL, Row
+from llmhop.observe.request_record import Ended
+from llmhop.observe.usage import find_usage
+
+
+def count_requests(requests: Iterable[Ended], row_of: Callable[[str], Row]) -> None:
+    """Count requests; `row_of` gives the place for those of a model.
+
+    One that can't be counted is logged.
+    """
+    for request in requests:
+        try:
+            _count(request, row_of)
+        except Exception as error:
+            log_fault("counting a request", error)
+
+
+def _count(request: Ended, row_of: Callable[[str], Row]) -> None:
+    # What may fail comes first, so that a request is counted whole or not at all.
+    row = row_of(NO_MODEL if request.model is None else request.model)
+    status = CELL_OF_STATUS[request.status]
+    usage = find_usage(request.tail) if request.first_ns and request.tail is not None else None
+    row.changed = True
+    cells = row.cells
+    total_us = (request.ns - request.started_ns) // 1000
+    cells[status] += 1
+    cells[DURATION + bisect_left(BOUNDS_US, total_us)] += 1
+    cells[DURATION_SUM] += total_us
+    cells[BYTES_IN] += request.bytes_in
+    cells[BYTES_OUT] += request.bytes_out
+    if request.first_ns:
+        first_us = (request.first_ns - request.started_ns) // 1000
+        cells[FIRST_BYTE + bisect_left(BOUNDS_US, first_us)] += 1
+        cells[FIRST_BYTE_SUM] += first_us
+    if usage is not None:
+        cells[PROMPT_TOKENS] += usage.prompt
+        cells[COMPLETION_TOKENS] += usage.completion
+
+
+def log_requests(requests: Iterable[Ended], log: AccessLog) -> None:
+    """Log requests; only where the log is `on`. One that can't be logged is told to the log."""
+    for request in requests:
+        try:
+            log.add(_entry(request, log))
+        except Exception as error:
+            log_fault("logging a request", error)
+
+
+def _entry(request: Ended, log: AccessLog) -> Entry:
+    started, first = request.started_ns, request.first_ns
+    return Entry(
+        log.date(request.ns),
+        request.request_id.decode(),
+        request.client,
+        request.method,
+        request.path,
+        request.model,
+        request.backend,
+        request.status,
+        request.bytes_in,
+        request.bytes_out,
+        _queue_ms(request),
+        _connect_ms(request),
+        (first - started) // 1000 / 1000 if first else None,
+        (request.ns - started) // 1000 / 1000,
+        request.end,
+    )
+
+
+def _queue_ms(request: Ended) -> float | None:
+    if request.queued_ns:
+        return ((request.admitted_ns or request.ns) - request.queued_ns) // 1000 / 1000
+    return None if request.model is None else 0.0
+
+
+def _connect_ms(request: Ended) -> float | None:
+    """How long connecting took; None where it did not end well."""
+    if not request.connecting_ns:
+        return 0.0 if request.first_ns else None
+    if not request.connected_ns:
+        return None
+    return (request.connected_ns - request.connecting_ns) // 1000 / 1000

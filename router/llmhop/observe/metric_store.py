@@ -1,0 +1,148 @@
+"""The numbers of every process that serves, in memory that all of them share.
+
+Each process has a slot that only it writes, so that nothing is locked, and any of them can add all
+slots up. What a process counted outlives it: the one that takes its place counts on from there.
+A process counts in lists of its own and publishes them with each sweep and before it makes a page
+of them, because a list costs half of what shared memory does. One killed in between loses that
+much, and no sum ever falls.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from llmhop.log.faults import attempt_each
+from llmhop.observe.metric_cells import CELLS, GAUGES, PROCESS_CELLS, PROCESS_GAUGES
+
+MAX_MODELS: Final = 4096
+"""Models in a slot, those that a reload took away included; the rest are counted as OTHERS."""
+
+OTHERS: Final = "(others)"
+NO_MODEL: Final = ""
+"""The name for requests that reach no model, whatever they ask for."""
+
+_NAME_BYTES: Final = 254
+"""Longer names are counted together with those that begin alike."""
+
+_MAP_NORESERVE: Final = 0x4000  # Linux: memory is taken as rows are, none for rows to come
+
+# In native order and alignment, each number is written and read in one piece.
+_HEADER: Final = struct.Struct(f"@QQ{PROCESS_CELLS}Q")  # models, process id, its numbers
+_NAME: Final = struct.Struct(f"@H{_NAME_BYTES}s")
+_CELLS: Final = struct.Struct(f"@{CELLS}Q")
+_ROW_BYTES: Final = _NAME.size + _CELLS.size
+_SLOT_BYTES: Final = _HEADER.size + _ROW_BYTES * MAX_MODELS
+
+
+class Row:
+    """What a process counts for one model. Who changes `cells` sets `changed`."""
+
+    __slots__ = ("_offset", "cells", "changed")
+
+    def __init__(self, offset: int, cells: list[int]) -> None:
+        self._offset = offset
+        self.cells = cells
+        self.changed = False
+
+    def publish(self, memory: mmap.mmap) -> None:
+        """Write the numbers where the others read them."""
+        self.changed = False
+        _CELLS.pack_into(memory, self._offset, *self.cells)
+
+
+class Slot(NamedTuple):
+    """What is known of one process: `process_id` is 0 where none runs."""
+
+    process_id: int
+    process: list[int]
+    models: dict[str, list[int]]
+
+
+class MetricStore:
+    """Slots for so many processes. Made before they are forked."""
+
+    def __init__(self, slots: int) -> None:
+        self.memory = mmap.mmap(
+            -1,
+            slots * _SLOT_BYTES,
+            mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE,
+        )
+        self._slots = slots
+
+    def read(self) -> Iterator[Slot]:
+        """Give each slot, as it was published last."""
+        for number in range(self._slots):
+            start = number * _SLOT_BYTES
+            count, process_id, *process = _HEADER.unpack_from(self.memory, start)
+            models = {}
+            for index in range(count):
+                offset = start + _HEADER.size + index * _ROW_BYTES
+                length, name = _NAME.unpack_from(self.memory, offset)
+                text = name[:length].decode(errors="replace")
+                models[text] = list(_CELLS.unpack_from(self.memory, offset + _NAME.size))
+            yield Slot(process_id, process, models)
+
+    def ended(self, number: int) -> None:
+        """Take note that the process of a slot is gone, and what it had open with it."""
+        metrics = Metrics(self, number, 0)
+        metrics.publish()
+
+
+class Metrics:
+    """The slot of one process, for that process to count in."""
+
+    def __init__(self, store: MetricStore, slot: int, process_id: int) -> None:
+        """Go on with the counters of `slot` where its last process left them; gauges start at 0."""
+        self.store = store
+        self._start = slot * _SLOT_BYTES
+        self._process_id = process_id
+        found = list(store.read())[slot]
+        self.process = found.process
+        for gauge in PROCESS_GAUGES:
+            self.process[gauge] = 0
+        self._rows: dict[str, Row] = {}
+        for name, cells in found.models.items():
+            for gauge in GAUGES:
+                cells[gauge] = 0
+            self._add(name, cells).changed = True
+
+    def row(self, model: str) -> Row:
+        """Return where a model's requests are counted."""
+        row = self._rows.get(model)
+        if row is not None:
+            return row
+        name = model.encode()[:_NAME_BYTES].decode(errors="replace")
+        row = self._rows.get(name)
+        if row is None:
+            if len(self._rows) >= MAX_MODELS - 1 and name != OTHERS:
+                return self.row(OTHERS)
+            row = self._add(name, [0] * CELLS)
+        return row
+
+    def clear_gauges(self) -> None:
+        """Set the gauges of every model to 0, to be counted anew."""
+        for row in self._rows.values():
+            for gauge in GAUGES:
+                if row.cells[gauge]:
+                    row.cells[gauge] = 0
+                    row.changed = True
+
+    def publish(self) -> None:
+        """Write what has changed to where the others read it."""
+        memory = self.store.memory
+        changed = [row for row in self._rows.values() if row.changed]
+        attempt_each("publishing a model's numbers", changed, lambda row: row.publish(memory))
+        header = (len(self._rows), self._process_id, *self.process)
+        _HEADER.pack_into(self.store.memory, self._start, *header)
+
+    def _add(self, name: str, cells: list[int]) -> Row:
+        offset = self._start + _HEADER.size + len(self._rows) * _ROW_BYTES
+        encoded = name.encode()
+        # A name that was cut within a character may be longer again.
+        encoded = encoded[:_NAME_BYTES]
+        _NAME.pack_into(self.store.memory, offset, len(encoded), encoded)
+        row = self._rows[name] = Row(offset + _NAME.size, cells)
+        return row

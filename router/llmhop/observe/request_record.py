@@ -1,0 +1,231 @@
+"""What is noted of a request on its way: its id, its times and sizes, and how it ended.
+
+A connection has one record, which its requests use in turn. `begin` and `end` frame a request;
+what lies between may be left out. At the end only a note is made: it is read later, many at once
+(see ledger), because code that ran a moment before costs a third of what it costs in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Final, Protocol
+
+import msgspec
+
+from llmhop.http.head import RequestHead, ResponseHead
+from llmhop.observe.access_log import MAX_VALUE_CHARACTERS
+from llmhop.observe.metric_cells import CELL_OF_FAILURE, CLIENT_LEFT, IN_FLIGHT, QUEUED, STREAMS
+from llmhop.observe.metric_store import NO_MODEL, Row
+from llmhop.observe.usage import TAIL_BYTES, TAIL_PIECES
+
+MAX_ENDED: Final = 256
+"""So many requests wait to be counted, at most: about 1 MB, and a stop of about 1 ms."""
+
+
+class Ended(msgspec.Struct, gc=False):
+    """A request that is over. Times are of the monotonic clock; 0 stands for what did not happen.
+
+    `end` is what access_log.Entry says of it. `tail` is the end of a response that may report
+    tokens.
+    """
+
+    ns: int
+    started_ns: int
+    first_ns: int
+    queued_ns: int
+    admitted_ns: int
+    connecting_ns: int
+    connected_ns: int
+    request_id: bytes
+    client: str
+    method: str | None
+    path: str | None
+    model: str | None
+    backend: str | None
+    status: int
+    bytes_in: int
+    bytes_out: int
+    tail: bytes | None
+    end: str
+
+
+class Books(Protocol):
+    """What the records of a process share."""
+
+    ended: list[Ended]
+    """To be settled with each sweep, and when they are MAX_ENDED."""
+
+    new_id: Callable[[], bytes]
+    """Returns an id that no other request has."""
+
+    def settle(self) -> None:
+        """Count and log what has ended."""
+
+    def row(self, model: str) -> Row:
+        """Return where the requests of a model are counted."""
+
+
+class RequestRecord:
+    """The record of a connection's current request. `active` is between `begin` and `end`.
+
+    Whoever knows sets `model` and `backend`, the name of the one that gets the request; `bytes_in`
+    and `bytes_out`, of the bodies, a response's chunk framing included. `request_id` is there from
+    `begin` until the next one. `status` is that of the response, CLIENT_LEFT before there is one.
+    While a response comes in pieces, the end of each goes to `last`, if that is not None.
+    """
+
+    __slots__ = (
+        "_admitted_ns",
+        "_books",
+        "_client",
+        "_connected_ns",
+        "_connecting_ns",
+        "_first_ns",
+        "_head",
+        "_method",
+        "_path",
+        "_queued_ns",
+        "_started_ns",
+        "_streams",
+        "_tail",
+        "active",
+        "backend",
+        "bytes_in",
+        "bytes_out",
+        "last",
+        "model",
+        "request_id",
+        "status",
+    )
+
+    request_id: bytes
+    bytes_out: int
+    model: str | None
+    backend: str | None
+    status: int
+    _started_ns: int
+    _first_ns: int
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._client = "unknown"
+        self._head: RequestHead | None = None
+        self._method: str | None = None
+        self._path: str | None = None
+        self._tail: bytes | None = None
+        self.last: deque[bytes] | None = None
+        self._queued_ns = self._admitted_ns = self._connecting_ns = self._connected_ns = 0
+        self.bytes_in = 0
+        self._streams = self.active = False
+
+    def connected(self, client: str) -> None:
+        """Take note of the client's address."""
+        self._client = client
+
+    def begin(self, head: RequestHead | None) -> None:
+        """A request has come, by its head; None stands for one that can't be read."""
+        self._started_ns = monotonic_ns()
+        self._first_ns = self.bytes_out = 0
+        self.status = CLIENT_LEFT
+        self.model = self.backend = None
+        self.active = True
+        if head is None or head.request_id is None:
+            self.request_id = self._books.new_id()
+        else:
+            self.request_id = head.request_id
+        if head is not self._head:
+            self._head = head
+            self._method, self._path = (None, None) if head is None else _named(head)
+
+    def queued(self) -> None:
+        """The request waits for its turn."""
+        self._queued_ns = monotonic_ns()
+        self._admitted_ns = 0
+
+    def admitted(self) -> None:
+        """Its turn has come."""
+        self._admitted_ns = monotonic_ns()
+
+    def connecting(self) -> None:
+        """No connection to the backend was there; one is being made."""
+        self._connecting_ns = monotonic_ns()
+        self._connected_ns = 0
+
+    def connected_backend(self) -> None:
+        """The connection is made."""
+        self._connected_ns = monotonic_ns()
+
+    def backend_failed(self, kind: str) -> None:
+        """A backend gave no response, or not the whole of one; `kind` is one of FAILURES."""
+        row = self._row()
+        row.cells[CELL_OF_FAILURE[kind]] += 1
+        row.changed = True
+
+    def head_came(self, head: ResponseHead, body: bytes, complete: bool) -> None:
+        """The head of the response came, with the first part of the body."""
+        self._first_ns = monotonic_ns()
+        self.status = head.status
+        self.bytes_out = len(body)
+        if head.reports_usage:
+            if complete:
+                self._tail = body if len(body) <= TAIL_BYTES else body[-TAIL_BYTES:]
+            else:
+                self.last = deque((body[-TAIL_BYTES:],), TAIL_PIECES)
+                self._streams = head.streams
+
+    def end(self, status: int, end: str) -> None:
+        """Note that the request is over; `end` says how it ended (see access_log.Entry)."""
+        if self.last is not None:
+            self._tail = b"".join(self.last)[-TAIL_BYTES:]
+            self.last = None
+        books = self._books
+        ended = books.ended
+        ended.append(
+            Ended(
+                monotonic_ns(),
+                self._started_ns,
+                self._first_ns,
+                self._queued_ns,
+                self._admitted_ns,
+                self._connecting_ns,
+                self._connected_ns,
+                self.request_id,
+                self._client,
+                self._method,
+                self._path,
+                self.model,
+                self.backend,
+                status,
+                self.bytes_in,
+                self.bytes_out,
+                self._tail,
+                end,
+            )
+        )
+        self._tail = None
+        self._queued_ns = self._connecting_ns = self.bytes_in = 0
+        self.active = False
+        if len(ended) >= MAX_ENDED:
+            books.settle()
+
+    def count_open(self) -> None:
+        """Count what is going on now into the gauges."""
+        if self.active and self.model is not None:
+            row = self._row()
+            row.changed = True
+            row.cells[IN_FLIGHT] += 1
+            row.cells[QUEUED] += self._queued_ns > 0 and not self._admitted_ns
+            row.cells[STREAMS] += self.last is not None and self._streams
+
+    def _row(self) -> Row:
+        return self._books.row(NO_MODEL if self.model is None else self.model)
+
+
+def _named(head: RequestHead) -> tuple[str, str]:
+    """Return method and path as they are logged: ASCII, and not too long."""
+    path = head.path.decode("ascii", "backslashreplace")
+    if len(path) > MAX_VALUE_CHARACTERS:
+        path = path[:MAX_VALUE_CHARACTERS] + "..."
+    return head.method.decode("ascii", "backslashreplace"), path

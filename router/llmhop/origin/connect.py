@@ -1,0 +1,44 @@
+"""Opens connections to backends. A coroutine, and so not compiled.
+
+Coroutines that mypyc compiles hand exceptions on in a way that Python deprecated in 3.12 (`throw`
+with three arguments): where warnings are errors, who waits for one waits for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+from llmhop.config.backend_url import Origin
+
+Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the context for https backends: the system's authorities, HTTP/1.1."""
+    # Reading the system's certificates takes 20 ms and 10 MB: only for who has an https backend.
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def connect(origin: Origin, new_protocol: Callable[[], Protocol]) -> Protocol:
+    """Open a connection. Raises OSError, which TimeoutError is, and UnicodeError."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(origin.connect_timeout):
+        if origin.socket is not None:
+            _, protocol = await loop.create_unix_connection(new_protocol, origin.socket)
+        else:
+            tls = tls_context() if origin.tls else None
+            _, protocol = await loop.create_connection(
+                new_protocol,
+                origin.address or origin.host,
+                origin.port,
+                ssl=tls,
+                server_hostname=origin.host if tls else None,
+            )
+    return protocol

@@ -1,0 +1,1 @@
+"""One process that serves: its life, its listeners, and what it says to systemd."""

@@ -1,0 +1,302 @@
+"""Accepts clients and gives them the routes: start, reload, drain.
+
+Nothing here knows HTTP; a reload replaces the table of routes as a whole, so that every request
+sees one config from its head to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from llmhop import limits
+from llmhop.backend.backends import Backends
+from llmhop.backend.gate import Gates, LocalGates
+from llmhop.backend.readiness import Readiness
+from llmhop.client.connection_limit import (
+    ConnectionLimit,
+    TurnedAway,
+    backends_that_fit,
+    connections_that_fit,
+)
+from llmhop.client.memory_budget import Budget
+from llmhop.client.protocol import ClientProtocol
+from llmhop.client.state import ClientState
+from llmhop.config.config import Certificate, Config
+from llmhop.errors import overloaded
+from llmhop.http.fields.via import PREFIX
+from llmhop.http.local_response import Page, error_page, render
+from llmhop.limits import METRICS_S
+from llmhop.log.faults import attempt, attempt_each
+from llmhop.log.logger import log
+from llmhop.observe.metric_store import Metrics, MetricStore
+from llmhop.observe.observer import Observer, single_process
+from llmhop.observe.request_record import RequestRecord
+from llmhop.origin.pool import Pools
+from llmhop.process.listeners import Listeners, is_unix, open_listeners
+from llmhop.process.timer import Timer
+from llmhop.routing.table import Table
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from llmhop.process.tls_listener import TlsListener
+
+BACKLOG = 4096
+
+# From Python 3.13 on, a loop removes the files of unix sockets, of systemd's as well.
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+
+
+def new_pseudonym() -> bytes:
+    """Return what an llmhop may call itself in Via, and no other one does."""
+    return PREFIX + secrets.token_hex(8).encode()
+
+
+class Server:
+    """Serves a config. Implements client.state.Router. Made inside a running event loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        metrics: Metrics | None = None,
+        pseudonym: bytes | None = None,
+        gates: Gates | None = None,
+    ) -> None:
+        """`metrics`, `pseudonym` and `gates` are of this process as one of several.
+
+        The first is where it counts, the second what all of them call themselves in Via, and the
+        third limit all of them together.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.config = config
+        self._tls = _context(config.tls)
+        self._listeners = Listeners([])
+        self._servers: list[asyncio.Server] = []
+        self._tls_listeners: list[TlsListener] = []
+        # One timer for all connections: setting a deadline costs an assignment, no heap.
+        self._sweeper = Timer(limits.SWEEP_S, "the sweep", self._sweep)
+        self._pseudonym = pseudonym or new_pseudonym()
+        self.table = Table(config, int(time.time()), self._pseudonym)
+        self.pools = Pools(self._loop)
+        self.backends = Backends(self.pools, gates or LocalGates(), self._pseudonym, self._loop)
+        self.backends.serve(config.models)
+        self.readiness = Readiness(self.backends, self._loop)
+        self.clients: set[ClientProtocol] = set()
+        self._no_clients = asyncio.Event()
+        self._no_clients.set()
+        self.observer = Observer(metrics or single_process(), config.access_log)
+        self._page: asyncio.Future[Page] | None = None
+        self.budget = Budget(_share(config.max_buffered_bytes, config))
+        self.connection_limit = ConnectionLimit(0)
+        self._turned_away: set[TurnedAway] = set()
+        self._turned_away_limit = ConnectionLimit(limits.MAX_TURNED_AWAY)
+        self._is_full = False
+        self._limit_connections(config)
+        self.draining = False
+        self.now = self._loop.time()
+
+    @property
+    def addresses(self) -> list[str]:
+        """What is listened on, as URLs."""
+        return self._listeners.urls("http" if self._tls is None else "https")
+
+    @property
+    def open_addresses(self) -> list[str]:
+        """Those of them that other hosts may reach."""
+        return self._listeners.open_urls("http" if self._tls is None else "https")
+
+    async def start(self, listeners: Listeners | None = None) -> None:
+        """Accept on `listeners`, or on what the config names.
+
+        Raises ConfigError where an address can't be bound.
+        """
+        config = self.config
+        self._listeners = listeners or open_listeners(config.listen, config.socket_mode)
+        for sock in self._listeners.sockets:
+            if is_unix(sock):
+                unix = await self._loop.create_unix_server(
+                    self._new_client, sock=sock, backlog=BACKLOG, **_KEEP_FILE
+                )
+                self._servers.append(unix)
+            elif self._tls is None:
+                tcp = await self._loop.create_server(self._new_client, sock=sock, backlog=BACKLOG)
+                self._servers.append(tcp)
+            else:
+                self._accept_tls(sock)
+        self._sweeper.start(self._loop)
+
+    def reload(self, config: Config) -> None:
+        """Serve new requests by `config`; those in flight end as they began.
+
+        Where it raises, requests are routed by the old config as before.
+        """
+        table, tls = Table(config, int(time.time()), self._pseudonym), self._tls
+        if tls is not None and config.tls is not None and config.tls != self.config.tls:
+            tls = _context(config.tls)
+        self.backends.serve(config.models)
+        self.budget.limit = _share(config.max_buffered_bytes, config)
+        self._limit_connections(config)
+        self.observer.change_log(config.access_log)
+        # Last, when nothing can fail any more.
+        self.table, self._tls, self.config = table, tls, config
+
+    async def metrics_page(self) -> Page:
+        """Return the page for Prometheus, made at most once a second for all who ask.
+
+        To count what goes on now takes a step for each client.
+        """
+        if self._page is None:
+            begun = self._loop.time()
+            self.observer.publish(self._records(), self.budget.held)
+            # In a thread: with many models it takes longer than a stream may wait.
+            self._page = self._loop.run_in_executor(None, _render_page, self.observer.store)
+            self._page.add_done_callback(lambda _: self._keep_page(begun + METRICS_S))
+        # One who leaves must not end it for the others.
+        return await asyncio.shield(self._page)
+
+    def _keep_page(self, until: float) -> None:
+        self._loop.call_at(until, self._forget_page)
+
+    def _forget_page(self) -> None:
+        self._page = None
+
+    def client_came(self, client: ClientState) -> None:
+        """Count a client's connection in."""
+        self.clients.add(cast(ClientProtocol, client))
+        self._no_clients.clear()
+
+    def client_went(self, client: ClientState) -> None:
+        """Count a client's connection out."""
+        self.clients.discard(cast(ClientProtocol, client))
+        if not self.clients:
+            self._no_clients.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Stop accepting, wait up to `seconds` for requests in flight, then end and close all."""
+        self.begin_drain()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._no_clients.wait()
+        except TimeoutError:
+            log(f"{len(self.clients)} connections cut off after {seconds:g} s")
+            self.cut_off()
+            with suppress(TimeoutError):  # some take a moment for their response
+                async with asyncio.timeout(limits.DRAIN_CLOSE_S):
+                    await self._no_clients.wait()
+        self.close()
+        await asyncio.sleep(0)  # so that what was closed is also told so
+        self.observer.close()
+
+    def begin_drain(self) -> None:
+        """Stop accepting, and close what is idle."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for listener in self._tls_listeners:
+            listener.close()
+        self._listeners.close()
+        attempt_each("draining a client", list(self.clients), ClientProtocol.drain, _abort)
+
+    def cut_off(self) -> None:
+        """End every request."""
+        attempt_each("cutting off a client", list(self.clients), ClientProtocol.cut_off, _abort)
+
+    def close(self) -> None:
+        """Close every connection at once."""
+        self._sweeper.stop()
+        attempt_each("closing a client", list(self.clients), _abort)
+        for listener in self._tls_listeners:
+            listener.abort()
+        for refused in list(self._turned_away):
+            refused.transport.abort()
+        self.readiness.close()
+        self.backends.close()
+        self.pools.serve([])
+
+    def _records(self) -> Iterator[RequestRecord]:
+        return (client.record for client in self.clients)
+
+    def _limit_connections(self, config: Config) -> None:
+        wanted = _share(config.max_connections, config)
+        self.connection_limit.limit = fitting = connections_that_fit(wanted)
+        self.pools.limit = backends_that_fit(fitting)
+        asked_for = config.max_connections != limits.DEFAULT_MAX_CONNECTIONS
+        if fitting < (wanted if asked_for else min(wanted, limits.FEW_CONNECTIONS)):
+            log(f"of {wanted} connections the limit of open files (LimitNOFILE=) allows {fitting}")
+
+    def _new_client(self) -> asyncio.Protocol:
+        full = self.connection_limit.full
+        if full and not self._is_full:
+            limit = self.connection_limit.limit
+            log(f"{limit} clients are connected, more are turned away (maxConnections)")
+        self._is_full = full
+        if not full:
+            return ClientProtocol(self)
+        self.observer.refused("connections")
+        id_ = self.observer.new_id()
+        page = error_page(overloaded(), id_, to_llmhop=True)
+        response = render(page, id_, head_only=False, close=True)
+        return TurnedAway(response, self._turned_away, self._turned_away_limit)
+
+    def _new_tls_client(self) -> asyncio.Protocol | None:
+        """Spend no handshake on who would be turned away, and closed at once."""
+        if self.connection_limit.full and self._turned_away_limit.full:
+            self.observer.refused("connections")
+            return None
+        return self._new_client()
+
+    def _accept_tls(self, sock: socket.socket) -> None:
+        from llmhop.process.tls_listener import TlsListener  # imports ssl, as below
+
+        def current() -> ssl.SSLContext:
+            return cast("ssl.SSLContext", self._tls)  # a reload can't turn it off
+
+        listener = TlsListener(sock, self._new_tls_client, current, self._loop)
+        listener.start(BACKLOG)
+        self._tls_listeners.append(listener)
+
+    def sweep(self, now: float) -> None:
+        """End what has taken too long at `now`; a client whose check fails is cut off."""
+        self.now = now
+        attempt_each(
+            "the check of a client",
+            list(self.clients),
+            lambda client: client.check_deadline(now),
+            ClientProtocol.fail,
+        )
+        self.pools.sweep(now)
+        self.backends.sweep(now)
+
+    def _sweep(self) -> None:
+        attempt("the sweep", lambda: self.sweep(self._loop.time()))
+        self.observer.sweep(self._records(), self.budget.held)
+
+
+def _abort(client: ClientProtocol) -> None:
+    client.transport.abort()
+
+
+def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    from llmhop.config.tls import server_context  # imports ssl, which only a TLS listener needs
+
+    return server_context(certificate)
+
+
+def _share(limit: int, config: Config) -> int:
+    """Return what each of several processes gets of a limit."""
+    return -(-limit // config.workers)
+
+
+def _render_page(store: MetricStore) -> Page:
+    from llmhop.observe.metrics_page import CONTENT_TYPE, render_page  # slow to import, see there
+
+    return Page(200, render_page(store), CONTENT_TYPE)

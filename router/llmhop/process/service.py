@@ -1,0 +1,210 @@
+"""The life of a process that serves: start, reload, drain on SIGTERM, watchdog."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from llmhop import __version__, limits
+from llmhop.config.config import Config, after_reload
+from llmhop.config.load import load
+from llmhop.errors import ConfigError
+from llmhop.log.faults import log_loops_fault
+from llmhop.log.logger import LOG, log
+from llmhop.process.listeners import Listeners
+from llmhop.process.malloc import keep_freed_memory
+from llmhop.process.notify import Notifier, watchdog_interval
+from llmhop.process.server import Server
+from llmhop.process.timer import Timer
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+REFUSED = "reload refused, the old config stays"
+
+
+def run(path: Path, config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError where an address can't be bound."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_SingleService(path).serve(config, None, watchdog_interval()))
+
+
+class Service(ABC):
+    """A server with its signals. Who hears of it is for subclasses to say."""
+
+    server: Server
+    stop: asyncio.Event
+
+    async def serve(
+        self, config: Config, listeners: Listeners | None, watchdog: float | None
+    ) -> None:
+        """Serve until a signal ends it."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        keep_freed_memory()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(log_loops_fault)
+        LOG.to_thread()
+        self.server = server = self.new_server(config)
+        self.stop = stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        self.watch(loop)
+        # A worker is started with them blocked, so that none is lost before this.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        await server.start(listeners)
+        gc.collect()
+        gc.freeze()
+        self.started()
+        keep_pinging(loop, self.alive, watchdog)
+        await stop.wait()
+        self.stopping(counted(len(server.clients), "connection"))
+        await server.drain(server.config.drain_timeout)
+
+    @abstractmethod
+    def new_server(self, config: Config) -> Server:
+        """Make the server."""
+
+    @abstractmethod
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to listen to who asks for reloads."""
+
+    @abstractmethod
+    def started(self) -> None:
+        """Tell that clients are accepted."""
+
+    @abstractmethod
+    def alive(self) -> None:
+        """Tell that the event loop runs."""
+
+    @abstractmethod
+    def stopping(self, open_: str) -> None:
+        """Tell that the end begins, with so many connections open."""
+
+
+class _SingleService(Service):
+    """The one process there is: it reads its config itself and speaks to systemd."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._notifier = Notifier()
+        self._loading: asyncio.Task[Config] | None = None
+        self._reload_due = False
+
+    def new_server(self, config: Config) -> Server:
+        return Server(config)
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        Timer(limits.SWEEP_S, "telling systemd", self._notifier.resume).start(loop)
+
+    def started(self) -> None:
+        log(f"{__version__} {self._status()}")
+        log_openness(self.server.config, self.server.open_addresses)
+        self._notifier.ready(self._status())
+
+    def alive(self) -> None:
+        self._notifier.alive()
+
+    def stopping(self, open_: str) -> None:
+        self._notifier.stopping(f"waiting for {open_}", self.server.config.drain_timeout)
+        log(f"stopping, {open_} open")
+
+    def _reload(self) -> None:
+        """Begin a reload, or have another one follow the one under way: never two at once."""
+        if self.stop.is_set():
+            return
+        if self._loading is not None:
+            self._reload_due = True
+            return
+        self._notifier.reloading()
+        self._loading = self._loop.create_task(self._load())
+        self._loading.add_done_callback(self._loaded)
+
+    async def _load(self) -> Config:
+        # In a thread: a disk may be slow, and thousands of models take a second to check.
+        return await self._loop.run_in_executor(None, partial(load, self._path, may_wait=False))
+
+    def _loaded(self, loading: asyncio.Task[Config]) -> None:
+        self._loading = None
+        due, self._reload_due = self._reload_due, False
+        if self.stop.is_set() or loading.cancelled():
+            return
+        config = read_again(loading.result, self.server.config)
+        good = config is not None and self._take(config)
+        self.server.observer.reloaded(good)
+        self._notifier.ready(self._status())
+        if due:
+            self._reload()
+
+    def _take(self, config: Config) -> bool:
+        try:
+            self.server.reload(config)
+        except Exception as error:
+            log(f"{REFUSED}: {fault(error)}")
+            return False
+        log(f"reloaded, serves {counted(len(config.models), 'model')}")
+        log_openness(config, self.server.open_addresses)
+        return True
+
+    def _status(self) -> str:
+        return status(self.server.config, self.server.addresses)
+
+
+def read_again(read: Callable[[], Config], old: Config) -> Config | None:
+    """Return the config to go on with, or None where it is of no use; log what to know of it.
+
+    `read` returns the new one, or raises what `load` does.
+    """
+    try:
+        new = read()
+    except ConfigError as error:
+        log(f"{REFUSED}:\n{error}")
+        return None
+    except Exception as error:
+        log(f"{REFUSED}: {fault(error)}")
+        return None
+    config, notes = after_reload(old, new)
+    for note in notes:
+        log(note)
+    return config
+
+
+def fault(error: Exception) -> str:
+    """Say what went wrong that nobody expected; never what the config holds."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or type(error).__name__
+
+
+def status(config: Config, addresses: list[str]) -> str:
+    """Say in a line what is served and where."""
+    return f"serves {counted(len(config.models), 'model')} on {', '.join(addresses)}"
+
+
+def log_openness(config: Config, open_addresses: list[str]) -> None:
+    """Say so where whoever reaches one of the addresses is served."""
+    if open_addresses and not config.auth_tokens:
+        log(
+            f"authTokens is empty: whoever reaches {', '.join(open_addresses)} is served; "
+            "set it, or listen on 127.0.0.1, or on a unix socket that socketMode closes to others"
+        )
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def keep_pinging(
+    loop: asyncio.AbstractEventLoop, alive: Callable[[], object], interval: float | None
+) -> None:
+    """Call `alive` every `interval` / 2 seconds from the event loop: a hang is noticed."""
+    if interval is not None:
+        Timer(interval / 2, "the watchdog", alive).start(loop)

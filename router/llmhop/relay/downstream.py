@@ -1,0 +1,79 @@
+"""What an exchange asks of the client's side, and of who writes heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from llmhop.errors import ApiError
+from llmhop.http.head import RequestHead
+from llmhop.http.local_response import Page
+from llmhop.observe.request_record import RequestRecord
+from llmhop.routing.table import Route
+
+
+class Downstream(Protocol):
+    """The client's side, as an exchange sees it."""
+
+    @property
+    def record(self) -> RequestRecord:
+        """What is noted of the request."""
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """Sends bytes to the client."""
+
+    def unsent_bytes(self) -> int:
+        """How much of what was written the client has not taken."""
+
+    def wants_close(self) -> bool:
+        """Whether the response must say that the connection is closed after it."""
+
+    def exchange_done(self, close: bool) -> None:
+        """The whole response was written."""
+
+    def exchange_answered(self, page: Page) -> None:
+        """There is a response of llmhop's own; nothing was written."""
+
+    def exchange_refused(self, error: ApiError) -> None:
+        """There is an error to answer with; nothing was written."""
+
+    def place_refused(self, model: str) -> None:
+        """The model has no place for the request, nor in its queue; nothing was written."""
+
+    def exchange_broken(self, end: str) -> None:
+        """The response broke off after its head was written; `end` is for the access log."""
+
+    def unmarked(self, begins: bool) -> None:
+        """A response begins, or ended well, of which only the connection's end shows the end.
+
+        In between, whatever closes the connection must not look like that end.
+        """
+
+    def request_wanted(self, wanted: bool) -> None:
+        """The backend takes more of a request that is open, or takes no more for now."""
+
+    def request_sent(self) -> None:
+        """The exchange holds the request's body no more; the backend has taken it."""
+
+    def switched(self) -> None:
+        """The connection became a WebSocket; from now on the request is open."""
+
+
+class Heads(Protocol):
+    """Writes the head that a replica gets."""
+
+    def request_head(
+        self, head: RequestHead, route: Route, replica: int, body_bytes: int, request_id: bytes
+    ) -> bytes:
+        """Return the head for the replica of this index."""
+
+    def streamed_head(
+        self,
+        head: RequestHead,
+        route: Route,
+        replica: int,
+        length: int | None,
+        request_id: bytes,
+    ) -> bytes:
+        """Return the head before a body of this length, or before chunks where it is None."""

@@ -1,0 +1,248 @@
+"""Decides what becomes of a request: answered here, or sent to the backend of its model.
+
+All of it is pure: a table made from the config, a head and a body in, a decision out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hmac import compare_digest
+from urllib.parse import unquote
+
+import msgspec
+
+from llmhop.config.config import BackendConfig, Config, ModelConfig
+from llmhop.errors import (
+    coded_body,
+    conflicting_models,
+    loop_detected,
+    model_not_found,
+    too_many_hops,
+    unauthorized,
+)
+from llmhop.http.body.large_body import Body
+from llmhop.http.fields.message import hyphened
+from llmhop.http.fields.via import UNNAMED, count_hops
+from llmhop.http.head import RequestHead
+from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
+from llmhop.routing.body_model import model_if_any, model_in
+from llmhop.routing.target import ROUTE_PREFIX, NamedTarget, read_target
+
+_MODELS_PATH = b"/v1/models"
+_HEALTH_PATH = b"/health"
+_READY_PATH = b"/ready"
+_METRICS_PATH = b"/metrics"
+_HEALTHY = b'{"status":"ok"}'
+_NOTHING = b"{}"
+_READING = (b"GET", b"HEAD")
+_OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A model's backend, prepared for writing request heads. Holds secrets: no repr of those.
+
+    `hosts` stand in the order of the backend's urls.
+
+    `target` is what is asked for in place of the request's target, where the two differ.
+    `renames` says that the body may name the model by an alias, which the backend doesn't know.
+    """
+
+    model: str
+    backend: BackendConfig
+    hosts: tuple[bytes, ...]
+    overridden: frozenset[bytes]
+    overrides_own: bool
+    header_lines: bytes
+    target: bytes | None = None
+    renames: bool = False
+
+    def __repr__(self) -> str:
+        return f"Route({self.model!r}, {', '.join(str(url.origin) for url in self.backend.urls)})"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response of llmhop's own, always 200 and JSON."""
+
+    body: bytes
+
+
+class MetricsPage(msgspec.Struct, frozen=True):
+    """The page that Prometheus asks for."""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A question for the state of the backends; with `detailed`, of each model by name.
+
+    With `model`, it is for that one alone. `from_llmhop` says that another llmhop asks.
+    """
+
+    detailed: bool
+    model: str | None = None
+    from_llmhop: bool = False
+
+
+class Table:
+    """What a config means for requests. Replaced as a whole on reload."""
+
+    def __init__(self, config: Config, created: int, pseudonym: bytes = UNNAMED) -> None:
+        """`created` is the Unix time that /v1/models gives for every model.
+
+        `pseudonym` is what llmhop calls itself in Via, in lower case; requests that name it have
+        come in a loop. `upload_bytes` of a request's body must come in each `upload_window`.
+        """
+        self.pseudonym = pseudonym
+        self.max_body_bytes = config.max_body_bytes
+        rate = config.min_upload_rate
+        self.upload_window = UPLOAD_WINDOW_S if rate else CLIENT_BODY_S
+        # The clock of deadlines may be behind by a sweep.
+        self.upload_bytes = max(1, int(rate * (UPLOAD_WINDOW_S - SWEEP_S)))
+        self.routes: Mapping[str, Route] = _routes(config.models)
+        self._tokens = [token.encode() for token in config.auth_tokens]
+        self.has_auth = bool(self._tokens)
+        entries = {name: _model_entry(name, created) for name in config.models}
+        self.listed = frozenset(name for name, m in config.models.items() if not m.unlisted)
+        listed = [entries[name] for name in config.models if name in self.listed]
+        self._models = {name: msgspec.json.encode(entry) for name, entry in entries.items()}
+        self._list = msgspec.json.encode({"object": "list", "data": listed})
+
+    def authorize(self, head: RequestHead) -> None:
+        """Raise ApiError (401) unless the request may pass."""
+        if not self._knows(head.bearer) and not _is_open(head):
+            raise unauthorized()
+
+    def _knows(self, token: bytes | None) -> bool:
+        if not self.has_auth:
+            return True
+        matches = 0
+        if token is not None:
+            # Every token is compared, so that the time says nothing about which one was near.
+            for known in self._tokens:
+                matches += compare_digest(token, known)
+        return matches > 0
+
+    def decide(self, head: RequestHead, body: Body) -> Answer | MetricsPage | Ready | Route:
+        """Return what becomes of an authorized request. Raises ApiError (400, 404, 413,
+        415, 508).
+
+        A model in the path wins over one in the query, and that over one in the body; two that
+        differ are an error, so that no two readers of a request take it for different models.
+        """
+        if head.method in _READING:
+            if head.path == _HEALTH_PATH:
+                return Answer(_HEALTHY)
+            if head.path == _READY_PATH:
+                return self._ready(head)
+            if head.path == _METRICS_PATH:
+                return MetricsPage()
+            if head.path == _MODELS_PATH:
+                return Answer(self._list)
+            if head.path.startswith(_MODELS_PATH + b"/"):
+                return self._describe(head.path[len(_MODELS_PATH) + 1 :])
+        if head.last_hop:
+            return Answer(_NOTHING)
+        if head.via:
+            self._check_loop(head)
+        if head.coded and body:
+            raise coded_body()
+        if len(head.target) != len(head.path) or head.path.startswith(ROUTE_PREFIX):
+            named = read_target(head.target)
+            if named.names:
+                return self._by_target(named, model_if_any(head, body))
+        return self._route_of(model_in(head, body))
+
+    def decide_by_target(self, head: RequestHead) -> Route | None:
+        """Return the route that the target of a form names, or None.
+
+        Raises ApiError (404), and for any form in a content coding (415), that came in a loop or
+        through too many llmhops (508).
+        """
+        self._check_loop(head)
+        if head.coded:
+            raise coded_body()
+        named = read_target(head.target)
+        return self._by_target(named, None) if named.names else None
+
+    def decide_form(self, head: RequestHead, model: str) -> Route:
+        """Return the route of a form that names `model`, as `decide` does for other bodies."""
+        named = read_target(head.target)
+        if named.names:
+            return self._by_target(named, model)
+        return self._route_of(model)
+
+    def _ready(self, head: RequestHead) -> Ready:
+        detailed = self._knows(head.bearer)
+        named = [field.value for field in read_target(head.target).in_query]
+        if not named:
+            return Ready(detailed)
+        self._check_loop(head)
+        for other in named[1:]:
+            if other != named[0]:
+                raise conflicting_models(named[0], other)
+        route = self.routes.get(named[0])
+        if route is None and detailed:
+            raise model_not_found(named[0])
+        # Without a token, what is not there looks like what is down.
+        return Ready(detailed, "" if route is None else route.model, head.via_llmhop)
+
+    def _check_loop(self, head: RequestHead) -> None:
+        if self.pseudonym in head.via:
+            raise loop_detected()
+        if head.via_llmhop and count_hops(head.via) >= MAX_HOPS:
+            raise too_many_hops()
+
+    def _route_of(self, model: str) -> Route:
+        route = self.routes.get(model)
+        if route is None:
+            raise model_not_found(model)
+        return route
+
+    def _by_target(self, named: NamedTarget, in_body: str | None) -> Route:
+        """Return the route that path or query name."""
+        first, *others = named.names
+        route = self.routes.get(first)
+        for name in (*others, first if in_body is None else in_body):
+            other = self.routes.get(name)
+            if name != first and (route is None or other is None or other.model != route.model):
+                raise conflicting_models(first, name)
+        if route is None:
+            raise model_not_found(first)
+        renames = in_body is not None and in_body != route.model
+        return msgspec.structs.replace(
+            route, target=named.named_in_query(route.model), renames=renames
+        )
+
+    def _describe(self, quoted: bytes) -> Answer:
+        # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
+        name = unquote(quoted.decode("latin-1"), errors="replace")
+        return Answer(self._models[self._route_of(name).model])
+
+
+def _is_open(head: RequestHead) -> bool:
+    return head.path in (_HEALTH_PATH, _READY_PATH) and head.method in _READING
+
+
+def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:
+    routes = {name: _route(name, model.backend, model.headers) for name, model in models.items()}
+    aliases = {alias: name for name, model in models.items() for alias in model.aliases}
+    renaming = {
+        alias: msgspec.structs.replace(routes[name], renames=True)
+        for alias, name in aliases.items()
+    }
+    return {**renaming, **routes}
+
+
+def _route(name: str, backend: BackendConfig, headers: tuple[tuple[str, str], ...]) -> Route:
+    lines = [f"{header}: {value}\r\n".encode() for header, value in headers]
+    overridden = frozenset(hyphened(header.lower().encode()) for header, _ in headers)
+    return Route(
+        model=name,
+        backend=backend,
+        hosts=tuple(url.authority.encode() for url in backend.urls),
+        overridden=overridden,
+        overrides_own=not overridden.isdisjoint(_OWN_NAMES),
+        header_lines=b"".join(lines) + b"\r\n",
+    )
+
+
+def _model_entry(name: str, created: int) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "llmhop"}

@@ -1,0 +1,68 @@
+"""Where a request names its model beside its body: in `/route/NAME/…` and in `?model=NAME`.
+
+All of it is pure and works on the bytes of a request target that was checked before.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from llmhop.http.body.urlencoded import Field, find_fields
+
+ROUTE_PREFIX = b"/route/"
+
+
+class NamedTarget(NamedTuple):
+    """The models that a request target names, and the target without the one in the path.
+
+    `in_path` is None where the path has no prefix. A name in the query counts as often as it is
+    there. `path` and `query` are what goes on.
+    """
+
+    in_path: str | None
+    in_query: list[Field]
+    path: bytes
+    query: bytes
+
+    @property
+    def names(self) -> list[str]:
+        """Every name, the one that counts first."""
+        names = [field.value for field in self.in_query]
+        return names if self.in_path is None else [self.in_path, *names]
+
+    def named_in_query(self, model: str) -> bytes:
+        """Return the target that goes on, with `model` in place of the names in its query."""
+        query = self.query
+        if any(field.value != model for field in self.in_query):
+            spans = [field.span for field in self.in_query if field.span is not None]
+            ends = [0, *[end for _, end in spans]]
+            starts = [*[start for start, _ in spans], len(query)]
+            between = [query[end:start] for end, start in zip(ends, starts, strict=True)]
+            query = quote(model, safe="").encode().join(between)
+        return self.path + b"?" + query if query else self.path
+
+
+def read_target(target: bytes) -> NamedTarget:
+    """Find the models that a target in origin form names. Raises ApiError (400).
+
+    In the path a name is one segment; its own slashes are written %2F.
+    """
+    path, _, query = target.partition(b"?")
+    in_path = None
+    if path.startswith(ROUTE_PREFIX):
+        segment, _, rest = path.removeprefix(ROUTE_PREFIX).partition(b"/")
+        in_path = unquote(segment.decode("latin-1"), errors="replace")
+        path = b"/" + rest
+    return NamedTarget(in_path, find_fields(query) if query else [], path, query)
+
+
+def split_route(path: str) -> tuple[str, str | None]:
+    """Split the path of a url that leads to one model of an llmhop, which ends in /route/NAME.
+
+    The name is None, and the path whole, where it does not.
+    """
+    before, prefix, segment = path.removesuffix("/").rpartition(ROUTE_PREFIX.decode())
+    if not prefix or not segment or "/" in segment:
+        return path, None
+    return before, unquote(segment, errors="replace")

@@ -1,0 +1,52 @@
+"""What processes count, in memory that they share."""
+
+from __future__ import annotations
+
+import pytest
+from llmhop.observe.metric_cells import CELLS, IN_FLIGHT, STATUS
+from llmhop.observe.metric_store import MAX_MODELS, OTHERS, Metrics, MetricStore
+
+
+def test_counters_go_on_where_the_last_process_of_a_slot_left_them() -> None:
+    store = MetricStore(2)
+    first = Metrics(store, 0, 11)
+    row = first.row("m")
+    row.cells[STATUS] = 5
+    row.cells[IN_FLIGHT] = 2
+    row.changed = True
+    first.publish()
+    other = Metrics(store, 1, 22)
+    other.row("m").cells[STATUS] = 1
+    other.publish()  # the row was not marked as changed
+    store.ended(0)
+    assert [slot.process_id for slot in store.read()] == [0, 22]
+    second = Metrics(store, 0, 33)
+    second.row("n")
+    second.publish()
+    slots = list(store.read())
+    assert slots[0].process_id == 33
+    assert slots[0].models["m"][STATUS] == 5
+    assert slots[0].models["m"][IN_FLIGHT] == 0
+    assert slots[0].models["n"] == [0] * CELLS
+
+
+@pytest.mark.parametrize("name", ["", "\u00e9" * 127, "\u00e9" * 128, "x\u00e9" * 200, "x" * 9999])
+def test_any_name_is_found_again(name: str) -> None:
+    metrics = Metrics(MetricStore(1), 0, 1)
+    row = metrics.row(name)
+    assert metrics.row(name) is row
+    metrics.publish()
+    again = Metrics(metrics.store, 0, 1)
+    again.row(name)
+    again.publish()
+    [slot] = metrics.store.read()
+    assert len(slot.models) == 1
+
+
+def test_more_models_than_there_is_room_for_are_counted_together() -> None:
+    metrics = Metrics(MetricStore(1), 0, 1)
+    rows = {id(metrics.row(f"m{n}")) for n in range(MAX_MODELS + 10)}
+    assert len(rows) == MAX_MODELS
+    metrics.publish()
+    [slot] = metrics.store.read()
+    assert OTHERS in slot.models

@@ -1,0 +1,393 @@
+"""Models that path and query name, aliases, and models that are not in the list."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from llmhop.http.body.json_scanner import MAX_NAMES
+from llmhop.routing.target import read_target, split_route
+
+from tests.router.conftest import StartBackend, StartRouter
+from tests.router.support.endpoints import Backend, RunningRouter, Wire, chat, post
+
+AUDIO = b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n1\r\n--b--\r\n"
+
+
+@pytest.fixture
+def backends(start_backend: StartBackend) -> dict[str, Backend]:
+    return {name: start_backend() for name in ("m", "n", "org/x y")}
+
+
+@pytest.fixture
+def router(backends: dict[str, Backend], start_router: StartRouter) -> RunningRouter:
+    """Models m (also known as gpt and é), n and org/x y; n is not in the list."""
+    router = start_router(backends)
+    models: dict[str, dict[str, object]] = {n: {"url": b.url} for n, b in backends.items()}
+    models["m"]["aliases"] = ["gpt", "é"]
+    models["n"]["unlisted"] = True
+    router.reload({"models": models})
+    return router
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "forwarded"),
+    [
+        ("/route/m/metrics", "m", "/metrics"),
+        ("/route/m", "m", "/"),
+        ("/route/m/", "m", "/"),
+        ("/route/m?a=1", "m", "/?a=1"),
+        ("/route/m//x", "m", "//x"),
+        ("/route/m/route/n/x", "m", "/route/n/x"),
+        ("/route/m/v1/models", "m", "/v1/models"),
+        ("/route/m/health", "m", "/health"),
+        ("/route/org%2Fx%20y/x?y=%20", "org/x y", "/x?y=%20"),
+        ("/route/gpt/metrics", "m", "/metrics"),
+        ("/route/%C3%A9/metrics", "m", "/metrics"),
+        ("/v1/x?model=m", "m", "/v1/x?model=m"),
+        ("/v1/x?a=b&model=org%2fx+y&c", "org/x y", "/v1/x?a=b&model=org%2fx+y&c"),
+        ("/v1/x?a=b&mod%65l=n", "n", "/v1/x?a=b&mod%65l=n"),
+        ("/v1/x?model=m&model=m", "m", "/v1/x?model=m&model=m"),
+        ("/v1/x?a=%26&model=gpt&b=", "m", "/v1/x?a=%26&model=m&b="),
+        ("/route/m/x?model=gpt", "m", "/x?model=m"),
+        ("/route/n/x?model=n", "n", "/x?model=n"),
+        ("/v1/x?a;b=1&model=m&c;d", "m", "/v1/x?a;b=1&model=m&c;d"),
+        ("/v1/x?Model=n&x", "n", "/v1/x?Model=n&x"),
+        ("/v1/x?m%4FDEL=gpt", "m", "/v1/x?m%4FDEL=m"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_path_and_query_name_a_model_for_what_has_none_in_its_body(
+    method: str,
+    target: str,
+    model: str,
+    forwarded: str,
+    router: RunningRouter,
+    backends: dict[str, Backend],
+) -> None:
+    with Wire(router.port) as wire:
+        if method == "GET":
+            wire.send(f"GET {target} HTTP/1.1\r\nHost: r\r\n\r\n".encode())
+        else:
+            wire.send(post(AUDIO, target, "Content-Type: multipart/form-data; boundary=b"))
+        assert wire.response().status == 200
+    (received,) = backends[model].requests
+    assert received.line == f"{method} {forwarded} HTTP/1.1"
+    assert received.body == (AUDIO if method == "POST" else b"")
+    assert sum(len(backend.requests) for backend in backends.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/route/m/x?model=n", b""),
+        ("/route/m/x", chat("n")),
+        ("/route/m/x", chat("nothing")),
+        ("/v1/x?model=m", chat("n")),
+        ("/v1/x?model=m&model=n", b""),
+        ("/v1/x?model=m&model=", b""),
+        ("/v1/x?model=nothing", chat("m")),
+        ("/route/m/x?model=gpt", chat("n")),
+        ("/v1/x?Model=m", chat("n")),
+        ("/v1/x?a&MOD%45L=n", chat("m")),
+        ("/v1/x?model=m&moDel=n", b""),
+        ("/route/m/x?Model=n", b""),
+    ],
+)
+def test_two_models_in_one_request_are_an_error_and_reach_no_backend(
+    target: str, body: bytes, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(body, target) + post(chat()))
+        response = wire.response()
+        assert (response.status, response.error_code) == (400, "conflicting_models")
+        assert wire.response().status == 200
+    assert [len(backend.requests) for backend in backends.values()] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("query", ["x=1;model=n", "model=n;x=1", "model=m;model=n", "a&;%4dodel=n"])
+@pytest.mark.parametrize("path", ["/v1/x", "/route/m/v1/x"])
+def test_a_model_beside_a_semicolon_is_refused(
+    query: str, path: str, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    form = "Content-Type: multipart/form-data; boundary=b"
+    for raw in (post(chat(), f"{path}?{query}"), post(AUDIO, f"{path}?{query}", form)):
+        with Wire(router.port) as wire:
+            wire.send(raw)
+            response = wire.response()
+            assert response.status == 400
+            assert b'"param":"model"' in response.body
+    assert not any(backend.requests for backend in backends.values())
+
+
+@pytest.mark.parametrize("target", ["/v1/x?", "/route/m/v1/x?", "/route/gpt/v1/x?a=b&"])
+def test_a_query_may_name_its_model_as_often_as_a_body(
+    target: str, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(chat("gpt"), target + "model=gpt&" * MAX_NAMES))
+        assert wire.response().status == 200
+        wire.send(post(chat("gpt"), target + "model=gpt&" * (MAX_NAMES + 1)))
+        response = wire.response()
+    assert response.status == 400
+    assert b"The 'model' of the query or form is there more than 100 times." in response.body
+    (received,) = backends["m"].requests
+    query = target.partition("?")[2] + "model=m&" * MAX_NAMES
+    assert received.line == f"POST /v1/x?{query} HTTP/1.1"
+
+
+DOUBTFUL = {
+    "not a string, then another": b'{"model":5,"model":"n"}',
+    "NaN": b'{"x":NaN,"model":"n"}',
+    "half of an emoji": b'{"x":"\\ud83d","model":"n"}',
+    "a BOM": b'\xef\xbb\xbf{"model":"n"}',
+    "UTF-16": '{"model":"n"}'.encode("utf-16"),
+    "UTF-16 without a BOM": '{"model":"n"}'.encode("utf-16-le"),
+    "UTF-32": '{"model":"n"}'.encode("utf-32-be"),
+    "990 levels": b'{"x":' + b"[" * 990 + b"]" * 990 + b',"model":"n"}',
+    "the first of two": b'{"model":"n","model":"m"}',
+    "in capitals": b'{"MODEL":"n"}',
+    "in capitals beside the right one": b'{"model":"m","Model":"n"}',
+    "with an escape that is none": b'{"mod\\el":"n","model":"m"}',
+    "with a byte that is not UTF-8": b'{"model":"m","mod\xffel":"n"}',
+    "a second value": b'{"model":"n"}' + b" " * 70_000 + b'{"model":"m"}',
+    "a large one with escapes": b'{"m\\u006fdel":"n","x":"' + b"x" * 70_000 + b'"}',
+    "no end": b'{"model":"n","x":"' + b"x" * 70_000,
+}
+
+
+@pytest.mark.parametrize("target", ["/v1/x?model=m", "/route/m/v1/x"])
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_a_model_that_only_some_readers_find_is_an_error(
+    name: str, target: str, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(DOUBTFUL[name], target) + post(chat()))
+        assert wire.response().status == 400
+        assert wire.response().status == 200
+    assert [len(backend.requests) for backend in backends.values()] == [1, 0, 0]
+
+
+GZIP = gzip.compress(b'{"model":"n"}')
+CODED = {
+    "gzip": (GZIP, "Content-Encoding: gzip"),
+    "gzip with a readable end": (GZIP + b"x" * 70_000 + chat("m"), "content-encoding:GZIP"),
+    "several": (GZIP, "Content-Encoding: gzip, zstd"),
+    "twice": (chat("m"), "Content-Encoding: identity\r\nContent-Encoding: br"),
+    "an underscore": (chat("m"), "Content_Encoding: gzip"),
+    "a form": (AUDIO, "Content-Type: multipart/form-data; boundary=b\r\nContent-Encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize("target", ["/v1/x", "/v1/x?model=m"])
+@pytest.mark.parametrize("name", CODED)
+def test_a_body_in_a_content_coding_is_refused(
+    name: str, target: str, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(CODED[name][0], target, CODED[name][1]))
+        response = wire.response()
+    assert (response.status, response.error_code) == (415, "unsupported_content_encoding")
+    assert response.headers["accept-encoding"] == "identity"
+    with Wire(router.port) as wire:
+        wire.send(post(chat("m"), "/v1/x", "Content-Encoding: identity"))
+        assert wire.response().status == 200
+        wire.send(b"GET /v1/x?model=m HTTP/1.1\r\nHost: r\r\nContent-Encoding: gzip\r\n\r\n")
+        assert wire.response().status == 200
+    assert [len(backend.requests) for backend in backends.values()] == [2, 0, 0]
+
+
+FORM = "Content-Type: application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("body", [b"model=n", b"a=1&mod%65l=n", b"a=1;model=n", b"MODEL=n"])
+def test_the_model_of_a_form_conflicts_like_all_others(
+    body: bytes, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(body, "/v1/x?model=m", FORM))
+        assert wire.response().status == 400
+        wire.send(post(b"a=1&model=gp%74&b=2", "/v1/x?model=gpt", FORM))
+        assert wire.response().status == 200
+        wire.send(post(b"model=m", "/v1/x", FORM))
+        assert wire.response().status == 200
+    assert [request.body for request in backends["m"].requests] == [
+        b"a=1&model=m&b=2",
+        b"model=m",
+    ]
+    assert not backends["n"].requests
+
+
+@pytest.mark.parametrize("size", [10, 60_000, 70_000, 3_000_000])
+def test_an_alias_is_replaced_in_any_body_that_is_relayed(
+    size: int, router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    body = b'{"x":"\\ud83d","y":NaN,"mod\\u0065l" : "g\\u0070t","z":"%b"}' % (b"z" * size)
+    with Wire(router.port) as wire:
+        wire.send(post(body) + post(body, "/route/gpt/v1/x"))
+        assert [wire.response().status for _ in "12"] == [200, 200]
+    renamed = body.replace(b'"g\\u0070t"', b'"m"')
+    for request in backends["m"].requests:
+        assert request.body == renamed
+        assert request.values("content-length") == [str(len(renamed))]
+
+
+@pytest.mark.parametrize("target", ["/route/no/x", "/route//x", "/route/%FF/x", "/x?model=no"])
+def test_an_unknown_model_in_path_or_query_is_not_found(target: str, router: RunningRouter) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(b"", target))
+        response = wire.response()
+        assert (response.status, response.error_code) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("path", ["/route/m/../x", "/route/../x", "/route/m/%2e%2e/x"])
+def test_the_prefix_opens_no_way_out_of_the_backends_path(path: str, router: RunningRouter) -> None:
+    with Wire(router.port) as wire:
+        wire.send(post(b"", path))
+        assert wire.response().status == 400
+
+
+def test_names_of_one_model_agree_and_the_backend_gets_the_models_own(
+    router: RunningRouter, backends: dict[str, Backend]
+) -> None:
+    asked = b'{"a": 1.50, "model":"gpt", "b":{"model":"gpt","x":[1e3, "\xc3\xa9"]}}'
+    with Wire(router.port) as wire:
+        wire.send(post(asked) + post(asked, "/route/m/x?model=gpt") + post(chat("m")))
+        for _ in range(3):
+            assert wire.response().status == 200
+    first, second, third = backends["m"].requests
+    assert json.loads(first.body) == {**json.loads(asked), "model": "m"}
+    assert b"1.50" in first.body
+    assert first.values("content-length") == [str(len(first.body))]
+    assert second.body == first.body
+    assert second.line == "POST /x?model=m HTTP/1.1"
+    assert third.body == chat("m")
+
+
+def test_the_list_has_no_alias_and_nothing_unlisted_but_each_name_can_be_asked_for(
+    router: RunningRouter,
+) -> None:
+    def get(path: str) -> dict[str, object]:
+        wire.send(f"GET {path} HTTP/1.1\r\nHost: r\r\n\r\n".encode())
+        response = wire.response()
+        assert response.status == 200
+        found: dict[str, object] = json.loads(response.body)
+        return found
+
+    with Wire(router.port) as wire:
+        listed = get("/v1/models?model=n")["data"]
+        assert isinstance(listed, list)
+        assert [entry["id"] for entry in listed] == ["m", "org/x y"]
+        assert get("/v1/models/gpt")["id"] == "m"
+        assert get("/v1/models/n")["id"] == "n"
+
+
+def test_the_prefix_of_a_path_is_behind_the_token(
+    backends: dict[str, Backend], start_router: StartRouter
+) -> None:
+    router = start_router(backends, authTokens=["t"])
+    with Wire(router.port) as wire:
+        wire.send(b"GET /route/m/health HTTP/1.1\r\nHost: r\r\n\r\n")
+        assert wire.response().status == 401
+
+
+def test_the_path_of_a_backends_url_comes_before_what_is_left(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    backend = start_backend()
+    router = start_router({"m": backend.url + "/base?k=1"})
+    with Wire(router.port) as wire:
+        wire.send(b"GET /route/m/metrics?x=2 HTTP/1.1\r\nHost: r\r\n\r\n")
+        assert wire.response().status == 200
+    assert backend.requests[0].line == "GET /base/metrics?k=1&x=2 HTTP/1.1"
+
+
+def test_a_backend_on_a_unix_socket_is_reached_and_its_connection_kept(
+    start_backend: StartBackend, start_router: StartRouter, tmp_path: Path
+) -> None:
+    path = tmp_path / "engine.sock"
+    backend = start_backend(path=path)
+    router = start_router({"m": f"unix:{path}:/v2"})
+    with Wire(router.port) as wire:
+        for _ in range(2):
+            wire.send(post(chat()))
+            assert wire.response().body == chat()
+    assert [r.line for r in backend.requests] == ["POST /v2/v1/chat/completions HTTP/1.1"] * 2
+    assert backend.requests[0].values("host") == ["localhost"]
+    assert backend.connections == 1
+
+
+def test_a_unix_socket_where_nobody_listens_is_an_unavailable_backend(
+    start_router: StartRouter, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "left.sock"))
+    router = start_router({"m": f"unix:{tmp_path}/none.sock", "n": f"unix:{tmp_path}/left.sock"})
+    with Wire(router.port) as wire:
+        wire.send(post(chat("m")) + post(chat("n")))
+        assert [wire.response().status for _ in "mn"] == [503, 503]
+
+
+def test_an_unused_connection_is_kept_as_long_as_the_model_says(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    backend, other = start_backend(), start_backend()
+    router = start_router({"m": backend, "n": other})
+    router.reload(
+        {"models": {"m": {"url": backend.url, "idleTimeout": 60}, "n": {"url": other.url}}}
+    )
+    with Wire(router.port) as wire:
+        wire.send(post(chat("m")) + post(chat("n")))
+        assert [wire.response().status for _ in "mn"] == [200, 200]
+        router.sweep_after(30)
+        wire.send(post(chat("m")) + post(chat("n")))
+        assert [wire.response().status for _ in "mn"] == [200, 200]
+    assert (backend.connections, other.connections) == (1, 2)
+
+
+def test_connecting_ends_after_the_models_connect_timeout(start_router: StartRouter) -> None:
+    # A listener whose queue is full answers no SYN; the default would wait for 10 s.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        router = start_router({"m": "http://h"})
+        url = f"http://127.0.0.1:{address[1]}"
+        router.reload({"models": {"m": {"url": url, "connectTimeout": 0.05}}})
+        with Wire(router.port) as wire:
+            wire.send(post(chat()))
+            wire.socket.settimeout(9)
+            assert wire.response().status == 503
+        for filler in fillers:
+            filler.close()
+
+
+def test_a_target_without_a_model_names_none() -> None:
+    for target in (b"/", b"/route", b"/v1/x?", b"/v1/x?modelx=1", b"/v1/x?a=model", b"/?%"):
+        assert read_target(target).names == []
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("/route/m", ("", "m")),
+        ("/route/m/", ("", "m")),
+        ("/llm/route/org%2Fx%20y", ("/llm", "org/x y")),
+        ("/route/m/route/n", ("/route/m", "n")),
+        ("", ("", None)),
+        ("/", ("/", None)),
+        ("/v1", ("/v1", None)),
+        ("/route/", ("/route/", None)),
+        ("/route/m/v1", ("/route/m/v1", None)),
+        ("/route//", ("/route//", None)),
+    ],
+)
+def test_the_path_of_a_url_that_leads_to_one_model(
+    path: str, split: tuple[str, str | None]
+) -> None:
+    assert split_route(path) == split
