@@ -2,6 +2,11 @@
 # The options become one JSON file, the contract; llmhop-generator turns it
 # into Quadlet units and the router's config on the running host. lib/ has no
 # modules, but functions and data.
+#
+# In nixpkgs it would also have `meta.maintainers` (names of lib.maintainers),
+# `meta.doc`, and the packages `passthru.tests` with its nixosTests. Outside, a chapter
+# of the manual fails the manual's build for whoever imports it (nixpkgs #412451), and
+# the tests are checks of the flake.
 {
   imports = [
     ./options/contract.nix

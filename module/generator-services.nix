@@ -30,17 +30,40 @@ let
     userManager
   ];
 
+  # It is root, and runs Podman and images as the models' user. What would need a
+  # mount namespace (ProtectSystem=, PrivateTmp=) is left out: Podman's pause process
+  # would hold it for every later container. So is what keeps newuidmap from being
+  # setuid (NoNewPrivileges=) or images from having such files (RestrictSUIDSGID=).
+  hardening = {
+    CapabilityBoundingSet = [
+      "CAP_CHOWN"
+      "CAP_DAC_OVERRIDE"
+      "CAP_DAC_READ_SEARCH"
+      "CAP_FOWNER"
+      # What it runs as the user.
+      "CAP_KILL"
+      "CAP_SETGID"
+      "CAP_SETUID"
+      # Who has a port, and the limit of open files of a manager that runs.
+      "CAP_SYS_PTRACE"
+      "CAP_SYS_RESOURCE"
+    ];
+    LockPersonality = true;
+    RestrictRealtime = true;
+    SystemCallArchitectures = "native";
+    SystemCallErrorNumber = "EPERM";
+    SystemCallFilter = [ "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap" ];
+  };
+
   common = {
-    path = [
-      "/run/wrappers"
-      config.systemd.package
-    ]
-    ++ lib.optional cfg.vllm.enable config.virtualisation.podman.package;
+    # systemctl is on every path of NixOS, newuidmap on that of podman's wrapper.
+    path = lib.optional cfg.vllm.enable config.virtualisation.podman.package;
     inherit environment;
     serviceConfig = {
       Type = "oneshot";
       UMask = "0022";
-    };
+    }
+    // hardening;
   };
 in
 {
@@ -89,7 +112,12 @@ in
           ];
           # For a switch there is llmhop-generator.service.
           restartIfChanged = false;
-          unitConfig.RequiresMountsFor = host.state_dir;
+          unitConfig = {
+            RequiresMountsFor = host.state_dir;
+            # A manager that runs is started again, as by logind's restart. It may be
+            # re-executed just then, and would not answer.
+            ConditionPathExists = "!/run/user/${toString cfg.vllm.uid}/systemd/private";
+          };
           serviceConfig.ExecStart = "${command} apply --files-only ${contract}";
         }
       ];

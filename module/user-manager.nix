@@ -44,29 +44,18 @@ in
       unitConfig.X-OnlyManualStart = true;
     };
 
-    # A user's manager gives its own environment to its units, but for PATH.
-    # Rootless Podman starts newuidmap (setuid, so only in the wrappers) and,
-    # for health checks, systemd-run.
+    # A user's manager gives its own environment to its units, but for PATH, and
+    # each model first runs a podman that is found there.
     systemd.user.services."vllm-" = {
       overrideStrategy = "asDropin";
-      path = [
-        "/run/wrappers"
-        config.virtualisation.podman.package
-        config.systemd.package
-      ];
+      path = [ config.virtualisation.podman.package ];
     };
 
     environment.etc.${podman.path}.text = podman.text;
 
     # Quadlet makes every rootless unit wait for this one, which polls
-    # `systemctl is-active network-online.target`. It comes without a path in
-    # which NixOS would find systemctl, and would wait until it times out.
-    systemd.user.services.podman-user-wait-network-online = {
-      overrideStrategy = "asDropin";
-      path = [
-        config.systemd.package
-        pkgs.coreutils
-      ];
-    };
+    # `systemctl is-active network-online.target`. It comes without a path that has
+    # sleep, and would wait until it times out; what NixOS gives to every service does.
+    systemd.user.services.podman-user-wait-network-online.overrideStrategy = "asDropin";
   };
 }

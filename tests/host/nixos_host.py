@@ -25,6 +25,7 @@ GENERATIONS = "/nix/generations"
 STORE = "/nix/store/00000000000000000000000000000000"
 SWITCH = Path(__file__).with_name("switch_to_configuration.py")
 
+_LOADED = "/var/lib/images-are-loaded"
 _WRAPPED = ("newuidmap", "newgidmap")
 # By what the store's packages stand for: programs of Debian.
 _PROGRAMS = {
@@ -35,7 +36,7 @@ _PROGRAMS = {
     "gnugrep": ("grep",),
     "gnused": ("sed",),
 }
-# What NixOS's wrapper of Podman puts on its path.
+# What NixOS's wrapper of Podman puts on its path, beside /run/wrappers/bin.
 _HELPERS = ("crun", "conmon", "pasta", "passt", "nsenter", "mount", "umount", "catatonit", "nft")
 
 _LINGER = """\
@@ -72,10 +73,14 @@ def prepare(machine: Machine, wheels: Path, image: Image) -> None:
         "mv /usr/bin/podman /usr/libexec/.podman-wrapped",
         "mkdir -p /etc/systemd/user.conf.d",
     )
+    # A user who is gone is no longer listed; else that takes 10 s.
+    write(machine, "/etc/systemd/logind.conf.d/test.conf", "[Login]\nUserStopDelaySec=0\n")
+    # Else 90 s, in which all models of a test would stop.
+    write(machine, "/etc/systemd/system.conf.d/test.conf", "[Manager]\nDefaultTimeoutStopSec=1\n")
     write(
         machine,
         "/usr/bin/podman",
-        "#!/bin/sh\nPATH=/usr/libexec/podman-helpers:$PATH\nexport PATH\n"
+        "#!/bin/sh\nPATH=/usr/libexec/podman-helpers:/run/wrappers/bin:$PATH\nexport PATH\n"
         'exec /usr/libexec/.podman-wrapped "$@"\n',
     )
     write(
@@ -93,6 +98,7 @@ def prepare(machine: Machine, wheels: Path, image: Image) -> None:
         "chmod +x /usr/bin/podman",
         *(f"mv /usr/bin/{p} /usr/libexec/{p}" for p in _WRAPPED),
         "systemd-tmpfiles --create wrappers.conf",
+        "systemctl daemon-reexec",
     )
     write(machine, "/usr/local/sbin/linger-users", _LINGER)
     archive, [*_, (tag, entrypoint)] = machine.share(image.archive), image.entrypoints.items()
@@ -148,10 +154,13 @@ def _own_units(users: list[dict[str, Any]], lingering: list[str]) -> list[dict[s
             load = (
                 f"[Unit]\nRequires=user-runtime-dir@{uid}.service\n"
                 f"After=user-runtime-dir@{uid}.service\nBefore=user@{uid}.service\n"
-                "[Service]\nType=oneshot\nRemainAfterExit=true\nUser=vllm\n"
+                # Once: at a boot, the first podman of the user is to be that of a model. Nor
+                # does it leave one's user namespace behind: all that it started is killed.
+                f"ConditionPathExists=!{_LOADED}\n"
+                "[Service]\nType=oneshot\nUser=vllm\n"
                 f"Environment=HOME={user['home']} XDG_RUNTIME_DIR=/run/user/{uid}\n"
                 "Environment=PATH=/run/wrappers/bin:/usr/bin:/bin\n"
-                "ExecStart=load-images\nExecStart=podman system migrate\n"
+                f"ExecStart=load-images\nExecStartPost=+/usr/bin/touch {_LOADED}\n"
             )
             files.append(_unit("load-images.service", load, f"user@{uid}.service"))
     return [each for both in files for each in both]
@@ -172,6 +181,5 @@ def switch(machine: Machine, name: str, action: str = "switch") -> tuple[int, st
 
 def containers(machine: Machine, *, user: str = "vllm") -> dict[str, str]:
     """The ids of a user's containers, by name."""
-    path = "env PATH=/run/wrappers/bin:/usr/bin"
-    ask = as_user(user, *path.split(), "podman", "ps", "--no-trunc", "--format={{.Names}} {{.ID}}")
+    ask = as_user(user, "podman", "ps", "--no-trunc", "--format={{.Names}} {{.ID}}")
     return dict(line.split() for line in machine.succeed(ask).splitlines())

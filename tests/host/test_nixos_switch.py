@@ -6,13 +6,13 @@ What no Debian host can show is left to `nixos-tests/`; see its README.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.host.cache import Cache
 from tests.host.machine import Machine
-from tests.host.nixos_host import add_generation, containers, prepare, switch
+from tests.host.nixos_host import STORE, add_generation, containers, prepare, switch
 from tests.host.project import wheels
 from tests.host.setup import standin_image, write
 from tests.host.shared_machine import Share, SharedMachine
@@ -31,6 +31,8 @@ BASE = """{ lib, ... }: {
       subUidStart = 300000;
       image = "localhost/standin";
       tag = "v0.12.0";
+      # So that a healthy model is found sooner.
+      containerConfig.HealthStartupInterval = "1s";
       models.a = { model = "m/a"; port = 18001; };
       models.b = { model = "m/b"; port = 18002; };
     };
@@ -43,6 +45,7 @@ GENERATIONS = {
     "changed": "services.llmhop.vllm.models.b.settings.seed = 1;",
     "broken": """services.llmhop.vllm.models.b = {
       environment.STANDIN_FAIL_START = "1";
+      unitConfig.StartLimitBurst = 3;
       serviceConfig.RestartSec = 1;
     };""",
     "device": 'services.llmhop.vllm.models.a.devices = [ "vendor.com/device=0" ];',
@@ -50,7 +53,7 @@ GENERATIONS = {
     "moved": 'services.llmhop.settings.listen = [ ":9000" "unix:/run/llmhop/l.sock" ];',
     "workers": "services.llmhop.settings.workers = 2;",
     "updated": 'systemd.services.llmhop.environment.UPDATED = "1";',
-    "slow": 'services.llmhop.vllm.models.b.environment.STANDIN_START_DELAY = "20";',
+    "slow": 'services.llmhop.vllm.models.b.environment.STANDIN_START_DELAY = "3600";',
     "other-uid": "services.llmhop.vllm.uid = 504;",
     "drop-in": """systemd.services."user@" = {
       overrideStrategy = "asDropin";
@@ -79,6 +82,13 @@ def host(shared: SharedMachine, request: pytest.FixtureRequest) -> Iterator[Mach
         yield machine
 
 
+@pytest.fixture
+def new_host(shared: SharedMachine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A host that has had no generation yet; the cases after it go on with it."""
+    shared.release()
+    yield from shared.lend(request.node)
+
+
 def goes_well(machine: Machine, generation: str) -> str:
     code, said = switch(machine, generation)
     assert code == 0, said
@@ -97,15 +107,10 @@ def answers(machine: Machine, *models: str) -> None:
         assert json.loads(machine.succeed(ask))["model"] == model
 
 
-def test_the_first_switch_brings_models_and_socket_up(
-    new_machine: Callable[[str], Machine], cache: Cache
-) -> None:
-    machine = new_machine("first")
-    machine.start()
-    set_up(cache, machine)
-    goes_well(machine, "base")
-    answers(machine, "a", "b")
-    machine.succeed("systemctl is-active llmhop.socket")
+def test_the_first_switch_brings_models_and_socket_up(new_host: Machine) -> None:
+    goes_well(new_host, "base")
+    answers(new_host, "a", "b")
+    new_host.succeed("systemctl is-active llmhop.socket")
 
 
 def test_the_same_generation_again_touches_nothing(host: Machine) -> None:
@@ -136,8 +141,7 @@ def test_a_broken_model_fails_the_switch_that_brings_it_and_not_the_one_that_men
     answers(host, "a")
 
     # The user's part of the next switch resets what failed, and must not start it as it was.
-    state = "systemctl --user -M vllm@.host show -p ActiveState --value vllm-b"
-    host.wait_until_succeeds(f"{state} | grep -qx failed")
+    host.wait_until_succeeds(f"{show('vllm-b', 'ActiveState')} | grep -qx failed")
     tries = journal_lines(host, "vllm-b.service", "Starting vllm-b")
     goes_well(host, "base")
     assert journal_lines(host, "vllm-b.service", "Starting vllm-b") == tries + 1
@@ -185,24 +189,17 @@ def test_another_address_is_listened_on_after_the_switch(host: Machine) -> None:
     assert containers(host) == before
 
 
-def test_a_boot_brings_all_back_and_does_not_wait_for_it(host: Machine) -> None:
-    goes_well(host, "slow")
+def test_a_boot_does_not_wait_for_the_models(host: Machine) -> None:
+    code, said = switch(host, "slow", "boot")
+    assert code == 0, said
     host.reboot()
     host.wait_for_unit("multi-user.target")
-    since = "ActiveEnterTimestampMonotonic"
-    up = int(host.get_unit_property("multi-user.target", since))
     host.wait_for_unit("vllm-a.service", user="vllm")
-    in_start = "systemctl --user -M vllm@.host show -p SubState --value vllm-b | grep -qx start"
-    host.wait_until_succeeds(in_start, timeout=30)
+    host.wait_until_succeeds(f"{show('vllm-b', 'SubState')} | grep -qx start", timeout=30)
     # Podman is a program behind a wrapper there, and has its name: it was not killed.
-    told = json.loads(host.succeed("PATH=/run/wrappers/bin:$PATH llmhop-generator status --json"))
+    told = json.loads(host.succeed("llmhop-generator status --json"))
     assert [model["last_error"] for model in told["models"]] == [None, None]
-    for name in "ab":
-        host.wait_for_unit(f"vllm-{name}.service", user="vllm")
-    ask = f"systemctl --user -M vllm@.host show -p {since} --value vllm-b"
-    assert up < int(host.succeed(ask))
-    host.wait_for_unit("llmhop-generator.service")
-    answers(host, "a", "b")
+    answers(host, "a")
 
 
 def test_a_boot_into_another_generation_starts_its_models(host: Machine) -> None:
@@ -214,6 +211,22 @@ def test_a_boot_into_another_generation_starts_its_models(host: Machine) -> None
     assert "--seed=1" in host.succeed("curl -fsS http://127.0.0.1:18002/report")
     host.wait_for_unit("llmhop-generator.service")
     host.succeed("llmhop-generator diff /etc/llmhop/contract.json")
+
+
+def test_the_podman_that_runs_before_each_start_is_found(host: Machine) -> None:
+    """It is the first of the user after a boot, and the one of the container is not.
+
+    Where that one is, its readiness gets lost, but not each time.
+    """
+    host.reboot()
+    host.wait_for_unit("vllm-b.service", user="vllm")
+    for name in "ab":
+        first, *_ = host.succeed(show(f"vllm-{name}", "ExecStartPre")).splitlines()
+        assert "podman container exists" in first
+        assert "status=1 " in first  # there is none
+    # A systemd that has podman on its path by itself would show nothing.
+    [path] = host.succeed("systemctl --user -M vllm@.host show-environment | grep ^PATH=").split()
+    assert path == f"PATH={STORE}-systemd/bin"
 
 
 @pytest.mark.parametrize(
@@ -228,7 +241,14 @@ def test_nothing_fails_where_logind_or_the_manager_is_started_again(
     disturbance: str, host: Machine
 ) -> None:
     before = containers(host)
+    started = host.get_unit_property("llmhop-units.service", "ExecMainStartTimestampMonotonic")
     host.succeed(f"systemctl {disturbance}")
+    # logind starts managers after its own start, so that a switch can be under way, which
+    # re-executes them: who asks one then may get no answer.
+    skipped = "systemctl show -p ConditionResult --value llmhop-units.service | grep -qx no"
+    host.wait_until_succeeds(skipped, timeout=30)
+    again = host.get_unit_property("llmhop-units.service", "ExecMainStartTimestampMonotonic")
+    assert again == started
     assert host.succeed("systemctl list-units --failed --no-legend --plain") == ""
     goes_well(host, "base")
     assert containers(host) == before
@@ -243,7 +263,6 @@ def test_other_users_do_not_get_the_models(host: Machine) -> None:
         ask = f"systemctl --user -M {user}@.host"
         assert "vllm-" not in host.succeed(f"{ask} list-unit-files")
     goes_well(host, "changed")
-    goes_well(host, "base")
     assert containers(host)["vllm-a"] == before["vllm-a"]
     host.succeed("loginctl disable-linger alice root")
     host.wait_until_succeeds("! loginctl list-users --no-legend | grep -E 'alice|root'", timeout=60)
@@ -268,8 +287,7 @@ def test_a_deployers_drop_in_of_user_managers_counts_for_that_of_the_models(host
 
 def test_an_apply_by_hand_starts_a_manager_that_is_down(host: Machine) -> None:
     host.succeed("systemctl stop user@503.service")
-    by_hand = "PATH=/run/wrappers/bin:$PATH timeout 120 llmhop-generator apply"
-    said = host.succeed(f"{by_hand} /etc/llmhop/contract.json 2>&1")
+    said = host.succeed("timeout 120 llmhop-generator apply /etc/llmhop/contract.json 2>&1")
     assert "waiting for another run" not in said
     answers(host, "a", "b")
 
@@ -281,12 +299,18 @@ def test_a_device_that_comes_late_at_boot_is_served_without_a_hand(host: Machine
     write(host, "/run/cdi/vendor.json", json.dumps(spec))
     goes_well(host, "device")
     host.reboot()
-    restarts = "systemctl --user -M vllm@.host show -p NRestarts --value vllm-a"
-    host.wait_until_succeeds(f"test $({restarts}) -ge 1", timeout=60)
+    # At the first failure, after which the next start is soon.
+    failure = "journalctl -b -o cat USER_UNIT=vllm-a.service | grep -q 'Failed with result'"
+    host.wait_until_succeeds(failure, timeout=60)
     write(host, "/run/cdi/vendor.json", json.dumps(spec))
     for name in "ab":
         host.wait_for_unit(f"vllm-{name}.service", user="vllm", timeout=120)
     answers(host, "a", "b")
+
+
+def show(unit: str, what: str) -> str:
+    """A command that prints a property of a unit of the models' user."""
+    return f"systemctl --user -M vllm@.host show -p {what} --value {unit}"
 
 
 def journal_lines(machine: Machine, unit: str, text: str) -> int:
