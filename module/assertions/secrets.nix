@@ -29,13 +29,17 @@ let
   ];
   secretsOf = environment: lib.intersectLists secretNames (lib.attrNames environment);
 
-  # Of a unit's keys: Environment= holds one or more NAME=value, quoted or not.
-  secretsInKeys =
-    keys:
+  # What stands before a variable's name in each key of a unit that can set one.
+  beforeVariable = {
+    Environment = "(.*[[:space:]\"'])?";
+    PodmanArgs = ".*(--env[=[:space:]]|-e)[\"'=[:space:]]*";
+  };
+  secretsInKey =
+    key: keys:
     lib.filter (
       name:
-      lib.any (line: builtins.match "(.*[[:space:]\"'])?${name}=.*" (toString line) != null) (
-        lib.toList (keys.Environment or [ ])
+      lib.any (line: builtins.match "${beforeVariable.${key}}${name}=.*" (toString line) != null) (
+        lib.toList (keys.${key} or [ ])
       )
     ) secretNames;
 
@@ -65,9 +69,12 @@ in
           '';
         }) (scopes "environmentFile")
         ++ map (scope: refused scope.path (secretsOf scope.value)) (scopes "environment")
-        ++ map (scope: refused "${scope.path}.Environment" (secretsInKeys scope.value)) (
-          scopes "containerConfig" ++ scopes "serviceConfig"
-        );
+        ++ lib.concatMap (
+          key:
+          map (scope: refused "${scope.path}.${key}" (secretsInKey key scope.value)) (
+            scopes "containerConfig" ++ scopes "serviceConfig"
+          )
+        ) (lib.attrNames beforeVariable);
     })
 
     (lib.mkIf cfg.enable {

@@ -162,6 +162,14 @@ REFUSED = {
         [vllm('containerConfig.Environment = [ "A=1" "\'HF_TOKEN=x\' B=2" ];')],
         [f"{V}.containerConfig.Environment", "HF_TOKEN", "environmentFile"],
     ),
+    "a secret among arguments of Podman": Refused(
+        [vllm('containerConfig.PodmanArgs = [ "--init" "--env=HF_TOKEN=x --tty" ];')],
+        [f"{V}.containerConfig.PodmanArgs", "HF_TOKEN", "environmentFile"],
+    ),
+    "a secret among a model's arguments of Podman": Refused(
+        [vllm(models=model("a", 18001, 'containerConfig.PodmanArgs = "-e VLLM_API_KEY=x";'))],
+        [f"{V}.models.a.containerConfig.PodmanArgs", "VLLM_API_KEY"],
+    ),
     "a secret among keys of a model's service": Refused(
         [vllm(models=model("a", 18001, 'serviceConfig.Environment = "VLLM_API_KEY=x";'))],
         [f"{V}.models.a.serviceConfig.Environment", "VLLM_API_KEY"],
@@ -180,6 +188,12 @@ def test_a_configuration_that_cannot_work_gives_one_message_that_names_the_optio
 
 
 ALLOWED = {
+    "names of secrets where none is set": [
+        vllm(
+            'containerConfig.PodmanArgs = "--label=HF_TOKEN=x --env HF_TOKENS=x";'
+            'containerConfig.Environment = "A=HF_TOKEN=x";'
+        )
+    ],
     "a disabled model on a taken port": [
         vllm(models=model("a", 18001) + model("b", 18001, "enable = false;"))
     ],
