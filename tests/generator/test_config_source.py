@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.config_source import MAX_BYTES
+from llmhop_generator.config_source import MAX_BYTES, read_source
 
 VALID = json.dumps({"version": 1})
 COMMANDS = ("validate", "render", "provision", "check", "diff", "apply")
@@ -117,6 +119,34 @@ def test_what_comes_through_a_pipe_is_read_to_its_end(name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert f"{name} is valid" in done.stdout
+
+
+def test_a_pipe_without_a_name_is_waited_for() -> None:
+    """What is read comes only when the reader has opened it."""
+    reader, writer = os.pipe()
+
+    def opened() -> int:
+        links = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
+        return links.count(os.path.realpath(f"/proc/self/fd/{reader}"))
+
+    before, over = opened(), threading.Event()
+
+    def write() -> None:
+        while opened() == before and not over.is_set():
+            time.sleep(0.01)
+        for piece in (VALID[:5], VALID[5:]):
+            time.sleep(0.05)
+            os.write(writer, piece.encode())
+        os.close(writer)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert read_source(f"/dev/fd/{reader}") == VALID.encode()
+    finally:
+        over.set()
+        thread.join()
+        os.close(reader)
 
 
 def test_the_output_of_a_command_can_be_named_as_shells_do() -> None:
