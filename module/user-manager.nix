@@ -44,11 +44,16 @@ in
       unitConfig.X-OnlyManualStart = true;
     };
 
-    # A user's manager gives its own environment to its units, but for PATH, and
-    # each model first runs a podman that is found there.
+    # A user's manager gives its own environment to its units, but for PATH.
+    # Each model first runs a podman that is found there, and the note of its
+    # start takes systemctl, cat and stat.
     systemd.user.services."vllm-" = {
       overrideStrategy = "asDropin";
-      path = [ config.virtualisation.podman.package ];
+      path = [
+        config.virtualisation.podman.package
+        config.systemd.package
+        pkgs.coreutils
+      ];
     };
 
     environment.etc.${podman.path}.text = podman.text;

@@ -52,7 +52,7 @@ GENERATOR = Package(
         provision apply carry_out settled status why terminal progress failures staging
         image_parser preflight
         host_paths host_storage host_devices host_ports host_router host_secrets
-        host_user present environment wanted_notes
+        host_user host_units present environment wanted_notes
         lock output
         router_service plan_text fleet_front fleet_report fleet_compare fleet_addresses
         fleet_hosts plan turns cause known_causes tracebacks journal render host_files

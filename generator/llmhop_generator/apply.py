@@ -30,7 +30,7 @@ from llmhop_generator.staging import discard
 from llmhop_generator.start_note import with_environment
 from llmhop_generator.steps import Plan, Stage, StartManager, Swap, Wanted
 from llmhop_generator.systemd import UserManager
-from llmhop_generator.units import serve_commands
+from llmhop_generator.units import added_keys, serve_commands
 from llmhop_generator.verify import verify_units
 
 Report = Callable[[str], None]
@@ -76,6 +76,7 @@ def _plan(config: Config, *, wait: bool = True) -> Plan:
         key=key,
         open_files=vllm.open_files_limit if vllm else 0,
         commands=serve_commands(vllm) if vllm else {},
+        added=added_keys(vllm) if vllm else {},
     )
     return make_plan(wanted, read_present(wanted), wait=wait)
 
@@ -124,7 +125,8 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         report(f"warning: {warning}")
     watch = None
     if wait and plan.wanted.uid is not None:
-        watch = Watch(UserManager(account_of(plan.wanted.uid)), report, tick)
+        manager = UserManager(account_of(plan.wanted.uid))
+        watch = Watch(manager, report, tick, plan.wanted.added)
     run = Run(plan, report, watch)
     try:
         run.take_all()

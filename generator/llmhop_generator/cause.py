@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from llmhop_generator.journal import Record, Start
+from llmhop_generator.journal import EXITED, NOT_SPAWNED, Record, Start
 from llmhop_generator.known_causes import Known, known
+from llmhop_generator.steps import Added
 from llmhop_generator.tracebacks import Chain, Line, Raised, chains
 
 SOON_S = 60.0
@@ -22,15 +23,33 @@ _USAGE = re.compile(r"[\w./-]+(?: [\w./-]+)*: error: (.+)")
 _ERROR = re.compile(r"(?:ERROR|Error): +(.+)")
 # Podman's events have the time since its start behind the date.
 _EVENT = re.compile(r" m=\+\d")
+# systemd's own exit codes are told by the step that failed (systemd.exec(5), "Process exit codes").
+_STEP = re.compile(r"code=exited, status=2[0-4][0-9]/([A-Z_]+)")
+_SPAWNING = re.compile(r"Failed at step ([A-Z_]+) spawning (.+): ")
+_COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
+_KEYS = {
+    "CHDIR": ("WorkingDirectory",),
+    "EXEC": _COMMANDS,
+    "GROUP": ("Group", "SupplementaryGroups", "User", "DynamicUser"),
+    "USER": ("User", "DynamicUser"),
+}
+_ENVIRONMENT = "Failed to load environment files"
 _CHANGING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
 class Cause:
-    """The words that tell why a start failed, and the known cause that they stand for, if any."""
+    """The words that tell why a start failed, and the known cause that they stand for, if any.
+
+    `keys` are those of the unit of which one may be the cause; where it is a command, `program`
+    is what it runs. One that is `certain` is the same in every start to come.
+    """
 
     said: str
     known: Known | None = None
+    keys: tuple[str, ...] = ()
+    program: str = ""
+    certain: bool = False
 
     def __str__(self) -> str:
         if self.known is None:
@@ -42,6 +61,18 @@ class Cause:
         return self.known == other.known and _same(self.said) == _same(other.said)
 
 
+def spelled(cause: Cause, added: Sequence[Added]) -> str:
+    """A cause as it is told, behind the options that may be it: of those that a deployer set."""
+    found = [each.where for each in added if each.key in cause.keys and _runs(each, cause.program)]
+    return f"{' or '.join(found)}: {cause}" if found else str(cause)
+
+
+def _runs(added: Added, program: str) -> bool:
+    # What stands before a program is how it is run (systemd.service(5), special prefixes).
+    words = [value.split() for value in added.values]
+    return not program or program in [w[0].lstrip("@-:+!|").strip("\"'") for w in words if w]
+
+
 def _same(said: str) -> str:
     return _CHANGING.sub("0", said)
 
@@ -51,8 +82,16 @@ def cause_of(start: Start) -> Cause | None:
     lines = [Line.parse(printed) for printed in start.engine_lines]
     others = [record for record in start.records if not record.is_engine]
     told = chains(lines)
-    found = _exception(told) or _usage(lines) or _logged(lines) or _podman(others)
+    found = _not_spawned(others) or _exception(told) or _usage(lines) or _command(start.records)
+    found = found or _logged(lines) or _podman(others)
     return found or _systemd(others) or _consequence(told) or _last(lines)
+
+
+def cause_of_unmet(lines: Sequence[str]) -> Cause:
+    """What kept a unit from being started, by the conditions or asserts that were not met."""
+    keys = tuple(line.partition("=")[0] for line in lines)
+    what = f"{' and '.join(lines) or 'Condition or Assert of it'} not met"
+    return replace(_cause(f"{what}, so systemd did not start it"), keys=keys, certain=True)
 
 
 def last_cause(found: Sequence[Start]) -> Cause | None:
@@ -64,8 +103,13 @@ def last_cause(found: Sequence[Start]) -> Cause | None:
 
 
 def repeated_cause(found: Sequence[Start]) -> Cause | None:
-    """Why a service fails: where its last two starts failed in one way, and the last one soon."""
+    """Why a service fails: where its last two starts failed in one way, and the last one soon.
+
+    One is enough where the next ones can only fail in the same way.
+    """
     failed = [start for start in _series(found) if start.failed]
+    if failed and (last := cause_of(failed[-1])) and last.certain:
+        return last
     if len(failed) < 2 or failed[-1].ended_s - failed[-1].began_s > SOON_S:
         return None
     earlier, cause = map(cause_of, failed[-2:])
@@ -125,6 +169,35 @@ def _errors(line: Line) -> Iterator[str]:
         yield match[1]
     elif line.level in ("ERROR", "CRITICAL") and line.text:
         yield line.text
+
+
+def _not_spawned(records: Sequence[Record]) -> Cause | None:
+    """What systemd could not do before it had a process of the unit run."""
+    tried: dict[str, re.Match[str]] = {}
+    for record in records:
+        said = record.message.partition(": ")[2]
+        if record.about == NOT_SPAWNED and (match := _SPAWNING.match(said)):
+            tried[match[1]] = match
+        elif record.about == EXITED and (step := _STEP.search(said)) and step[1] in tried:
+            found = tried[step[1]]
+            program = found[2] if step[1] == "EXEC" else ""
+            return replace(
+                _cause(found.string), keys=_KEYS.get(step[1], ()), program=program, certain=True
+            )
+        elif record.writer == "systemd" and said.startswith(_ENVIRONMENT):
+            return replace(_cause(said), keys=("EnvironmentFile",), certain=True)
+    return None
+
+
+def _command(records: Sequence[Record]) -> Cause | None:
+    """What a command of the unit beside its container ended with."""
+    number = next((n for n, record in enumerate(records) if record.about == EXITED), None)
+    if number is None or "Control process exited" not in records[number].message:
+        return None
+    ended = records[number].message.partition("exited, ")[2]
+    said = [record.message for record in records[:number] if record.is_command]
+    words = f"a command of the unit ended with {ended}" + (f": {said[-1]}" if said else "")
+    return replace(_cause(words), keys=("ExecStartPre", "ExecStartPost"))
 
 
 def _podman(records: Sequence[Record]) -> Cause | None:

@@ -236,7 +236,7 @@ def apply(
     if done.failed:
         from llmhop_generator.why import why_not_up
 
-        fail(why_not_up(done.failed, done.left), EXIT_NOT_UP)
+        fail(why_not_up(done.wanted, done.failed, done.left), EXIT_NOT_UP)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """A model's service in the journal: its starts, and who wrote what in them."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -11,6 +12,8 @@ STARTED = "39f53479d3a045ac8e11786248231fbf"
 FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
 ENDED = "7ad2d189f7e94e70a38c781354912448"
 RESTARTING = "5eb03494b6584870a536b337290809b3"
+EXITED = "98e322203f7a4ed290d09fe03c09fe15"
+NOT_SPAWNED = "641257651c1b4ec9a8624d7a40a9e1e7"
 
 FIELDS = (
     "MESSAGE",
@@ -21,13 +24,16 @@ FIELDS = (
     "PRIORITY",
     "_COMM",
     "_TRANSPORT",
+    "_SYSTEMD_INVOCATION_ID",
+    "USER_INVOCATION_ID",
 )
 """The fields of a record that are read here."""
 
-# What Podman runs beside a container, under the names that the kernel cuts to 15 bytes. `sh` and
-# `env` are the ExecStartPre= of our units.
+# What Podman runs beside a container, under the names that the kernel cuts to 15 bytes. `sh`,
+# `env` and what they start are the ExecStartPre= of our units.
 _HELPERS = (
     "aardvark-dns",
+    "cat",
     "catatonit",
     "conmon",
     "crun",
@@ -40,8 +46,12 @@ _HELPERS = (
     "runc",
     "sh",
     "slirp4netns",
+    "systemctl",
     "systemd",
 )
+
+
+_CONTAINER_ID = re.compile("[0-9a-f]{64}")  # printed by podman-run(1)
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class Record:
     printed in its place (Podman's log driver `passthrough`), `is_engine` is true. `about` is one
     of systemd's message ids, `at_s` in seconds of the real-time clock. A message that `goes_on`
     was longer than what the log driver takes at once, and the next one is the rest of it.
+    `invocation` is systemd's id of the start that it belongs to, where it belongs to one.
+    `is_printed` says that it went to standard output or error.
     """
 
     message: str
@@ -60,6 +72,8 @@ class Record:
     about: str = ""
     at_s: float = 0.0
     goes_on: bool = False
+    invocation: str = ""
+    is_printed: bool = False
 
     @classmethod
     def parse(cls, line: str) -> Self:
@@ -71,7 +85,8 @@ class Record:
         read: dict[str, Any] = json.loads(line)
         writer = str(read.get("_COMM", ""))
         # What is known by no name may be a podman that has ended.
-        printed = read.get("_TRANSPORT") == "stdout" and writer and not _is_helper(writer)
+        is_printed = read.get("_TRANSPORT") == "stdout"
+        printed = is_printed and writer and not _is_helper(writer)
         return cls(
             message=_text(read.get("MESSAGE")).rstrip("\n"),
             writer=writer,
@@ -79,7 +94,21 @@ class Record:
             about=str(read.get("MESSAGE_ID", "")),
             at_s=int(read.get("__REALTIME_TIMESTAMP", 0)) / 1e6,
             goes_on=read.get("CONTAINER_PARTIAL_MESSAGE") == "true",
+            is_printed=is_printed,
+            # systemd tells of a unit, and the journal of who wrote.
+            invocation=_text(
+                read.get("USER_INVOCATION_ID", read.get("_SYSTEMD_INVOCATION_ID", ""))
+            ),
         )
+
+    @property
+    def is_command(self) -> bool:
+        """Whether a command of the unit may have written it, beside what Podman runs.
+
+        What ends soon is known by no name.
+        """
+        is_known = self.writer not in ("", "sh") and _is_helper(self.writer)
+        return self.is_printed and not is_known and _CONTAINER_ID.fullmatch(self.message) is None
 
 
 def _is_helper(command: str) -> bool:
@@ -102,7 +131,7 @@ class Start:
 
     `came_up` and `failed` are what systemd said of it, both false while it has not; `again`
     says that systemd started it by itself, after the one before had failed. `ended_s` is in
-    seconds of the real-time clock.
+    seconds of the real-time clock. `invocation` is systemd's id of it.
     """
 
     again: bool = False
@@ -110,6 +139,7 @@ class Start:
     failed: bool = False
     began_s: float = 0.0
     ended_s: float = 0.0
+    invocation: str = ""
     records: list[Record] = field(default_factory=list)
 
     @property
@@ -121,17 +151,24 @@ class Start:
 def starts(records: Iterable[Record]) -> list[Start]:
     """Split what was written of one service into its starts, the first of them maybe cut short."""
     found = [Start()]
+    by_id: dict[str, Start] = {}
     for record in _whole(records):
-        latest = found[-1]
-        if record.about == STARTING:
-            again = any(earlier.about == RESTARTING for earlier in latest.records)
-            found.append(latest := Start(again=again, began_s=record.at_s))
-        elif record.about == STARTED:
-            latest.came_up = True
+        # What is written late is told of its own start, and some things before systemd says that
+        # one begins.
+        of = by_id.get(record.invocation)
+        if of is None and (record.invocation or record.about == STARTING):
+            again = any(earlier.about == RESTARTING for earlier in found[-1].records)
+            of = Start(again=again, began_s=record.at_s, invocation=record.invocation)
+            found.append(of)
+            if record.invocation:
+                by_id[record.invocation] = of
+        of = of or found[-1]
+        if record.about == STARTED and record.invocation == of.invocation:  # else it was skipped
+            of.came_up = True
         elif record.about in (FAILED, ENDED):
-            latest.failed = not latest.came_up
-            latest.ended_s = latest.ended_s or record.at_s
-        latest.records.append(record)
+            of.failed = not of.came_up
+            of.ended_s = of.ended_s or record.at_s
+        of.records.append(record)
     return [start for start in found if start.records]
 
 

@@ -23,6 +23,32 @@ def _known(name: str, words: str, advice: str) -> Known:
 # The first that matches counts, so what is told apart by less comes later.
 KNOWN = (
     _known(
+        "condition of the unit not met",
+        r"^(Condition|Assert|ExecCondition).*, so systemd did not start it$",
+        "bring about what unitConfig or serviceConfig ask for there and apply again, or change it",
+    ),
+    _known(
+        "program of the unit missing",
+        r"Failed at step EXEC spawning",
+        "correct the key of serviceConfig that names it, or install it",
+    ),
+    _known(
+        "user or group of the unit",
+        r"Failed at step (USER|GROUP) spawning",
+        "leave User, Group and SupplementaryGroups out of serviceConfig: the models run as `user`, "
+        "whose manager can't start anything as another one",
+    ),
+    _known(
+        "key of the unit that can't be carried out",
+        r"Failed at step [A-Z_]+ spawning|^Failed to load environment files",
+        "correct it in serviceConfig; systemd.exec(5) names the key of each step",
+    ),
+    _known(
+        "command of the unit failed",
+        r"^a command of the unit ended with",
+        "correct ExecStartPre or ExecStartPost in serviceConfig, or what it looks for",
+    ),
+    _known(
         "no such model",
         r"RepositoryNotFound|RevisionNotFound|HFValidationError|Repo id must|"
         r"Invalid repository ID or local directory|not a valid model identifier|"

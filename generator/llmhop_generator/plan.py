@@ -6,7 +6,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from llmhop_generator.routes import Routing, route_names
-from llmhop_generator.sources import image_of, model_of, service_of, started_with, with_order
+from llmhop_generator.sources import (
+    image_of,
+    model_of,
+    service_of,
+    source_of,
+    started_with,
+    with_order,
+)
 from llmhop_generator.start_note import note_of
 from llmhop_generator.steps import (
     Ask,
@@ -175,11 +182,18 @@ def _stages(wanted: Wanted, present: Present, work: Work) -> Iterable[Stage]:
 
 def _retire(uid: int, present: Present) -> Iterable[Step]:
     """Stop and remove the units of a user that serves no longer."""
-    if stop := _to_stop(uid, present.sources[uid], present):
+    if stop := _to_stop(uid, _removed(uid, (), present), present):
         yield Stop(uid, stop)
     yield Swap(uid)
     if uid in present.states:
         yield Reload(uid)
+
+
+def _removed(uid: int, wanted: Iterable[str], present: Present) -> list[str]:
+    """The sources that are not wanted any more, and those of which only the service is left."""
+    there = present.sources.get(uid, {})
+    left = [name for name in map(source_of, _states(uid, present)) if name not in there]
+    return [name for name in (*there, *left) if name not in set(wanted)]
 
 
 def _to_stop(uid: int, names: Iterable[str], present: Present) -> tuple[str, ...]:
@@ -192,8 +206,7 @@ def _to_stop(uid: int, names: Iterable[str], present: Present) -> tuple[str, ...
 def _units(
     uid: int, wanted: Wanted, present: Present, work: Work, *, swaps: bool
 ) -> Iterable[Step]:
-    stale = [name for name in _there(wanted, present) if name not in wanted.sources]
-    if stop := _to_stop(uid, [*stale, *work.at_once], present):
+    if stop := _to_stop(uid, [*_removed(uid, wanted.sources, present), *work.at_once], present):
         yield Stop(uid, stop)
     if swaps:
         yield Swap(uid)

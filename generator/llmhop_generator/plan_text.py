@@ -7,6 +7,7 @@ from typing import Any
 from llmhop_generator.layout import user_manager
 from llmhop_generator.routes import restart_keys
 from llmhop_generator.sources import Change, changes, model_of, source_of
+from llmhop_generator.start_note import environment_of, leaves_note
 from llmhop_generator.steps import (
     Ask,
     Await,
@@ -29,6 +30,8 @@ Line = tuple[str, str, str]
 """One line of a plan: what is done, to what, and why or how."""
 
 _ENVIRONMENT = "its environment file changed"
+_NOTE = "the line that notes its start"
+_TEXT = "order or comments"
 
 
 def lines(plan: Plan) -> list[Line]:
@@ -126,10 +129,8 @@ def _why(plan: Plan, uid: int, service: str) -> str:
     if uid != plan.wanted.uid or name not in plan.wanted.sources:
         return "removed"
     there, wanted = plan.present.sources.get(uid, {}).get(name), plan.wanted.sources[name]
-    if there is not None and changes(there, wanted):
-        return "changed"
-    if there != wanted:
-        return _ENVIRONMENT
+    if there is not None and there != wanted:
+        return "changed" if changes(there, wanted) else _unlisted(there, wanted)
     if plan.present.states.get(uid, {}).get(service) == "stalled":
         return "its podman was killed while it started"
     return "it runs by an earlier unit"
@@ -143,7 +144,16 @@ def _changes(plan: Plan, step: Stage, name: str) -> list[Change]:
 def _differences(plan: Plan, step: Stage, name: str) -> str:
     if name not in plan.present.sources.get(step.uid, {}):
         return "new"
-    return "; ".join(map(_difference, _changes(plan, step, name))) or _ENVIRONMENT
+    there = plan.present.sources[step.uid][name]
+    told = "; ".join(map(_difference, changes(there, step.write[name])))
+    return told or _unlisted(there, step.write[name])
+
+
+def _unlisted(there: str, wanted: str) -> str:
+    """What differs between two sources whose keys are the same."""
+    if not leaves_note(there):
+        return _NOTE
+    return _TEXT if environment_of(there) == environment_of(wanted) else _ENVIRONMENT
 
 
 def _difference(change: Change) -> str:

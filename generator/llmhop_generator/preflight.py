@@ -10,6 +10,7 @@ from llmhop_generator.host_ports import port_findings, router_findings
 from llmhop_generator.host_router import service_findings, socket_findings
 from llmhop_generator.host_secrets import secret_findings
 from llmhop_generator.host_storage import storage_findings
+from llmhop_generator.host_units import mask_findings
 from llmhop_generator.host_user import user_findings
 from llmhop_generator.layout import user_manager
 from llmhop_generator.podman import has_image, require_podman
@@ -53,6 +54,8 @@ def _findings(vllm: Vllm) -> Iterator[Problem]:
             absent = _absent_images(vllm, account)
         except GeneratorError as error:
             yield Problem("Podman", str(error))
+    if account is not None:
+        yield from _masks(vllm)
     yield from (
         Problem(
             where,
@@ -74,6 +77,13 @@ def _units(vllm: Vllm, sources: Mapping[str, str]) -> Iterator[Problem]:
         yield from unit_findings(vllm, sources)
     except GeneratorError as error:
         yield Problem("units", str(error))
+
+
+def _masks(vllm: Vllm) -> Iterator[Problem]:
+    try:
+        yield from mask_findings(vllm)
+    except GeneratorError as error:
+        yield Problem("the user's manager", str(error))
 
 
 def _podman() -> Iterator[Problem]:

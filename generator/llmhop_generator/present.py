@@ -16,7 +16,7 @@ from llmhop_generator.podman import has_image
 from llmhop_generator.process import account_of
 from llmhop_generator.router_service import router_runs
 from llmhop_generator.sources import image_of, service_of
-from llmhop_generator.start_note import StartNote, note_file, note_of
+from llmhop_generator.start_note import Started, StartNote, note_file, note_of
 from llmhop_generator.steps import Present, Wanted
 from llmhop_generator.systemd import (
     UnitState,
@@ -27,7 +27,7 @@ from llmhop_generator.systemd import (
 )
 
 Sources = dict[int, dict[str, str]]
-_NOTE_BYTES = 200
+_NOTE_BYTES = 1 << 22  # more than any source has
 
 
 def read_sources() -> Sources:
@@ -50,7 +50,10 @@ def read_present(wanted: Wanted) -> Present:
     uids = {uid for uid, texts in there.items() if texts} | {u for u in [wanted.uid] if u}
     units = system_states([*ROUTER_UNITS, *map(user_manager, uids)])
     up = [uid for uid in uids if units[user_manager(uid)].active == "active"]
-    found = {uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid)]) for uid in up}
+    found = {
+        uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid), *read_started(uid)])
+        for uid in up
+    }
     return Present(
         sources=there,
         states={uid: _words(uid, of) for uid, of in found.items()},
@@ -104,10 +107,30 @@ def _words(uid: int, states: Mapping[str, UnitState]) -> Mapping[str, str]:
     return words | dict.fromkeys(UserManager(account_of(uid)).stalled(states), "stalled")
 
 
-def read_note(uid: int, name: str) -> StartNote | None:
-    """By what the model of a source was started last, while its user's manager ran."""
+def read_start(uid: int, name: str) -> Started | None:
+    """What the last start of a source left, while its user's manager ran."""
     text = files.read_of_others(runtime_dir(uid) / note_file(service_of(name)), _NOTE_BYTES)
-    return StartNote.parse(text) if text is not None else None
+    return Started.parse(text) if text is not None else None
+
+
+def read_note(uid: int, name: str, state: UnitState | None = None) -> StartNote | None:
+    """By what the model of a source was started last; None where nothing tells for sure.
+
+    Of a service whose `state` is given it is the start that this tells of.
+    """
+    start = read_start(uid, name)
+    if start is None or start.text is None:
+        return None
+    if state is not None and state.is_up and state.invocation != start.invocation:
+        return None
+    return note_of(start.text)
+
+
+def read_started(uid: int) -> dict[str, str]:
+    """Read the sources by which models of ours were started, also where their files are gone."""
+    names = [f"{path.stem}.container" for path in sorted(runtime_dir(uid).glob("vllm-*.started"))]
+    starts = {name: read_start(uid, name) for name in names}
+    return {n: s.text for n, s in starts.items() if s and s.text and files.is_ours(s.text)}
 
 
 def _notes(
@@ -119,10 +142,10 @@ def _notes(
     for name in wanted.sources:
         state = found[wanted.uid][service_of(name)]
         # The note is of an earlier start; this one will be by what the manager has read.
-        if state.is_to_start and not state.needs_reload and name in there.get(wanted.uid, {}):
+        if not state.is_to_start:
+            notes[name] = read_note(wanted.uid, name, state)
+        elif not state.needs_reload and name in there.get(wanted.uid, {}):
             notes[name] = note_of(there[wanted.uid][name])
-        else:
-            notes[name] = read_note(wanted.uid, name)
     return {name: note for name, note in notes.items() if note is not None}
 
 

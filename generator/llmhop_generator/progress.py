@@ -1,15 +1,20 @@
 """Waits until services are up, and tells how it goes."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from llmhop_generator.cause import spelled
 from llmhop_generator.failures import why_again
+from llmhop_generator.sources import source_of
+from llmhop_generator.steps import Added
 from llmhop_generator.systemd import UnitState, UserManager
 
 POLL_S = 0.5
 _TWICE = 2
+_AGAIN = "failed in the same way twice, and systemd goes on trying"
+_CERTAIN = "fails, and so will each start that systemd goes on trying"
 
 
 class Outcome(Enum):
@@ -43,12 +48,13 @@ class Watch:
     """Waits for services of one user, and tells each step of theirs once.
 
     `report` gets a line for each step, `tick` one at each look to show as the last line of a
-    terminal.
+    terminal. `added` are the keys that deployers add to units, by the names of their sources.
     """
 
     manager: UserManager
     report: Callable[[str], None]
     tick: Callable[[str], None]
+    added: Mapping[str, Sequence[Added]] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
     _told: dict[str, tuple[Outcome, int]] = field(default_factory=dict)
     _given_up: set[str] = field(default_factory=set)
@@ -86,17 +92,17 @@ class Watch:
             time.sleep(POLL_S)
 
     def _judge(self, service: str, now: Outcome, state: UnitState) -> None:
-        """Give a service up whose last two starts failed in the same way, until it is healthy."""
+        """Give a service up whose next starts will fail as the last ones, until it is healthy."""
         if now is Outcome.HEALTHY:
             self._given_up.discard(service)
-        if service in self._given_up or not state.waits_to_restart or state.failures < _TWICE:
+        if service in self._given_up or not state.waits_to_restart:
             return
-        if (cause := why_again(service)) is not None:
+        cause = why_again(service, state)
+        if cause is not None and (cause.certain or state.failures >= _TWICE):
             self._given_up.add(service)
-            self.report(
-                f"{_model(service)}: failed in the same way twice, and systemd goes on trying: "
-                f"{cause}"
-            )
+            told = spelled(cause, self.added.get(source_of(service), ()))
+            what = _CERTAIN if cause.certain else _AGAIN
+            self.report(f"{_model(service)}: {what}: {told}")
 
     def _tell(self, service: str, now: Outcome, state: UnitState) -> None:
         step = (now, state.restarts)

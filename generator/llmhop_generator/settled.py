@@ -33,6 +33,7 @@ from llmhop_generator.staging import staged_dir
 from llmhop_generator.start_note import note_of, with_environment
 from llmhop_generator.steps import Wanted
 from llmhop_generator.systemd import (
+    UnitState,
     UserManager,
     hard_open_files_limit,
     may_raise_limits,
@@ -109,20 +110,25 @@ def _runs(uid: int | None, open_files: int) -> bool:
     if uid is None:
         return True
     texts = read_sources().get(uid, {})
-    if not _started_by(uid, texts) or staged_dir(quadlet_dir(uid)).exists():
+    if staged_dir(quadlet_dir(uid)).exists():
         return False
     limit = hard_open_files_limit(states[user_manager(uid)].main_pid)
     if limit < open_files and may_raise_limits():
         return False
-    services = [*map(service_of, texts)]
-    found = UserManager(account_of(uid)).states(services).values()
-    return all(state.active == "active" and not state.needs_reload for state in found)
+    states = UserManager(account_of(uid)).states([*map(service_of, texts)])
+    return all(map(_is_as_read, states.values())) and _started_by(uid, texts, states)
 
 
-def _started_by(uid: int, texts: Mapping[str, str]) -> bool:
+def _is_as_read(state: UnitState) -> bool:
+    return state.active == "active" and state.load == "loaded" and not state.needs_reload
+
+
+def _started_by(uid: int, texts: Mapping[str, str], states: Mapping[str, UnitState]) -> bool:
     """Whether each model was last started by its source, and its environment files as they are."""
     held = digests(texts, read_key())
     return all(
-        note_of(text) == note_of(with_environment(text, held.get(name, ""))) == read_note(uid, name)
+        note_of(text)
+        == note_of(with_environment(text, held.get(name, "")))
+        == read_note(uid, name, states[service_of(name)])
         for name, text in texts.items()
     )

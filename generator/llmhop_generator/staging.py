@@ -43,7 +43,9 @@ def stage(directory: Path, delete: Iterable[str], write: Mapping[str, str]) -> N
         staged.chmod(0o755)  # whatever the umask is: the user has to read it
         for path in _listed(directory):
             if path.name not in {*delete, *write} and _is_plain(path):
-                os.link(path, staged / path.name)
+                # No link: that would count as a change of what systemd has read.
+                shutil.copy2(path, staged / path.name)
+                shutil.chown(staged / path.name, path.stat().st_uid, path.stat().st_gid)
         for name, text in write.items():
             files.write(staged / name, text)
     except OSError as error:

@@ -1,20 +1,30 @@
-"""The note that a unit leaves at each start: by which text it was started, and on which port.
+"""The note that a unit leaves at each start: the text by which it was started.
 
 A file tells what the next start would be. What runs may have been started before the file
 was replaced, by hand or by systemd, and whoever asks later has to know. Podman and systemd
-keep nothing that says so while a unit is only about to start.
+keep nothing that says so. So each start copies the source that systemd names as the unit's,
+and adds when that was changed last, when Podman's generator made the service of it, and which
+start it is (`INVOCATION_ID`, systemd.exec(5)). Who runs by what is made of that copy alone, so
+that an edit by hand is seen whatever it left as it was. NeedDaemonReload= would not do: it
+passes over what is older than what systemd has read, as a copy that somebody puts back.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Self
 
-_LINE = re.compile(
-    r'^ExecStartPre=-/bin/sh -c "echo ([0-9a-f]{32} [0-9]+) >%t/([A-Za-z0-9.-]+)\.started"$'
+# The copy comes first: what is edited while it is made, systemd has not read.
+_LEAVES_NOTE = (
+    'ExecStartPre=-/bin/sh -c "s=$$(systemctl --user show -P SourcePath %n); { cat $$s; echo; '
+    'stat -c %%.9Z $$s; stat -c %%.9Y %y; echo $$INVOCATION_ID; } >%t/%N.started"'
 )
-_NOTE = re.compile(r"([0-9a-f]{32}) ([0-9]{1,5})\n")
+_LINE = re.compile(re.escape(_LEAVES_NOTE) + r"(?: environment=(\w+))?")
+_ADDED = re.compile(r"([0-9]+\.[0-9]{9})\n([0-9]+\.[0-9]{9})\n([0-9a-f]{32})\n")
+_KEPT = re.compile(r"([0-9a-f]{32}) ([0-9]{1,5})")
+_PORT = re.compile(r"^PublishPort=(?:.*:)?([0-9]{1,5}):[0-9]+$", re.MULTILINE)
 _SECTION = "[Service]\n"
 
 
@@ -30,9 +40,31 @@ class StartNote:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read a note as a unit leaves it, or None where it is none."""
-        found = _NOTE.fullmatch(text)
+        """Read what `str` makes of one, or None where it is none."""
+        found = _KEPT.fullmatch(text)
         return cls(found[1], int(found[2])) if found else None
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a start left: the text of its source, and systemd's id of that start.
+
+    `text` is None where systemd may have read another one.
+    """
+
+    text: str | None
+    invocation: str
+
+    @classmethod
+    def parse(cls, left: str) -> Self | None:
+        """Read what a start left, or None where that is not whole."""
+        lines = left.split("\n")
+        added = _ADDED.fullmatch("\n".join(lines[-4:]))
+        if added is None:
+            return None
+        changed, made, invocation = added.groups()
+        is_read = Decimal(changed) <= Decimal(made)
+        return cls("\n".join(lines[:-4]) if is_read else None, invocation)
 
 
 def note_file(service: str) -> str:
@@ -40,32 +72,40 @@ def note_file(service: str) -> str:
     return service.removesuffix(".service") + ".started"
 
 
-def with_note(source: str, unit: str, port: int, environment: str = "") -> str:
+def with_note(source: str, environment: str = "") -> str:
     """A Quadlet source that leaves a note at each start, whatever note it left before.
 
     `environment` is a digest of what its environment files hold.
     """
-    bare = without_note(source)
-    digest = hashlib.sha256(f"{_started_by(bare)}\0{environment}".encode()).hexdigest()[:32]
-    line = f'ExecStartPre=-/bin/sh -c "echo {digest} {port} >%t/{unit}.started"\n'
+    line = _LEAVES_NOTE + (f" environment={environment}" if environment else "") + "\n"
     # Last, or an empty ExecStartPre= of the deployer's would take it away.
-    before, section, rest = bare.partition(f"\n{_SECTION}")
+    before, section, rest = without_note(source).partition(f"\n{_SECTION}")
     own, blank, after = rest.partition("\n\n")
     return "".join([before, section, own, "\n" if blank else "", line, blank[1:], after])
 
 
 def with_environment(source: str, environment: str) -> str:
     """A source whose note also tells of what its environment files hold."""
+    return with_note(source, environment) if leaves_note(source) else source
+
+
+def environment_of(source: str) -> str:
+    """The digest of environment files that a source was given; empty where it has none."""
     found = next(filter(None, map(_LINE.fullmatch, source.splitlines())), None)
-    if found is None:
-        return source
-    return with_note(source, found[2], int(found[1].split()[1]), environment)
+    return (found[1] or "") if found else ""
 
 
 def note_of(source: str) -> StartNote | None:
-    """The note that a source leaves at its start; None where it leaves none."""
-    found = next(filter(None, map(_LINE.fullmatch, source.splitlines())), None)
-    return StartNote.parse(f"{found[1]}\n") if found else None
+    """What is known of a model that was started by a source; None where it leaves no note."""
+    port = _PORT.search(source)
+    if port is None or not leaves_note(source):
+        return None
+    return StartNote(hashlib.sha256(_started_by(source).encode()).hexdigest()[:32], int(port[1]))
+
+
+def leaves_note(source: str) -> bool:
+    """Whether a source leaves a note at its start."""
+    return any(map(is_note, source.splitlines()))
 
 
 def without_note(source: str) -> str:

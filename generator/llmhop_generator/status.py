@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -12,12 +12,11 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.failures import why
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
 from llmhop_generator.podman import environment_of
-from llmhop_generator.present import read_note, read_sources
+from llmhop_generator.present import read_note, read_sources, read_started
 from llmhop_generator.process import Account, account_of, run
 from llmhop_generator.progress import Outcome, outcome
 from llmhop_generator.routes import route_names
-from llmhop_generator.sources import Entry, entries, source_of
-from llmhop_generator.start_note import StartNote
+from llmhop_generator.sources import Entry, entries, service_of, source_of
 from llmhop_generator.systemd import (
     UnitState,
     UserManager,
@@ -31,15 +30,20 @@ _STALLED = (
     "apply again"
 )
 _UNROUTED = "llmhop has no route to it, as a run of apply was ended; apply again"
-_EARLIER = "it runs by an earlier unit than the configuration asks for; apply again to replace it"
+_EARLIER = "it runs by another unit than the configuration asks for; apply again to replace it"
+_EDITED = (
+    "its unit file is not what the configuration asks for, as if it was edited or removed by hand; "
+    "apply again to put it back"
+)
 
 
 @dataclass(frozen=True)
 class ModelStatus:
     """One model, as it runs. `state` names an `Outcome`, in lower case; `up_s` is in seconds.
 
-    `earlier_unit` says that it runs by another unit than the configuration asks for, `unrouted`
-    that llmhop is there and not told of it.
+    `earlier_unit` says that it runs by another unit than the configuration asks for, or by one that
+    nothing tells of; `edited_unit` that it runs by the right one, and its file is another or
+    gone; `unrouted` that llmhop is there and not told of it.
     """
 
     model: str
@@ -54,6 +58,7 @@ class ModelStatus:
     unit: str
     last_error: str | None
     earlier_unit: bool = False
+    edited_unit: bool = False
     unrouted: bool = False
 
 
@@ -93,12 +98,12 @@ def status() -> Status:
     Raises:
         GeneratorError: one of them can't be asked.
     """
-    found = {uid: entries(texts) for uid, texts in read_sources().items() if texts}
+    found = {uid: texts for uid, texts in read_sources().items() if texts or read_started(uid)}
     units = system_states([ROUTER_UNIT, *map(user_manager, found)])
     models: list[ModelStatus] = []
-    for uid, listed in found.items():
+    for uid, texts in found.items():
         is_up = units[user_manager(uid)].active == "active"
-        models += _of_user(uid, listed) if is_up else map(_without_manager, listed)
+        models += _of_user(uid, texts) if is_up else map(_without_manager, entries(texts))
     router = files.read(ROUTER_CONFIG)
     if router is not None:
         routed = route_names(router)
@@ -124,52 +129,57 @@ def _without_manager(entry: Entry) -> ModelStatus:
     return _judge(entry, UnitState.parse("ActiveState=inactive"), None, "its manager is down")
 
 
-def _of_user(uid: int, found: Sequence[Entry]) -> Iterator[ModelStatus]:
+def _of_user(uid: int, texts: Mapping[str, str]) -> Iterator[ModelStatus]:
     account = account_of(uid)
-    states = UserManager(account).states([entry.service for entry in found])
+    started = {n: text for n, text in read_started(uid).items() if n not in texts}
+    states = UserManager(account).states([*map(service_of, [*texts, *started])])
+    left = {name: text for name, text in started.items() if states[service_of(name)].is_up}
+    found = entries({**texts, **left})
     stalled = UserManager(account).stalled(states)
     images, running = _storage(account)
     wanted = read_wanted_notes(uid)
     for entry in found:
         state, container = states[entry.service], running.get(f"vllm-{entry.name}")
-        trouble = _trouble(entry, state, container, images)
+        trouble = _trouble(UserManager(account), entry, state, container, images)
         judged = _judge(entry, state, container, _STALLED if entry.service in stalled else trouble)
         # What is about to start will be by what its manager has read.
-        is_up = state.active in ("active", "reloading", "activating") and not state.is_to_start
-        note = read_note(uid, source_of(entry.service)) if is_up else None
-        yield _by_note(judged, container, note, wanted.get(source_of(entry.service), entry.note))
-
-
-def _by_note(
-    judged: ModelStatus,
-    container: Container | None,
-    note: StartNote | None,
-    wanted: StartNote | None,
-) -> ModelStatus:
-    """A model by the note of its start: where it is, and whether another unit is wanted."""
-    if note is None:
-        return judged
-    port = note.port if container is None or container.port is None else container.port
-    return replace(judged, port=port, earlier_unit=wanted is not None and note != wanted)
+        name, is_up = source_of(entry.service), state.is_up and not state.is_to_start
+        note = read_note(uid, name, state) if is_up else None
+        port = note.port if note is not None else judged.port
+        if is_up and container is not None and container.port is not None:
+            port = container.port
+        asked = wanted.get(name)
+        is_earlier = is_up and asked is not None and note != asked
+        is_edited = asked is not None and asked != (entry.note if name in texts else None)
+        yield replace(
+            judged, port=port, earlier_unit=is_earlier, edited_unit=is_edited and not is_earlier
+        )
 
 
 def _trouble(
-    entry: Entry, state: UnitState, container: Container | None, images: Collection[str]
+    manager: UserManager,
+    entry: Entry,
+    state: UnitState,
+    container: Container | None,
+    images: Collection[str],
 ) -> str | None:
     """What is wrong with a model, as far as it can be told."""
+    if state.load == "masked":
+        return f"its unit is masked, so nothing can start it; unmask {entry.service}"
     if outcome(state) is Outcome.HEALTHY and container is None:
         return (
             "its container is gone from Podman's storage; it serves on, but nothing checks its "
             "health; restart it"
         )
-    if outcome(state) not in (Outcome.STARTING, Outcome.FAILED):
+    is_skipped = bool(state.unmet) or state.result == "exec-condition"
+    if outcome(state) not in (Outcome.STARTING, Outcome.FAILED) and not is_skipped:
         return None
     if entry.image.startswith("localhost/") and entry.image not in images:
         return (
             f"{entry.image} is not in its user's storage, and localhost/ is no registry to pull "
             "it from; build, load or import it as that user"
         )
-    cause = why(entry.service)
+    cause = why(manager, entry.service, state)
     return str(cause) if cause else None
 
 
@@ -262,6 +272,7 @@ def as_table(found: Status) -> str:
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
+    lines += [f"{m.model}: {_EDITED}" for m in found.models if m.edited_unit]
     unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
     lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]

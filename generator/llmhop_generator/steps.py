@@ -30,12 +30,21 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Added:
+    """A key that a deployer adds to [Unit] or [Service] of a unit: its option, and its values."""
+
+    where: str
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What a configuration asks for.
 
     `sources` stand in the order in which the models start. `key` is what the digests of
     environment files in them are made with; `open_files` is a limit. `commands` are what
-    vLLM's own parser is to read, by file name.
+    vLLM's own parser is to read, and `added` what deployers add to units, by file name.
     """
 
     uid: int | None = None
@@ -44,6 +53,7 @@ class Wanted:
     key: bytes = field(default=b"", repr=False)
     open_files: int = 0
     commands: Mapping[str, Command] = field(default_factory=dict)
+    added: Mapping[str, tuple[Added, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

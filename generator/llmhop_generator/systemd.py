@@ -1,5 +1,7 @@
 """The verbs of systemd that are needed here."""
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +27,12 @@ _PROPERTIES = ",".join(
         "StatusText",
         "NeedDaemonReload",
         "ControlGroup",
+        "InvocationID",
+        "UnitFileState",
+        "ConditionResult",
+        "ConditionTimestampMonotonic",
+        "AssertResult",
+        "AssertTimestampMonotonic",
     ]
 )
 
@@ -36,7 +44,9 @@ class UnitState:
     `active_since_s` is in seconds of the monotonic clock, 0 where it never was active;
     `main_pid` is 0 where there is none; `needs_reload` says that the unit was read from a
     file, or the Quadlet source behind it, that has changed since; `control_group` is where
-    its processes are, empty where it has none; `sub` is what `active` is in detail.
+    its processes are, empty where it has none; `sub` is what `active` is in detail. `invocation`
+    is systemd's id of its last start; `file_state` says how it came to be what it is. `unmet`
+    says what kept the last start from beginning: `Conditions`, `Asserts` or nothing.
     """
 
     load: str
@@ -50,6 +60,14 @@ class UnitState:
     needs_reload: bool = False
     control_group: str = ""
     sub: str = ""
+    invocation: str = ""
+    file_state: str = ""
+    unmet: str = ""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether something of it runs."""
+        return self.active not in ("inactive", "failed")
 
     @property
     def waits_to_restart(self) -> bool:
@@ -87,7 +105,26 @@ class UnitState:
             needs_reload=read.get("NeedDaemonReload") == "yes",
             control_group=read.get("ControlGroup", ""),
             sub=read.get("SubState", ""),
+            invocation=read.get("InvocationID", ""),
+            file_state=read.get("UnitFileState", ""),
+            unmet=_unmet(read),
         )
+
+
+def _unmet(read: Mapping[str, str]) -> str:
+    """What of a unit was not met when it was to start last: asserts are seen to after conditions.
+
+    What was never seen to is "no", too.
+    """
+    if read.get("ActiveState") not in ("inactive", "failed"):
+        return ""
+    if read.get("Result") == "exec-condition":
+        return ""  # which is another thing, though it makes ConditionResult= the same
+    for kind in ("Condition", "Assert"):
+        was_seen_to = read.get(f"{kind}TimestampMonotonic", "0") not in ("", "0")
+        if was_seen_to and read.get(f"{kind}Result") == "no":
+            return f"{kind}s"
+    return ""
 
 
 def system(*arguments: str, check: bool = True) -> Finished:
@@ -170,9 +207,12 @@ class UserManager:
 
     def call(self, *arguments: str, check: bool = True) -> Finished:
         """Call systemctl for this manager."""
+        return self._run(["systemctl", "--user", *arguments], check=check)
+
+    def _run(self, command: list[str], *, check: bool) -> Finished:
         runtime = f"/run/user/{self.account.uid}"
         return run(
-            ["systemctl", "--user", *arguments],
+            command,
             env={
                 "XDG_RUNTIME_DIR": runtime,
                 "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
@@ -188,9 +228,10 @@ class UserManager:
     def stop(self, units: Sequence[str]) -> None:
         """Stop units and wait for it; those that are not loaded are passed over."""
         states = self.states(units)
-        loaded = [unit for unit in units if states[unit].load == "loaded"]
-        if loaded:
-            self.call("stop", *loaded)
+        # What runs may have lost its file.
+        known = [unit for unit in units if states[unit].load == "loaded" or states[unit].is_up]
+        if known:
+            self.call("stop", *known)
 
     def start(self, units: Sequence[str], *, apart: bool = False) -> None:
         """Queue the start of units, past start limits that they hit before.
@@ -204,6 +245,27 @@ class UserManager:
     def states(self, units: Sequence[str]) -> dict[str, UnitState]:
         """Ask for the states of units, in one call."""
         return _states(self.call, units)
+
+    def unmet(self, unit: str, kind: str) -> list[str]:
+        """The `Conditions` or `Asserts` of a unit that were not met, as lines of a unit file.
+
+        systemctl does not print this property (org.freedesktop.systemd1(5)).
+        """
+        path = "/org/freedesktop/systemd1/unit/" + re.sub(
+            "[^A-Za-z0-9]", lambda char: f"_{ord(char[0]):02x}", unit
+        )
+        bus, manager = "org.freedesktop.systemd1", ["busctl", "--user", "--json=short"]
+        question = ["get-property", bus, path, f"{bus}.Unit", kind]
+        done = self._run([*manager, *question], check=False)
+        try:
+            found = json.loads(done.stdout)["data"]
+        except (ValueError, KeyError, TypeError):
+            return []
+        return [
+            f"{key}={'|' if triggers else ''}{'!' if negated else ''}{value}"
+            for key, triggers, negated, value, result in found
+            if result < 0
+        ]
 
     def stalled(self, states: Mapping[str, UnitState]) -> set[str]:
         """Those units that start, but whose podman, which would say that they are up, was killed.

@@ -14,7 +14,7 @@ from llmhop_generator.layout import MODELS_TARGET
 from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
 from llmhop_generator.sources import HEADER, service_of
 from llmhop_generator.start_note import with_note
-from llmhop_generator.steps import Command, Flag
+from llmhop_generator.steps import Added, Command, Flag
 
 CONTAINER_PORT = 8000
 
@@ -146,6 +146,28 @@ def stop_timeout_s(vllm: Vllm, model: Model) -> int:
     return max(STOP_TIMEOUT_S, seconds + STOP_TIMEOUT_S - DRAIN_S)
 
 
+def added_keys(vllm: Vllm) -> dict[str, tuple[Added, ...]]:
+    """What deployers add to [Unit] and [Service] of each enabled model's unit, by file name."""
+    return {
+        file_name(model): tuple(_added(vllm, name, model))
+        for name, model in vllm.models.items()
+        if model.enable
+    }
+
+
+def _added(vllm: Vllm, name: str, model: Model) -> Iterator[Added]:
+    for option, general, own in (
+        ("unitConfig", vllm.unit_config, model.unit_config),
+        ("serviceConfig", vllm.service_config, model.service_config),
+    ):
+        values: dict[str, list[str]] = {}
+        for key, value in unit_keys.lines(general, own):
+            values.setdefault(key, []).append(value)
+        for key, each in values.items():
+            path = ("vllm", "models", name) if key in own else ("vllm",)
+            yield Added(option_path((*path, option, key)), key, tuple(each))
+
+
 def added_option(vllm: Vllm, file: str, key: str, section: str | None = None) -> str | None:
     """The option by which a deployer set a key of a source, or None; in any section if not told."""
     name = next(name for name, m in vllm.models.items() if m.enable and file_name(m) == file)
@@ -206,7 +228,7 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
             ("Install", [("WantedBy", MODELS_TARGET)]),
         ],
     )
-    return with_note(source, container_name(model), model.port)
+    return with_note(source)
 
 
 def _image(vllm: Vllm, model: Model) -> list[Line]:

@@ -30,7 +30,7 @@ def read_wanted_notes(uid: int) -> dict[str, StartNote]:
     try:
         kept = json.loads(files.read(WANTED_NOTES) or "{}")
         notes = kept["notes"] if kept.get("uid") == uid else {}
-        found = {name: StartNote.parse(f"{line}\n") for name, line in notes.items()}
+        found = {name: StartNote.parse(line) for name, line in notes.items()}
     except (GeneratorError, ValueError, KeyError, AttributeError):
         return {}  # what is damaged tells nothing
     return {name: note for name, note in found.items() if note is not None}

@@ -28,8 +28,8 @@ PORTS = {"a": 18001, "b": 18002, "c": 18003}
 def source(
     text: str = "", image: str = "localhost/i:1", pull: str = "newer", port: int = 18001
 ) -> str:
-    bare = f"[Unit]\n\n[Container]\nImage={image}\nPull={pull}\n{text}\n\n[Service]\n"
-    return with_note(bare, "vllm-x", port)
+    keys = f"Image={image}\nPull={pull}\nPublishPort=127.0.0.1:{port}:8000\n{text}"
+    return with_note(f"[Unit]\n\n[Container]\n{keys}\n\n[Service]\n")
 
 
 def on(*devices: str, text: str = "", port: int = 18001) -> str:

@@ -16,6 +16,8 @@ from typing import Any
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.process import Account, Finished
 
+from tests.generator.unit_order import after_in, has_cycle
+
 UID = 503
 _TRIES = 2  # in place of five: as many starts until the start limit is hit
 
@@ -25,24 +27,14 @@ def port_in(source: str) -> int:
     return int(re.findall(r"^PublishPort=127\.0\.0\.1:(\d+):", source, re.MULTILINE)[0])
 
 
-def after_in(source: str) -> set[str]:
-    """The units that a unit starts after."""
-    found = re.findall(r"^After=(.+)$", source, re.MULTILINE)
-    return {word for line in found for word in line.split()}
-
-
-def without_order(source: str) -> str:
-    """A unit without its place in the start order, which is nothing to one that runs."""
-    return re.sub(r"^After=.*\n", "", source, flags=re.MULTILINE)
-
-
 @dataclass
 class Unit:
     """The service of a model.
 
     `loaded` is the source that the manager has read, None where it has none; `by` the one by
     which the unit runs or did last. `state` is one of inactive, queued, start-pre, starting,
-    active, auto-restart, failed.
+    active, auto-restart, failed. Of a start that is `unsure` its note can't tell by what it was,
+    because the manager had not read what was on the disk. `masked` units can't be started.
     """
 
     loaded: str | None = None
@@ -50,6 +42,8 @@ class Unit:
     state: str = "inactive"
     tries: int = 0
     starts: int = 0
+    unsure: bool = False
+    masked: bool = False
 
     @property
     def up(self) -> bool:
@@ -159,8 +153,13 @@ class SimulatedHost:
             unit.state = "failed"
             return
         unit.starts += 1
-        [note] = re.findall(r'"echo (.*) >%t/(.*)"$', source, re.MULTILINE)
-        (self.runtime_dir(UID) / note[1]).write_text(f"{note[0]}\n")
+        on_disk = self.on_disk().get(service)
+        unit.unsure = on_disk != source
+        if ">%t/%N.started" in source:  # the line that leaves the note
+            changed = 2 if unit.unsure else 1
+            said = f"{changed}.{0:09}\n1.{0:09}\n{self._invocation(service)}\n"
+            note = self.runtime_dir(UID) / f"{service.removesuffix('.service')}.started"
+            note.write_text(f"{on_disk or ''}\n{said}")
         taken = {other.port: name for name, other in self.units.items() if other.up}
         unit.by = source
         if unit.port in taken:
@@ -168,6 +167,10 @@ class SimulatedHost:
             self._fail(unit)
         else:
             unit.state = "starting"
+
+    def _invocation(self, service: str) -> str:
+        unit = self.unit(service)
+        return f"{unit.starts:032x}" if unit.starts else ""
 
     def is_ill(self, service: str) -> bool:
         """Whether a model can't come up by the unit by which it was started last."""
@@ -195,6 +198,21 @@ class SimulatedHost:
 
     def stop(self, service: str) -> None:
         self.unit(service).state = "inactive"
+
+    def edit(self, service: str, text: str | None) -> None:
+        """Have somebody write a unit by hand, or remove it."""
+        path = self.quadlet_dir(UID) / f"{service.removesuffix('.service')}.container"
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_text(text)
+
+    def reload(self) -> None:
+        """Have the user's manager read what is on the disk."""
+        sources = self.on_disk()
+        for service in {*sources, *self.units}:
+            unit = self.unit(service)
+            unit.loaded = None if unit.masked else sources.get(service)
 
     def reboot(self) -> None:
         """Begin anew from what is on the disk."""
@@ -277,9 +295,7 @@ class SimulatedHost:
             case "show":
                 return Finished(0, "\n\n".join(map(self._shown, units)), "")
             case "daemon-reload":
-                sources = self.on_disk()
-                for service in {*sources, *self.units}:
-                    self.unit(service).loaded = sources.get(service)
+                self.reload()
             case "reset-failed":
                 for service in units:
                     unit = self.unit(service)
@@ -308,14 +324,19 @@ class SimulatedHost:
     def _shown(self, service: str) -> str:
         unit = self.unit(service)
         active, sub, job = _WORDS[unit.state]
+        load = "not-found" if unit.loaded is None else "loaded"
+        load = "masked" if unit.masked else load
+        on_disk = self.on_disk().get(service)
         found = {
-            "LoadState": "not-found" if unit.loaded is None else "loaded",
+            "LoadState": load,
+            "UnitFileState": "masked" if unit.masked else "generated",
+            "InvocationID": self._invocation(service),
             "ActiveState": active,
             "SubState": sub,
             "Job": job,
             "Result": "exit-code" if unit.state == "failed" else "success",
             "NRestarts": unit.tries,
-            "NeedDaemonReload": "no" if unit.loaded == self.on_disk().get(service) else "yes",
+            "NeedDaemonReload": "no" if unit.masked or unit.loaded == on_disk else "yes",
         }
         return "\n".join(f"{key}={value}" for key, value in found.items())
 
@@ -361,14 +382,3 @@ class SimulatedHost:
 
 REFUSED = 4321
 """What llmhop refuses as `maxHeaderBytes`."""
-
-
-def has_cycle(before: Mapping[str, set[str]]) -> bool:
-    """Whether what stands before what can't be brought into an order."""
-    left = {name: others & before.keys() for name, others in before.items()}
-    while left:
-        ready = {name for name, others in left.items() if not others & left.keys()}
-        if not ready:
-            return True
-        left = {name: others for name, others in left.items() if name not in ready}
-    return False

@@ -12,6 +12,7 @@ from llmhop_generator import (
     carry_out,
     environment,
     files,
+    host_units,
     layout,
     podman,
     present,
@@ -24,18 +25,33 @@ from llmhop_generator import (
     systemd,
     wanted_notes,
 )
+from llmhop_generator.cause import Cause
+from llmhop_generator.contract import Config, Vllm
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host_units import mask_findings
 from llmhop_generator.process import Account
 
 from tests.generator.simulated_host import UID, SimulatedHost
 
 _MODULES = (
-    *(apply, carry_out, environment, files, podman, present, progress, router_service),
-    *(settled, staging, status, systemd, wanted_notes),
+    *(apply, carry_out, environment, files, host_units, podman, present, progress),
+    *(router_service, settled, staging, status, systemd, wanted_notes),
 )
 
 
 class Killed(BaseException):
     """`apply` was killed: nothing of it runs any more, its `finally` neither."""
+
+
+def why_again(host: SimulatedHost, service: str) -> Cause | None:
+    """What the journal tells of a service that fails in the same way again."""
+    return Cause("it is ill") if host.says_why and host.is_ill(service) else None
+
+
+def refuse_masked(config: Config) -> None:
+    """What is left of the preflight: the rest of it has tests of its own."""
+    if isinstance(config.vllm, Vllm) and (found := [*mask_findings(config.vllm)]):
+        raise GeneratorError("the host is not ready, and nothing was changed", found)
 
 
 @contextmanager
@@ -83,9 +99,9 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
                 for old, new in replaced:
                     if value is old:
                         patch.setattr(module, name, new)
-        patch.setattr(apply, "preflight", lambda _: None)
+        patch.setattr(apply, "preflight", refuse_masked)
         patch.setattr(apply, "verify_units", lambda *_: None)
-        patch.setattr(progress, "why_again", lambda s: (host.says_why and host.is_ill(s)) or None)
+        patch.setattr(progress, "why_again", lambda service, _: why_again(host, service))
         patch.setattr(progress, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
         yield
 
@@ -105,3 +121,40 @@ def killed(host: SimulatedHost, before: Callable[[str], bool]) -> Iterator[None]
     with pytest.raises(Killed):
         yield
     host.interrupt = lambda _: None
+
+
+class Mishap:
+    """What happens to a run of `apply`, or on the host, before one of the run's effects.
+
+    `before` names the effect, `number` says before the how-manieth of that name.
+    """
+
+    def __init__(
+        self, host: SimulatedHost, kind: str, before: str, number: int, service: str
+    ) -> None:
+        self._host, self._kind, self._service = host, kind, service
+        self._before, self._left = before, number
+        self._dead = False
+        self.happened = False
+
+    def __call__(self, effect: str) -> None:
+        """Count an effect of the run, which comes next."""
+        if self._dead:
+            raise Killed
+        self._left -= effect == self._before
+        if effect != self._before or self._left != 0 or self._kind == "nothing":
+            return
+        self.happened = True
+        unit = self._host.unit(self._service)
+        match self._kind:
+            case "kill":
+                self._dead = True
+                raise Killed
+            case "end":
+                raise SystemExit(143)
+            case "fail a stop":
+                self._host.stops_fail = True
+            case "crash" if unit.up:
+                self._host.crash(self._service)
+            case "restart" if unit.loaded is not None:
+                self._host.restart(self._service)

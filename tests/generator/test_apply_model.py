@@ -3,8 +3,9 @@
 A stateful model (hypothesis): the planner, the executor and all that reads the host are real,
 systemd, Podman and llmhop are simulated. A run of `apply` may be killed, told to end or met by a
 fault at any of its effects; between runs models crash, are stopped, mended and restarted by hand,
-and the host reboots. After each event no route leads to where its model does not listen, and after
-each run that ended the host is what was asked for, as far as models come up.
+units are edited, removed, put back and masked by hand, and the host reboots. After each event no
+route leads to where its model does not listen, and after each run that ended the host is what was
+asked for, as far as models come up.
 
 LLMHOP_TEST_MODEL_SECONDS makes it run for so long in place of a fixed number of runs.
 """
@@ -28,21 +29,15 @@ from llmhop_generator.apply import Applied, apply, plan_for
 from llmhop_generator.contract import Config
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.load import parse_config
+from llmhop_generator.plan_text import lines
 from llmhop_generator.render import render
 from llmhop_generator.settled import is_settled, remember
 from llmhop_generator.sources import model_of, service_of
 from llmhop_generator.status import status
 
-from tests.generator.simulated_host import (
-    REFUSED,
-    UID,
-    SimulatedHost,
-    after_in,
-    has_cycle,
-    port_in,
-    without_order,
-)
-from tests.generator.simulation import Killed, in_place
+from tests.generator.simulated_host import REFUSED, UID, SimulatedHost, Unit, port_in
+from tests.generator.simulation import Killed, Mishap, in_place
+from tests.generator.unit_order import after_in, has_cycle, without_order
 from tests.stateful import run_model
 
 PORTS = (18001, 18002, 18003, 18004, 18005)
@@ -115,41 +110,9 @@ def sources(config: dict[str, Any]) -> dict[str, str]:
     return {service_of(name): text for name, text in rendered.quadlets.items()}
 
 
-class Mishap:
-    """What happens to a run of `apply`, or on the host, before one of the run's effects.
-
-    `before` names the effect, `number` says before the how-manieth of that name.
-    """
-
-    def __init__(
-        self, host: SimulatedHost, kind: str, before: str, number: int, service: str
-    ) -> None:
-        self._host, self._kind, self._service = host, kind, service
-        self._before, self._left = before, number
-        self._dead = False
-        self.happened = False
-
-    def __call__(self, effect: str) -> None:
-        """Count an effect of the run, which comes next."""
-        if self._dead:
-            raise Killed
-        self._left -= effect == self._before
-        if effect != self._before or self._left != 0 or self._kind == "nothing":
-            return
-        self.happened = True
-        unit = self._host.unit(self._service)
-        match self._kind:
-            case "kill":
-                self._dead = True
-                raise Killed
-            case "end":
-                raise SystemExit(143)
-            case "fail a stop":
-                self._host.stops_fail = True
-            case "crash" if unit.up:
-                self._host.crash(self._service)
-            case "restart" if unit.loaded is not None:
-                self._host.restart(self._service)
+def is_by(unit: Unit, source: str) -> bool:
+    """Whether a unit was started by a source, as far as anybody can know."""
+    return not unit.unsure and without_order(unit.by or "") == without_order(source)
 
 
 class Applying(RuleBasedStateMachine):
@@ -164,6 +127,7 @@ class Applying(RuleBasedStateMachine):
         self.wanted: dict[str, str] = {}
         self.unchanged: set[str] = set()
         self.exposed = False
+        self.before_edits: dict[str, str] = {}
         self.applied: dict[str, Any] | None = None
         # Whether what is kept for `status` is of that configuration, and not of one that a run
         # began with and changed nothing for.
@@ -218,6 +182,8 @@ class Applying(RuleBasedStateMachine):
             self.noted = False
             return
         self.exposed = False
+        if done is not None and not done.failed:
+            self.before_edits.clear()
         refused = self.config["llmhop"]["settings"].get("maxHeaderBytes") == REFUSED
         self.applied = None if refused else self.config
         self.noted = True
@@ -237,7 +203,7 @@ class Applying(RuleBasedStateMachine):
 
     @rule(
         service=st.sampled_from(SERVICES),
-        what=st.sampled_from(["restart", "stop", "crash", "ail", "mend"]),
+        what=st.sampled_from(["restart", "restart", "stop", "crash", "ail", "mend"]),
     )
     def touch(self, service: str, what: str) -> None:
         """Something befalls a model, or somebody lays hands on it."""
@@ -253,6 +219,31 @@ class Applying(RuleBasedStateMachine):
                 self.host.ailing.add(service)
             case "mend":
                 self.host.ailing.discard(service)
+
+    @rule(
+        service=st.sampled_from(SERVICES),
+        text=st.sampled_from(["edited", "removed", "as it was"]),
+        then=st.sampled_from(["nothing", "reload", "restart", "restart"]),
+    )
+    def edit(self, service: str, text: str, then: str) -> None:
+        """Somebody edits a unit by hand, has the manager read it, and restarts the model."""
+        there, before = self.host.on_disk().get(service), self.before_edits.get(service)
+        if text == "as it was" and before is not None:
+            self.host.edit(service, before)
+        elif there is not None:
+            self.before_edits.setdefault(service, there)
+            edited = there.replace("[Container]\n", "[Container]\nEnvironment=BY_HAND=1\n")
+            self.host.edit(service, edited if text == "edited" else None)
+        if then != "nothing":
+            self.host.reload()
+        if then == "restart" and self.host.unit(service).loaded is not None:
+            self.host.restart(service)
+
+    @rule(service=st.sampled_from(SERVICES), masked=st.sampled_from([True, False, False, False]))
+    def mask(self, service: str, masked: bool) -> None:
+        """Somebody masks the unit of a model, or has it as it was."""
+        self.host.unit(service).masked = masked
+        self.host.reload()
 
     @rule(what=st.sampled_from(["a step", "time", "a reboot", "pulls fail", "pulls work"]))
     def meanwhile(self, what: str) -> None:
@@ -274,15 +265,19 @@ class Applying(RuleBasedStateMachine):
     def look(self) -> None:
         """The status says at which port each model listens, and who runs by another unit."""
         wanted = {} if self.applied is None else sources(self.applied)
-        for model in status().models:
+        models, on_disk = status().models, self.host.on_disk()
+        assert {s for s, unit in self.host.units.items() if unit.up} <= {m.unit for m in models}
+        for model in models:
             unit = self.host.unit(model.unit)
-            if not unit.up:
-                assert not model.earlier_unit
-                continue
-            assert model.port == unit.port
-            if model.unit in wanted and self.noted:
-                as_wanted = without_order(unit.by or "") == without_order(wanted[model.unit])
-                assert model.earlier_unit is not as_wanted
+            is_wanted = model.unit in wanted and self.noted
+            as_wanted = is_wanted and is_by(unit, wanted[model.unit])
+            if unit.up:
+                assert model.port == unit.port
+            if is_wanted:
+                assert model.earlier_unit is (unit.up and not as_wanted)
+                there = on_disk.get(model.unit, "")
+                differs = without_order(there) != without_order(wanted[model.unit])
+                assert model.edited_unit is (differs and not model.earlier_unit)
 
     # What holds.
 
@@ -305,8 +300,7 @@ class Applying(RuleBasedStateMachine):
         return {
             service
             for service, source in self.wanted.items()
-            if self.host.unit(service).state == "active"
-            and without_order(self.host.unit(service).by or "") == without_order(source)
+            if self.host.unit(service).state == "active" and is_by(self.host.unit(service), source)
         }
 
     def is_routed(self) -> None:
@@ -348,7 +342,7 @@ class Applying(RuleBasedStateMachine):
         if not done.failed:
             assert not done.left
             text = json.dumps(self.config)
-            assert plan_for(parsed(text)).steps == ()
+            assert lines(plan_for(parsed(text))) == []
             assert is_settled(text.encode()) or not wait
 
     @invariant()
@@ -367,8 +361,8 @@ class Applying(RuleBasedStateMachine):
 
     @invariant()
     def a_restart_is_by_the_unit_that_runs(self) -> None:
-        for unit in self.host.units.values():
-            if unit.up and unit.loaded is not None:
+        for service, unit in self.host.units.items():
+            if unit.up and unit.loaded is not None and service not in self.before_edits:
                 assert without_order(unit.loaded) == without_order(unit.by or "")
 
     @invariant()

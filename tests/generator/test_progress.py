@@ -8,6 +8,7 @@ import pytest
 from llmhop_generator import progress
 from llmhop_generator.cause import Cause
 from llmhop_generator.progress import Outcome, Watch, outcome
+from llmhop_generator.steps import Added
 from llmhop_generator.systemd import UnitState, UserManager
 
 A, B = "vllm-a.service", "vllm-b.service"
@@ -59,7 +60,7 @@ class Told:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     monkeypatch.setattr(progress, "POLL_S", 0)
-    monkeypatch.setattr(progress, "why_again", lambda service: Cause(f"{service} is ill"))
+    monkeypatch.setattr(progress, "why_again", lambda service, _: Cause(f"{service} is ill"))
     yield Told()
 
 
@@ -76,10 +77,27 @@ def test_what_fails_once_is_waited_for(told: Told) -> None:
     assert not [line for line in told.lines if "ill" in line]
 
 
+def test_what_can_only_fail_again_is_told_after_one_start_by_its_option(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cause = Cause("no such program", keys=("ExecStartPre",), program="/none", certain=True)
+    monkeypatch.setattr(progress, "why_again", lambda *_: cause)
+    watch = told.watch({A: STARTING}, {A: failed(1)})
+    watch.added = {
+        "vllm-a.container": (
+            Added("the.option", "ExecStartPre", ("-/bin/true", "@/none --x")),
+            Added("another.option", "ExecStartPre", ("/bin/none",)),
+            Added("a.third", "User", ("/none",)),
+        )
+    }
+    assert watch.until_up([A]) == [A]
+    assert told.lines[-1].endswith("goes on trying: the.option: no such program")
+
+
 def test_what_fails_in_other_ways_is_waited_for(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "why_again", lambda service: None)
+    monkeypatch.setattr(progress, "why_again", lambda *_: None)
     looks = [{A: failed(times)} for times in range(1, 6)]
     assert told.watch(*looks, {A: GONE}).until_up([A]) == [A]
     assert told.lines[-1] == "a: failed: exit-code"
@@ -111,10 +129,10 @@ def test_the_journal_is_read_only_when_a_start_has_failed(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    monkeypatch.setattr(progress, "why_again", read.append)
+    monkeypatch.setattr(progress, "why_again", lambda service, _: read.append(service))
     under_way = state("activating", "start", restarts=2)
-    told.watch({A: failed(1)}, {A: under_way}, {A: under_way}, {A: HEALTHY}).until_up([A])
-    assert read == []
+    told.watch({A: under_way}, {A: failed(2)}, {A: under_way}, {A: HEALTHY}).until_up([A])
+    assert read == [A]
 
 
 def test_a_second_wait_for_what_was_given_up_ends_at_once(told: Told) -> None:

@@ -110,7 +110,7 @@ def test_a_model_that_was_left_as_it_was_comes_back_as_it_was(
         assert local_routes(host) == {"a": 18001, "b": 18002}
         assert (shown("b").port, shown("b").earlier_unit) == (18002, True)
         assert not shown("a").earlier_unit
-        assert "b: it runs by an earlier unit than" in as_table(status())
+        assert "b: it runs by another unit than" in as_table(status())
         {"a restart by hand": host.restart, "a crash": host.crash}.get(
             again, lambda _: host.reboot()
         )(B)

@@ -73,6 +73,21 @@ def changed(path: Path) -> None:
     path.write_text(path.read_text() + "\n")
 
 
+def changed_to(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def edited_for_a_while(host: SimulatedHost) -> None:
+    text = source(host).read_text()
+    changed(source(host))
+    host.reload()
+    host.restart(A)
+    host.settle()
+    source(host).write_text(text)
+    host.reload()
+
+
 def made_a_directory(path: Path) -> None:
     path.unlink()
     path.mkdir(parents=True)
@@ -105,6 +120,13 @@ EVENTS: dict[str, Event] = {
     ),
     "a model runs by an earlier unit": lambda host: note(host).write_text("0 18001\n"),
     "a model has no note of its start": lambda host: note(host).unlink(),
+    "the note of a model is of an earlier start": (
+        lambda host: changed_to(note(host), f"{1:032x}", f"{2:032x}")
+    ),
+    "a model was started by what its unit was before it was put back": (
+        lambda host: edited_for_a_while(host)
+    ),
+    "a unit is masked": lambda host: setattr(host.unit(B), "masked", True),
     "a model is stopped": lambda host: host.stop(B),
     "a model starts": lambda host: host.restart(B),
     "a model has crashed": lambda host: host.crash(B),

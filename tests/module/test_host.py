@@ -98,7 +98,8 @@ def test_models_find_the_programs_that_rootless_podman_starts(host: Any) -> None
     models = host["userServices"]["vllm-"]
 
     assert models["overrideStrategy"] == "asDropin"
-    assert [path.rsplit("-")[-1] for path in models["path"]] == ["podman"]
+    found = [path.rsplit("-")[-1] for path in models["path"]]
+    assert found == ["podman", "systemd", "coreutils"]
 
 
 def test_a_switch_does_not_start_models_before_their_new_units_are_there(host: Any) -> None:

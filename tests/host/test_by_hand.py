@@ -1,0 +1,248 @@
+"""What somebody does to units by hand, and what systemd does not start: seen, told, put right."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.host.cache import Cache
+from tests.host.machine import Machine
+from tests.host.project import wheels
+from tests.host.setup import Setup, standin_image, write
+from tests.host.shared_machine import Share, SharedMachine
+
+CONFIG = "/etc/llmhop/config.json"
+UNITS = "/etc/containers/systemd/users/503/llmhop"
+A, B = f"{UNITS}/vllm-a.container", f"{UNITS}/vllm-b.container"
+MANAGER = "systemctl --user -M vllm@.host"
+
+
+def config(**models: dict[str, Any]) -> str:
+    """Models that start side by side: a and b, or others."""
+    ports = enumerate((models or {"a": {}, "b": {}}).items(), start=18001)
+    vllm = {
+        "enable": True,
+        "uid": 503,
+        "subUidStart": 300000,
+        "image": "localhost/standin",
+        "tag": "v0.12.0",
+        "startupOrdering": False,
+        "serviceConfig": {"RestartSec": 2},
+        "models": {name: {"model": "m", "port": port, **model} for port, (name, model) in ports},
+    }
+    return json.dumps({"version": 1, "vllm": vllm})
+
+
+@pytest.fixture(scope="module")
+def shared(share: Share, cache: Cache) -> SharedMachine:
+    setup = Setup("config", {"config": config()}, standin_image(cache), applied=False)
+    return share("by-hand", setup.prepare(wheels(cache)))
+
+
+@pytest.fixture
+def host(shared: SharedMachine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A host that serves a and b, where an apply has nothing to do."""
+    for machine in shared.lend(request.node):
+        write(machine, CONFIG, config())
+        apply(machine)
+        yield machine
+
+
+def apply(machine: Machine) -> str:
+    return machine.succeed(f"llmhop-generator apply {CONFIG} 2>&1")
+
+
+def invocations(machine: Machine) -> list[str]:
+    """The ids of the starts of a and b."""
+    shown = machine.succeed(f"{MANAGER} show -P InvocationID vllm-a.service vllm-b.service")
+    return shown.split()
+
+
+def status(machine: Machine) -> dict[str, dict[str, Any]]:
+    told = json.loads(machine.succeed("llmhop-generator status --json"))
+    return {model["model"]: model for model in told["models"]}
+
+
+def reload(machine: Machine) -> None:
+    machine.succeed(f"{MANAGER} daemon-reload")
+
+
+def restart(machine: Machine, model: str) -> None:
+    reload(machine)
+    machine.succeed(f"{MANAGER} restart vllm-{model}.service")
+
+
+EDIT = f"sed -i.kept 's/^.Container.$/&\\nEnvironment=BY_HAND=1/' {A}"
+
+
+@pytest.mark.parametrize("put_back", [False, True])
+def test_a_model_that_runs_by_an_edited_unit_is_replaced_and_no_other(
+    host: Machine, put_back: bool
+) -> None:
+    a, b = invocations(host)
+    host.succeed(EDIT)
+    restart(host, "a")
+    assert "BY_HAND" in host.succeed("curl -fsS http://127.0.0.1:18001/report")
+    if put_back:
+        host.succeed(f"mv {A}.kept {A}")
+        reload(host)
+    told = status(host)
+    assert (told["a"]["earlier_unit"], told["b"]["earlier_unit"]) == (True, False)
+    code, steps = host.execute(f"llmhop-generator diff {CONFIG}")
+    assert (code, "vllm-b" in steps) == (4, False), steps
+    assert ("Environment BY_HAND" in steps) is not put_back, steps
+    output = apply(host)
+    assert "stop vllm-a.service" in output, output
+    assert "vllm-b.service" not in output, output
+    now = invocations(host)
+    assert now[0] != a
+    assert now[1] == b
+    assert "BY_HAND" not in host.succeed("curl -fsS http://127.0.0.1:18001/report")
+    assert apply(host) == "nothing to do\n"
+    assert not status(host)["a"]["earlier_unit"]
+
+
+def test_a_unit_that_was_edited_and_not_restarted_is_put_back_and_nothing_restarts(
+    host: Machine,
+) -> None:
+    before = invocations(host)
+    host.succeed(EDIT)
+    assert status(host)["a"]["edited_unit"]
+    assert "a: its unit file is not what" in host.succeed("llmhop-generator status")
+    apply(host)
+    assert "BY_HAND" not in host.succeed(f"cat {A}")
+    assert invocations(host) == before
+    assert apply(host) == "nothing to do\n"
+
+
+def test_a_unit_that_systemd_has_not_read_is_not_taken_for_what_runs(host: Machine) -> None:
+    host.succeed(EDIT)
+    restart(host, "a")
+    # Back on the disk, where systemd has read the edited one and starts by that.
+    host.succeed(f"mv {A}.kept {A}", f"{MANAGER} restart vllm-a.service")
+    assert "BY_HAND" in host.succeed("curl -fsS http://127.0.0.1:18001/report")
+    reload(host)
+    assert status(host)["a"]["earlier_unit"]
+    apply(host)
+    assert "BY_HAND" not in host.succeed("curl -fsS http://127.0.0.1:18001/report")
+
+
+def test_a_unit_that_was_removed_is_put_back_and_its_model_runs_on(host: Machine) -> None:
+    before = invocations(host)
+    host.succeed(f"rm {A}")
+    reload(host)
+    told = status(host)["a"]
+    assert (told["state"], told["port"], told["edited_unit"]) == ("healthy", 18001, True)
+    output = apply(host)
+    assert "write vllm-a.container: new" in output, output
+    assert invocations(host) == before
+    assert apply(host) == "nothing to do\n"
+
+
+def test_a_model_without_a_unit_that_is_not_wanted_any_more_is_stopped(host: Machine) -> None:
+    host.succeed(f"rm {B}")
+    reload(host)
+    write(host, CONFIG, config(a={}))
+    output = apply(host)
+    assert "stop vllm-b.service: removed" in output, output
+    host.wait_for_closed_port(18002, timeout=30)
+    assert status(host).keys() == {"a"}
+    assert apply(host) == "nothing to do\n"
+
+
+@pytest.mark.parametrize("runtime", ["", " --runtime"])
+def test_a_masked_unit_is_told_with_the_way_out(host: Machine, runtime: str) -> None:
+    before = invocations(host)
+    host.succeed(f"{MANAGER} mask{runtime} vllm-a.service")
+    code, output = host.execute(f"llmhop-generator apply {CONFIG} 2>&1")
+    assert code == 1, output
+    where = "vllm.models.a: vllm-a.service is masked, so nothing can start it"
+    assert where in output, output
+    assert "masked" in status(host)["a"]["last_error"]
+    assert invocations(host) == before
+    told = output.partition("unmask it by `")[2].partition("`")[0]
+    assert told.endswith(f" unmask{runtime} vllm-a.service")
+    host.succeed(told)
+    assert apply(host) == "nothing to do\n"
+
+
+# What systemd does not start, and what is told of it.
+NOT_STARTED: dict[str, tuple[dict[str, Any], str]] = {
+    "program": (
+        {"serviceConfig": {"ExecStartPre": ["/bin/true", "/opt/none --x"]}},
+        "serviceConfig.ExecStartPre: program of the unit missing: Failed at step EXEC "
+        "spawning /opt/none: No such file or directory",
+    ),
+    "after": (
+        {"serviceConfig": {"ExecStartPost": "/opt/none"}},
+        "serviceConfig.ExecStartPost: program of the unit missing: Failed at step EXEC",
+    ),
+    "group": (
+        {"serviceConfig": {"SupplementaryGroups": "ghosts"}},
+        "serviceConfig.SupplementaryGroups: user or group of the unit: Failed at step GROUP",
+    ),
+    "directory": (
+        {"serviceConfig": {"WorkingDirectory": "/srv/none"}},
+        "serviceConfig.WorkingDirectory: key of the unit that can't be carried out: "
+        "Failed at step CHDIR",
+    ),
+    "variables": (
+        {"serviceConfig": {"EnvironmentFile": "/srv/none.env"}},
+        "serviceConfig.EnvironmentFile: key of the unit that can't be carried out: "
+        "Failed to load environment files",
+    ),
+    "command": (
+        {"serviceConfig": {"ExecStartPre": "/bin/sh -c 'exit 3'"}},
+        "serviceConfig.ExecStartPre: command of the unit failed: a command of the unit ended "
+        "with code=exited, status=3/NOTIMPLEMENTED",
+    ),
+    "condition": (
+        {"unitConfig": {"ConditionPathExists": "/srv/none"}},
+        "unitConfig.ConditionPathExists: condition of the unit not met: "
+        "ConditionPathExists=/srv/none not met, so systemd did not start it",
+    ),
+    "assert": (
+        {"unitConfig": {"AssertPathExists": "/srv/none"}},
+        "unitConfig.AssertPathExists: condition of the unit not met: "
+        "AssertPathExists=/srv/none not met, so systemd did not start it",
+    ),
+    "exec": (
+        {"serviceConfig": {"ExecCondition": "/bin/false"}},
+        "serviceConfig.ExecCondition: condition of the unit not met: ExecCondition=",
+    ),
+}
+
+
+def test_what_systemd_does_not_start_is_told_at_once_by_its_option(host: Machine) -> None:
+    write(host, CONFIG, config(**{name: model for name, (model, _) in NOT_STARTED.items()}))
+    code, output = host.execute(f"llmhop-generator apply {CONFIG} 2>&1")
+    assert code == 3, output
+    told: dict[str, list[str]] = {name: [] for name in NOT_STARTED}
+    for line in output.splitlines():
+        service, _, what = line.partition(": ")
+        if service.endswith(".service") and what.startswith("vllm.models."):
+            told[service.removeprefix("vllm-").removesuffix(".service")].append(what)
+    for name, (_, words) in NOT_STARTED.items():
+        assert len(told[name]) == 1, (name, output)
+        assert told[name][0].startswith(f"vllm.models.{name}.{words}"), (name, output)
+    certain = output.count("fails, and so will each start that systemd goes on trying: vllm.models")
+    assert certain == 5, output
+    # After the first start, not when a second one has failed.
+    at_once = "program: fails, and so will each start"
+    assert output.index(at_once) < output.index("program: starting, restart 1"), output
+
+
+def test_a_condition_that_is_not_met_any_more_tells_of_no_earlier_run(host: Machine) -> None:
+    host.succeed("touch /srv/there")
+    there = {"unitConfig": {"ConditionPathExists": "/srv/there"}}
+    write(host, CONFIG, config(a=there, b={}))
+    apply(host)
+    host.succeed("rm /srv/there")
+    write(host, CONFIG, config(a={**there, "settings": {"seed": 1}}, b={}))
+    code, output = host.execute(f"llmhop-generator apply {CONFIG} 2>&1")
+    assert code == 3, output
+    assert "ConditionPathExists=/srv/there not met" in output, output
+    assert "GET /health" not in output, output
+    error = status(host)["a"]["last_error"]
+    assert error.startswith("condition of the unit not met: ConditionPathExists"), error
