@@ -128,12 +128,12 @@ class ThreadWriter:
 class DirectWriter:
     """Writes from where `put` and `flush` are called, what is taken at once.
 
-    Implements LineWriter.
+    Opens nothing before there is something to write. Implements LineWriter.
     """
 
     def __init__(self, descriptor: int, buffer: LineBuffer) -> None:
-        self._outlet = _Outlet(descriptor)
-        self._size = _piece_bytes(descriptor)
+        self._descriptor = descriptor
+        self._outlet: _Outlet | None = None
         self._buffer = buffer
 
     def put(self, lines: bytes) -> None:
@@ -143,9 +143,14 @@ class DirectWriter:
 
     def flush(self) -> None:
         """Write what can be written now."""
-        while piece := self._buffer.piece(self._size):
+        outlet = self._outlet
+        if outlet is None:
+            if not self.waits:
+                return
+            outlet = self._outlet = _Outlet(self._descriptor)
+        while piece := self._buffer.piece(outlet.piece_bytes):
             try:
-                self._buffer.written(self._outlet.write(piece))
+                self._buffer.written(outlet.write(piece))
             except BlockingIOError:
                 return
             except OSError:  # nobody will read it
@@ -165,13 +170,15 @@ class DirectWriter:
         end = time.monotonic() + seconds
         self.flush()
         while self.waits and (left := end - time.monotonic()) > 0:
-            self._outlet.wait(left)
+            _wait_for(self._descriptor, left)
             self.flush()
         self._buffer.give_up()
 
     def hand_over(self) -> LineBuffer:
         """Return what waits, for another writer; this one writes no more."""
-        self._outlet.close()
+        if self._outlet is not None:
+            self._outlet.close()
+            self._outlet = None
         return self._buffer
 
 
@@ -208,6 +215,7 @@ class _Outlet:
     """
 
     def __init__(self, descriptor: int) -> None:
+        self.piece_bytes = _piece_bytes(descriptor)
         self._descriptor = descriptor
         self._own: int | None = None
         self._socket: socket.socket | None = None
@@ -228,10 +236,6 @@ class _Outlet:
         if not _wait_for(self._descriptor, 0):
             raise BlockingIOError
         return os.write(self._descriptor, piece)
-
-    def wait(self, seconds: float) -> None:
-        """Wait for room, so long at most."""
-        _wait_for(self._descriptor, seconds)
 
     def close(self) -> None:
         """Close what was opened here."""

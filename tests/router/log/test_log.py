@@ -23,6 +23,7 @@ from tests.router.support.descriptors import fill
 from tests.router.support.endpoints import HALF, TIMEOUT, Wire, ask, chat, post, stall, wait_until
 from tests.router.support.process import Run
 from tests.router.support.scrape import Scrape
+from tests.router.support.workers import workers as workers_of
 
 STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
 GONE = "http://127.0.0.1:1"
@@ -135,6 +136,45 @@ def test_no_stream_holds_up_the_router(
         assert "reload refused" in log
         assert "stopping" in log
         assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
+def test_the_numbers_of_closed_streams_go_to_nothing_else(
+    closed: tuple[int, ...], workers: int, run: Run
+) -> None:
+    redirect = " ".join([f"{number}>&-" for number in closed])
+    config = {"models": {"m": {"url": GONE}}, "workers": workers}
+    process = run(config, redirect=redirect)
+    for _ in range(3):
+        assert ask(process.port, post(chat("m"))).status == 503
+    pids = [process.process.pid, *workers_of(process)]
+    assert len(pids) == (1 if workers == 1 else 1 + workers)
+    held = [Path(f"/proc/{pid}/fd/{number}").readlink() for pid in pids for number in closed]
+    assert set(held) == {Path(os.devnull)}
+    process.stop()
+    assert process.process.wait(TIMEOUT) == 0
+    if 2 not in closed:
+        assert "Assertion" not in process.end()
+
+
+def test_importing_opens_nothing() -> None:
+    """What is open before the standard streams are filled may have taken a number of theirs."""
+    code = """
+import os, pkgutil, asyncio, uvloop, click, msgspec, ssl
+import llmhop
+before = os.listdir("/proc/self/fd")
+names = [module.name for module in pkgutil.walk_packages(llmhop.__path__, "llmhop.")]
+for name in names:
+    if name != "llmhop.__main__":
+        __import__(name)
+assert len(names) > 50
+tasks = len(os.listdir("/proc/self/task"))
+assert (os.listdir("/proc/self/fd"), tasks) == (before, 1), os.listdir("/proc/self/fd")
+"""
+    shell = ["/bin/sh", "-c", 'exec "$0" "$@" <&-', sys.executable, "-c", code]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("way", WAYS)
