@@ -47,6 +47,7 @@ mkShell {
         types-jsonschema
         types-pyyaml
         websockets
+        werkzeug
       ]
     ))
   ];

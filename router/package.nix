@@ -49,6 +49,7 @@ python3Packages.buildPythonApplication {
     pytestCheckHook
     python-multipart
     trustme
+    werkzeug
   ];
 
   preCheck = "cd ..";

@@ -1,4 +1,4 @@
-"""What fuzzing checks of forms: python-multipart, which Starlette uses, reads the same."""
+"""What fuzzing checks of forms: Starlette, Flask and Django read the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from llmhop.errors import ApiError
 from llmhop.http.body.multipart import FormReader
 
 from tests.fuzz.reading import pieces_of
-from tests.router.support.corpus.form_reader import as_starlette
+from tests.router.support.corpus.form_reader import as_starlette, models_read
 from tests.router.support.corpus.forms import BOUNDARY
 
 _NEW = b"the/new=name"
@@ -37,6 +37,8 @@ def forms(data: bytes) -> None:
     if found is None or not found[2]:
         return
     out, models, _ = found
+    for values in models_read(raw).values():
+        assert [value.decode() for value in values] == models, "a backend reads another model"
     before, after = as_starlette(raw), as_starlette(out)
     named = [part for part in before if part.name == b"model" and not part.is_file]
     assert [part.value.decode() for part in named] == models, "the backend reads another model"

@@ -13,7 +13,7 @@ from llmhop.http.fields.media_type import form_boundary, parse_value
 from python_multipart.multipart import parse_options_header
 
 from tests.router.support.corpus.form_bodies import ACCEPTED, REFUSED
-from tests.router.support.corpus.form_reader import as_starlette
+from tests.router.support.corpus.form_reader import as_starlette, models_read
 from tests.router.support.corpus.forms import BOUNDARY, FILE, MODEL, part
 
 
@@ -59,16 +59,14 @@ def test_what_does_not_end_is_refused_as_soon_as_it_is_too_long(
         reader.feed(b"y" * size)
 
 
-def models_in(raw: bytes) -> list[str]:
-    return [
-        v.decode() for name, is_file, v in as_starlette(raw) if name == b"model" and not is_file
-    ]
-
-
 @pytest.mark.parametrize("raw", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_the_model_is_found_and_the_form_goes_on_as_it_is(raw: bytes) -> None:
     assert read([raw]) == (["m"], raw)
-    assert models_in(raw) == ["m"]
+    assert models_read(raw) == {
+        "as_starlette": [b"m"],
+        "as_flask": [b"m"],
+        "as_django": [b"m"],
+    }
 
 
 @pytest.mark.parametrize("raw", ACCEPTED.values(), ids=ACCEPTED.keys())
@@ -78,6 +76,21 @@ def test_another_name_takes_the_place_of_the_models_and_nothing_else_changes(raw
         assert [p if p[0] != b"model" or p[1] else (*p[:2], new) for p in as_starlette(raw)] == (
             as_starlette(out)
         )
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if name.startswith("a boundary after")])
+def test_readers_differ_about_where_a_boundary_may_stand(name: str) -> None:
+    assert len({tuple(values) for values in models_read(REFUSED[name]).values()}) > 1
+
+
+@pytest.mark.parametrize("head", [FILE, MODEL])
+def test_a_boundary_in_the_wrong_place_is_refused_as_soon_as_it_is_there(head: bytes) -> None:
+    *before, last = part(head, b"v\n--XbX").removesuffix(b"\r\n")
+    reader = FormReader(BOUNDARY, lambda _: b"m")
+    for byte in before:
+        reader.feed(bytes([byte]))
+    with pytest.raises(BadRequestError, match="no line begins by CRLF"):
+        reader.feed(bytes([last]))
 
 
 @pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED.keys())
@@ -111,7 +124,19 @@ def test_what_is_no_boundary_goes_on_at_once() -> None:
 
 FRAGMENTS = [
     *rb"""-- " \ ; : = * model name filename form-data ; name="model" --XbX""".split(),
-    *(b"\r\n", b"\n", b"\r", b" ", b"\x00", b"\xff", b"Content-Disposition", MODEL, FILE),
+    *(
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\n--XbX\r\n",
+        b"\r--XbX\r\n",
+        b" ",
+        b"\x00",
+        b"\xff",
+        b"Content-Disposition",
+        MODEL,
+        FILE,
+    ),
 ]
 
 
@@ -138,7 +163,8 @@ def test_whatever_is_accepted_a_backend_reads_with_the_same_model(
     match result:
         case (list() as models, out):
             assert out == raw
-            assert models_in(raw) == models
+            for reader, values in models_read(raw).items():
+                assert [value.decode() for value in values] == models, reader
 
 
 BOUNDARIES = {

@@ -297,6 +297,8 @@ FORMS: dict[str, Make] = {
     "a file": lambda n: PART % b"x" + b"\r\n\r\n" + b"y" * n,
     "a file of line ends": lambda n: PART % b"x" + b"\r\n\r\n" + b"\r\n" * n,
     "a file of half boundaries": lambda n: PART % b"x" + b"\r\n\r\n" + b"\r\n--\r" * n,
+    "a file of dashes": lambda n: PART % b"x" + b"\r\n\r\n" + b"-" * n,
+    "a file of nearly boundaries": lambda n: PART % b"x" + b"\r\n\r\n" + b"--a" * n,
     "parts": lambda n: (PART % b"x" + b"\r\n\r\ny\r\n") * (n // 8),
     "no boundary": lambda n: b"-" * n,
     "an end that goes on": lambda n: b"--b--\r\n" * n,

@@ -3,9 +3,11 @@
 The body is passed on as it is, but for the value of that field. Parsers differ in what they make
 of odd forms, and a backend must not read another model than llmhop did. So a form is refused
 where that could be: text before the first boundary or after the last (RFC 2046 allows both, no
-client sends any), white space after a boundary, a boundary that is the beginning of other text, a
-part without a blank line, bare LF, folded or repeated header fields, two fields `model`, one in
-another case, and one with an empty file name, which is a file to some and a field to others.
+client sends any), white space after a boundary, a boundary that is the beginning of other text, or
+stands where no line begins by CRLF (Werkzeug's line also begins by LF or CR alone, and Django looks
+for none), a part without a blank line, bare LF, folded or repeated header fields, two fields
+`model`, one in another case, and one with an empty file name, which is a file to some and a field
+to others.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class FormReader:
     """Reads one form. After an exception it is of no more use."""
 
     __slots__ = (
+        "_dashed",
         "_delimiter",
         "_epilogue",
         "_held",
@@ -53,7 +56,8 @@ class FormReader:
 
     def __init__(self, boundary: bytes, on_model: Callable[[str], bytes]) -> None:
         """`on_model` is told the value of `model`, once; what it returns goes on instead."""
-        self._delimiter = b"\r\n--" + boundary
+        self._dashed = b"--" + boundary
+        self._delimiter = _CRLF + self._dashed
         self._on_model = on_model
         self._state = _BEGIN
         self._held = bytearray()
@@ -110,7 +114,7 @@ class FormReader:
         if self._state == _HEAD:
             end, most = _HEAD_END, MAX_PART_HEAD_BYTES
         elif self._state == _MODEL:
-            end, most = self._delimiter, MAX_MODEL_BYTES
+            end, most = self._dashed, MAX_MODEL_BYTES
         else:
             return False
         # Its first bytes are looked at, and where it is too long it is refused, by the steps.
@@ -122,8 +126,8 @@ class FormReader:
         """Read what stands at a position; return what comes after it, None where bytes miss."""
         delimiter = self._delimiter
         if self._state == _DATA:
-            end = buffer.find(delimiter, at)
-            if end < 0:
+            end = self._find_delimiter(buffer, at)
+            if end is None:
                 return None
             self._state = _AFTER_BOUNDARY
             return end + len(delimiter)
@@ -141,7 +145,7 @@ class FormReader:
             self._state = _MODEL if self._is_model else _DATA
             return at + 2
         if self._state == _BEGIN:
-            first = delimiter[2:]
+            first = self._dashed
             piece = buffer[at : at + len(first)]
             if not first.startswith(piece):
                 raise BadRequestError("The form does not begin with its boundary.")
@@ -154,6 +158,16 @@ class FormReader:
             raise BadRequestError("The form goes on after its last boundary.")
         self._epilogue = self._epilogue[len(rest) :]
         return len(buffer) if rest else None
+
+    def _find_delimiter(self, buffer: bytes, at: int) -> int | None:
+        """Return where the delimiter after a part's content begins. Raises BadRequestError."""
+        dashes = buffer.find(self._dashed, at)
+        if dashes < 0:
+            return None
+        end = dashes - len(_CRLF)
+        if end < at or not buffer.startswith(_CRLF, end):
+            raise _misplaced()
+        return end
 
     def _step_after_boundary(self, two: bytes, at: int) -> int | None:
         if two == _CRLF:
@@ -180,7 +194,10 @@ class FormReader:
             )
         if end < 0:
             return None
-        self._is_model = _is_model(buffer[at:end])
+        head = buffer[at:end]
+        if self._dashed in head:
+            raise _misplaced()
+        self._is_model = _is_model(head)
         if self._is_model and self._seen_model:
             raise model_twice()
         self._seen_model = self._seen_model or self._is_model
@@ -188,11 +205,11 @@ class FormReader:
         return end + 2
 
     def _find_end_of_model(self, buffer: bytes, at: int) -> int | None:
-        end = buffer.find(self._delimiter, at)
-        shortest = (len(buffer) - len(self._delimiter) + 1 if end < 0 else end) - at
+        end = self._find_delimiter(buffer, at)
+        shortest = (len(buffer) - len(self._delimiter) + 1 if end is None else end) - at
         if shortest > MAX_MODEL_BYTES:
             raise BadRequestError(f"The form's model is longer than {MAX_MODEL_BYTES} bytes.")
-        return None if end < 0 else end
+        return end
 
     def _replaced(self, value: bytes) -> bytes:
         try:
@@ -205,10 +222,20 @@ class FormReader:
         """Return from where on bytes have to wait for the next ones."""
         if self._state != _DATA:
             return position
-        # A boundary holds no CR, so the last one is the only place where one may have begun.
-        tail = max(position, len(buffer) - len(self._delimiter) + 1)
-        last = buffer.rfind(b"\r", tail)
-        return last if last >= 0 and self._delimiter.startswith(buffer[last:]) else len(buffer)
+        # A boundary holds no CR, so the last one is the only place where a delimiter may begin.
+        size = len(buffer)
+        last = buffer.rfind(b"\r", max(position, size - len(self._delimiter) + 1))
+        if last >= 0 and self._delimiter.startswith(buffer[last:]):
+            return last
+        # Elsewhere a boundary is refused, so what may be the beginning of one has to wait as well.
+        dash = buffer.find(b"-", max(position, size - len(self._dashed) + 1))
+        while dash >= 0 and not self._dashed.startswith(buffer[dash:]):
+            dash = buffer.find(b"-", dash + 1)
+        return size if dash < 0 else dash
+
+
+def _misplaced() -> BadRequestError:
+    return BadRequestError("The form's boundary stands where no line begins by CRLF.")
 
 
 def _is_model(head: bytes) -> bool:

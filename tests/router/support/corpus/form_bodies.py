@@ -28,9 +28,25 @@ ACCEPTED = {
     ),
     "a part of one line end": form((FILE, b"\r\n"), (MODEL, b"m")),
     "an empty part": form((FILE, b""), (MODEL, b"m")),
+    "nearly a boundary": form((FILE, b"\n--XbY\r--Xb\r\n-XbX\r\n--Xb"), (MODEL, b"m")),
+    "dashes": form((FILE, b"---\r\n-----X"), (MODEL, b"m")),
 }  # fmt: skip
 
+_SECRET = b"XbX\r\n" + MODEL + b"\r\n\r\nn"
 REFUSED = {
+    "a boundary after LF": form((FILE, b"v\n--" + _SECRET)),
+    "a boundary after CR": form((FILE, b"v\r--" + _SECRET)),
+    "a boundary after LF and CR": form((FILE, b"v\n\r--" + _SECRET)),
+    "a boundary after LF at the beginning": form((FILE, b"\n--" + _SECRET)),
+    "a boundary after CR at the beginning": form((FILE, b"\r--" + _SECRET)),
+    "a boundary within a line": form((FILE, b"v--" + _SECRET)),
+    "a boundary after too many dashes": form((FILE, b"v\r\n---" + _SECRET)),
+    "a boundary within the model": form((MODEL, b"m--" + _SECRET)),
+    "a boundary after LF in the model": form((MODEL, b"m\n--" + _SECRET)),
+    "a boundary that goes on after LF": form((FILE, b"v\n--XbXY"), (MODEL, b"m")),
+    "a last boundary after LF": form((MODEL, b"m"), (FILE, b"v\n--XbX--")),
+    "a boundary in a head": form((MODEL + b"; x=--XbX\r\nX: y", b"m")),
+    "a boundary in a quoted name": form((FILE.replace(b"a.wav", b"--XbX"), b"v"), (MODEL, b"m")),
     "nothing": b"",
     "text before": b"hello\r\n" + form((MODEL, b"m")),
     "a line end before": b"\r\n" + form((MODEL, b"m")),
