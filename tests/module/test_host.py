@@ -285,6 +285,7 @@ def test_llmhop_runs_as_its_own_user_and_reloads_by_notification(host: Any) -> N
     service = host["services"]["llmhop"]["serviceConfig"]
     config = "--config /var/lib/llmhop/llmhop.json"
 
+    assert host["services"]["llmhop"]["stopIfChanged"] is False  # nor is its socket stopped
     assert service["ExecStart"].endswith(f"-llmhop/bin/llmhop {config}")
     assert service["ExecReload"].endswith(f"-llmhop/bin/llmhop --check {config}")
     assert service["Type"] == "notify-reload"
