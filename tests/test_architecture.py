@@ -59,7 +59,7 @@ GENERATOR = Package(
         router_units router_config refusals podman files
         verify units quadlet load router_check checks router_settings container_paths flags
         schema privileged_ports contract images unit_keys key_rules listen json_types text
-        config_source serve_parser steps cdi subids routes sources start_note layout
+        config_source serve_parser steps provenance cdi subids routes sources start_note layout
         fleet_revision systemd process exits signals messages errors
         """.split()
     ),
@@ -68,7 +68,7 @@ GENERATOR = Package(
         plan_text fleet_front fleet_report fleet_compare fleet_addresses fleet_hosts
         plan turns cause known_causes tracebacks journal render host_files router_units
         router_config refusals router_settings units quadlet checks container_paths flags schema
-        privileged_ports contract images unit_keys key_rules listen json_types text steps
+        privileged_ports contract images unit_keys key_rules listen json_types text steps provenance
         cdi routes sources start_note layout fleet_revision errors
         """.split()
     ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from llmhop_generator.journal import EXITED, NOT_SPAWNED, Record, Start
 from llmhop_generator.known_causes import Known, known
-from llmhop_generator.steps import Added
+from llmhop_generator.provenance import Added
 from llmhop_generator.tracebacks import Chain, Line, Raised, chains
 
 SOON_S = 60.0

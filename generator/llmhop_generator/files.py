@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.sources import HEADER
+from llmhop_generator.layout import HEADER
 
 
 def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> None:

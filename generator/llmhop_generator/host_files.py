@@ -5,6 +5,7 @@ from typing import Final
 from llmhop_generator.contract import Config, Vllm
 from llmhop_generator.layout import (
     DEVICE_SERVICES,
+    HEADER,
     HOST,
     MODELS_TARGET,
     ROUTER_USER,
@@ -14,7 +15,6 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.quadlet import unit_file, unit_line
 from llmhop_generator.router_units import router_units
-from llmhop_generator.sources import HEADER
 
 OWN_USER = "vllm"
 """The one user that is declared here; any other name is the deployer's to declare."""

@@ -9,8 +9,8 @@ from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.layout import user_manager
 from llmhop_generator.podman import has_image, run_python
 from llmhop_generator.process import Account, account_of
+from llmhop_generator.provenance import Command
 from llmhop_generator.sources import model_of
-from llmhop_generator.steps import Command
 from llmhop_generator.systemd import system_states
 from llmhop_generator.units import images_of, serve_commands
 

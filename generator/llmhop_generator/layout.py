@@ -5,7 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-HOST: Final[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("host.toml").read_text())
+_HOST_TOML = files("llmhop_generator").joinpath("host.toml")
+HOST: Final[dict[str, Any]] = tomllib.loads(_HOST_TOML.read_text())
 """What the NixOS module reads too."""
 
 STATE_DIR = Path(HOST["state_dir"])
@@ -60,3 +61,7 @@ def provisioned_files(uid: int | None) -> tuple[str, ...]:
         return host
     drop_in = f"systemd/system/{user_manager(uid)}.d/llmhop.conf"
     return (*host, drop_in, f"systemd/user/{MODELS_TARGET}", HOST["containers_conf"]["path"])
+
+
+HEADER = "Written by llmhop-generator, which replaces it; change the option it comes from."
+"""First line of every file of ours: what bears it may be replaced and removed."""

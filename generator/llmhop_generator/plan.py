@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from llmhop_generator.provenance import Command
 from llmhop_generator.routes import Routing, route_names
 from llmhop_generator.sources import (
     image_of,
@@ -18,7 +19,6 @@ from llmhop_generator.start_note import note_of
 from llmhop_generator.steps import (
     Ask,
     Await,
-    Command,
     Files,
     Plan,
     Present,

@@ -7,8 +7,8 @@ from enum import Enum, auto
 
 from llmhop_generator.cause import spelled
 from llmhop_generator.failures import why_again
+from llmhop_generator.provenance import Added
 from llmhop_generator.sources import source_of
-from llmhop_generator.steps import Added
 from llmhop_generator.systemd import UnitState, UserManager
 
 POLL_S = 0.5

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmhop_generator.errors import Problem
 from llmhop_generator.flags import canonical
-from llmhop_generator.steps import Command, Flag
+from llmhop_generator.provenance import Command, Flag
 
 
 def question(commands: Sequence[Command]) -> str:

@@ -4,10 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmhop_generator.contract import Llmhop
-from llmhop_generator.layout import HOST, ROUTER_CONFIG, ROUTER_SOCKET, ROUTER_UNIT, ROUTER_USER
+from llmhop_generator.layout import (
+    HEADER,
+    HOST,
+    ROUTER_CONFIG,
+    ROUTER_SOCKET,
+    ROUTER_UNIT,
+    ROUTER_USER,
+)
 from llmhop_generator.listen import addresses, streams
 from llmhop_generator.quadlet import Line, unit_file, unit_line
-from llmhop_generator.sources import HEADER
 
 _ROUTER: Final[dict[str, Any]] = HOST["router"]
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from llmhop_generator.start_note import StartNote, is_order, note_of, without_note
 
-HEADER = "Written by llmhop-generator, which replaces it; change the option it comes from."
-"""First line of every file of ours: what bears it may be replaced and removed."""
-
 
 @dataclass(frozen=True)
 class Entry:

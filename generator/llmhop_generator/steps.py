@@ -4,38 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from llmhop_generator.provenance import Added, Command
 from llmhop_generator.routes import Routing
 from llmhop_generator.start_note import StartNote
 
 Files = Mapping[str, str]
 """Quadlet sources by file name."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A flag of vLLM: its key in the settings, the option where that stands, and its words."""
-
-    key: str
-    where: str
-    words: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Command:
-    """What a model is served with: its path or name, and its flags. `where` is its option."""
-
-    model: str
-    flags: tuple[Flag, ...]
-    where: str
-
-
-@dataclass(frozen=True)
-class Added:
-    """A key that a deployer adds to [Unit] or [Service] of a unit: its option, and its values."""
-
-    where: str
-    key: str
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from llmhop_generator.container_paths import CACHE_HOME, MODEL_CACHE
 from llmhop_generator.contract import Model, Vllm
 from llmhop_generator.errors import option_path
 from llmhop_generator.images import vllm_version
-from llmhop_generator.layout import MODELS_TARGET
+from llmhop_generator.layout import HEADER, MODELS_TARGET
+from llmhop_generator.provenance import Added, Command, Flag
 from llmhop_generator.quadlet import Line, container_line, unit_file, unit_line
-from llmhop_generator.sources import HEADER, service_of
+from llmhop_generator.sources import service_of
 from llmhop_generator.start_note import with_note
-from llmhop_generator.steps import Added, Command, Flag
 
 CONTAINER_PORT = 8000
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from llmhop_generator.cause import spelled
 from llmhop_generator.failures import last_lines, why
 from llmhop_generator.process import account_of
+from llmhop_generator.provenance import Added
 from llmhop_generator.sources import model_of, source_of
-from llmhop_generator.steps import Added, Wanted
+from llmhop_generator.steps import Wanted
 from llmhop_generator.systemd import UnitState, UserManager
 
 _LINES = 5

@@ -8,7 +8,7 @@ import pytest
 from llmhop_generator import progress
 from llmhop_generator.cause import Cause
 from llmhop_generator.progress import Outcome, Watch, outcome
-from llmhop_generator.steps import Added
+from llmhop_generator.provenance import Added
 from llmhop_generator.systemd import UnitState, UserManager
 
 A, B = "vllm-a.service", "vllm-b.service"

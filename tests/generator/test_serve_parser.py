@@ -21,7 +21,8 @@ from llmhop_generator.image_parser import check_flags, refused
 from llmhop_generator.load import parse_config
 from llmhop_generator.plan import make_plan
 from llmhop_generator.process import Account, Finished
-from llmhop_generator.steps import Ask, Command, Flag, Present, Pull, Stage, Wanted
+from llmhop_generator.provenance import Command, Flag
+from llmhop_generator.steps import Ask, Present, Pull, Stage, Wanted
 from llmhop_generator.systemd import UnitState
 from llmhop_generator.units import serve_commands
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from llmhop_generator.environment import digests, keep_key, read_key
 from llmhop_generator.errors import GeneratorError
+from llmhop_generator.layout import HEADER
 from llmhop_generator.quadlet import container_line
-from llmhop_generator.sources import HEADER, environment_files_of
+from llmhop_generator.sources import environment_files_of
 from llmhop_generator.staging import discard, stage, staged_dir, swap
 
 A, B, C = "vllm-a.container", "vllm-b.container", "vllm-c.container"

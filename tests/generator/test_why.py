@@ -8,7 +8,8 @@ import pytest
 from llmhop_generator import failures, systemd, why
 from llmhop_generator.journal import FAILED, STARTED, STARTING
 from llmhop_generator.process import Account, Finished
-from llmhop_generator.steps import Added, Wanted
+from llmhop_generator.provenance import Added
+from llmhop_generator.steps import Wanted
 from llmhop_generator.why import why_not_up
 
 A, B = "vllm-a.service", "vllm-b.service"
