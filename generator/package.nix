@@ -52,18 +52,18 @@ python3Packages.buildPythonApplication {
   preCheck = "cd ..";
 
   # Those that need neither Nix nor the router.
-  enabledTestPaths = map (name: "tests/generator/test_${name}.py") [
-    "any_input"
-    "bad_input"
-    "cdi"
-    "contract"
-    "flags"
-    "plan"
-    "router_units"
-    "staging"
-    "start"
-    "turns"
-    "unit_keys"
+  enabledTestPaths = map (name: "tests/generator/${name}.py") [
+    "contract/test_flags"
+    "contract/test_model"
+    "contract/test_unit_keys"
+    "host/test_cdi"
+    "parse/test_any_input"
+    "parse/test_bad_input"
+    "planning/test_planner"
+    "planning/test_turns"
+    "render/test_router_units"
+    "render/test_start"
+    "state/test_staging"
   ];
   # The source above the package is read-only.
   pytestFlags = [
@@ -72,7 +72,7 @@ python3Packages.buildPythonApplication {
     "-Wdefault"
   ];
 
-  pythonImportsCheck = [ "llmhop_generator.cli" ];
+  pythonImportsCheck = [ "llmhop_generator.cli.main" ];
 
   meta = {
     description = "Turns the configuration of llmhop into Quadlet units and the router's config";

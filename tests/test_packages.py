@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from llmhop_generator.cli import main
+from llmhop_generator.cli.main import main
 
 from tests.generator.conftest import MINIMAL
-from tests.generator.fleet_flake import write_flake
+from tests.generator.support.fleet_flake import write_flake
 from tests.module.nix import ROOT, needs_nix, nix_instantiate
 
 PROJECTS = {"generator": "llmhop_generator", "router": "llmhop"}
@@ -52,7 +52,7 @@ class Built:
         """Run the generator of this wheel, and of no other."""
         code = (
             f"import sys; sys.path.insert(0, {str(self.site)!r})\n"
-            "from llmhop_generator import cli\n"
+            "from llmhop_generator.cli import main as cli\n"
             "assert cli.__file__.startswith(sys.path[0])\n"
             "cli.main(prog_name='llmhop-generator')"
         )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from click.testing import CliRunner
 from llmhop.config.parsing.schema import MODEL_KEYS, TOP_KEYS
-from llmhop_generator.cli import main
-from llmhop_generator.contract import Vllm
-from llmhop_generator.load import parse_config
-from llmhop_generator.unit_keys import SECTIONS
+from llmhop_generator.cli.main import main
+from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.unit_keys import SECTIONS
+from llmhop_generator.parse.load import parse_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 """Lets `python -m llmhop_generator` run the command."""
 
-from llmhop_generator.cli import main
+from llmhop_generator.cli.main import main
 
 main()

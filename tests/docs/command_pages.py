@@ -9,7 +9,7 @@ import llmhop_generator
 from click.shell_completion import get_completion_class
 from click_man.man import ManPage
 from llmhop.cli import main as router
-from llmhop_generator.cli import main as generator
+from llmhop_generator.cli.main import main as generator
 
 from tests.docs.markdown import ROOT
 

@@ -12,8 +12,8 @@ from click import Group
 from jsonschema import Draft202012Validator
 from llmhop.cli import main as llmhop
 from llmhop.config.parsing.schema import config_schema
-from llmhop_generator.cli import main as generator
-from llmhop_generator.load import parse_config
+from llmhop_generator.cli.main import main as generator
+from llmhop_generator.parse.load import parse_config
 
 from tests.docs.markdown import PAGES, ROOT, Block, blocks
 from tests.module.nix import NixError, evaluate, needs_nix, nix_instantiate, vllm

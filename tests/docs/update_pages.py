@@ -7,9 +7,9 @@ The options take nix-instantiate and a nixpkgs library at <nixpkgs/lib>.
 import re
 
 from llmhop.config.parsing.schema import config_schema
-from llmhop_generator.load import parse_config
-from llmhop_generator.render import render
-from llmhop_generator.schema import contract_schema
+from llmhop_generator.contract.schema import contract_schema
+from llmhop_generator.parse.load import parse_config
+from llmhop_generator.render.tree import render
 
 from tests.docs.command_pages import fresh_command_pages
 from tests.docs.markdown import BOOK, ROOT

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.generator.simulated_host import SimulatedHost
-from tests.generator.simulation import in_place
+from tests.generator.support.simulated_host import SimulatedHost
+from tests.generator.support.simulation import in_place
 
 MINIMAL: dict[str, Any] = {
     "version": 1,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-from llmhop_generator.start_note import without_note
+from llmhop_generator.render.start_note import without_note
 
 UNITS = Path("/etc/containers/systemd/users/503/llmhop")
 ROUTES = Path("/var/lib/llmhop/llmhop.json")

@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any
 
-from llmhop_generator import cli
+from llmhop_generator.cli import main as cli
 
 EVENTS = frozenset(
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.key_rules import CONTAINER
+from llmhop_generator.contract.key_rules import CONTAINER
 
 
 def verified(

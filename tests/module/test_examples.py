@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.contract import Vllm
-from llmhop_generator.load import parse_config
-from llmhop_generator.render import render
+from llmhop_generator.contract.model import Vllm
+from llmhop_generator.parse.load import parse_config
+from llmhop_generator.render.tree import render
 
 from tests.module.nix import EXAMPLES, NixError, evaluate, needs_nix
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.load import parse_config
+from llmhop_generator.parse.load import parse_config
 
 from tests.module.nix import NixError, Refused, V, evaluate, needs_nix, vllm
 

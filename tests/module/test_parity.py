@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from llmhop_generator.contract import Config
-from llmhop_generator.host_files import host_files
-from llmhop_generator.load import parse_config
-from llmhop_generator.schema import contract_schema
+from llmhop_generator.contract.model import Config
+from llmhop_generator.contract.schema import contract_schema
+from llmhop_generator.parse.load import parse_config
+from llmhop_generator.render.host_tree import host_files
 
 from tests.module.nix import EXAMPLES, evaluate, needs_nix, vllm
 

@@ -1,0 +1,213 @@
+"""Takes the steps of a plan, one after the other."""
+
+import resource
+from collections.abc import Callable
+
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host.podman import pull
+from llmhop_generator.host.process import account_of
+from llmhop_generator.host.systemd import UserManager, system, system_states
+from llmhop_generator.image.parser import require_taken
+from llmhop_generator.layout import quadlet_dir, user_manager
+from llmhop_generator.planning.plan_text import step_lines
+from llmhop_generator.planning.steps import (
+    Ask,
+    Await,
+    Plan,
+    Pull,
+    RaiseLimit,
+    Reload,
+    Route,
+    Stage,
+    Start,
+    StartManager,
+    Step,
+    Stop,
+    StopRouter,
+    Swap,
+    Turn,
+)
+from llmhop_generator.planning.turns import reached_at
+from llmhop_generator.render.start_note import note_of
+from llmhop_generator.render.unit_text import model_of, source_of
+from llmhop_generator.router.routes import Routing
+from llmhop_generator.state.environment import keep_key
+from llmhop_generator.state.present import read_models, read_note
+from llmhop_generator.state.router_service import give_config, stop_router
+from llmhop_generator.state.staging import stage, swap
+from llmhop_generator.state.wanted_notes import keep_wanted_notes
+from llmhop_generator.status.progress import Watch
+
+# What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
+_SOFT_OPEN_FILES = 1024
+
+Report = Callable[[str], None]
+
+
+class Run:
+    """One run through a plan.
+
+    Without a `watch` nothing is waited for. `left` names the services whose turn did not
+    come, because one before failed. `routing` is what llmhop is told now; `changed` whether
+    anything was.
+    """
+
+    def __init__(self, plan: Plan, report: Report, watch: Watch | None = None) -> None:
+        self._plan = plan
+        self._report = report
+        self._watch = watch
+        self._failed = False
+        self.changed = False
+        self._given = plan.present.router if plan.present.router_runs else None
+        self.routing = plan.routing
+        self.left: list[str] = []
+
+    def take_all(self) -> None:
+        """Take every step, but no further turn once a model in one did not come up.
+
+        Raises:
+            GeneratorError: a step failed; the next run goes on from there.
+        """
+        for step in self._plan.steps:
+            if isinstance(step, Turn) and self._failed:
+                self._leave(step)
+            elif isinstance(step, Turn):
+                for each in step.steps:
+                    self.take(each)
+            else:
+                self.take(step)
+
+    def _leave(self, turn: Turn) -> None:
+        """Pass a turn over, but for models that are down: those have nothing to lose."""
+        serving = {s for step in turn.steps if isinstance(step, Stop) for s in step.services}
+        self.left += [service for service in turn.services if service in serving]
+        down = tuple(service for service in turn.services if service not in serving)
+        for step in turn.steps:
+            if isinstance(step, Start) and down:
+                self.take(Start(step.uid, down))
+
+    def finish(self) -> None:
+        """Give llmhop each route, to where its model is reached now, however the run went.
+
+        Raises:
+            GeneratorError: llmhop can't be told.
+        """
+        keep_wanted_notes(self._plan.wanted)
+        router = self._plan.wanted.router
+        if router is None:
+            return
+        reached = reached_at(self._plan.wanted, read_models(self._plan.wanted))
+        routing = Routing({model_of(name): port for name, port in reached.items()})
+        if routing.config(router) != self._given:
+            come = routing.routes(router) - self.routing.routes(router)
+            self.take(Route(routing, come=tuple(sorted(come))))
+
+    def take(self, step: Step) -> None:
+        """Take one step, and tell it.
+
+        Raises:
+            GeneratorError: it failed.
+        """
+        for what, target, why in step_lines(self._plan, step):
+            self._report(f"{what} {target}" + (f": {why}" if why else ""))
+        match step:
+            case StartManager(uid):
+                system("start", user_manager(uid))
+            case RaiseLimit(uid, open_files):
+                _raise_open_files_limit(uid, open_files)
+            case Pull(uid, image, optional):
+                self._pull(uid, image, optional=optional)
+            case Ask(uid, by_image):
+                require_taken(account_of(uid), by_image, self._report)
+            case Stage(uid, delete, write):
+                if self._plan.wanted.key:
+                    keep_key(self._plan.wanted.key)
+                stage(quadlet_dir(uid), delete, write)
+            case Route(routing):
+                self._give(routing)
+            case StopRouter():
+                stop_router()
+            case Stop(uid, services):
+                self.changed = True
+                _stop(UserManager(account_of(uid)), services)
+            case Swap(uid):
+                self.changed = True
+                keep_wanted_notes(self._plan.wanted)
+                swap(quadlet_dir(uid))
+            case Reload(uid):
+                UserManager(account_of(uid)).reload()
+            case Start(uid, services, apart):
+                self.changed = True
+                _start(UserManager(account_of(uid)), services, apart=apart)
+            case Await():
+                self._await(step)
+
+    def _give(self, routing: Routing) -> None:
+        self.routing = routing
+        router = self._plan.wanted.router
+        if router is None or (text := routing.config(router)) == self._given:
+            return
+        known = self._given, self.changed
+        self._given, self.changed = None, True  # also where this is ended early
+        try:
+            give_config(text)
+        except GeneratorError:
+            self._given, self.changed = known
+            raise
+        self._given = text
+
+    def _await(self, step: Await) -> None:
+        def healthy(service: str) -> None:
+            name, model = source_of(service), model_of(service)
+            note = read_note(step.uid, name) or note_of(self._plan.wanted.sources[name])
+            at = {model: note.port} if note is not None else {}
+            self._give(self.routing.show([model]).move(at))
+
+        if self._watch is not None and self._watch.until_up(step.services, healthy):
+            self._failed = True
+
+    def _pull(self, uid: int, image: str, *, optional: bool) -> None:
+        if pull(account_of(uid), image):
+            return
+        if not optional:
+            raise GeneratorError(
+                f"{image} can't be pulled (see above), and nothing was changed; "
+                "see services.llmhop.vllm.image, .tag and the model's own"
+            )
+        self._report(
+            f"warning: {image} can't be pulled (see above); the one that is here serves on"
+        )
+
+
+def _stop(manager: UserManager, services: tuple[str, ...]) -> None:
+    # One call: systemd stops them in the reverse of their start order.
+    manager.stop(services)
+    # Or a failed unit would be listed on, also when its source is gone.
+    manager.call("reset-failed", *services, check=False)
+
+
+def _start(manager: UserManager, services: tuple[str, ...], *, apart: bool) -> None:
+    states = manager.states(services)
+    if unknown := [service for service in services if states[service].load != "loaded"]:
+        raise GeneratorError(
+            f"the user's manager did not load {', '.join(unknown)}; "
+            "see that Podman's user generator is installed for user managers"
+        )
+    manager.start(services, apart=apart)
+
+
+def _raise_open_files_limit(uid: int, wanted: int) -> None:
+    """Lift the running user manager's hard limit to what its units ask for.
+
+    systemd clamps LimitNOFILE= of a user unit to the manager's own hard limit; the
+    drop-in that raises it counts only from the manager's next start.
+    """
+    unit = user_manager(uid)
+    pid = system_states([unit])[unit].main_pid
+    try:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(_SOFT_OPEN_FILES, wanted), wanted))
+    except OSError as error:
+        raise GeneratorError(
+            f"services.llmhop.vllm.openFilesLimit: the limit of {unit} can't be raised to "
+            f"{wanted} ({error.strerror}), and nothing was changed; set a lower one"
+        ) from None

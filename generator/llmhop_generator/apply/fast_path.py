@@ -1,0 +1,139 @@
+"""Tells quickly that there is nothing to do.
+
+After each success a stamp is kept of the configuration's bytes, of this program and of
+what was written. Where all of it is the same, and every model is healthy and was started
+by what its unit and its environment files hold now, a plan would have no steps: the
+configuration need not even be parsed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import llmhop_generator
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host import files
+from llmhop_generator.host.process import account_of
+from llmhop_generator.host.systemd import (
+    UnitState,
+    UserManager,
+    hard_open_files_limit,
+    may_raise_limits,
+    system_states,
+)
+from llmhop_generator.layout import (
+    ETC,
+    ROUTER_BEFORE,
+    ROUTER_CONFIG,
+    ROUTER_UNITS,
+    STAMP,
+    provisioned_files,
+    quadlet_dir,
+    user_manager,
+)
+from llmhop_generator.planning.steps import Wanted
+from llmhop_generator.render.start_note import note_of, with_environment
+from llmhop_generator.render.unit_text import service_of
+from llmhop_generator.state.environment import digests, read_key
+from llmhop_generator.state.present import read_note, read_sources
+from llmhop_generator.state.router_service import router_runs
+from llmhop_generator.state.staging import staged_dir
+
+PACKAGE = Path(llmhop_generator.__file__).parent
+"""This program: another one may make other units of the same configuration."""
+
+
+def remember(data: bytes, wanted: Wanted) -> None:
+    """Keep a stamp of a configuration that was applied, all its models being healthy.
+
+    Where it can't be kept the next run only takes longer.
+    """
+    stamp = {
+        "input": _input_digest(data),
+        "written": _written_digest(),
+        "host": _host_digest(wanted.uid),
+        "uid": wanted.uid,
+        "openFiles": wanted.open_files,
+    }
+    with suppress(GeneratorError):
+        files.write(STAMP, json.dumps(stamp, indent=2) + "\n", mode=0o600)
+
+
+def is_settled(data: bytes) -> bool:
+    """Whether a plan for the configuration in `data` would have no steps."""
+    try:
+        stamp = json.loads(files.read(STAMP) or "{}")
+        return (
+            stamp.get("input") == _input_digest(data)
+            and stamp.get("written") == _written_digest()
+            and stamp.get("host") == _host_digest(stamp["uid"])
+            and _runs(stamp["uid"], stamp["openFiles"])
+        )
+    except (GeneratorError, ValueError, KeyError, TypeError, AttributeError, OSError):
+        # What can't be read will be told by those who need it.
+        return False
+
+
+def _input_digest(data: bytes) -> str:
+    """Digest a configuration and the program that would read it."""
+    total = hashlib.sha256(llmhop_generator.__version__.encode())
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.suffix != ".pyc" and path.is_file():
+            found = path.stat()
+            total.update(f"{path} {found.st_mtime_ns} {found.st_size}\n".encode())
+    total.update(data)
+    return total.hexdigest()
+
+
+def _written_digest() -> str:
+    """Digest the units of every user and llmhop's configuration, as they are now."""
+    written = {str(uid): texts for uid, texts in sorted(read_sources().items()) if texts}
+    text = json.dumps([written, files.read(ROUTER_CONFIG)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _host_digest(uid: int | None) -> str:
+    """Digest what a host is given for a configuration before it is applied, as it is now.
+
+    Another one may have been given since, and `apply` then has to say so.
+    """
+    paths = [ETC / name for name in (*provisioned_files(uid), "subuid", "subgid")]
+    text = json.dumps([files.read(path) for path in paths])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _runs(uid: int | None, open_files: int) -> bool:
+    routed = any(files.read(path) is not None for path in (ROUTER_CONFIG, ROUTER_BEFORE))
+    managers = [user_manager(uid)] if uid is not None else []
+    states = system_states([*ROUTER_UNITS, *managers])
+    if routed and not router_runs(states):
+        return False
+    if any(states[manager].active != "active" for manager in managers):
+        return False
+    if uid is None:
+        return True
+    texts = read_sources().get(uid, {})
+    if staged_dir(quadlet_dir(uid)).exists():
+        return False
+    limit = hard_open_files_limit(states[user_manager(uid)].main_pid)
+    if limit < open_files and may_raise_limits():
+        return False
+    states = UserManager(account_of(uid)).states([*map(service_of, texts)])
+    return all(map(_is_as_read, states.values())) and _started_by(uid, texts, states)
+
+
+def _is_as_read(state: UnitState) -> bool:
+    return state.active == "active" and state.load == "loaded" and not state.needs_reload
+
+
+def _started_by(uid: int, texts: Mapping[str, str], states: Mapping[str, UnitState]) -> bool:
+    """Whether each model was last started by its source, and its environment files as they are."""
+    held = digests(texts, read_key())
+    return all(
+        note_of(text)
+        == note_of(with_environment(text, held.get(name, "")))
+        == read_note(uid, name, states[service_of(name)])
+        for name, text in texts.items()
+    )

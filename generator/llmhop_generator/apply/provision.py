@@ -1,0 +1,216 @@
+"""Sets up a systemd host that is not NixOS, through the system's own tools."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.host import files
+from llmhop_generator.host.process import require_root, run
+from llmhop_generator.host.subids import ranges_of
+from llmhop_generator.layout import (
+    ETC,
+    MODELS_TARGET,
+    ROUTER_CONFIG,
+    ROUTER_SOCKET,
+    ROUTER_UNIT,
+    ROUTER_UNITS,
+    ROUTER_USER,
+    STATE_DIR,
+    SYSTEM_UNITS,
+    quadlet_dir,
+    user_manager,
+)
+from llmhop_generator.preflight.storage import directory_conflicts, home_findings
+from llmhop_generator.preflight.user import find_account, user_conflicts
+from llmhop_generator.render.host_tree import OWN_USER, host_files
+from llmhop_generator.render.tree import render
+from llmhop_generator.router.routes import ADDRESS_KEYS, restart_keys
+
+# What ProtectHome= takes from llmhop.service (systemd.exec(5)).
+_HIDDEN = ("/home", "/root", "/run/user")
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """A file to put in place."""
+
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        return f"write {self.path}"
+
+    def carry_out(self) -> None:
+        """Write it."""
+        files.write(self.path, self.text)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to run."""
+
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.words)
+
+    def carry_out(self) -> None:
+        """Run it."""
+        run(self.words)
+
+
+@dataclass(frozen=True)
+class RemoveFile:
+    """A file of ours to remove."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"remove {self.path}"
+
+    def carry_out(self) -> None:
+        """Remove it."""
+        files.remove(self.path)
+
+
+Step = WriteFile | RemoveFile | Command
+
+
+def provision(config: Config, llmhop: str, report: Callable[[str], None], *, dry_run: bool) -> None:
+    """Carry out the steps that this host still needs, each told to `report` first.
+
+    Raises:
+        GeneratorError: not run as root, or a step failed; running it again goes on.
+    """
+    if not dry_run:
+        require_root("provision")
+    _require_possible(config, llmhop)
+    count = 0
+    # One after the other: what a later step needs may come from an earlier one.
+    for step in _steps(config, llmhop):
+        report(str(step))
+        if not dry_run:
+            step.carry_out()
+        count += 1
+    if count == 0:
+        report("nothing to do")
+
+
+def _require_possible(config: Config, llmhop: str) -> None:
+    if Path("/etc/NIXOS").exists():
+        raise GeneratorError("this is NixOS: import the module, which declares all of this")
+    if config.llmhop.enable:
+        found = shutil.which(llmhop)
+        if found is None:
+            raise GeneratorError(
+                f"the command {llmhop!r} is not found; give its path with --llmhop"
+            )
+        if any(Path(found).resolve().is_relative_to(home) for home in _HIDDEN):
+            raise GeneratorError(
+                f"{found} lies in a home directory, which llmhop.service can't see; "
+                "install it elsewhere, for example below /opt"
+            )
+    if isinstance(config.vllm, Vllm) and (problems := sorted(set(_conflicts(config.vllm)))):
+        raise GeneratorError("this host can't be set up so, and nothing was changed", problems)
+
+
+def _conflicts(vllm: Vllm) -> Iterator[Problem]:
+    """Find what no step mends, and what a step would take from others."""
+    user = vllm.user
+    if user != OWN_USER and find_account(user) is None:
+        what = f"{user} does not exist; only {OWN_USER} is made here, make {user} yourself"
+        yield Problem(option_path(("vllm", "user")), what)
+    else:
+        yield from user_conflicts(vllm)
+    yield from home_findings(vllm)
+    yield from directory_conflicts(vllm)
+
+
+def _steps(config: Config, llmhop: str) -> Iterator[Step]:
+    socket = SYSTEM_UNITS / ROUTER_SOCKET
+    wants_socket = f"systemd/system/{ROUTER_SOCKET}" in host_files(config, llmhop)
+    if not wants_socket and _is_ours(socket):
+        # The service requires the socket and stops with it; apply starts it again.
+        yield Command(("systemctl", "disable", "--now", ROUTER_SOCKET))
+        yield RemoveFile(socket)
+    written = [
+        WriteFile(ETC / path, text)
+        for path, text in host_files(config, llmhop).items()
+        if files.read(ETC / path) != text
+    ]
+    yield from written
+    changed = {step.path for step in written}
+    users = ETC / "sysusers.d/llmhop.conf"
+    if users in changed or not _users_exist(config):
+        yield Command(("systemd-sysusers", str(users)))
+    directories = ETC / "tmpfiles.d/llmhop.conf"
+    if directories in changed or not _directories_exist(config):
+        yield Command(("systemd-tmpfiles", "--create", str(directories)))
+    if any(ETC / "systemd" in path.parents for path in changed):
+        yield Command(("systemctl", "daemon-reload"))
+    if isinstance(config.vllm, Vllm):
+        yield from _user_steps(config.vllm)
+    if config.llmhop.enable:
+        units = [ROUTER_UNIT, ROUTER_SOCKET] if wants_socket else [ROUTER_UNIT]
+        if disabled := [unit for unit in units if not _is("enabled", unit)]:
+            yield Command(("systemctl", "enable", *disabled))
+        if socket in changed and _is("active", ROUTER_UNIT) and _has_addresses(config):
+            # In one transaction: the service ends before the socket, and starts after it.
+            yield Command(("systemctl", "restart", *ROUTER_UNITS))
+
+
+def _has_addresses(config: Config) -> bool:
+    """Whether llmhop's configuration has the addresses of this one already.
+
+    Otherwise `apply` restarts it, as it writes the configuration: by the one before, the new
+    addresses could be open without its tokens.
+    """
+    wanted = render(config).router
+    present = files.read(ROUTER_CONFIG)
+    if wanted is None or present is None:
+        return False
+    return ADDRESS_KEYS.isdisjoint(restart_keys(present, wanted))
+
+
+def _users_exist(config: Config) -> bool:
+    users = [ROUTER_USER] if config.llmhop.enable else []
+    if isinstance(config.vllm, Vllm) and config.vllm.user == OWN_USER:
+        users.append(OWN_USER)
+    return all(find_account(user) is not None for user in users)
+
+
+def _directories_exist(config: Config) -> bool:
+    paths = [STATE_DIR]
+    if isinstance(config.vllm, Vllm):
+        vllm = config.vllm
+        paths += [quadlet_dir(vllm.uid), Path(vllm.data_dir), Path(vllm.cache_dir)]
+    return all(path.is_dir() for path in paths)
+
+
+def _user_steps(vllm: Vllm) -> Iterator[Step]:
+    for kind, start, count in (
+        ("uid", vllm.sub_uid_start, vllm.sub_uid_count),
+        ("gid", vllm.sub_gid_start, vllm.sub_gid_count),
+    ):
+        own = ranges_of(ETC / f"sub{kind}", vllm.user, vllm.uid)
+        if not any(each.contains(start, count) for each in own):
+            ids = f"{start}-{start + count - 1}"
+            yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))
+    if not _is("enabled", MODELS_TARGET, "--global"):
+        yield Command(("systemctl", "--global", "enable", MODELS_TARGET))
+    if not (Path("/var/lib/systemd/linger") / vllm.user).exists():
+        yield Command(("loginctl", "enable-linger", vllm.user))
+    if not _is("active", user_manager(vllm.uid)):
+        yield Command(("systemctl", "start", user_manager(vllm.uid)))
+
+
+def _is(state: str, unit: str, *options: str) -> bool:
+    return run(["systemctl", *options, f"is-{state}", "--quiet", unit], check=False).code == 0
+
+
+def _is_ours(path: Path) -> bool:
+    text = files.read(path)
+    return text is not None and files.is_ours(text)

@@ -1,0 +1,157 @@
+"""Brings the host it runs on to the state that a configuration describes."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from llmhop_generator.apply.executor import Run
+from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host import files
+from llmhop_generator.host.process import account_of
+from llmhop_generator.host.systemd import UserManager
+from llmhop_generator.layout import (
+    ENVIRONMENT_KEY,
+    ROUTER_BEFORE,
+    ROUTER_CONFIG,
+    STAMP,
+    WANTED_NOTES,
+    quadlet_dir,
+    user_manager,
+)
+from llmhop_generator.planning.planner import make_plan
+from llmhop_generator.planning.steps import Plan, Stage, StartManager, Swap, Wanted
+from llmhop_generator.preflight.check import preflight
+from llmhop_generator.preflight.verify import verify_units
+from llmhop_generator.render.model_unit import added_keys, serve_commands
+from llmhop_generator.render.start_note import with_environment
+from llmhop_generator.render.tree import render
+from llmhop_generator.render.unit_text import service_of
+from llmhop_generator.state.environment import digests, read_key
+from llmhop_generator.state.present import read_present
+from llmhop_generator.state.router_service import offer_config, router_group
+from llmhop_generator.state.staging import discard
+from llmhop_generator.status.progress import Watch
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was brought about: the services that are not up at the end, and those left alone.
+
+    `left` run on by their earlier units, because one that was replaced before them failed.
+    """
+
+    wanted: Wanted
+    failed: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def plan_for(config: Config, *, wait: bool = True) -> Plan:
+    """See that the host is ready for a configuration, and plan the way to it.
+
+    Raises:
+        GeneratorError: the host is not ready, or can't be asked. Nothing was changed.
+    """
+    preflight(config)
+    return _plan(config, wait=wait)
+
+
+def _plan(config: Config, *, wait: bool = True) -> Plan:
+    rendered = render(config)
+    vllm = config.vllm if isinstance(config.vllm, Vllm) else None
+    key, sources = b"", rendered.quadlets
+    if vllm is not None:
+        held = digests(sources, key := read_key())
+        sources = {
+            name: with_environment(text, held.get(name, "")) for name, text in sources.items()
+        }
+    if rendered.router is not None:
+        router_group()
+    wanted = Wanted(
+        uid=vllm.uid if vllm else None,
+        sources=sources,
+        router=rendered.router,
+        key=key,
+        open_files=vllm.open_files_limit if vllm else 0,
+        commands=serve_commands(vllm) if vllm else {},
+        added=added_keys(vllm) if vllm else {},
+    )
+    return make_plan(wanted, read_present(wanted), wait=wait)
+
+
+def put_files(config: Config, report: Report) -> None:
+    """Put units and llmhop's configuration in place before the user's manager starts.
+
+    It then starts the models by the new units, where it would have had to start them by
+    the old ones first. Where it runs already, they are for `apply` to replace.
+
+    Raises:
+        GeneratorError: the host can't be asked, or a file can't be written.
+    """
+    if isinstance(config.vllm, Vllm):
+        verify_units(config.vllm, render(config).quadlets)
+    plan = _plan(config)
+    if plan.present.states:
+        running = ", ".join(map(user_manager, plan.present.states))
+        report(f"{running} runs already, so nothing was changed: that takes a whole apply")
+        return
+    run = Run(plan, report)
+    for step in plan.steps:
+        if isinstance(step, Stage | Swap):
+            run.take(step)
+    if plan.wanted.router is not None and plan.wanted.router != plan.present.router:
+        # It may be up already. Not waited for: it may have to wait for this to end.
+        offer_config(plan.wanted.router)
+
+
+def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applied:
+    """Carry out the plan for a configuration, and wait until the models are up or will not be.
+
+    Raises:
+        GeneratorError: the host is not ready or a step failed. Before the first
+            step nothing is changed; after it, running this again goes on.
+    """
+    plan = plan_for(config, wait=wait)
+    if plan.steps and isinstance(plan.steps[0], StartManager):
+        # Podman can be asked for its images, and systemd for its units, only then.
+        Run(plan, report).take(plan.steps[0])
+        plan = plan_for(config, wait=wait)
+    _discard_staged(plan)  # what a run that was killed may have left
+    for path in (ROUTER_CONFIG, ROUTER_BEFORE, ENVIRONMENT_KEY, WANTED_NOTES, STAMP):
+        files.discard_unfinished(path)
+    for warning in _warnings(plan):
+        report(f"warning: {warning}")
+    watch = None
+    if wait and plan.wanted.uid is not None:
+        manager = UserManager(account_of(plan.wanted.uid))
+        watch = Watch(manager, report, tick, plan.wanted.added)
+    run = Run(plan, report, watch)
+    try:
+        run.take_all()
+        services = list(map(service_of, plan.wanted.sources))
+        failed = watch.until_up(services) if watch else []
+        run.finish()
+    except BaseException:
+        if run.changed:
+            with suppress(GeneratorError):  # what ended the run is told, not what follows from it
+                run.finish()
+        raise
+    finally:
+        _discard_staged(plan)
+    return Applied(plan.wanted, tuple(failed), tuple(run.left))
+
+
+def _discard_staged(plan: Plan) -> None:
+    for uid in {*plan.present.sources, *plan.present.states}:
+        discard(quadlet_dir(uid))
+
+
+def _warnings(plan: Plan) -> list[str]:
+    if plan.present.limits_are_fixed and plan.present.open_files < plan.wanted.open_files:
+        return [
+            f"services.llmhop.vllm.openFilesLimit: the models get {plan.present.open_files}, "
+            f"not {plan.wanted.open_files}: root may not raise limits on this host"
+        ]
+    return []

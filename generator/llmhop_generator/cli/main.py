@@ -1,0 +1,276 @@
+"""The command `llmhop-generator`."""
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from llmhop_generator import __version__
+from llmhop_generator.cli.eval import evaluate
+from llmhop_generator.cli.exits import EXIT_CHANGES, EXIT_NOT_UP, fail, reports_errors
+from llmhop_generator.cli.messages import Formatter, say, use_nixos_names, write
+from llmhop_generator.cli.options import Group, llmhop_option, verbose_option
+from llmhop_generator.cli.terminal import terminal
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host.process import become, require_root
+from llmhop_generator.host.signals import exit_on_signals
+from llmhop_generator.parse.source import read_source
+from llmhop_generator.router.check import judge_by
+
+# What needs pydantic is imported by the commands that need it: it takes longer to load
+# than all the rest, and an apply with nothing to do goes without.
+
+WATCH_S = 2
+LOCK_TIMEOUT_S = 300
+
+# For completions alone: `read_source` says what is wrong with a file.
+_config = click.argument(
+    "config", metavar="CONFIG", type=click.Path(readable=False, allow_dash=True)
+)
+
+
+def _model_names(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    from llmhop_generator.status.report import model_names
+
+    try:
+        return [name for name in model_names() if name.startswith(incomplete)]
+    except GeneratorError:
+        return []
+
+
+@click.group(
+    cls=Group, params=[verbose_option()], context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Turn an llmhop configuration into Podman Quadlet units and bring the host to that state.
+
+    CONFIG is a JSON file, or - for standard input. Exit codes: 0 done, 1 error,
+    2 wrong usage, 3 applied but a model is not up, 4 diff found changes.
+    """
+    use_nixos_names(context)
+    log = logging.StreamHandler(sys.stderr)
+    log.setFormatter(Formatter("%(message)s"))
+    logging.basicConfig(handlers=[log])
+
+
+@main.command()
+@_config
+@llmhop_option
+@reports_errors
+def validate(config: str, llmhop: str) -> None:
+    """Check CONFIG and print what it serves."""
+    from llmhop_generator.contract import privileged_ports
+    from llmhop_generator.contract.model import Vllm
+    from llmhop_generator.parse.load import read_config
+
+    read = read_config(config, judge_by(llmhop))
+    models = []
+    if isinstance(read.vllm, Vllm):
+        models = read.vllm.enabled_models
+        # Which ports its host leaves to everybody, this one can't know.
+        for problem in privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START):
+            say(f"warning: {problem}", err=True)
+    for model in models:
+        say(f"{model.name}: {model.model} on port {model.port}")
+    say(f"{config} is valid: {len(models)} model{'' if len(models) == 1 else 's'} to serve")
+
+
+@main.command()
+@reports_errors
+def schema() -> None:
+    """Print the JSON Schema of CONFIG."""
+    from llmhop_generator.contract.schema import contract_schema_text
+
+    write(contract_schema_text())
+
+
+@main.command()
+@_config
+@llmhop_option
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the files go; made if it is not there.",
+)
+@click.option(
+    "--verify", is_flag=True, help="Have Podman and systemd read the units, and fail if they can't."
+)
+@reports_errors
+def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
+    """Write what CONFIG becomes below DIR, and touch nothing else.
+
+    DIR/quadlet has the units, DIR/llmhop.json the router's configuration, and
+    DIR/host what a host needs that is not NixOS.
+    """
+    from llmhop_generator.cli.write_tree import write_tree
+    from llmhop_generator.contract.model import Vllm
+    from llmhop_generator.parse.load import read_config
+    from llmhop_generator.preflight.verify import verify_units
+    from llmhop_generator.render.tree import render as render_config
+    from llmhop_generator.render.tree import render_tree
+
+    read = read_config(config, judge_by(llmhop))
+    if verify and isinstance(read.vllm, Vllm):
+        verify_units(read.vllm, render_config(read).quadlets)
+    tree = render_tree(read, llmhop)
+    write_tree(output, tree)
+
+
+@main.command()
+@_config
+@llmhop_option
+@click.option("--dry-run", is_flag=True, help="Show the steps, and take none.")
+@reports_errors
+def provision(config: str, llmhop: str, dry_run: bool) -> None:
+    """Set up this host for CONFIG: user, ids, directories, services. Not for NixOS."""
+    from llmhop_generator.apply.provision import provision as set_up_host
+    from llmhop_generator.parse.load import read_config
+
+    set_up_host(read_config(config, judge_by(llmhop)), llmhop, say, dry_run=dry_run)
+
+
+@main.command()
+@_config
+@llmhop_option
+@reports_errors
+def check(config: str, llmhop: str) -> None:
+    """See that this host is ready for CONFIG; every finding at once, with what to do."""
+    from llmhop_generator.contract.model import Vllm
+    from llmhop_generator.image.parser import check_flags
+    from llmhop_generator.parse.load import read_config
+    from llmhop_generator.preflight.check import preflight
+
+    read = read_config(config, judge_by(llmhop))
+    require_root("check")
+    preflight(read)
+    if isinstance(read.vllm, Vllm):
+        check_flags(read.vllm, say)
+    say("this host is ready")
+
+
+@main.command()
+@_config
+@llmhop_option
+@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+@reports_errors
+def diff(config: str, llmhop: str, for_programs: bool) -> None:
+    """Show what `apply` would do, and do nothing. Exit code 0: nothing, 4: these steps."""
+    from llmhop_generator.apply.run import plan_for
+    from llmhop_generator.parse.load import read_config
+    from llmhop_generator.planning.plan_text import as_json, as_table
+
+    read = read_config(config, judge_by(llmhop))
+    require_root("diff")
+    plan = plan_for(read)
+    say(as_json(plan) if for_programs else as_table(plan))
+    sys.exit(EXIT_CHANGES if plan.steps else 0)
+
+
+@main.command()
+@_config
+@llmhop_option
+@click.option("--wait/--no-wait", default=True, help="Wait until the models are healthy.")
+@click.option(
+    "--no-wait-at-boot", is_flag=True, help="Do not wait while the system is starting up."
+)
+@click.option(
+    "--lock-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=LOCK_TIMEOUT_S,
+    show_default=True,
+    help="How long to wait for another run to end.",
+)
+@click.option(
+    "--files-only",
+    is_flag=True,
+    help="Put files in place and start nothing: at boot, before the user's manager starts.",
+)
+@reports_errors
+def apply(
+    config: str,
+    llmhop: str,
+    wait: bool,
+    no_wait_at_boot: bool,
+    lock_timeout: float,
+    files_only: bool,
+) -> None:
+    """Bring this host to the state that CONFIG describes."""
+    from llmhop_generator.apply.fast_path import is_settled, remember
+    from llmhop_generator.host.lock import locked, try_locked
+    from llmhop_generator.host.systemd import system_is_starting
+
+    data = read_source(config)
+    require_root("apply")
+    exit_on_signals()  # so that also a run that is told to end gives llmhop every route
+    report, tick = terminal()
+    wait = wait and not (no_wait_at_boot and system_is_starting())
+    if files_only:
+        from llmhop_generator.apply.run import put_files
+        from llmhop_generator.parse.load import parse_config
+
+        # Another run may have started the manager, and so this: it does not wait for that.
+        with try_locked(report) as alone:
+            if alone:
+                put_files(parse_config(data, config, judge_by(llmhop)), report)
+        return
+    with locked(lock_timeout, report):
+        if is_settled(data):
+            report("nothing to do")
+            return
+        from llmhop_generator.apply.run import apply as bring_host
+        from llmhop_generator.parse.load import parse_config
+
+        done = bring_host(parse_config(data, config, judge_by(llmhop)), report, tick, wait=wait)
+        if wait and not done.failed:
+            remember(data, done.wanted)
+    if done.failed:
+        from llmhop_generator.status.why import why_not_up
+
+        fail(why_not_up(done.wanted, done.failed, done.left), EXIT_NOT_UP)
+
+
+@main.command()
+@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+@click.option("--watch", is_flag=True, help="Print it again every two seconds.")
+@reports_errors
+def status(for_programs: bool, watch: bool) -> None:
+    """Show how the models on this host are."""
+    from llmhop_generator.status.report import as_json, as_table
+    from llmhop_generator.status.report import status as host_status
+
+    require_root("status")
+    show = as_json if for_programs else as_table
+    while True:
+        text = show(host_status())
+        if watch:
+            click.clear()
+        say(text)
+        if not watch:
+            return
+        time.sleep(WATCH_S)
+
+
+@main.command()
+@click.argument("model", metavar="MODEL", shell_complete=_model_names)
+@click.option("-n", "--lines", default=100, show_default=True, help="How many lines to begin with.")
+@click.option("--follow/--no-follow", default=True, help="Wait for more lines.")
+@reports_errors
+def logs(model: str, lines: int, follow: bool) -> None:
+    """Show the journal of MODEL."""
+    from llmhop_generator.status.report import journal_of
+
+    require_root("logs")
+    become(journal_of(model, lines=lines, follow=follow))
+
+
+main.add_command(evaluate)

@@ -1,0 +1,179 @@
+"""Paths that a model is given and that its container does not have.
+
+What `vllm serve` reads, it reads inside of the container, where a directory of the host is
+only as a volume. What an image has of its own is known of vLLM's images alone; of any image
+it is known that it lacks the Nix store of the host, and what a volume has under another name.
+"""
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from llmhop_generator.contract import flags
+from llmhop_generator.contract.images import is_vllms_own
+from llmhop_generator.contract.model import Vllm
+from llmhop_generator.errors import Path
+
+CACHE_HOME = "/root/.cache"
+"""Where a container keeps what it compiles: a volume of its own."""
+
+MODEL_CACHE = f"{CACHE_HOME}/huggingface"
+"""Where a container has the option `cacheDir`."""
+
+_STORE = "/nix/store"
+
+# Made in every container, and then what is in vLLM's images (docker/Dockerfile* there): its
+# examples with the chat templates, Python's packages, root's home.
+_IN_EVERY_CONTAINER = ("/dev", "/proc", "/sys", "/tmp")  # noqa: S108 - a name
+_IN_VLLMS_IMAGES = (
+    *_IN_EVERY_CONTAINER,
+    *("/app", "/etc/ssl", "/opt/rocm", "/opt/venv", "/root", "/usr"),
+    *("/var/tmp", "/vllm-workspace", "/workspace"),  # noqa: S108 - names
+)
+
+# Flags whose values may begin with a slash and name no file: paths of URLs, and text.
+_NO_FILES = {
+    "default-chat-template-kwargs",
+    "disable-access-log-for-endpoints",
+    "fingerprint-value",
+    "override-generation-config",
+    "reasoning-config",
+    "root-path",
+}
+
+_NAMED = re.compile(r"[^/=\s]+=(/.*)", re.DOTALL)
+_ADDS_VOLUMES = re.compile(r"(^|\s)(-v|--(volume|volumes-from|mount|tmpfs|secret|rootfs))\b")
+
+Found = Iterator[tuple[Path, str]]
+
+
+class Volume(NamedTuple):
+    """A place in a container, and what of the host is there; None where nothing known is."""
+
+    target: str
+    source: str | None = None
+
+
+def problems(vllm: Mapping[str, Any]) -> Found:
+    """Find the paths of all models, in the JSON of the backend, that nothing brings in."""
+    image = vllm.get("image", Vllm.model_fields["image"].default)
+    cache = vllm.get("cacheDir", Vllm.model_fields["cache_dir"].default)
+    general, keys = _object(vllm.get("modelSettings")), _object(vllm.get("containerConfig"))
+    known = isinstance(image, str) and is_vllms_own(image)
+    ours = [Volume(CACHE_HOME), Volume(MODEL_CACHE, cache if isinstance(cache, str) else None)]
+    for name, model in _object(vllm.get("models")).items():
+        path: Path = ("vllm", "models", name)
+        options = _object(model)
+        volumes = _volumes({**keys, **_object(options.get("containerConfig"))}, ours)
+        if volumes is None:
+            continue
+        own = _object(options.get("settings"))
+        given = [((*path, "model"), "model", options.get("model"))]
+        given += [((*path, "settings", key), key, value) for key, value in own.items()]
+        standing = flags.standing(general, own)
+        given += [(("vllm", "modelSettings", key), key, standing[key]) for key in standing]
+        for where, key, value in given:
+            for text in _absolute(value):
+                named = known and flags.place(key)[0] not in _NO_FILES
+                if what := _problem(text, volumes, named=named):
+                    yield where, what
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _absolute(value: Any) -> Iterator[str]:
+    """Find the absolute paths in a value: by themselves, as NAME=PATH, and in JSON."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case dict() as inner:
+                waiting += inner.values()
+            case list() as items:
+                waiting += items
+            case str() as text:
+                if text[:1] in ("{", "["):
+                    waiting.append(_json(text))
+                elif text.startswith("/"):
+                    yield text
+                elif named := _NAMED.fullmatch(text):
+                    yield named[1]
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _problem(text: str, volumes: list[Volume], *, named: bool) -> str | None:
+    """Say what is wrong with a path; `named`: it is one, and what the image has is known."""
+    path = _normal(text)
+    if any(_holds(volume.target, path) or _holds(path, volume.target) for volume in volumes):
+        return None
+    if any(_holds(each, path) for each in (_IN_VLLMS_IMAGES if named else _IN_EVERY_CONTAINER)):
+        return None
+    for target, source in volumes:
+        if source is not None and _holds(source, path):
+            inside = posixpath.join(target, posixpath.relpath(path, source))
+            return f"has {path}, which the container has as {_normal(inside)}; write that"
+    if _holds(_STORE, path):
+        # The whole of it: a file there may be a link to another.
+        return _told(path, _STORE)
+    return _told(path, path) if named else None
+
+
+def _told(path: str, volume: str) -> str:
+    while ":" in volume:
+        # It would end the name of the volume's source.
+        volume = posixpath.dirname(volume)
+    return (
+        f"has {path}, which the container does not have, because no volume brings it in; "
+        f'add "{volume}:{volume}:ro" to containerConfig.Volume'
+    )
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def _holds(directory: str, path: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def _volumes(keys: Mapping[str, Any], own: list[Volume]) -> list[Volume] | None:
+    """Give what a container's keys mount, beside our own; None where they may mount more."""
+    found = [*own]
+    for text in map(str, _items(keys.get("Volume"))):
+        if not text.strip():
+            found.clear()
+            continue
+        parts = text.strip().split(":")
+        found.append(_volume(parts[1], parts[0]) if parts[1:] else _volume(parts[0], None))
+    for key in ("Mount", "Secret"):
+        for text in map(str, _items(keys.get(key))):
+            fields = dict(part.strip().partition("=")[::2] for part in text.split(","))
+            target = next((fields[k] for k in ("target", "destination", "dst") if k in fields), "")
+            source = fields.get("source") or fields.get("src")
+            found.append(_volume(target, source if fields.get("type") == "bind" else None))
+    for text in map(str, _items(keys.get("Tmpfs"))):
+        found.append(_volume(text.partition(":")[0], None))
+    if any("%" in volume.target for volume in found):
+        return None  # a specifier, which systemd expands
+    if "Rootfs" in keys or _ADDS_VOLUMES.search(" ".join(map(str, _items(keys.get("PodmanArgs"))))):
+        return None
+    return [volume for volume in found if volume.target.startswith("/")]
+
+
+def _volume(target: str, source: str | None) -> Volume:
+    known = source is not None and source.startswith("/") and "%" not in source
+    inside = _normal(target) if target.startswith("/") else target
+    return Volume(inside, _normal(source) if known and source else None)
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]

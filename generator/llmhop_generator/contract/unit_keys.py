@@ -1,0 +1,83 @@
+"""Keys that a deployer adds to a model's unit: unitConfig, serviceConfig, containerConfig.
+
+They are written after our own, as they stand. A key that takes one value is so replaced, one
+that takes several is added to, and an empty value empties it first: what systemd and Podman
+make of repeated keys, and what a drop-in would do. What would undo what we rely on is refused.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, JsonValue, WithJsonSchema
+
+from llmhop_generator.contract import key_rules
+from llmhop_generator.contract.text import Matching, unrepresentable
+
+SECTIONS = {"unitConfig": "Unit", "containerConfig": "Container", "serviceConfig": "Service"}
+"""The section of the unit that each option adds to."""
+
+KeyName = Annotated[
+    str, Matching(r"[A-Za-z][A-Za-z0-9-]*", "a key of a unit file, such as TimeoutStartSec")
+]
+
+_SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+_SETS_VARIABLES = {
+    "Environment": re.compile(r"""(?:^|[\s"'])([A-Za-z_][A-Za-z0-9_]*)="""),
+    "PodmanArgs": re.compile(r"""(?:--env[=\s]|-e)["'=\s]*([A-Za-z_][A-Za-z0-9_]*)="""),
+}
+
+
+def _check(value: JsonValue) -> JsonValue:
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, str | bool | int | float):
+            raise ValueError("must be a string, a number, true, false, or a list of these")
+        if reason := unrepresentable(_text(item)):
+            raise ValueError(reason)
+        if _text(item).endswith("\\"):
+            raise ValueError("ends with a backslash, which joins the next line to it; remove it")
+    return value
+
+
+UnitValue = Annotated[
+    JsonValue,
+    AfterValidator(_check),
+    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}),
+]
+"""What a key is set to; each item of a list becomes a line of its own."""
+
+UnitKeys = dict[KeyName, UnitValue]
+
+
+def lines(general: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give the lines of one section: the model's keys win over the backend-wide ones."""
+    merged = {**general, **own}
+    return [(key, _text(item)) for key in sorted(merged) for item in _items(merged[key])]
+
+
+def problems(option: str, keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Find the keys that one of the options can't set: each, and what to do."""
+    texts = {key: texts_of(value) for key, value in keys.items()}
+    yield from key_rules.problems(option, texts)
+
+
+def texts_of(value: Any) -> list[str]:
+    """Give the lines that a key's value becomes, without what can't be one."""
+    return [_text(item) for item in _items(value) if isinstance(item, str | bool | int | float)]
+
+
+def variables(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the variables that are set: the key that does it, and the name of each."""
+    for key, pattern in _SETS_VARIABLES.items():
+        for item in _items(keys.get(key)):
+            yield from ((key, name) for name in pattern.findall(str(item)))
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(item: Any) -> str:
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    return str(item)

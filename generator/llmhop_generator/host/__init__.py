@@ -1,0 +1,1 @@
+"""What the host offers: processes, files, systemd, Podman."""

@@ -1,0 +1,97 @@
+"""What is asked of Podman itself: its version and its images."""
+
+import pwd
+import re
+
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host.process import Account, Finished, follow, run
+
+MINIMUM = (5, 0)
+"""The first version with Notify=healthy and StopTimeout= (Podman 5.0 release notes)."""
+
+
+def require_podman() -> None:
+    """See that Podman is there and new enough.
+
+    Raises:
+        GeneratorError: it is not.
+    """
+    said = run(["podman", "--version"]).stdout
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if found is None or (int(found[1]), int(found[2])) < MINIMUM:
+        raise GeneratorError(f"5.0 or newer is needed, and this host has {said.strip()}; update it")
+
+
+def has_image(account: Account, image: str) -> bool:
+    """Whether an image is in a user's storage.
+
+    Raises:
+        GeneratorError: the storage can't be asked.
+    """
+    done = run(
+        ["podman", "image", "exists", image],
+        env=environment_of(account),
+        account=account,
+        check=False,
+    )
+    # podman-image-exists(1): every other code is an issue with the storage.
+    if done.code in (0, 1):
+        return done.code == 0
+    raise GeneratorError(
+        f"it can't be told whether {image} is in the storage of user {account.uid}: "
+        f"podman ended with exit code {done.code}: {done.stderr.strip()}"
+    )
+
+
+def pull(account: Account, image: str) -> bool:
+    """Pull an image as a user, Podman's progress shown as it comes; whether it worked."""
+    return follow(["podman", "pull", image], env=environment_of(account), account=account) == 0
+
+
+def run_python(account: Account, image: str, source: str, limit_s: int) -> Finished:
+    """Run a program in an image, by the Python of its vLLM, without network and devices.
+
+    The program is its standard input, so that no process list has it. It is killed after
+    `limit_s` seconds.
+    """
+    options = [
+        "--rm",
+        "--interactive",
+        "--pull=never",
+        "--network=none",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        # Where it runs there may be no cgroup of the user's.
+        "--cgroups=disabled",
+        "--log-driver=none",
+        f"--timeout={limit_s}",
+        "--workdir=/",
+        "--entrypoint=sh",
+    ]
+    return run(
+        ["podman", "run", *options, image, "-c", _OWN_PYTHON],
+        env=environment_of(account),
+        account=account,
+        check=False,
+        stdin=source,
+    )
+
+
+# The interpreter that the image's `vllm` names, which may be in a virtual environment.
+_OWN_PYTHON = (
+    """p=$(sed -n '1s/^#! *//p' "$(command -v vllm)"); """
+    """case $p in *python*) ;; *) p=python3 ;; esac; exec $p -"""
+)
+
+
+def environment_of(account: Account) -> dict[str, str]:
+    """What Podman needs to know of the user that it runs as."""
+    runtime, user = f"/run/user/{account.uid}", pwd.getpwuid(account.uid)
+    return {
+        "HOME": user.pw_dir,
+        # By this name, not by the uid, it looks up subordinate ids; ours may be root's.
+        "USER": user.pw_name,
+        "XDG_RUNTIME_DIR": runtime,
+        # Its pause process goes into a scope of the user's manager, or it would end with ours.
+        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
+    }

@@ -1,0 +1,1 @@
+"""What the vLLM of an image says of its flags."""

@@ -1,0 +1,1 @@
+"""A configuration read, and judged as a whole."""

@@ -1,0 +1,223 @@
+"""Reads a configuration: from bytes to a `Config`, or to every problem in it at once."""
+
+import json
+import math
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from llmhop_generator.contract.model import Config, Llmhop, Model, Vllm
+from llmhop_generator.errors import GeneratorError, Path, Problem, option_path
+from llmhop_generator.parse.rules import check
+from llmhop_generator.parse.source import read_source, refuse
+from llmhop_generator.router.check import Judge, no_judge
+from llmhop_generator.router.settings import settings_to_judge
+
+_TYPES = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "string_type": "a string",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "none_required": "null",
+}
+_SHOWN = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
+
+
+def read_config(source: str, judge: Judge) -> Config:
+    """Read and check the configuration in a file, or on standard input for `-`.
+
+    Raises:
+        GeneratorError: the file can't be read, or the configuration is not right.
+    """
+    return parse_config(read_source(source), source, judge)
+
+
+def parse_config(data: bytes, source: str, judge: Judge = no_judge) -> Config:
+    """Check a configuration, and have the settings of llmhop judged.
+
+    `source` is the name that messages give it.
+
+    Raises:
+        GeneratorError: with every problem of the configuration.
+    """
+    raw = _parse_json(data, source)
+    found: set[tuple[Path, str]] = set()
+    config = None
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        found.update(
+            _explain(detail)
+            for detail in error.errors()
+            if detail["type"] != "default_factory_not_called"
+        )
+    except RecursionError:
+        raise refuse(source, "is nested too deeply to be read; flatten it") from None
+    found.update(check(raw))
+    found.update(_judged(raw, judge, {path for path, _ in found}))
+    problems = [Problem(option_path(path), what) for path, what in found]
+    if config is None or problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise GeneratorError(f"{source}: {count}", sorted(problems))
+    return config
+
+
+def _judged(raw: Any, judge: Judge, told: Collection[Path]) -> Iterator[tuple[Path, str]]:
+    """What llmhop finds in its settings, but for places of which something is `told` already."""
+    settings = settings_to_judge(raw)
+    for path, what in judge(settings) if settings is not None else ():
+        option = ("llmhop", "settings", *path)
+        if not any(option[: len(other)] == other[: len(option)] for other in told):
+            yield option, what
+
+
+def _parse_json(data: bytes, source: str) -> Any:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse(source, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    if not text.strip():
+        raise refuse(source, 'is empty; the smallest configuration is {"version": 1}')
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_no_key_twice,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_short,
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise refuse(source, f"is not JSON: {error.msg} ({where})") from None
+    except RecursionError:
+        raise refuse(source, "is nested too deeply to be read; flatten it") from None
+    except _UnclearError as error:
+        raise refuse(source, str(error)) from None
+
+
+class _UnclearError(ValueError):
+    """JSON that Python would read but whose meaning is not plain."""
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _UnclearError(f"has the key {json.dumps(twice)} twice in one object; keep one")
+    return read
+
+
+def _no_constant(name: str) -> Any:
+    raise _UnclearError(f"has {name}, which is not JSON; write a number or a string")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _UnclearError(f"has the number {digits}, which is too large; write a smaller one")
+    return number
+
+
+def _short(digits: str) -> int:
+    if len(digits) > 400:
+        raise _UnclearError(f"has a number of {len(digits)} digits; shorten it")
+    return int(digits)
+
+
+def _explain(detail: ErrorDetails) -> tuple[Path, str]:
+    """Put one of pydantic's findings in the words of whoever wrote the configuration."""
+    path = _path(detail["loc"])
+    return path, _what(path, detail)
+
+
+def _what(path: Path, detail: ErrorDetails) -> str:
+    kind, value = detail["type"], detail["input"]
+    context = detail.get("ctx", {})
+    if kind == "missing":
+        return f"is required and not set; set it{_example(path)}"
+    if kind == "extra_forbidden":
+        return f"is not an option{_suggestion(path)}"
+    if kind in _TYPES:
+        return f"must be {_TYPES[kind]}, not {_kind_of(value)}"
+    if kind == "literal_error":
+        expected = "true or false" if path[-1] == "enable" else str(context["expected"])
+        return f"must be {expected}, not {_show(value)}"
+    if kind in ("greater_than_equal", "greater_than", "less_than_equal"):
+        bound = {
+            "greater_than_equal": "at least {ge}",
+            "greater_than": "more than {gt}",
+            "less_than_equal": "at most {le}",
+        }[kind].format(**context)
+        return f"must be {bound}, not {_show(value)}"
+    if kind in ("string_too_long", "too_long"):
+        return f"is longer than {context['max_length']} characters; shorten it"
+    if kind == "string_unicode":
+        return "has half of a surrogate pair, which is no character; remove it"
+    if kind == "value_error":
+        return str(context["error"])
+    return detail["msg"]
+
+
+def _path(location: Path) -> Path:
+    """Pydantic's location without its own marks: union tags and `[key]`."""
+    path = list(location)
+    if len(path) > 1 and path[-1] == "[key]":
+        path.pop()
+    if path[:1] == ["vllm"] and path[1:2] in (["enabled"], ["disabled"]):
+        del path[1]
+    if path[:3] == ["llmhop", "settings", "listen"] and path[3:4] in (["one"], ["several"]):
+        del path[3]
+    return tuple(path)
+
+
+def _options_at(path: Path) -> type[BaseModel] | None:
+    """The model whose fields stand at `path`, as far as the contract knows them."""
+    match path:
+        case ():
+            return Config
+        case ("vllm",):
+            return Vllm
+        case ("vllm", "models", _):
+            return Model
+        case ("llmhop",):
+            return Llmhop
+    return None
+
+
+def _example(path: Path) -> str:
+    options = _options_at(path[:-1])
+    if options is None:
+        return ""
+    for field in options.model_fields.values():
+        if field.alias == path[-1] and field.examples:
+            return f", for example {json.dumps(field.examples[0])}"
+    return ""
+
+
+def _suggestion(path: Path) -> str:
+    options = _options_at(path[:-1])
+    if options is None:
+        return "; remove it"
+    names = [str(field.alias) for field in options.model_fields.values()]
+    close = get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else "; remove it"
+
+
+def _kind_of(value: object) -> str:
+    if value is None:
+        return "null"
+    return _SHOWN.get(type(value), "an object")
+
+
+def _show(value: object) -> str:
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        shown = json.dumps(value)
+        return shown if len(shown) <= 60 else shown[:57] + "…"
+    return _kind_of(value)

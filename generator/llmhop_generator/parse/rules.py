@@ -1,0 +1,217 @@
+"""Checks that need more than one field, or know more than a type.
+
+They read the raw JSON rather than the models, so that they find what they can
+also where another part of the configuration is wrong: all problems show at once.
+What has the wrong type is passed over; the models report it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from llmhop_generator.contract import container_paths, flags, unit_keys
+from llmhop_generator.contract.json_types import whole
+from llmhop_generator.contract.listen import ports
+from llmhop_generator.contract.model import MAX_ID
+from llmhop_generator.errors import Path, option_path
+from llmhop_generator.router.settings import ROUTES, has_route
+
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
+
+
+Found = Iterator[tuple[Path, str]]
+
+
+def check(raw: Any) -> Found:
+    """Give every problem that the types alone do not show."""
+    config = _object(raw)
+    vllm, llmhop = _object(config.get("vllm")), _object(config.get("llmhop"))
+    settings = _object(llmhop.get("settings"))
+    yield from _enable(vllm, llmhop)
+    served = vllm.get("enable") is True
+    if served:
+        yield from _ids(vllm)
+        yield from _backend(vllm)
+        yield from _ports(vllm, llmhop)
+        yield from _names(vllm, settings)
+    if llmhop.get("enable", served) is True:
+        yield from _routes(vllm, settings)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _enable(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
+    """Find what is configured and not said to run: `apply` would remove what does."""
+    if vllm and "enable" not in vllm:
+        yield (
+            ("vllm", "enable"),
+            "is not set, and nothing here would be served; write true to serve, or false",
+        )
+    elif llmhop and "enable" not in llmhop and vllm.get("enable") is not True:
+        yield (
+            ("llmhop", "enable"),
+            "is not set, and without vLLM llmhop would not run; write true to run it, or false",
+        )
+
+
+def _number(value: Any) -> int | None:
+    value = whole(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _enabled(vllm: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    models = _object(vllm.get("models"))
+    return {
+        k: m for k, m in models.items() if isinstance(m, dict) and m.get("enable", True) is True
+    }
+
+
+def _ids(vllm: dict[str, Any]) -> Found:
+    uid = _number(vllm.get("uid"))
+    gid = _number(vllm.get("gid", uid))
+    starts = {"subUidStart": _number(vllm.get("subUidStart"))}
+    counts = {"subUidCount": _number(vllm.get("subUidCount", 65536))}
+    starts["subGidStart"] = _number(vllm.get("subGidStart", starts["subUidStart"]))
+    counts["subGidCount"] = _number(vllm.get("subGidCount", counts["subUidCount"]))
+    follows = {"uid": True, "gid": "gid" in vllm, "subUidStart": True}
+    follows["subGidStart"] = "subGidStart" in vllm or "subGidCount" in vllm or "gid" in vllm
+    for key, number in (("uid", uid), ("gid", gid)):
+        if number == 0 and follows[key]:
+            yield (
+                ("vllm", key),
+                "must not be 0: the containers are rootless; give a system user's id",
+            )
+    for kind, own in (("Uid", uid), ("Gid", gid)):
+        start, count = starts[f"sub{kind}Start"], counts[f"sub{kind}Count"]
+        path = ("vllm", f"sub{kind}Start")
+        if start is None or count is None or count < 1 or not follows[path[1]]:
+            continue
+        last = start + count - 1
+        shown = f"the range {start} to {last}"
+        if last > MAX_ID:
+            yield path, f"{shown} ends above {MAX_ID}, the highest id; start lower"
+        elif own is not None and start <= own <= last:
+            yield path, f"{shown} contains {kind.lower()} {own} of the user itself; start higher"
+        elif 0 <= start < 1000:
+            yield path, f"{shown} begins among the system users (below 1000); start higher"
+
+
+def _backend(vllm: dict[str, Any]) -> Found:
+    yield from _flags(("vllm", "modelSettings"), vllm.get("modelSettings"))
+    yield from _environment(("vllm", "environment"), vllm.get("environment"))
+    yield from _unit_keys(("vllm",), vllm)
+    yield from container_paths.problems(vllm)
+    for index, device in enumerate(_list(vllm.get("devices"))):
+        yield from _device(("vllm", "devices", index), device)
+    for key, model in _object(vllm.get("models")).items():
+        if not isinstance(model, dict):
+            continue
+        path = ("vllm", "models", key)
+        if isinstance(model.get("tag"), str) and isinstance(model.get("digest"), str):
+            yield (*path, "tag"), "excludes `digest`; set one of the two"
+        yield from _flags((*path, "settings"), model.get("settings"))
+        yield from _environment((*path, "environment"), model.get("environment"))
+        yield from _unit_keys(path, model)
+        for index, device in enumerate(_list(model.get("devices"))):
+            yield from _device((*path, "devices", index), device)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _flags(path: Path, settings: Any) -> Found:
+    for key, what in flags.problems(_object(settings)):
+        yield (*path, key), what
+
+
+def _environment(path: Path, environment: Any) -> Found:
+    for key in _object(environment):
+        if key in _SECRETS:
+            yield (
+                (*path, key),
+                "is a secret and would be seen in the unit; set it in environmentFile",
+            )
+
+
+def _unit_keys(path: Path, options: dict[str, Any]) -> Found:
+    for option in unit_keys.SECTIONS:
+        keys = _object(options.get(option))
+        for key, what in unit_keys.problems(option, keys):
+            yield (*path, option, key), what
+        for key, name in sorted(
+            {each for each in unit_keys.variables(keys) if each[1] in _SECRETS}
+        ):
+            yield (
+                (*path, option, key),
+                f"sets {name}, a secret that would be seen in the unit; set it in environmentFile",
+            )
+
+
+def _device(path: Path, device: Any) -> Found:
+    if not isinstance(device, str):
+        return
+    if not device.lstrip("-").strip():
+        yield path, "is empty; name a CDI device or a path, or leave it out"
+    elif '"' in device and "'" in device:
+        yield path, "has both kinds of quotes, which AddDevice= can't hold; rename the device"
+
+
+def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
+    users = defaultdict(list)
+    if llmhop.get("enable", True) is True:
+        for own in ports(_object(llmhop.get("settings"))):
+            users[own].append("llmhop itself")
+    for key, model in _enabled(vllm).items():
+        port = _number(model.get("port"))
+        if port is None:
+            continue
+        path = ("vllm", "models", key, "port")
+        if port == 0:
+            yield path, "must not be 0, which stands for no port in particular; give one above 1023"
+        elif users[port]:
+            yield path, f"{port} is the port of {users[port][0]} too; give each its own"
+        users[port].append(option_path(path[:-1]))
+
+
+def _names(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
+    enabled = _enabled(vllm)
+    if not enabled and not _object(settings.get("models")):
+        what = "enables no model" if _object(vllm.get("models")) else "names no model"
+        yield ("vllm", "models"), f"{what}; enable one, or set services.llmhop.vllm.enable = false"
+    owners: dict[str, str] = {}
+    for key, model in enabled.items():
+        name = _name(key, model)
+        if name is None:
+            continue
+        path = ("vllm", "models", key, "name")
+        if name in owners:
+            yield path, f'"{name}" is the name of {owners[name]} too; give each its own'
+        owners.setdefault(name, option_path(path[:-1]))
+
+
+def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
+    """Find what llmhop can't: it does not know which models run here."""
+    path: Path = ("llmhop", "settings", "models")
+    enabled = _enabled(vllm) if vllm.get("enable") is True else {}
+    names = {
+        _name(key, model): option_path(("vllm", "models", key)) for key, model in enabled.items()
+    }
+    off = {_name(k, m) for k, m in _object(vllm.get("models")).items() if isinstance(m, dict)}
+    elsewhere = _object(settings.get("models"))
+    if not enabled and not any(map(has_route, elsewhere.values())):
+        yield path, "names no model that runs; give at least one a url"
+    for name, entry in elsewhere.items():
+        if name in names and has_route(entry):
+            given = next(key for key in ROUTES if entry.get(key) is not None)
+            what = f"is set by {names[name]}, which serves here; remove it or rename"
+            yield (*path, name, given), what
+        elif isinstance(entry, dict) and not has_route(entry) and name not in {*names, *off}:
+            yield (*path, name, "url"), "is required for a model that runs elsewhere; set it"
+
+
+def _name(key: str, model: dict[str, Any]) -> str | None:
+    name = model.get("name", key)
+    return name if isinstance(name, str) else None

@@ -1,0 +1,1 @@
+"""From what is present to what is wanted: the steps."""

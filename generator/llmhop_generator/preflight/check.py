@@ -1,0 +1,112 @@
+"""What a host must have before anything on it is changed; every finding at once."""
+
+from collections.abc import Iterator, Mapping
+
+from llmhop_generator.contract.model import Config, Model, Vllm
+from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.host.podman import has_image, require_podman
+from llmhop_generator.host.process import Account, account_of
+from llmhop_generator.host.systemd import system_states
+from llmhop_generator.layout import user_manager
+from llmhop_generator.preflight.devices import device_findings
+from llmhop_generator.preflight.paths import path_findings
+from llmhop_generator.preflight.ports import port_findings, router_findings
+from llmhop_generator.preflight.router import service_findings, socket_findings
+from llmhop_generator.preflight.secrets import secret_findings
+from llmhop_generator.preflight.storage import storage_findings
+from llmhop_generator.preflight.units import mask_findings
+from llmhop_generator.preflight.user import user_findings
+from llmhop_generator.preflight.verify import unit_findings
+from llmhop_generator.render.model_unit import image
+from llmhop_generator.render.tree import render
+from llmhop_generator.state.present import read_sources
+
+
+def preflight(config: Config) -> None:
+    """See that the host has what the containers of a configuration need, and llmhop its sockets.
+
+    Raises:
+        GeneratorError: with every finding.
+    """
+    found = []
+    rendered = render(config)
+    if isinstance(config.vllm, Vllm):
+        found += [*_findings(config.vllm), *_units(config.vllm, rendered.quadlets)]
+    if rendered.router is not None:
+        of_service = list(service_findings())
+        found += [*of_service, *socket_findings(config.llmhop), *router_findings(config.llmhop)]
+        if not of_service:
+            found += secret_findings(rendered.router)
+    findings = sorted(set(found))
+    if findings:
+        raise GeneratorError("the host is not ready, and nothing was changed", findings)
+
+
+def _findings(vllm: Vllm) -> Iterator[Problem]:
+    user = list(user_findings(vllm))
+    yield from user
+    podman = list(_podman())
+    yield from podman
+    account = None if user else account_of(vllm.uid)
+    absent = {}
+    if not podman and account is not None:
+        try:
+            absent = _absent_images(vllm, account)
+        except GeneratorError as error:
+            yield Problem("Podman", str(error))
+    if account is not None:
+        yield from _masks(vllm)
+    yield from (
+        Problem(
+            where,
+            f"{name} is not in the storage of {vllm.user}, and localhost/ is no registry to pull "
+            f"it from; build, load or import it as {vllm.user}",
+        )
+        for name, where in absent.items()
+        if name.startswith("localhost/")
+    )
+    yield from storage_findings(vllm, account, lacks_image=bool(absent))
+    yield from path_findings(vllm, account)
+    yield from device_findings(vllm)
+    serving = {uid for uid, texts in read_sources().items() if texts}
+    yield from port_findings(vllm, {vllm.uid, *serving})
+
+
+def _units(vllm: Vllm, sources: Mapping[str, str]) -> Iterator[Problem]:
+    try:
+        yield from unit_findings(vllm, sources)
+    except GeneratorError as error:
+        yield Problem("units", str(error))
+
+
+def _masks(vllm: Vllm) -> Iterator[Problem]:
+    try:
+        yield from mask_findings(vllm)
+    except GeneratorError as error:
+        yield Problem("the user's manager", str(error))
+
+
+def _podman() -> Iterator[Problem]:
+    try:
+        require_podman()
+    except GeneratorError as error:
+        yield Problem("Podman", str(error))
+
+
+def _absent_images(vllm: Vllm, account: Account) -> dict[str, str]:
+    """The images that the user does not have, and where each is set; none where it is not up."""
+    manager = user_manager(vllm.uid)
+    if system_states([manager])[manager].active != "active":
+        return {}
+    named: dict[str, str] = {}
+    for key, model in vllm.models.items():
+        if model.enable:
+            named.setdefault(image(vllm, model), _where(key, model))
+    return {name: where for name, where in named.items() if not has_image(account, name)}
+
+
+def _where(key: str, model: Model) -> str:
+    for leaf, value in (("digest", model.digest), ("tag", model.tag)):
+        if value is not None:
+            return option_path(("vllm", "models", key, leaf))
+    return option_path(("vllm", "tag"))

@@ -1,0 +1,104 @@
+"""Findings about what containerConfig names of this host: sources of volumes, devices, profiles.
+
+Podman makes none of it: it looks at each when it makes the container (getDefaultMountOptions in
+pkg/util/mount_opts_linux.go), which is after the model before has stopped.
+"""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from llmhop_generator.contract.key_rules import flags_of
+from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.unit_keys import texts_of
+from llmhop_generator.errors import Path as OptionPath
+from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.host.cdi import is_cdi_name
+from llmhop_generator.host.process import Account
+from llmhop_generator.layout import quadlet_dir
+from llmhop_generator.preflight.storage import failed_as
+
+
+def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Problem]:
+    """Find the paths of enabled models that their user does not have.
+
+    `account` is the user's, None where it does not exist: then it is root that looks.
+    """
+    tests = []
+    for path, where in _named(vllm).items():
+        if Path(path).exists():
+            what = f"can't be reached by {vllm.user}, who starts the container; let that user in"
+        else:
+            what = "does not exist on this host, and Podman does not make it; make it first"
+        tests.append((path, Problem(option_path(where), f"{path} {what}")))
+    if account is None:
+        yield from (problem for path, problem in tests if not Path(path).exists())
+    else:
+        # Asked is the user: of a file system of its own root may see nothing.
+        yield from failed_as(account, [("-e", path, problem) for path, problem in tests])
+
+
+def _named(vllm: Vllm) -> dict[str, OptionPath]:
+    """The paths of the host that keys of enabled models name, and where each is set."""
+    found: dict[str, OptionPath] = {}
+    for name, model in vllm.models.items():
+        own = ("vllm", "models", name, "containerConfig")
+        for key, value in (vllm.container_config | model.container_config).items():
+            above = own if key in model.container_config else ("vllm", "containerConfig")
+            for where, text in _lines(value, (*above, key)):
+                for path in _paths(key, text) if model.enable else ():
+                    if (resolved := _resolved(path, vllm)) is not None:
+                        found.setdefault(resolved, where)
+    return found
+
+
+def _lines(value: Any, where: OptionPath) -> list[tuple[OptionPath, str]]:
+    """The lines of a key that count, each with its place: an empty one takes those before away."""
+    lines: list[tuple[OptionPath, str]] = []
+    for index, text in enumerate(texts_of(value)):
+        place = (*where, index) if isinstance(value, list) else where
+        lines = [*lines, (place, text.strip())] if text.strip() else []
+    return lines
+
+
+def _paths(key: str, text: str) -> Iterator[str]:
+    match key:
+        case "Volume" if ":" in text:
+            yield text.partition(":")[0]
+        case "Mount":
+            yield from _of_mount(text)
+        case "AddDevice":
+            for word in text.split():
+                if not word.startswith("-") and not is_cdi_name(word):
+                    yield word.partition(":")[0]
+        case "SeccompProfile" if text != "unconfined":
+            yield text
+        case "PodmanArgs":
+            for flag, value in flags_of(text):
+                match flag:
+                    case "-v" | "--volume" if ":" in value:
+                        yield from _paths("Volume", value)
+                    case "--mount":
+                        yield from _of_mount(value)
+                    case "--device" if not is_cdi_name(value):
+                        yield value.partition(":")[0]
+
+
+def _of_mount(text: str) -> Iterator[str]:
+    """The source of a bind mount (podman-run(1), --mount)."""
+    fields: Mapping[str, str] = dict(part.strip().partition("=")[::2] for part in text.split(","))
+    source = fields.get("source") or fields.get("src")
+    if source and fields.get("type") == "bind":
+        yield source
+
+
+def _resolved(path: str, vllm: Vllm) -> str | None:
+    """A path as systemd and Podman resolve it, or None where that can't be told, or it is none."""
+    for specifier, value in (("%h", vllm.data_dir), ("%t", f"/run/user/{vllm.uid}")):
+        path = path.replace(specifier, value)
+    if "%" in path or "$" in path:
+        return None
+    if path.startswith("."):
+        path = posixpath.join(quadlet_dir(vllm.uid), path)
+    return posixpath.normpath(path) if path.startswith("/") else None

@@ -1,0 +1,161 @@
+"""Findings about directories, environment files and room on disk."""
+
+import os
+import pwd
+import re
+import shlex
+import shutil
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmhop_generator.contract.model import Vllm
+from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.host import files
+from llmhop_generator.host.process import Account, run
+from llmhop_generator.preflight.user import HOW, find_account
+
+# Without a trusted or user xattr, whiteouts or rename, they can't be an overlay's upper layer.
+_NO_OVERLAYS = frozenset(
+    ["9p", "cifs", "exfat", "fuse.sshfs", "msdos", "nfs", "nfs4", "ntfs", "ntfs3", "smb3", "vfat"]
+)
+
+GIB = 2**30
+NEEDED_FOR_IMAGE = 5 * GIB
+"""Less than any vLLM image takes; the CUDA ones take 20 GB and more."""
+NEEDED_TO_RUN = GIB // 4
+
+_TEST = 'while [ $# -gt 0 ]; do test "$1" "$2" || printf "%s\\n" "$3"; shift 3; done'
+
+
+def storage_findings(
+    vllm: Vllm, account: Account | None, *, lacks_image: bool
+) -> Iterator[Problem]:
+    """Find what the user can't read, write or keep; `account` is None where it does not exist."""
+    tests: list[tuple[str, str, Problem]] = []
+    for where, path in _directories(vllm):
+        if not Path(path).is_dir():
+            yield Problem(where, f"{path} is not a directory on this host; {HOW}")
+            continue
+        advice = f"{path} can't be written by {vllm.user}; give it to that user"
+        tests.append(("-w", path, Problem(where, advice)))
+    for where, path in _environment_files(vllm):
+        if not Path(path).is_file():
+            what = "is not a file" if Path(path).exists() else "does not exist on this host"
+            yield Problem(where, f"{path} {what}; put one there, or unset it")
+            continue
+        yield from _malformed(where, path)
+        advice = f"{path} can't be read by {vllm.user}, who reads it; let that user read it"
+        tests.append(("-r", path, Problem(where, advice)))
+    if account is not None:
+        yield from failed_as(account, tests)
+    if Path(vllm.data_dir).is_dir():
+        yield from home_findings(vllm)
+        yield from _data_dir(vllm, NEEDED_FOR_IMAGE if lacks_image else NEEDED_TO_RUN)
+
+
+def directory_conflicts(vllm: Vllm) -> Iterator[Problem]:
+    """Find what is there for `provision` to take: systemd-tmpfiles gives it to the user."""
+    account = find_account(vllm.user)
+    ours = {vllm.uid} if account is None else {vllm.uid, account.pw_uid}
+    for where, path in _directories(vllm):
+        try:
+            uid = Path(path).stat().st_uid
+        except OSError:
+            continue
+        if uid not in ours:
+            owner = f"{vllm.uid}:{vllm.gid} {shlex.quote(path)}"
+            yield Problem(
+                where,
+                f"{path} is there and belongs to {_user_name(uid)}, not to {vllm.user}; choose "
+                f"another, or, where nobody else uses it, `chown {owner}`",
+            )
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _directories(vllm: Vllm) -> Iterator[tuple[str, str]]:
+    yield option_path(("vllm", "cacheDir")), vllm.cache_dir
+    yield option_path(("vllm", "dataDir")), vllm.data_dir
+
+
+def _environment_files(vllm: Vllm) -> Iterator[tuple[str, str]]:
+    if vllm.environment_file is not None:
+        yield option_path(("vllm", "environmentFile")), vllm.environment_file
+    for key, model in vllm.models.items():
+        if model.enable and model.environment_file is not None:
+            yield option_path(("vllm", "models", key, "environmentFile")), model.environment_file
+
+
+def _malformed(where: str, path: str) -> Iterator[Problem]:
+    """Find lines that Podman refuses or misreads; it would write them into the journal.
+
+    Source: parseEnv in pkg/env/env.go of Podman.
+    """
+    content = files.read_regular(Path(path)) or b""
+    if content.startswith(BOM_UTF8):
+        yield Problem(
+            where,
+            f"{path} begins with a byte order mark, which would be part of the first name; "
+            "save it as UTF-8 without one",
+        )
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.lstrip(b" \t").startswith(b"="):
+            yield Problem(where, f"{path} has no name before = in line {number}; write NAME=value")
+
+
+def failed_as(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator[Problem]:
+    """Run tests of test(1) as a user, in one process; give the problems of those that fail."""
+    words = [w for i, (flag, path, _) in enumerate(tests) for w in (flag, path, str(i))]
+    for line in run(["/bin/sh", "-c", _TEST, "sh", *words], account=account).stdout.split():
+        yield tests[int(line)][2]
+
+
+def home_findings(vllm: Vllm) -> Iterator[Problem]:
+    """Find a home of the user, if it exists, that is not the directory of its data."""
+    account = find_account(vllm.user)
+    if account is None:
+        return
+    home = account.pw_dir
+    if os.path.normpath(home) != os.path.normpath(vllm.data_dir):
+        yield Problem(
+            option_path(("vllm", "dataDir")),
+            f"is {vllm.data_dir}, but the home of {vllm.user}, below which Podman keeps its "
+            f"storage, is {home}; make them agree",
+        )
+
+
+def _data_dir(vllm: Vllm, needed: int) -> Iterator[Problem]:
+    where = option_path(("vllm", "dataDir"))
+    kind = _file_system(vllm.data_dir)
+    if kind in _NO_OVERLAYS or (kind == "overlay" and shutil.which("fuse-overlayfs") is None):
+        yield Problem(
+            where,
+            f"{vllm.data_dir} lies on {kind}, which can't hold Podman's overlays; "
+            "put it on a local file system such as ext4, xfs or btrfs",
+        )
+    found = os.statvfs(vllm.data_dir)
+    free = found.f_bavail * found.f_frsize
+    if free < needed:
+        yield Problem(
+            where,
+            f"{vllm.data_dir} has {free / GIB:.1f} GiB left and needs {needed / GIB:.2f} at the "
+            "least; make room",
+        )
+
+
+def _file_system(path: str) -> str:
+    """The type of the file system that a path lies on, from /proc/self/mountinfo."""
+    real, best, kind = Path(path).resolve(), Path("/"), ""
+    text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        mounted = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), before.split(" ")[4]))
+        if real.is_relative_to(mounted) and mounted.is_relative_to(best):
+            best, kind = mounted, after.split(" ")[0]
+    return kind

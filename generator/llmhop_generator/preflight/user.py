@@ -1,0 +1,166 @@
+"""Findings about the user that runs the containers."""
+
+import grp
+import pwd
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from llmhop_generator.contract.model import Vllm
+from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.host.subids import Range, read_ranges
+
+HOW = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
+_LINGER = Path("/var/lib/systemd/linger")
+
+
+def user_findings(vllm: Vllm) -> Iterator[Problem]:
+    """Find what of the user is missing or other than the configuration says."""
+    account = find_account(vllm.user)
+    if account is None:
+        yield _problem("user", f"{vllm.user} does not exist on this host; {HOW}")
+        return
+    yield from _other_ids(vllm, account)
+    if not (_LINGER / vllm.user).exists():
+        yield _problem("user", f"{vllm.user} does not linger, and would stop with a logout; {HOW}")
+    for ids in _subordinate_ids(vllm):
+        yield from ids.missing()
+        yield from ids.overlaps()
+        program = f"new{ids.kind}map"
+        if shutil.which(program) is None and not Path("/run/wrappers/bin", program).exists():
+            yield _problem(
+                "user",
+                f"{program} is not on this host, and rootless Podman needs it; "
+                "install uidmap (Debian) or shadow-utils",
+            )
+
+
+def user_conflicts(vllm: Vllm) -> Iterator[Problem]:
+    """Find what keeps `provision` from making the user, or from giving it its ids."""
+    account = find_account(vllm.user)
+    yield from _taken_ids(vllm) if account is None else _other_ids(vllm, account)
+    for ids in _subordinate_ids(vllm):
+        yield from ids.overlaps()
+        yield from ids.overlaps_to_be()
+
+
+def find_account(user: str) -> pwd.struct_passwd | None:
+    """The account of a user, or None where there is none."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        return None
+
+
+def _taken_ids(vllm: Vllm) -> Iterator[Problem]:
+    """Find ids that others have: systemd-sysusers would give other ones, without a word."""
+    with suppress(KeyError):
+        other = pwd.getpwuid(vllm.uid).pw_name
+        yield _problem("uid", f"{vllm.uid} is {other}'s on this host; choose another")
+    with suppress(KeyError):
+        gid = grp.getgrnam(vllm.group).gr_gid
+        if gid != vllm.gid:
+            what = f"is {vllm.gid}, but group {vllm.group} has {gid} on this host; make them agree"
+            yield _problem("gid", what)
+    if _group_name(vllm.gid) is not None:
+        yield from _other_group(vllm)
+
+
+def _other_ids(vllm: Vllm, account: pwd.struct_passwd) -> Iterator[Problem]:
+    for key, wanted, found in (
+        ("uid", vllm.uid, account.pw_uid),
+        ("gid", vllm.gid, account.pw_gid),
+    ):
+        if wanted != found:
+            yield _problem(
+                key, f"is {wanted}, but {vllm.user} has {found} on this host; make them agree"
+            )
+    if account.pw_gid == vllm.gid:
+        yield from _other_group(vllm)
+
+
+def _other_group(vllm: Vllm) -> Iterator[Problem]:
+    if (group := _group_name(vllm.gid)) != vllm.group:
+        yield _problem(
+            "group", f"is {vllm.group}, but group {vllm.gid} is {group} here; make them agree"
+        )
+
+
+def _problem(key: str, what: str) -> Problem:
+    return Problem(option_path(("vllm", key)), what)
+
+
+def _group_name(gid: int) -> str | None:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return None
+
+
+@dataclass(frozen=True)
+class _SubordinateIds:
+    """The ids of a kind that the user needs, and the ranges that the host's file gives."""
+
+    kind: str
+    user: str
+    wanted: Range
+    path: Path
+    own: list[Range]
+    others: list[Range]
+
+    def missing(self) -> Iterator[Problem]:
+        if self._is_given():
+            return
+        start, count = self.wanted.start, self.wanted.count
+        has = next((each.count for each in self.own if each.start == start), None)
+        but = f"but {has}" if has is not None else "none of them"
+        yield self._problem(
+            f"{self.path} does not give {self.user} {count} ids from {start} on, {but}; {HOW}"
+        )
+
+    def overlaps(self) -> Iterator[Problem]:
+        for one, other in combinations(self.own, 2):
+            if one.owner == other.owner and one.overlaps(other.start, other.count):
+                yield self._problem(
+                    f"{self.path} gives {self.user} ranges that overlap, {one.shown} and "
+                    f"{other.shown}, and newuidmap maps no id twice; remove one of them"
+                )
+        for other in self.others:
+            if other.overlaps(self.wanted.start, self.wanted.count):
+                yield self._problem(
+                    f"the range {self.wanted.shown} overlaps {other.shown} of "
+                    f"{other.owner} in {self.path}; choose another"
+                )
+
+    def overlaps_to_be(self) -> Iterator[Problem]:
+        """Find ranges of the user's own that overlap the one that it is to be given."""
+        if self._is_given():
+            return
+        for each in self.own:
+            if each.overlaps(self.wanted.start, self.wanted.count):
+                yield self._problem(
+                    f"the range from {self.wanted.start} on would overlap {each.shown} of "
+                    f"{each.owner} in {self.path}, and Podman starts with no two ranges that do; "
+                    "remove that line"
+                )
+
+    def _is_given(self) -> bool:
+        return any(each.contains(self.wanted.start, self.wanted.count) for each in self.own)
+
+    def _problem(self, what: str) -> Problem:
+        return _problem(f"sub{self.kind.capitalize()}Start", what)
+
+
+def _subordinate_ids(vllm: Vllm) -> Iterator[_SubordinateIds]:
+    for kind, start, count in (
+        ("uid", vllm.sub_uid_start, vllm.sub_uid_count),
+        ("gid", vllm.sub_gid_start, vllm.sub_gid_count),
+    ):
+        path = Path(f"/etc/sub{kind}")
+        ranges = read_ranges(path)
+        own = [each for each in ranges if each.owner in (vllm.user, str(vllm.uid))]
+        others = [each for each in ranges if each not in own]
+        yield _SubordinateIds(kind, vllm.user, Range(vllm.user, start, count), path, own, others)

@@ -1,0 +1,125 @@
+"""Has Podman and systemd read the units before anything is changed.
+
+Both only log what they can't use: Podman leaves the unit out, systemd the line.
+"""
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from llmhop_generator.contract.model import Vllm
+from llmhop_generator.errors import GeneratorError, Problem
+from llmhop_generator.host.process import run
+from llmhop_generator.render.model_unit import added_option
+from llmhop_generator.render.unit_text import service_of
+
+_log = logging.getLogger(__name__)
+
+_QUADLET = ("/usr/libexec/podman/quadlet", "/usr/lib/podman/quadlet")
+_SERVICE = re.compile(r"^---(.+)---$", re.MULTILINE)
+# What systemd says of a key that it still takes.
+_ADVICE = re.compile(r"obsolete|deprecated|please (use|update)", re.IGNORECASE)
+
+
+def verify_units(vllm: Vllm, sources: Mapping[str, str]) -> None:
+    """See that Podman and systemd take the units.
+
+    Raises:
+        GeneratorError: with what they would not take, or one of them can't be asked.
+    """
+    if found := unit_findings(vllm, sources):
+        raise GeneratorError("Podman and systemd would not take all that is set", found)
+
+
+def unit_findings(vllm: Vllm, sources: Mapping[str, str]) -> list[Problem]:
+    """Find the sources of which Podman makes no service, and the deployer's keys without effect.
+
+    Raises:
+        GeneratorError: Podman or systemd can't be asked.
+    """
+    if not sources:
+        return []
+    with tempfile.TemporaryDirectory(prefix="llmhop-units-") as directory:
+        for name, text in sources.items():
+            (Path(directory) / name).write_text(text, encoding="utf-8")
+        made = run(
+            [_quadlet_command(), "-dryrun", "-user"],
+            env={"QUADLET_UNIT_DIRS": directory},
+            check=False,
+        )
+    _, *parts = _SERVICE.split(made.stdout)
+    services = dict(zip(parts[::2], parts[1::2], strict=True))
+    missing = [name for name in sources if service_of(name) not in services]
+    problems = set(_refused_by_podman(vllm, missing, made.stderr))
+    if _adds_to_systemd(vllm):
+        of = {service_of(name): name for name in sources}
+        problems |= set(_ignored_by_systemd(vllm, of, services))
+    if missing:
+        what = f"makes no service of {', '.join(missing)}: {_said(made.stderr)}"
+        problems.add(Problem("Podman's generator", what))
+    return sorted(problems)
+
+
+def _quadlet_command() -> str:
+    """Podman's Quadlet program: `$LLMHOP_QUADLET`, else where distributions put it."""
+    named = os.environ.get("LLMHOP_QUADLET")
+    for path in (named,) if named else _QUADLET:
+        if Path(path).is_file():
+            return path
+    looked = named or " or ".join(_QUADLET)
+    raise GeneratorError(f"Podman's Quadlet program is not at {looked}; set LLMHOP_QUADLET to it")
+
+
+def _said(text: str) -> str:
+    """What Podman's generator says, without the names of files that it could read."""
+    return "; ".join(line for line in text.strip().splitlines() if "Loading source" not in line)
+
+
+def _refused_by_podman(vllm: Vllm, missing: Sequence[str], text: str) -> Iterator[Problem]:
+    """The deployers' keys that Podman complains of: a line of it names the file and the key."""
+    for line in text.splitlines():
+        for name in missing:
+            if f'"{name}"' not in line:
+                continue
+            for key in re.findall(r"[A-Za-z0-9-]+", line):
+                if option := added_option(vllm, name, key):
+                    what = "is refused by Podman; see podman-systemd.unit(5) for keys and values"
+                    yield Problem(option, what)
+
+
+def _adds_to_systemd(vllm: Vllm) -> bool:
+    own = [vllm.unit_config, vllm.service_config]
+    return any(own) or any(m.unit_config or m.service_config for m in vllm.enabled_models)
+
+
+def _ignored_by_systemd(
+    vllm: Vllm, of: Mapping[str, str], services: Mapping[str, str]
+) -> Iterator[Problem]:
+    """The deployers' keys that systemd complains of; `of` gives each service's source."""
+    with tempfile.TemporaryDirectory(prefix="llmhop-units-") as directory:
+        paths = [Path(directory) / name for name in services]
+        for path in paths:
+            path.write_text(services[path.name], encoding="utf-8")
+        command = ["systemd-analyze", "verify", "--user", "--man=no", "--generators=no"]
+        # A manager of its own, that knows of these units only and of no running one.
+        own = {"SYSTEMD_UNIT_PATH": directory, "XDG_RUNTIME_DIR": directory, "HOME": directory}
+        said = run([*command, "--recursive-errors=no", *map(str, paths)], env=own, check=False)
+    if "Failed to initialize manager" in said.stderr:
+        _log.warning("warning: systemd can't be asked about the units: %s", said.stderr.strip())
+    for name, number, what in re.findall(
+        rf"^{re.escape(directory)}/([^/]+):(\d+): (.+)$", said.stderr, re.MULTILINE
+    ):
+        section, key = _place(services[name].splitlines(), int(number))
+        option = added_option(vllm, of[name], key, section)
+        if option and not _ADVICE.search(what):
+            told = what.replace(", ignoring", "").rstrip(".")
+            yield Problem(option, f"systemd says: {told}; see systemd.directives(7)")
+
+
+def _place(lines: Sequence[str], number: int) -> tuple[str, str]:
+    """The section and the key of a line; lines count from 1."""
+    above = [line for line in lines[:number] if line.startswith("[")]
+    return above[-1].strip("[]"), lines[number - 1].partition("=")[0]

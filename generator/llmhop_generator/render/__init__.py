@@ -1,0 +1,1 @@
+"""What a configuration becomes: units and llmhop's configuration."""

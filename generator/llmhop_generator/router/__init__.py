@@ -1,0 +1,1 @@
+"""What is known here of llmhop: its routes and settings."""

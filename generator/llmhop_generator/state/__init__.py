@@ -1,0 +1,1 @@
+"""What a host has of ours, read and written."""

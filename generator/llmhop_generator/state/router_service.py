@@ -1,0 +1,129 @@
+"""llmhop's service: given a configuration, or stopped."""
+
+import grp
+from collections.abc import Mapping
+
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host import files
+from llmhop_generator.host.systemd import (
+    UnitState,
+    last_messages,
+    system,
+    system_is_stopping,
+    system_states,
+)
+from llmhop_generator.layout import (
+    ROUTER_BEFORE,
+    ROUTER_CONFIG,
+    ROUTER_SOCKET,
+    ROUTER_UNIT,
+    ROUTER_UNITS,
+    ROUTER_USER,
+)
+from llmhop_generator.router.routes import ADDRESS_KEYS, restart_keys
+
+
+def router_group() -> int:
+    """The group that may read llmhop's configuration.
+
+    Raises:
+        GeneratorError: it does not exist.
+    """
+    try:
+        return grp.getgrnam(ROUTER_USER).gr_gid
+    except KeyError:
+        raise GeneratorError(
+            f"the group {ROUTER_USER} does not exist on this host; "
+            "run `llmhop-generator provision CONFIG`, or set services.llmhop.enable = false"
+        ) from None
+
+
+def offer_config(text: str) -> None:
+    """Replace llmhop's configuration, which it reads when it can: this does not wait for it.
+
+    Raises:
+        GeneratorError: it can't be written.
+    """
+    _write(text)
+    system("--no-block", "try-reload-or-restart", ROUTER_UNIT)
+    files.remove(ROUTER_BEFORE)
+
+
+def router_runs(states: Mapping[str, UnitState]) -> bool:
+    """Whether llmhop has read its configuration and listens where it should, by `states`.
+
+    They are those of ROUTER_UNITS. The socket may be down beside it where there was no
+    configuration when it was to start.
+    """
+    is_up = states[ROUTER_UNIT].active in ("active", "reloading")
+    return is_up and not _lacks_socket(states) and files.read(ROUTER_BEFORE) is None
+
+
+def _lacks_socket(states: Mapping[str, UnitState]) -> bool:
+    socket = states[ROUTER_SOCKET]
+    return socket.load == "loaded" and socket.active != "active"
+
+
+def _write(text: str) -> None:
+    """Replace llmhop's configuration, and keep the one that it has read until it has read this."""
+    present = files.read(ROUTER_CONFIG)
+    if text == present:
+        return
+    if files.read(ROUTER_BEFORE) is None:
+        files.write(ROUTER_BEFORE, present or "", mode=0o600)
+    files.write(ROUTER_CONFIG, text, mode=0o640, group=router_group())
+
+
+def give_config(text: str) -> None:
+    """Replace llmhop's configuration, and have it reloaded or started.
+
+    It is restarted where a reload would not do.
+
+    Raises:
+        GeneratorError: llmhop refuses it, and serves by the old one on.
+    """
+    # Where a run was killed, llmhop has read either.
+    read = (files.read(ROUTER_BEFORE), files.read(ROUTER_CONFIG))
+    states = system_states(ROUTER_UNITS)
+    keys = {key for each in read for key in restart_keys(each, text)}
+    has_socket = states[ROUTER_SOCKET].load == "loaded"
+    if has_socket and (_lacks_socket(states) or keys & ADDRESS_KEYS):
+        # In one transaction: the service ends before its socket, and starts after it.
+        call = ["restart", *ROUTER_UNITS]
+    elif keys:
+        call = ["restart", ROUTER_UNIT]
+    else:
+        call = ["reload-or-restart", ROUTER_UNIT]
+    _write(text)
+    # Past a start limit that it hit before, or would hit by being told so often.
+    system("reset-failed", *(ROUTER_UNITS if has_socket else [ROUTER_UNIT]), check=False)
+    done = system(*call, check=False)
+    if done.code != 0 and system_is_stopping():
+        # It was not refused: nothing starts any more. llmhop reads it at the next boot.
+        files.remove(ROUTER_BEFORE)
+        return
+    if done.code != 0:
+        _restore()
+        if call[0] == "restart":
+            system(*call, check=False)
+    files.remove(ROUTER_BEFORE)
+    if done.code != 0:
+        raise GeneratorError(
+            "llmhop does not take its new configuration (services.llmhop.settings) and goes on "
+            f"with the one it has; it says:\n{last_messages(ROUTER_UNIT, ROUTER_SOCKET)}"
+        )
+
+
+def _restore() -> None:
+    before = files.read(ROUTER_BEFORE)
+    if before:
+        files.write(ROUTER_CONFIG, before, mode=0o640, group=router_group())
+    elif before is not None:
+        files.remove(ROUTER_CONFIG)
+
+
+def stop_router() -> None:
+    """Stop llmhop, and remove its configuration."""
+    system("stop", ROUTER_SOCKET, ROUTER_UNIT, check=False)
+    files.remove(ROUTER_CONFIG)
+    files.remove(ROUTER_BEFORE)

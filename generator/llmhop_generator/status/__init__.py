@@ -1,0 +1,1 @@
+"""How models are, and why one is not up."""

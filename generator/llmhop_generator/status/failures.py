@@ -1,0 +1,40 @@
+"""Reads from systemd and the journal why a model is not up."""
+
+from llmhop_generator.host.systemd import UnitState, UserManager, user_unit_journal
+from llmhop_generator.status.cause import Cause, cause_of_unmet, last_cause, repeated_cause
+from llmhop_generator.status.journal import FIELDS, Record, Start, starts
+
+
+def _starts(service: str, state: UnitState) -> list[Start]:
+    """The starts of a service up to the one that a state tells of; none where that is not there.
+
+    What was written of an earlier one is no cause.
+    """
+    found = starts(map(Record.parse, user_unit_journal(service, FIELDS)))
+    last = max((n for n, s in enumerate(found) if s.invocation == state.invocation), default=-1)
+    return found[: last + 1]
+
+
+def why(manager: UserManager, service: str, state: UnitState) -> Cause | None:
+    """Why a service is not up, as far as its manager and the journal of this boot tell."""
+    if state.unmet:
+        return cause_of_unmet(manager.unmet(service, state.unmet))
+    if state.result == "exec-condition":
+        return cause_of_unmet(["ExecCondition="])
+    if state.active == "inactive" and state.result == "success":
+        return Cause("it was stopped or came to its end, and nothing starts it again")
+    return last_cause(_starts(service, state))
+
+
+def why_again(service: str, state: UnitState) -> Cause | None:
+    """Why a service fails again and again, where its last starts failed in the same way, soon."""
+    return repeated_cause(_starts(service, state))
+
+
+def last_lines(service: str, state: UnitState, count: int) -> list[str]:
+    """The last lines that a container of a service printed, the latest that printed any."""
+    if state.unmet:
+        return []
+    printed = [start.engine_lines for start in _starts(service, state)]
+    found = next((lines for lines in reversed(printed) if any(lines)), [])
+    return [line for line in found if line.strip()][-count:]

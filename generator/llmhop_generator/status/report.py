@@ -1,0 +1,307 @@
+"""How the models on this host are, for people and for programs."""
+
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host import files
+from llmhop_generator.host.podman import environment_of
+from llmhop_generator.host.process import Account, account_of, run
+from llmhop_generator.host.systemd import (
+    UnitState,
+    UserManager,
+    last_messages,
+    system_states,
+)
+from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
+from llmhop_generator.render.unit_text import Entry, entries, service_of, source_of
+from llmhop_generator.router.routes import route_names
+from llmhop_generator.state.present import read_note, read_sources, read_started
+from llmhop_generator.state.wanted_notes import read_wanted_notes
+from llmhop_generator.status.failures import why
+from llmhop_generator.status.progress import Outcome, outcome
+
+_STALLED = (
+    "its podman was killed while it started, so nothing will say when it is up; restart it or "
+    "apply again"
+)
+_UNROUTED = "llmhop has no route to it, as a run of apply was ended; apply again"
+_EARLIER = "it runs by another unit than the configuration asks for; apply again to replace it"
+_EDITED = (
+    "its unit file is not what the configuration asks for, as if it was edited or removed by hand; "
+    "apply again to put it back"
+)
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model, as it runs. `state` names an `Outcome`, in lower case; `up_s` is in seconds.
+
+    `earlier_unit` says that it runs by another unit than the configuration asks for, or by one that
+    nothing tells of; `edited_unit` that it runs by the right one, and its file is another or
+    gone; `unrouted` that llmhop is there and not told of it.
+    """
+
+    model: str
+    state: str
+    up_s: int | None
+    restarts: int
+    port: int
+    image: str
+    image_id: str | None
+    image_digest: str | None
+    devices: tuple[str, ...]
+    unit: str
+    last_error: str | None
+    earlier_unit: bool = False
+    edited_unit: bool = False
+    unrouted: bool = False
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that runs: its image, and the port that it publishes, where Podman tells."""
+
+    image: str
+    image_id: str
+    image_digest: str
+    port: int | None
+
+
+@dataclass(frozen=True)
+class RouterStatus:
+    """llmhop: its state in systemd's words, and what it says of itself."""
+
+    state: str
+    up_s: int | None
+    restarts: int
+    says: str
+    unit: str
+    last_error: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """All models of this host, and llmhop."""
+
+    models: tuple[ModelStatus, ...]
+    llmhop: RouterStatus
+
+
+def status() -> Status:
+    """Ask the managers, Podman and the journal.
+
+    Raises:
+        GeneratorError: one of them can't be asked.
+    """
+    found = {uid: texts for uid, texts in read_sources().items() if texts or read_started(uid)}
+    units = system_states([ROUTER_UNIT, *map(user_manager, found)])
+    models: list[ModelStatus] = []
+    for uid, texts in found.items():
+        is_up = units[user_manager(uid)].active == "active"
+        models += _of_user(uid, texts) if is_up else map(_without_manager, entries(texts))
+    router = files.read(ROUTER_CONFIG)
+    if router is not None:
+        routed = route_names(router)
+        models = [replace(model, unrouted=model.model not in routed) for model in models]
+    return Status(tuple(models), _router(units[ROUTER_UNIT]))
+
+
+def _router(state: UnitState) -> RouterStatus:
+    return RouterStatus(
+        state=state.active,
+        up_s=_up(state),
+        restarts=state.restarts,
+        says=state.status_text if state.active == "active" else "",
+        unit=ROUTER_UNIT,
+        last_error=last_messages(ROUTER_UNIT).rpartition("\n")[2] or None
+        if state.active in ("failed", "activating")
+        else None,
+    )
+
+
+def _without_manager(entry: Entry) -> ModelStatus:
+    """A model whose user's manager is down, and with it every model of that user."""
+    return _judge(entry, UnitState.parse("ActiveState=inactive"), None, "its manager is down")
+
+
+def _of_user(uid: int, texts: Mapping[str, str]) -> Iterator[ModelStatus]:
+    account = account_of(uid)
+    started = {n: text for n, text in read_started(uid).items() if n not in texts}
+    states = UserManager(account).states([*map(service_of, [*texts, *started])])
+    left = {name: text for name, text in started.items() if states[service_of(name)].is_up}
+    found = entries({**texts, **left})
+    stalled = UserManager(account).stalled(states)
+    images, running = _storage(account)
+    wanted = read_wanted_notes(uid)
+    for entry in found:
+        state, container = states[entry.service], running.get(f"vllm-{entry.name}")
+        trouble = _trouble(UserManager(account), entry, state, container, images)
+        judged = _judge(entry, state, container, _STALLED if entry.service in stalled else trouble)
+        # What is about to start will be by what its manager has read.
+        name, is_up = source_of(entry.service), state.is_up and not state.is_to_start
+        note = read_note(uid, name, state) if is_up else None
+        port = note.port if note is not None else judged.port
+        if is_up and container is not None and container.port is not None:
+            port = container.port
+        asked = wanted.get(name)
+        is_earlier = is_up and asked is not None and note != asked
+        is_edited = asked is not None and asked != (entry.note if name in texts else None)
+        yield replace(
+            judged, port=port, earlier_unit=is_earlier, edited_unit=is_edited and not is_earlier
+        )
+
+
+def _trouble(
+    manager: UserManager,
+    entry: Entry,
+    state: UnitState,
+    container: Container | None,
+    images: Collection[str],
+) -> str | None:
+    """What is wrong with a model, as far as it can be told."""
+    if state.load == "masked":
+        return f"its unit is masked, so nothing can start it; unmask {entry.service}"
+    if outcome(state) is Outcome.HEALTHY and container is None:
+        return (
+            "its container is gone from Podman's storage; it serves on, but nothing checks its "
+            "health; restart it"
+        )
+    is_skipped = bool(state.unmet) or state.result == "exec-condition"
+    if outcome(state) not in (Outcome.STARTING, Outcome.FAILED) and not is_skipped:
+        return None
+    if entry.image.startswith("localhost/") and entry.image not in images:
+        return (
+            f"{entry.image} is not in its user's storage, and localhost/ is no registry to pull "
+            "it from; build, load or import it as that user"
+        )
+    cause = why(manager, entry.service, state)
+    return str(cause) if cause else None
+
+
+def _judge(
+    entry: Entry, state: UnitState, container: Container | None, error: str | None
+) -> ModelStatus:
+    return ModelStatus(
+        model=entry.name,
+        state=outcome(state).name.lower(),
+        up_s=_up(state),
+        restarts=state.restarts,
+        port=entry.port,
+        image=container.image if container else entry.image,
+        image_id=container.image_id if container else None,
+        image_digest=container.image_digest if container else None,
+        devices=entry.devices,
+        unit=entry.service,
+        last_error=error,
+    )
+
+
+def _up(state: UnitState) -> int | None:
+    if state.active != "active":
+        return None
+    return max(0, int(time.clock_gettime(time.CLOCK_MONOTONIC) - state.active_since_s))
+
+
+def _storage(account: Account) -> tuple[set[str], dict[str, Container]]:
+    """The names of a user's images, and the running containers by their names."""
+    environment = environment_of(account)
+
+    def ask(*words: str) -> list[dict[str, Any]]:
+        listed = run(["podman", *words, "--format", "json"], env=environment, account=account)
+        return list(json.loads(listed.stdout or "[]"))
+
+    images = ask("images")
+    digests = {image["Id"]: str(image.get("Digest", "")) for image in images}
+    return {name for image in images for name in image.get("Names") or []}, {
+        name: Container(
+            image=container["Image"],
+            image_id=container["ImageID"][:12],
+            image_digest=digests.get(container["ImageID"], ""),
+            port=next((port["host_port"] for port in container.get("Ports") or []), None),
+        )
+        for container in ask("ps")
+        for name in container["Names"]
+    }
+
+
+def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
+    """Give the command that shows the journal of a model, by its name.
+
+    Raises:
+        GeneratorError: this host has no such model.
+    """
+    services = _services()
+    if model not in services:
+        close = get_close_matches(model, services, n=1) or list(services)
+        hint = f"; there is {', '.join(close)}" if close else ""
+        raise GeneratorError(f"{model!r} is no model of this host{hint}")
+    words = ["journalctl", "-n", str(lines), "-o", "short-iso", "--no-hostname"]
+    words += ["-f"] if follow else ["--no-pager"]
+    return [*words, f"_SYSTEMD_USER_UNIT={services[model]}"]
+
+
+def model_names() -> list[str]:
+    """The models of this host.
+
+    Raises:
+        GeneratorError: their units can't be read.
+    """
+    return sorted(_services())
+
+
+def _services() -> dict[str, str]:
+    return {e.name: e.service for texts in read_sources().values() for e in entries(texts)}
+
+
+def as_json(found: Status) -> str:
+    """Write a status for programs."""
+    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+
+
+def as_table(found: Status) -> str:
+    """Write a status for people: a line for each model, and the reasons below."""
+    head = ("MODEL", "STATE", "UP", "RESTARTS", "PORT", "DEVICES", "IMAGE")
+    rows = [head, *(_row(model) for model in found.models)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
+    lines += [f"{m.model}: {_EDITED}" for m in found.models if m.edited_unit]
+    unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
+    lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
+    lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
+    return "\n".join([*lines, _router_line(found.llmhop)])
+
+
+def _router_line(router: RouterStatus) -> str:
+    up = "" if router.up_s is None else f" for {_duration(router.up_s)}"
+    restarts = f", {router.restarts} restarts" if router.restarts else ""
+    says = router.last_error or router.says
+    return f"llmhop is {router.state}{up}{restarts}{f': {says}' if says else ''}"
+
+
+def _row(model: ModelStatus) -> tuple[str, ...]:
+    return (
+        model.model,
+        model.state,
+        "-" if model.up_s is None else _duration(model.up_s),
+        str(model.restarts),
+        str(model.port),
+        ",".join(model.devices) or "-",
+        model.image,
+    )
+
+
+def _duration(seconds: int) -> str:
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if days:
+        return f"{days}d{hours % 24}h"
+    if hours:
+        return f"{hours}h{minutes % 60}m"
+    return f"{minutes}m{seconds % 60}s" if minutes else f"{seconds}s"

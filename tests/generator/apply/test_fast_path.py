@@ -1,0 +1,255 @@
+"""When an `apply` has nothing to do: each thing that a plan would mend is noticed without one."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llmhop_generator
+import pytest
+from llmhop_generator import layout
+from llmhop_generator.apply import fast_path as settled
+from llmhop_generator.apply import run as apply
+from llmhop_generator.apply.fast_path import is_settled, remember
+from llmhop_generator.host import files
+from llmhop_generator.layout import provisioned_files
+from llmhop_generator.parse.load import parse_config
+from llmhop_generator.render.host_tree import host_files
+
+from tests.generator.conftest import MINIMAL
+from tests.generator.support.simulated_host import UID, SimulatedHost
+
+A, B = "vllm-a.service", "vllm-b.service"
+FAR = {"far": {"url": "http://192.0.2.1:1"}}
+
+
+@pytest.fixture
+def host(simulated: SimulatedHost) -> SimulatedHost:
+    return simulated
+
+
+def contract(host: SimulatedHost, **changes: Any) -> bytes:
+    """A configuration of two models, one of which reads an environment file."""
+    models: dict[str, Any] = {
+        name: {"model": "m", "port": 18001 + i} for i, name in enumerate("ab")
+    }
+    models["a"]["environmentFile"] = str(host.root / "a.env")
+    vllm = {**MINIMAL["vllm"], "openFilesLimit": 64, "models": models}
+    config = {**MINIMAL, "llmhop": {"settings": {"models": FAR}}, "vllm": vllm, **changes}
+    return json.dumps(config).encode()
+
+
+def applied(data: bytes) -> bytes:
+    """Apply a configuration to its end, as the command does."""
+    done = apply.apply(parse_config(data, "config.json"), print, print, wait=True)
+    assert done.failed == ()
+    remember(data, done.wanted)
+    return data
+
+
+@pytest.fixture
+def data(host: SimulatedHost) -> bytes:
+    """A configuration that was applied, after which there is nothing to do."""
+    (host.root / "a.env").write_text("TOKEN=first\n")
+    done = applied(contract(host))
+    assert is_settled(done)
+    return done
+
+
+Event = Callable[[SimulatedHost], Any]
+
+
+def state(host: SimulatedHost, name: str) -> Path:
+    return host.router_config.parent / name
+
+
+def source(host: SimulatedHost) -> Path:
+    return host.quadlet_dir(UID) / "vllm-a.container"
+
+
+def note(host: SimulatedHost) -> Path:
+    [found] = [path for path in host.runtime_dir(UID).iterdir() if "vllm-a" in path.name]
+    return found
+
+
+def changed(path: Path) -> None:
+    path.write_text(path.read_text() + "\n")
+
+
+def changed_to(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def edited_for_a_while(host: SimulatedHost) -> None:
+    text = source(host).read_text()
+    changed(source(host))
+    host.reload()
+    host.restart(A)
+    host.settle()
+    source(host).write_text(text)
+    host.reload()
+
+
+def made_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir(parents=True)
+
+
+EVENTS: dict[str, Event] = {
+    "llmhop has not read its configuration": (
+        lambda host: state(host, "llmhop.before.json").write_text("{}")
+    ),
+    "llmhop has another configuration": lambda host: changed(host.router_config),
+    "llmhop has no configuration": lambda host: host.router_config.unlink(),
+    "llmhop is down": lambda host: setattr(host, "router", None),
+    "llmhop's socket is down": lambda host: setattr(host, "lacks_socket", True),
+    "a unit was changed": lambda host: changed(source(host)),
+    "a unit was removed": lambda host: source(host).unlink(),
+    "another user has a unit of ours": (
+        lambda host: (
+            host.quadlet_dir(504).joinpath("vllm-a.container").write_text(source(host).read_text())
+        )
+    ),
+    "a set of units was left half-written": (
+        lambda host: (host.root / "etc/containers/.llmhop-units-users-503-llmhop").mkdir(
+            parents=True
+        )
+    ),
+    "an environment file was changed": lambda host: changed(host.root / "a.env"),
+    "an environment file was removed": lambda host: (host.root / "a.env").unlink(),
+    "the key of the digests is another": (
+        lambda host: state(host, "environment.key").write_text("00" * 32)
+    ),
+    "a model runs by an earlier unit": lambda host: note(host).write_text("0 18001\n"),
+    "a model has no note of its start": lambda host: note(host).unlink(),
+    "the note of a model is of an earlier start": (
+        lambda host: changed_to(note(host), f"{1:032x}", f"{2:032x}")
+    ),
+    "a model was started by what its unit was before it was put back": (
+        lambda host: edited_for_a_while(host)
+    ),
+    "a unit is masked": lambda host: setattr(host.unit(B), "masked", True),
+    "a model is stopped": lambda host: host.stop(B),
+    "a model starts": lambda host: host.restart(B),
+    "a model has crashed": lambda host: host.crash(B),
+    "a manager has not read a unit": lambda host: setattr(host.unit(B), "loaded", ""),
+    "the stamp is gone": lambda host: state(host, "applied.json").unlink(),
+    "the stamp is damaged": lambda host: state(host, "applied.json").write_text('{"input": '),
+    "the stamp is no object": lambda host: state(host, "applied.json").write_text("[]"),
+    "the stamp is a directory": lambda host: made_a_directory(state(host, "applied.json")),
+}
+
+
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+def test_what_a_plan_would_mend_is_noticed(host: SimulatedHost, data: bytes, event: Event) -> None:
+    host.quadlet_dir(504).mkdir(parents=True)
+    assert is_settled(data)
+    event(host)
+    assert not is_settled(data)
+
+
+def provisioned(host: SimulatedHost, data: bytes) -> None:
+    for path, text in host_files(parse_config(data, "config.json"), "llmhop").items():
+        files.write(host.root / "etc" / path, text)
+    for name in ("subuid", "subgid"):
+        files.write(host.root / "etc" / name, "vllm:300000:65536\n")
+
+
+FILES = (*provisioned_files(UID), "subuid", "subgid")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_host_that_was_provisioned_for_another_configuration_is_noticed(
+    name: str, host: SimulatedHost, data: bytes
+) -> None:
+    provisioned(host, data)
+    assert not is_settled(data)  # no longer the host on which it was applied
+    applied(data)
+    assert is_settled(data)
+    path = host.root / "etc" / name
+    kept = path.read_bytes()
+    changed(path)
+    assert not is_settled(data)
+    path.unlink()
+    assert not is_settled(data)
+    path.write_bytes(kept)
+    assert is_settled(data)
+
+
+def test_all_that_provision_writes_is_looked_at(host: SimulatedHost) -> None:
+    assert {*host_files(parse_config(contract(host), "config.json"), "llmhop")} == {
+        *provisioned_files(MINIMAL["vllm"]["uid"])
+    }
+
+
+def test_another_configuration_is_noticed_though_it_says_the_same(
+    host: SimulatedHost, data: bytes
+) -> None:
+    assert not is_settled(data + b"\n")
+    assert is_settled(applied(data + b"\n"))
+
+
+def test_another_version_is_noticed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llmhop_generator, "__version__", "another")
+    assert not is_settled(data)
+
+
+def test_a_manager_that_is_down_is_noticed(host: SimulatedHost, data: bytes) -> None:
+    host.down = {layout.user_manager(UID)}
+    assert not is_settled(data)
+
+
+@pytest.mark.parametrize("name", ["layout.py", "host.toml", "render/model_unit.py"])
+def test_another_program_is_noticed(
+    name: str, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(shutil.copytree(settled.PACKAGE, tmp_path / "package"))
+    monkeypatch.setattr(settled, "PACKAGE", package)
+    applied(data)
+    assert is_settled(data)
+    os.utime(package / name, ns=(0, 0))
+    assert not is_settled(data)
+    applied(data)
+    (package / name).write_text("# another")
+    os.utime(package / name, ns=(0, 0))
+    assert not is_settled(data)
+
+
+@pytest.mark.parametrize(
+    ("limit", "may_raise", "settles"), [(63, True, False), (63, False, True), (64, True, True)]
+)
+def test_a_limit_that_is_too_low_is_noticed_where_it_can_be_raised(
+    data: bytes, limit: int, may_raise: bool, settles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "hard_open_files_limit", lambda _pid: limit)
+    monkeypatch.setattr(settled, "may_raise_limits", lambda: may_raise)
+    assert is_settled(data) is settles
+
+
+def test_without_models_llmhop_alone_counts(host: SimulatedHost) -> None:
+    settings = {"enable": True, "settings": {"models": FAR}}
+    data = applied(contract(host, llmhop=settings, vllm={"enable": False}))
+    assert is_settled(data)
+    host.router = None
+    assert not is_settled(data)
+
+
+def test_with_nothing_wanted_nothing_is_asked(
+    host: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = applied(contract(host, llmhop={"enable": False}, vllm={"enable": False}))
+
+    def asked(_command: str) -> None:
+        raise AssertionError("no manager need be asked")
+
+    host.interrupt = asked
+    assert is_settled(data)
+
+
+def test_a_stamp_that_can_not_be_kept_fails_nothing(host: SimulatedHost, data: bytes) -> None:
+    made_a_directory(state(host, "applied.json"))
+    remember(data, apply.plan_for(parse_config(data, "config.json")).wanted)
+    assert not is_settled(data)

@@ -1,0 +1,178 @@
+"""Keys and arguments by which a deployer would undo what llmhop relies on, each by its option."""
+
+import json
+from typing import Any
+
+import pytest
+from llmhop_generator.contract.key_rules import CONTAINER
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.parse.load import parse_config
+
+from tests.generator.conftest import MINIMAL
+
+WHERE = "services.llmhop.vllm.models.qwen2-5-7b"
+
+
+def findings(option: str, keys: dict[str, Any], *, general: bool = False) -> list[str]:
+    config = json.loads(json.dumps(MINIMAL))
+    place = config["vllm"] if general else config["vllm"]["models"]["qwen2-5-7b"]
+    place[option] = keys
+    try:
+        parse_config(json.dumps(config).encode(), "config.json")
+    except GeneratorError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+# What is set of containerConfig, and what the message has to say of it.
+REFUSED: list[tuple[str, Any, str]] = [
+    ("Network", "host", 'must not be "host": a model is reached by the port that Podman publishes'),
+    ("Network", "none", 'must not be "none"'),
+    ("Network", '"host"', 'must not be "host"'),
+    ("Network", ["pasta", "host"], 'must not be "host"'),
+    ("Network", "container:other", 'must not be "container:other"'),
+    ("Network", "ns:/run/netns/x", 'must not be "ns:/run/netns/x"'),
+    ("Network", "other.container", 'must not be "other.container"'),
+    ("Pod", "x.pod", "is not for containerConfig: a pod publishes the ports of its containers"),
+    ("StartWithPod", True, "is not for containerConfig"),
+    ("PublishPort", "80:80", "set the option `port`"),
+    ("ContainerName", "x", "set the model's `name`"),
+    ("Image", "x", "set the options `image` and `tag`, or `digest`"),
+    ("Rootfs", "/srv/root", "set the options `image` and `tag`, or `digest`"),
+    ("Exec", "x", "set the option `settings`"),
+    ("Notify", True, "a model is up when its health check says so"),
+    ("HealthCmd", "none", 'must not be "none": a model is up when its health check says so'),
+    ("HealthCmd", "NONE", 'must not be "NONE"'),
+    ("HealthCmd", "", "must not be empty: a model is up when its health check says so"),
+    ("HealthCmd", ["true", ""], "must not be empty"),
+    ("HealthInterval", "disable", 'must not be "disable": a model is up'),
+    ("HealthInterval", 0, 'must not be "0"'),
+    ("HealthInterval", "0m0s", 'must not be "0m0s"'),
+    ("HealthStartupCmd", "none", 'must not be "none": until a model is loaded'),
+    ("HealthStartupCmd", "", "must not be empty: until a model is loaded"),
+    ("HealthStartupInterval", "disable", 'must not be "disable"'),
+    ("HealthOnFailure", "restart", 'must not be "restart": systemd restarts'),
+    ("VolatileTmp", True, 'must not be "true": /tmp'),
+    ("GlobalArgs", "--root=/srv/x", "must not have --root: Podman"),
+    ("GlobalArgs", ["--log-level=debug", "--remote"], "must not have --remote"),
+    ("PodmanArgs", "--network=host", 'must not have --network "host": a model is reached'),
+    ("PodmanArgs", "--network host", 'must not have --network "host"'),
+    ("PodmanArgs", "--net=none", 'must not have --net "none"'),
+    ("PodmanArgs", ["--log-level=debug", "--init --net 'host'"], 'must not have --net "host"'),
+    ("PodmanArgs", "-p 80:80", "must not have -p: set the option `port`"),
+    ("PodmanArgs", "-itp80:80", "must not have -p"),
+    ("PodmanArgs", "--publish=80:80", "must not have --publish"),
+    ("PodmanArgs", "--name x", "must not have --name"),
+    ("PodmanArgs", "--pod new:x", "must not have --pod"),
+    ("PodmanArgs", "--sdnotify=conmon", "must not have --sdnotify"),
+    ("PodmanArgs", "--no-healthcheck", "must not have --no-healthcheck"),
+    ("PodmanArgs", "--health-cmd=none", 'must not have --health-cmd "none"'),
+    ("PodmanArgs", "--health-interval disable", 'must not have --health-interval "disable"'),
+    ("PodmanArgs", "--restart=always", "must not have --restart: systemd restarts"),
+    ("PodmanArgs", "--rm=false", 'must not have --rm "false"'),
+    ("PodmanArgs", "--cidfile=/x", "must not have --cidfile"),
+    ("PodmanArgs", "--ipc=host", 'must not have --ipc "host": Podman takes no ShmSize'),
+    ("PodmanArgs", "--env-file /etc/x", "must not have --env-file"),
+]
+
+
+@pytest.mark.parametrize("general", [False, True])
+@pytest.mark.parametrize(("key", "value", "what"), REFUSED, ids=str)
+def test_what_undoes_what_llmhop_relies_on_is_refused(
+    key: str, value: Any, what: str, general: bool
+) -> None:
+    (told,) = findings("containerConfig", {key: value}, general=general)
+    where = "services.llmhop.vllm" if general else WHERE
+    assert told.startswith(f"{where}.containerConfig.{key}: "), told
+    assert what in told
+
+
+TAKEN: list[dict[str, Any]] = [
+    {"Network": "pasta:--map-gw"},
+    {"Network": "slirp4netns:port_handler=slirp4netns"},
+    {"Network": "bridge"},
+    {"Network": ["models.network:ip=10.0.0.2", "hosts"]},
+    {"Network": ["host", "", "pasta"]},
+    {"Network": []},
+    {"HealthCmd": "curl -f http://127.0.0.1:8000/none"},
+    {"HealthInterval": "30s"},
+    {"HealthInterval": 20},
+    {"HealthInterval": "1m0s"},
+    {"HealthOnFailure": "none"},
+    {"HealthStartupCmd": "test -e /none"},
+    {"VolatileTmp": False},
+    {"GlobalArgs": ["--log-level=debug", "--cdi-spec-dir=/etc/cdi", "--rootless"]},
+    {"PodmanArgs": "--network=pasta --network-alias host"},
+    {"PodmanArgs": "--label host --label=--network"},
+    {"PodmanArgs": ["--network=host", "", "--init"]},
+    {"PodmanArgs": "--ipc=host", "ShmSize": ""},
+    {"PodmanArgs": "--pids-limit=-1 -P -v/p:/p -e A=b"},
+    {"PodmanArgs": "--annotation 'unclosed"},
+    {"PodmanArgs": "--health-cmd='curl none'"},
+    {"LogDriver": "none"},
+    {"UserNS": "keep-id:uid=1000", "User": 1000},
+]
+
+
+@pytest.mark.parametrize("keys", TAKEN, ids=str)
+def test_what_leaves_a_model_as_it_is_known_is_taken(keys: dict[str, Any]) -> None:
+    assert findings("containerConfig", keys) == []
+
+
+@pytest.mark.parametrize("key", [key for key, rule in CONTAINER.items() if rule is None])
+def test_a_key_that_is_allowed_is_taken_whatever_it_is_set_to(key: str) -> None:
+    for value in ("host", "none", "disable", "restart", True, 0):
+        assert findings("containerConfig", {key: value}) == []
+
+
+OF_SYSTEMD: list[tuple[str, str, Any, str]] = [
+    ("serviceConfig", "Type", "oneshot", "a model is up when its health check says so"),
+    ("serviceConfig", "ExecStart", "x", "Podman writes it"),
+    ("serviceConfig", "User", "root", "set the option `user`"),
+    ("serviceConfig", "Group", "root", "set the option `group`"),
+    ("serviceConfig", "DynamicUser", True, "set the option `user`"),
+    (
+        "serviceConfig",
+        "RemainAfterExit",
+        "yes",
+        'must not be "yes": a model whose engine has ended',
+    ),
+    ("unitConfig", "RefuseManualStart", True, 'must not be "true": `apply` starts'),
+    ("unitConfig", "RefuseManualStop", "on", 'must not be "on": `apply` starts'),
+]
+
+
+@pytest.mark.parametrize(("option", "key", "value", "what"), OF_SYSTEMD, ids=str)
+def test_keys_of_systemd_that_a_model_can_not_have(
+    option: str, key: str, value: Any, what: str
+) -> None:
+    (told,) = findings(option, {key: value})
+    assert told.startswith(f"{WHERE}.{option}.{key}: "), told
+    assert what in told
+
+
+@pytest.mark.parametrize(
+    ("option", "keys"),
+    [
+        ("serviceConfig", {"RemainAfterExit": False, "Restart": "no", "ExecStartPre": ["", "/x"]}),
+        ("unitConfig", {"RefuseManualStart": "no", "After": "a.service"}),
+    ],
+)
+def test_other_keys_of_systemd_are_taken(option: str, keys: dict[str, Any]) -> None:
+    assert findings(option, keys) == []
+
+
+def test_every_argument_is_told_at_once_and_no_value_that_may_be_a_secret() -> None:
+    arguments = "--name=hidden --publish hidden:80 --env-file=/hidden --network=host"
+    found = findings("containerConfig", {"PodmanArgs": arguments})
+    assert len(found) == 4
+    assert "hidden" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "value", ["--env HF_TOKEN=hf_abc", "--env=HF_TOKEN=hf_abc", "-eHF_TOKEN=hf_abc"]
+)
+def test_a_secret_in_arguments_is_told_and_not_repeated(value: str) -> None:
+    (told,) = findings("containerConfig", {"PodmanArgs": value})
+    assert told.startswith(f"{WHERE}.containerConfig.PodmanArgs: sets HF_TOKEN, a secret"), told
+    assert "hf_abc" not in told

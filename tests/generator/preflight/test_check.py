@@ -1,0 +1,101 @@
+"""Every kind of finding about a host is told, all of them at once."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from llmhop_generator.contract.model import Config
+from llmhop_generator.errors import GeneratorError, Problem
+from llmhop_generator.host.process import Account
+from llmhop_generator.parse.load import parse_config
+from llmhop_generator.preflight import check as preflight
+from llmhop_generator.preflight import router as host_router
+
+from tests.generator.conftest import MINIMAL
+
+FINDERS = (
+    *("user_findings", "storage_findings", "device_findings", "port_findings", "path_findings"),
+    *("unit_findings", "mask_findings", "service_findings", "socket_findings"),
+    *("router_findings", "secret_findings"),
+)
+
+
+def config(**changes: Any) -> Config:
+    return parse_config(json.dumps({**MINIMAL, **changes}).encode(), "config.json")
+
+
+@pytest.fixture(autouse=True)
+def ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that lacks nothing, with the user's manager up."""
+    for name in FINDERS:
+        monkeypatch.setattr(preflight, name, lambda *_, **__: iter(()))
+    monkeypatch.setattr(preflight, "require_podman", lambda: None)
+    monkeypatch.setattr(preflight, "account_of", lambda uid: Account(uid, uid))
+    monkeypatch.setattr(preflight, "read_sources", dict)
+    monkeypatch.setattr(preflight, "_absent_images", lambda *_: {})
+
+
+def findings(config: Config) -> list[str]:
+    try:
+        preflight.preflight(config)
+    except GeneratorError as error:
+        return list(map(str, error.problems))
+    return []
+
+
+def test_a_host_that_lacks_nothing_is_ready() -> None:
+    assert findings(config()) == []
+
+
+def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def finder(name: str) -> Any:
+        return lambda *_, **__: iter([Problem(name, "is missing")])
+
+    for name in FINDERS:
+        monkeypatch.setattr(preflight, name, finder(name))
+    # Secrets are its service's to read, and who does not exist has no manager to ask.
+    later = ("secret_findings", "mask_findings")
+    told = {f"{name}: is missing" for name in FINDERS if name not in later}
+    assert findings(config()) == sorted(told)
+    names = ("router_findings", "service_findings", "socket_findings")
+    of_llmhop = [f"{name}: is missing" for name in names]
+    remote = {"models": {"far": {"url": "http://far"}}}
+    alone = config(vllm={}, llmhop={"enable": True, "settings": remote})
+    assert findings(alone) == of_llmhop
+    monkeypatch.setattr(preflight, "user_findings", lambda _: iter(()))
+    told = {*told, "mask_findings: is missing"} - {"user_findings: is missing"}
+    without = config(llmhop={"enable": False})
+    assert findings(without) == sorted(told - {*of_llmhop})
+    monkeypatch.setattr(preflight, "service_findings", lambda: iter(()))
+    names = ("router_findings", "secret_findings", "socket_findings")
+    assert findings(alone) == [f"{name}: is missing" for name in names]
+
+
+@pytest.mark.parametrize(
+    "name", ["require_podman", "_absent_images", "mask_findings", "unit_findings"]
+)
+def test_who_can_not_be_asked_is_a_finding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Iterator[Problem]:
+        raise GeneratorError("can't be asked")
+
+    monkeypatch.setattr(preflight, name, refuse)
+    [finding] = findings(config())
+    assert finding.endswith(": can't be asked")
+
+
+def test_llmhop_without_its_group_or_unit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> int:
+        raise GeneratorError("the group llmhop does not exist")
+
+    class State:
+        load = "loaded"
+
+    monkeypatch.setattr(host_router, "router_group", lambda: 1)
+    monkeypatch.setattr(host_router, "system_states", lambda units: {units[0]: State})
+    assert list(host_router.service_findings()) == []
+    monkeypatch.setattr(host_router, "router_group", absent)
+    for State.load in ("not-found", "masked"):
+        group, unit = map(str, host_router.service_findings())
+        assert group == "services.llmhop.enable: the group llmhop does not exist"
+        assert unit.startswith("services.llmhop.enable: llmhop.service is not on this host")

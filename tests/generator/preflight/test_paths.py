@@ -1,0 +1,118 @@
+"""Paths of the host that containerConfig names: each that is missing is told by its option."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llmhop_generator.host.process import Account
+from llmhop_generator.preflight.paths import path_findings
+
+from tests.generator.conftest import MINIMAL
+from tests.generator.support.contracts import vllm_of
+
+VLLM = "services.llmhop.vllm"
+MODEL = f"{VLLM}.models.qwen2-5-7b.containerConfig"
+
+
+def findings(general: Any = None, own: Any = None, **options: Any) -> list[str]:
+    config = json.loads(json.dumps(MINIMAL))
+    config["vllm"] |= {"containerConfig": general or {}, **options}
+    config["vllm"]["models"]["qwen2-5-7b"]["containerConfig"] = own or {}
+    return [str(problem) for problem in path_findings(vllm_of(config), None)]
+
+
+# A key, with PATH for a path of the host.
+KEYS = [
+    ("Volume", "PATH:/models:ro"),
+    ("Volume", "PATH:/models"),
+    ("Mount", "type=bind,source=PATH,target=/models"),
+    ("Mount", "type=bind, src=PATH ,dst=/models,ro"),
+    ("AddDevice", "PATH:/dev/x:rw"),
+    ("AddDevice", "/dev/null PATH"),
+    ("SeccompProfile", "PATH"),
+    ("PodmanArgs", "--init -v PATH:/models"),
+    ("PodmanArgs", "--volume=PATH:/models --init"),
+    ("PodmanArgs", "-vPATH:/models"),
+    ("PodmanArgs", "--mount type=bind,src=PATH,dst=/models"),
+    ("PodmanArgs", "--device PATH"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), KEYS)
+def test_a_path_that_is_missing_is_told_by_its_option(key: str, value: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "x")
+    keys = {key: value.replace("PATH", path)}
+    missing = f"{path} does not exist on this host, and Podman does not make it; make it first"
+    assert findings(own=keys) == [f"{MODEL}.{key}: {missing}"]
+    assert findings(keys) == [f"{VLLM}.containerConfig.{key}: {missing}"]
+    (tmp_path / "x").mkdir()
+    assert findings(own=keys) == []
+
+
+def test_each_line_of_a_list_has_its_place(tmp_path: Path) -> None:
+    missing = [f"{tmp_path}/{name}:/{name}" for name in "abc"]
+    (tmp_path / "b").touch()
+    where = [line.partition(": ")[0] for line in findings({"Volume": missing})]
+    assert where == [f"{VLLM}.containerConfig.Volume[{i}]" for i in (0, 2)]
+    lines = [missing[0], "", missing[2]]
+    where = [line.partition(": ")[0] for line in findings({"Volume": lines})]
+    assert where == [f"{VLLM}.containerConfig.Volume[2]"]
+
+
+NAMED_BY_NOTHING = [
+    {"Volume": "models:/models"},
+    {"Volume": "models.volume:/models"},
+    {"Volume": "/models"},
+    {"Volume": "%E/nowhere:/models"},
+    {"Volume": []},
+    {"Mount": "type=volume,source=/nowhere,target=/models"},
+    {"Mount": "type=tmpfs,dst=/nowhere"},
+    {"AddDevice": ["-/dev/nowhere", "nvidia.com/gpu=all"]},
+    {"SeccompProfile": "unconfined"},
+    {"PodmanArgs": "--device=nvidia.com/gpu=all -v models:/models --mount type=tmpfs,dst=/x"},
+    {"PodmanArgs": "--label=/nowhere:/x -e A=/nowhere"},
+    {"Environment": "A=/nowhere"},
+    {"PidsLimit": 4096, "RunInit": True, "Volume": 5, "PodmanArgs": [1, False], "Mount": 0.5},
+]
+
+
+@pytest.mark.parametrize("keys", NAMED_BY_NOTHING, ids=str)
+def test_what_is_no_path_of_the_host_is_let_through(keys: dict[str, Any]) -> None:
+    assert findings(keys) == []
+
+
+def test_what_a_model_sets_itself_is_what_counts(tmp_path: Path) -> None:
+    assert findings({"Volume": "/nowhere:/a"}, {"Volume": f"{tmp_path}:/a"}) == []
+    assert findings({"Volume": "/nowhere:/a"}, {"Volume": []}) == []
+
+
+def test_a_model_that_is_off_needs_nothing() -> None:
+    models = MINIMAL["vllm"]["models"] | {
+        "off": {"model": "m", "port": 1, "enable": False, "containerConfig": {"Volume": "/no:/a"}}
+    }
+    config = {**MINIMAL, "vllm": {**MINIMAL["vllm"], "models": models}}
+    assert list(path_findings(vllm_of(config), None)) == []
+
+
+def test_home_and_runtime_directory_are_known(tmp_path: Path) -> None:
+    keys = {"Volume": ["%h/models:/models", "%t/nowhere:/x", "./beside:/y"]}
+    found = [line.split()[1] for line in findings(keys, dataDir=str(tmp_path))]
+    assert found == [
+        f"{tmp_path}/models",
+        "/run/user/503/nowhere",
+        "/etc/containers/systemd/users/503/llmhop/beside",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to look as another user needs root")
+def test_a_path_that_its_user_can_not_reach_is_told(tmp_path: Path) -> None:
+    config = json.loads(json.dumps(MINIMAL))
+    (tmp_path / "models").mkdir()
+    config["vllm"]["containerConfig"] = {"Volume": [f"{tmp_path}/models:/a", "/nowhere:/b"]}
+    tmp_path.chmod(0o700)
+    account = Account(65534, 65534)
+    closed, missing = map(str, path_findings(vllm_of(config), account))
+    assert f"{tmp_path}/models can't be reached by vllm, who starts the container" in closed
+    assert "/nowhere does not exist on this host" in missing
