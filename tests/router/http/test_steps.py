@@ -323,6 +323,8 @@ MEMBERS = [
     b'"x":"' + (b"y" * 65 + b"\\n") * 20 + b'",', b'"x":"' + b"y" * 990 + b'",',
     b'"x":"' + (b"y" * 40 + b'\\"') * 20 + b'",', b'"x":"' + b"\\\\" * 99 + b'\\"",',
 ]  # fmt: skip
+# Keys that nobody takes for `model`.
+KEYS = [b'"\xff":1,', b'"\\u0061":1,', b'"\xff\xff\xff\xff\xff":1,', b'"\\modex":1,', b'"Modex":1,']
 # Of which each is a beginning alone.
 ENDLESS = [
     (b'{"x":', b"["),
@@ -343,6 +345,19 @@ def test_a_json_body_costs_a_few_steps_a_byte(start: bytes, unit: bytes, size: i
     count = 3_000 // len(unit)
     assert_in_proportion(lambda n: steps(lambda: read(n)), count)
     assert steps(lambda: read(count)) < 40 * 3_000
+
+
+@pytest.mark.parametrize("size", [0, 1_000])
+@pytest.mark.parametrize("key", KEYS)
+def test_an_odd_key_costs_little_more_than_another_of_its_length(key: bytes, size: int) -> None:
+    def each(member: bytes) -> float:
+        scanner = LOADED["http.body.json_scanner"].ModelScanner()
+        body = b"{" + member * 1_000
+        return steps(lambda: [scanner.feed(piece) for piece in pieces(body, size)]) / 1_000
+
+    length = len(key) - len(b'"":1,')
+    most = 1.3 if length >= len("model") else 1.05
+    assert each(key) <= most * each(b'"%b":1,' % (b"a" * length))
 
 
 @pytest.mark.parametrize("size", [0, 7, 1_000])

@@ -196,7 +196,12 @@ class ModelScanner:
             return len(data)
         if self._kind == _OTHER:
             self._state = self._after
-        elif self._kind == _IS_A_KEY and not self._held and not _BEGINS_KEY[data[start]]:
+        elif (
+            self._kind == _IS_A_KEY
+            and not self._held
+            and (end - 1 - start < len(_PLAIN_KEY) or not _BEGINS_KEY[data[start]])
+        ):
+            # It is shorter than any way to write `model`, or begins otherwise, as most do.
             self._is_model = False
             self._state = _COLON
         else:
@@ -211,13 +216,10 @@ class ModelScanner:
     def _end_string(self, raw: bytes, after: int) -> None:
         self._held = b""
         if self._kind == _IS_A_KEY:
-            self._is_model = _is_model(raw)
-            if self._is_model:
-                self._is_exact = _STRING_VALUE.decode(b'"%b"' % raw) == "model"
-            elif _is_in_doubt(raw):
-                self._fail("a key is not a string that can be read")
-                return
             self._state = _COLON
+            self._is_model = False
+            if _may_be_model(raw):
+                self._take_key(raw)
             return
         self._state = _COMMA
         if len(raw) > MAX_VALUE_BYTES:
@@ -236,6 +238,16 @@ class ModelScanner:
             self.model = model
             self.exact = self.exact or self._is_exact
             self.spans.append((self._value_start, self._base + after))
+
+    def _take_key(self, raw: bytes) -> None:
+        self._is_model = _is_model(raw)
+        try:
+            key = _STRING_VALUE.decode(b'"%b"' % raw)
+        except UNREADABLE_JSON:
+            self._fail("a key is not a string that can be read")
+            return
+        if self._is_model:
+            self._is_exact = key == "model"
 
     def _read_nested(self, data: bytes, at: int) -> int:
         stack, size = self._stack, len(data)
@@ -368,21 +380,16 @@ def _unexpected(byte: int) -> str:
     return f"unexpected {shown}"
 
 
+def _may_be_model(key: bytes) -> bool:
+    """Whether some reader may take a key for `model`, perhaps by what it passes over in it."""
+    return len(_PLAIN_KEY) <= len(key) <= MAX_DOUBT_BYTES and _MAY_BE_KEY(key) is not None
+
+
 def _is_model(key: bytes) -> bool:
+    """Whether a key that may be `model` is so to every reader that minds no case."""
     if len(key) == len(_PLAIN_KEY):
         return key.lower() == _PLAIN_KEY
     return len(key) <= _MAX_KEY_BYTES and b"\\" in key and _IS_KEY(key) is not None
-
-
-def _is_in_doubt(key: bytes) -> bool:
-    """Whether some reader may take a key for `model` by passing over what is not valid in it."""
-    if len(key) > MAX_DOUBT_BYTES or _MAY_BE_KEY(key) is None:
-        return False
-    try:
-        _STRING_VALUE.decode(b'"%b"' % key)
-    except UNREADABLE_JSON:
-        return True
-    return False
 
 
 def _is_utf16(first: bytes) -> bool:
