@@ -37,6 +37,10 @@ ACCEPT_RETRY_S: Final = 1.0
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Largest head of a request or a response, start line included."""
 
+MAX_QUOTED_NAME_BYTES: Final = 3 * 1024
+"""How much of the names of a model that stand in a request's target, or in a form's fields, is
+decoded, as it is written there. What is longer is no model's name."""
+
 MAX_FIELDS: Final = 128
 """Most header fields of a request or a response, and most options that its Connection may name.
 Apache takes 100 and HAProxy 101, so nothing that comes through one of them has more."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hmac import compare_digest
-from urllib.parse import unquote
 
 import msgspec
 
@@ -21,6 +20,7 @@ from llmhop.errors import (
     unauthorized,
 )
 from llmhop.http.body.large_body import Body
+from llmhop.http.body.urlencoded import decode_name
 from llmhop.http.fields.message import hyphened
 from llmhop.http.fields.via import UNNAMED, count_hops
 from llmhop.http.head import RequestHead
@@ -213,8 +213,7 @@ class Table:
 
     def _describe(self, quoted: bytes) -> Answer:
         # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
-        name = unquote(quoted.decode("latin-1"), errors="replace")
-        return Answer(self._models[self._route_of(name).model])
+        return Answer(self._models[self._route_of(decode_name(quoted)).model])
 
 
 def _is_open(head: RequestHead) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from llmhop.http.body.urlencoded import Field, find_fields
+from llmhop.http.body.urlencoded import Field, decode_name, find_fields
 
 ROUTE_PREFIX = b"/route/"
 
@@ -52,7 +52,7 @@ def read_target(target: bytes) -> NamedTarget:
     in_path = None
     if path.startswith(ROUTE_PREFIX):
         segment, _, rest = path.removeprefix(ROUTE_PREFIX).partition(b"/")
-        in_path = unquote(segment.decode("latin-1"), errors="replace")
+        in_path = decode_name(segment)
         path = b"/" + rest
     return NamedTarget(in_path, find_fields(query) if query else [], path, query)
 

@@ -6,9 +6,12 @@ import gzip
 import json
 import socket
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pytest
+from llmhop.http.body import urlencoded
 from llmhop.http.body.json_scanner import MAX_NAMES
+from llmhop.limits import MAX_QUOTED_NAME_BYTES
 from llmhop.routing.target import read_target, split_route
 
 from tests.router.conftest import StartBackend, StartRouter
@@ -241,6 +244,52 @@ def test_an_unknown_model_in_path_or_query_is_not_found(target: str, router: Run
         wire.send(post(b"", target))
         response = wire.response()
         assert (response.status, response.error_code) == (404, "model_not_found")
+
+
+LONG = "%41" * 10_000
+ALIKE = "&".join(["model=" + "%41" * n + "A" * (60 - n) for n in range(60)])
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (f"/route/{LONG}/x", 404),
+        (f"/route/{'%' * 60_000}/x", 404),
+        (f"/x?model={LONG}", 404),
+        (f"/x?model={LONG}&model={LONG}", 404),
+        (f"/x?model=m&model={LONG}", 400),
+        (f"/x?{ALIKE}", 400),
+        (f"/v1/models/{LONG}", 404),
+        (f"/ready?model={LONG}", 404),
+    ],
+)
+def test_a_name_that_is_too_long_for_a_model_is_not_decoded(
+    target: str, status: int, router: RunningRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = []
+
+    def decoded(text: str, errors: str) -> str:
+        lengths.append(len(text))
+        return unquote(text, errors=errors)
+
+    monkeypatch.setattr(urlencoded, "unquote", decoded)
+    with Wire(router.port) as wire:
+        wire.send(f"GET {target} HTTP/1.1\r\nHost: r\r\n\r\n".encode())
+        response = wire.response()
+    assert response.status == status
+    assert len(response.body) < 1_000
+    assert sum(lengths) <= MAX_QUOTED_NAME_BYTES
+
+
+@pytest.mark.parametrize("target", ["/v1/x?model=", "/route/"])
+def test_a_name_as_long_as_may_be_is_found_as_it_is_quoted(
+    target: str, backends: dict[str, Backend], start_router: StartRouter
+) -> None:
+    name = "é" * (MAX_QUOTED_NAME_BYTES // 6)
+    router = start_router({name: backends["m"]})
+    with Wire(router.port) as wire:
+        wire.send(post(b"", target + quote(name)))
+        assert wire.response().status == 200
 
 
 @pytest.mark.parametrize("path", ["/route/m/../x", "/route/../x", "/route/m/%2e%2e/x"])

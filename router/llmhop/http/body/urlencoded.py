@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import unquote_plus
+from urllib.parse import unquote
 
 from llmhop.errors import ApiError, conflicting_models
 from llmhop.http.body.json_scanner import MAX_NAMES
 from llmhop.http.body.large_body import Body
+from llmhop.limits import MAX_QUOTED_NAME_BYTES
 
 MAX_FORM_BYTES: Final = 256 * 1024
 """Larger bodies are refused: they are read at once."""
@@ -32,9 +33,23 @@ class Field(NamedTuple):
     span: tuple[int, int] | None
 
 
+def decode_name(quoted: bytes) -> str:
+    """Return the name of a model that was written with percent signs.
+
+    One that is too long to be any model's is returned as it is: to decode it would take long.
+    """
+    text = quoted.decode("latin-1")
+    return unquote(text, errors="replace") if len(quoted) <= MAX_QUOTED_NAME_BYTES else text
+
+
 def find_fields(text: bytes) -> list[Field]:
-    """Return every field `model`, in order. Raises ApiError (400)."""
+    """Return every field `model`, in order. Raises ApiError (400).
+
+    Of values that are written in different ways, no more is decoded than of one name.
+    """
     fields: list[Field] = []
+    decoded: dict[bytes, str] = {}
+    left = MAX_QUOTED_NAME_BYTES
     for match in _FIELD.finditer(text):
         if len(fields) == MAX_NAMES:
             raise ApiError(
@@ -48,7 +63,13 @@ def find_fields(text: bytes) -> list[Field]:
                 "The query or form has a ';' beside its 'model', where '&' belongs.",
                 param="model",
             )
-        value = unquote_plus((match[1] or b"").decode("latin-1"), errors="replace")
+        quoted = match[1] or b""
+        value = decoded.get(quoted)
+        if value is None:
+            left -= len(quoted)
+            plain = quoted.replace(b"+", b" ")
+            value = decode_name(plain) if left >= 0 else plain.decode("latin-1")
+            decoded[quoted] = value
         fields.append(Field(value, None if match[1] is None else match.span(1)))
     return fields
 
