@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llmhop.client.head_memo import ConnectionMemo
+from llmhop.client.head_memo import HeadMemo
 from llmhop.errors import ApiError, BackendError
 from llmhop.http.head import RequestHead, ResponseHead
 from llmhop.http.request_reader import RequestReader
@@ -70,7 +70,7 @@ def read_requests(pieces: list[bytes], limit: int = 10_000) -> Requests:
 
 def forwarded_head(table: Table, head: RequestHead, route: Route, body_bytes: int) -> bytes:
     """Write the head that a backend gets from a client at 192.0.2.1."""
-    memo = ConnectionMemo(table)
+    memo = HeadMemo(table)
     memo.connected(b"192.0.2.1", b"http")
     return memo.request_head(head, route, 0, body_bytes, REQUEST_ID)
 

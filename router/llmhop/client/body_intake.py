@@ -18,7 +18,7 @@ class Client(Protocol):
 
     transport: asyncio.Transport
 
-    def body_came(self, count: int, complete: bool) -> None:
+    def body_received(self, count: int, complete: bool) -> None:
         """A piece of `count` bytes came; with `complete`, the last one."""
 
     def eof_received(self) -> bool:
@@ -57,7 +57,7 @@ class BodyIntake(asyncio.BufferedProtocol):
             self._taken = 0
             self._client.transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._resume)
-        self._client.body_came(nbytes, complete)
+        self._client.body_received(nbytes, complete)
 
     def _resume(self) -> None:
         # Unless the client's own protocol is back, because the request was refused meanwhile.

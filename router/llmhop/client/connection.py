@@ -100,15 +100,23 @@ class ClientConnection(ClientState):
         self._exchange.drop_copy()
         return self._account()
 
-    def unmarked(self, begins: bool) -> None:
-        """Have the kernel reset the connection, whatever closes it, until the response ended well.
+    def arm_reset(self) -> None:
+        """Have the kernel reset the connection, whatever closes it.
 
         So it is also where this process is killed. A unix socket can't be reset.
         """
-        self._unmarked = begins
+        self._reset_armed = True
+        self._set_linger(_RESETS)
+
+    def disarm_reset(self) -> None:
+        """Have the kernel close the connection as usual."""
+        self._reset_armed = False
+        self._set_linger(_CLOSES)
+
+    def _set_linger(self, value: bytes) -> None:
         sock = self.transport.get_extra_info("socket")
         if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS if begins else _CLOSES)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, value)
 
     def drain(self) -> None:
         """Close now if idle, else after the response in flight; nobody waits for a place.
@@ -170,7 +178,7 @@ class ClientConnection(ClientState):
         address = peer[0] if isinstance(peer, tuple) else "unknown"
         self._memo.connected(address.encode(), b"https" if secure else b"http")
         self.record.connected(address)
-        self._router.client_came(self)
+        self._router.client_connected(self)
         self._wait()
         if peer is None:
             # It was reset before it could be asked for its address: nobody is served unnamed.
@@ -180,7 +188,7 @@ class ClientConnection(ClientState):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the backend's work for a client that went."""
-        self._router.client_went(self)
+        self._router.client_disconnected(self)
         self._share.close()
         self._slot = None
         self._let_go("client_left")
@@ -240,7 +248,7 @@ class ClientConnection(ClientState):
 
     def _cut(self) -> None:
         """Close within a response."""
-        if self._unmarked and self.transport.get_extra_info("sslcontext") is not None:
+        if self._reset_armed and self.transport.get_extra_info("sslcontext") is not None:
             # Closing would send the end that TLS has of its own. What was written goes out first.
             self._lingering = True
             asyncio.get_running_loop().call_soon(self.transport.abort)

@@ -71,7 +71,7 @@ class Slot:
         self._limit.taken -= 1
 
 
-class TurnedAway(asyncio.Protocol):
+class RejectedClient(asyncio.Protocol):
     """A client beyond the limit: it gets a response unasked, and the connection is closed.
 
     What it sends is thrown away for a while, because closing at once would reset the connection
@@ -80,7 +80,9 @@ class TurnedAway(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, response: bytes, others: set[TurnedAway], limit: ConnectionLimit) -> None:
+    def __init__(
+        self, response: bytes, others: set[RejectedClient], limit: ConnectionLimit
+    ) -> None:
         """`others` holds all of them that are still open, `limit` says how many may be."""
         self._response = response
         self._others = others

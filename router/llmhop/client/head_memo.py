@@ -11,7 +11,7 @@ from llmhop.relay import rewrite
 from llmhop.routing.table import Route, Table
 
 
-class ConnectionMemo:
+class HeadMemo:
     """Remembers the last head that was let in, and the last one that was sent on."""
 
     __slots__ = ("_admitted", "_client", "_route", "_sent", "_starts", "table")

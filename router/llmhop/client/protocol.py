@@ -57,7 +57,7 @@ class ClientProtocol(ClientConnection):
         fresh = self._head is None and not self._reader.pending
         if fresh and not self._write_paused and self._serve_whole(data):
             return
-        self._came(len(data))
+        self._count_received(len(data))
         self._reader.feed(data)
         if self._stream is not None:
             self._read_on(self._stream)
@@ -70,9 +70,9 @@ class ClientProtocol(ClientConnection):
             self._account_read()
             self._wait()
 
-    def body_came(self, count: int, complete: bool) -> None:
+    def body_received(self, count: int, complete: bool) -> None:
         """Go on when the whole of a large body is there; called by its intake."""
-        self._came(count)
+        self._count_received(count)
         if complete:
             self.transport.set_protocol(self)
             self._advance()
@@ -127,27 +127,29 @@ class ClientProtocol(ClientConnection):
         self.record.end(self.record.status, end)
         self._cut()
 
-    def request_wanted(self, wanted: bool) -> None:
-        """Read on while the backend takes what is read, and no more than that."""
-        stream = self._stream
-        if stream is None:
-            return
-        self._paused = not wanted
-        if wanted:
-            self.transport.resume_reading()
-            self._read_on(stream)
-        else:
+    def pause_request(self) -> None:
+        """Read no more than the backend takes."""
+        if self._stream is not None:
+            self._paused = True
             self.transport.pause_reading()
             self._wait()
+
+    def resume_request(self) -> None:
+        """Read on what the backend takes."""
+        stream = self._stream
+        if stream is not None:
+            self._paused = False
+            self.transport.resume_reading()
+            self._read_on(stream)
 
     def request_sent(self) -> None:
         """Count what the backend has taken no more."""
         self._account()
 
-    def switched(self) -> None:
+    def upgraded(self) -> None:
         """Let through what comes, beginning with what came ahead."""
         self._stream = WebSocketStream(self._reader)
-        self.request_wanted(True)
+        self.resume_request()
 
     # Requests.
 
@@ -341,7 +343,7 @@ class ClientProtocol(ClientConnection):
         self.record.bytes_in = len(body)
         is_open = not form.complete
         if is_open:
-            self.request_wanted(False)
+            self.pause_request()
         backends = self._router.backends
         self._exchange.start(self, self._memo, form.head, body, route, backends, is_open, length)
         if self._exchange.held_bytes or self._exchange.queued:

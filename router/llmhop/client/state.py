@@ -30,7 +30,7 @@ from llmhop import limits
 from llmhop.backend.backends import Backends
 from llmhop.backend.readiness import Readiness
 from llmhop.client.connection_limit import ConnectionLimit, Slot
-from llmhop.client.head_memo import ConnectionMemo
+from llmhop.client.head_memo import HeadMemo
 from llmhop.client.memory_budget import Budget, Share
 from llmhop.errors import ApiError
 from llmhop.http.head import RequestHead
@@ -74,10 +74,10 @@ class Router(Protocol):
     async def metrics_page(self) -> Page:
         """Return the page for Prometheus."""
 
-    def client_came(self, client: ClientState) -> None:
+    def client_connected(self, client: ClientState) -> None:
         """A client connected."""
 
-    def client_went(self, client: ClientState) -> None:
+    def client_disconnected(self, client: ClientState) -> None:
         """A client's connection is closed."""
 
 
@@ -98,11 +98,11 @@ class ClientState(asyncio.Protocol):
         "_reader",
         "_received",
         "_refusal",
+        "_reset_armed",
         "_router",
         "_share",
         "_slot",
         "_stream",
-        "_unmarked",
         "_unsent",
         "_waiting",
         "_window_start",
@@ -118,7 +118,7 @@ class ClientState(asyncio.Protocol):
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._memo = ConnectionMemo(router.table)
+        self._memo = HeadMemo(router.table)
         self._reader = RequestReader()
         self._head: RequestHead | None = None
         self._exchange = Exchange()
@@ -135,7 +135,7 @@ class ClientState(asyncio.Protocol):
         self._closing = self._lingering = self._half_closed = False
         self._paused = False
         self._write_paused = False
-        self._unmarked = False
+        self._reset_armed = False
         self._unsent = 0
 
     # Deadlines.
@@ -177,7 +177,7 @@ class ClientState(asyncio.Protocol):
         until = now + self._router.table.upload_window
         self._deadline = min(until, self._piece_at + limits.CLIENT_BODY_S)
 
-    def _came(self, count: int) -> None:
+    def _count_received(self, count: int) -> None:
         """Take note of bytes that were read."""
         self._received += count
         self._piece_at = self._router.now

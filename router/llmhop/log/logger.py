@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from llmhop.log.line_buffer import LineBuffer
 from llmhop.log.line_writer import DirectWriter, Discard, LineWriter, ThreadWriter
-from llmhop.log.rate_limit import Repeats
+from llmhop.log.rate_limit import RateLimit
 
 CLOSE_S: Final = 1.0
 """So long the end of a process waits for who reads its log."""
@@ -34,7 +34,7 @@ class Log:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a destructor's warning may come while another is written
-        self._repeats = Repeats()
+        self._rate_limit = RateLimit()
         self._writer = _direct_writer()
         self._dropped = 0  # by a writer that is closed
 
@@ -46,7 +46,7 @@ class Log:
         with self._lock:
             now = time.monotonic()
             self._say_left_out(now)
-            if self._repeats.admit(message, now):
+            if self._rate_limit.admit(message, now):
                 self._say(message + detail)
 
     def write_plain(self, text: str) -> None:
@@ -63,7 +63,7 @@ class Log:
     @property
     def waits(self) -> bool:
         """Whether `sweep` has something to do, now or later."""
-        return self._writer.waits or self._repeats.waits
+        return self._writer.waits or self._rate_limit.waits
 
     def take_dropped(self) -> int:
         """Return how many lines nobody took since this was asked last."""
@@ -82,7 +82,7 @@ class Log:
         if isinstance(self._writer, DirectWriter):
             self._writer.hand_over()
         self._writer = _direct_writer()
-        self._repeats = Repeats()
+        self._rate_limit = RateLimit()
 
     def close(self, seconds: float = CLOSE_S) -> None:
         """Write all that waits, for so long at most. What comes later is written directly."""
@@ -97,7 +97,7 @@ class Log:
         self._writer.put(_encoded(f"llmhop: {message}"))
 
     def _say_left_out(self, now: float) -> None:
-        for message in self._repeats.take_over(now):
+        for message in self._rate_limit.take_over(now):
             self._say(message)
 
 

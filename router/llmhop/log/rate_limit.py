@@ -26,7 +26,7 @@ class _Count:
         self.left_out = 0
 
 
-class Repeats:
+class RateLimit:
     """The messages of the last seconds."""
 
     def __init__(self) -> None:

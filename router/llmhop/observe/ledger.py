@@ -20,11 +20,11 @@ from llmhop.observe.metric_cells import (
     PROMPT_TOKENS,
 )
 from llmhop.observe.metric_store import NO_MODEL, Row
-from llmhop.observe.request_record import Ended
+from llmhop.observe.request_record import EndedRequest
 from llmhop.observe.usage import find_usage
 
 
-def count_requests(requests: Iterable[Ended], row_of: Callable[[str], Row]) -> None:
+def count_requests(requests: Iterable[EndedRequest], row_of: Callable[[str], Row]) -> None:
     """Count requests; `row_of` gives the place for those of a model.
 
     One that can't be counted is logged.
@@ -36,7 +36,7 @@ def count_requests(requests: Iterable[Ended], row_of: Callable[[str], Row]) -> N
             log_fault("counting a request", error)
 
 
-def _count(request: Ended, row_of: Callable[[str], Row]) -> None:
+def _count(request: EndedRequest, row_of: Callable[[str], Row]) -> None:
     # What may fail comes first, so that a request is counted whole or not at all.
     row = row_of(NO_MODEL if request.model is None else request.model)
     status = CELL_OF_STATUS[request.status]
@@ -58,7 +58,7 @@ def _count(request: Ended, row_of: Callable[[str], Row]) -> None:
         cells[COMPLETION_TOKENS] += usage.completion
 
 
-def log_requests(requests: Iterable[Ended], log: AccessLog) -> None:
+def log_requests(requests: Iterable[EndedRequest], log: AccessLog) -> None:
     """Log requests; only where the log is `on`. One that can't be logged is told to the log."""
     for request in requests:
         try:
@@ -67,7 +67,7 @@ def log_requests(requests: Iterable[Ended], log: AccessLog) -> None:
             log_fault("logging a request", error)
 
 
-def _entry(request: Ended, log: AccessLog) -> Entry:
+def _entry(request: EndedRequest, log: AccessLog) -> Entry:
     started, first = request.started_ns, request.first_ns
     return Entry(
         log.date(request.ns),
@@ -88,13 +88,13 @@ def _entry(request: Ended, log: AccessLog) -> Entry:
     )
 
 
-def _queue_ms(request: Ended) -> float | None:
+def _queue_ms(request: EndedRequest) -> float | None:
     if request.queued_ns:
         return ((request.admitted_ns or request.ns) - request.queued_ns) // 1000 / 1000
     return None if request.model is None else 0.0
 
 
-def _connect_ms(request: Ended) -> float | None:
+def _connect_ms(request: EndedRequest) -> float | None:
     """How long connecting took; None where it did not end well."""
     if not request.connecting_ns:
         return 0.0 if request.first_ns else None

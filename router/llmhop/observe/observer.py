@@ -22,13 +22,13 @@ from llmhop.observe.metric_cells import (
     RELOADS,
 )
 from llmhop.observe.metric_store import Metrics, MetricStore, Row
-from llmhop.observe.request_record import Ended, RequestRecord
+from llmhop.observe.request_record import EndedRequest, RequestRecord
 
 _STDOUT = 1
 
 
 class Observer:
-    """Shared by the connections of a process. Implements observe.request_record.Books."""
+    """Shared by the connections of a process. Implements observe.request_record.Recorder."""
 
     def __init__(self, metrics: Metrics, format_: AccessLogFormat) -> None:
         # Without a standard output, its number may be that of any file.
@@ -36,7 +36,7 @@ class Observer:
         self.access_log = AccessLog(_STDOUT, format_ if usable else "off")
         self._usable = usable
         self._metrics = metrics
-        self.ended: list[Ended] = []
+        self.ended: list[EndedRequest] = []
         # Told apart from those of other processes, of other hosts, and from before a restart.
         prefix = os.urandom(8).hex() + "-"
         # All in C: a Python function would take twice the time.
@@ -55,7 +55,7 @@ class Observer:
         """Return where the requests of a model are counted."""
         return self._metrics.row(model)
 
-    def settle(self) -> None:
+    def flush_records(self) -> None:
         """Count and log what has ended. Raises nothing, as it is within anybody's request."""
         # Each is settled once, whatever becomes of it.
         ended, self.ended = self.ended, []
@@ -73,13 +73,13 @@ class Observer:
 
     def change_log(self, format_: AccessLogFormat) -> None:
         """Write the access log in another format from now on."""
-        self.settle()
+        self.flush_records()
         if self._usable:
             self.access_log.change(format_)
 
     def sweep(self, records: Iterable[RequestRecord], buffered_bytes: int) -> None:
         """Write and publish what came since the last sweep, see `publish`."""
-        self.settle()
+        self.flush_records()
         attempt("the clock of the access log", self.access_log.set_clock)
         attempt("writing the access log", self.access_log.flush)
         LOG.sweep()
@@ -90,7 +90,7 @@ class Observer:
 
         `records` are of all clients, `buffered_bytes` what their requests take in memory.
         """
-        self.settle()
+        self.flush_records()
         process = self._metrics.process
         process[BUFFERED_BYTES] = buffered_bytes
         process[CONNECTIONS] = 0
@@ -106,7 +106,7 @@ class Observer:
 
     def close(self) -> None:
         """Write and publish the last of it."""
-        self.settle()
+        self.flush_records()
         attempt("closing the access log", self.access_log.close)
         attempt("publishing the metrics", lambda: self.publish((), 0))
 

@@ -24,7 +24,7 @@ MAX_ENDED: Final = 256
 """So many requests wait to be counted, at most: about 1 MB, and a stop of about 1 ms."""
 
 
-class Ended(msgspec.Struct, gc=False):
+class EndedRequest(msgspec.Struct, gc=False):
     """A request that is over. Times are of the monotonic clock; 0 stands for what did not happen.
 
     `end` is what access_log.Entry says of it. `tail` is the end of a response that may report
@@ -51,16 +51,16 @@ class Ended(msgspec.Struct, gc=False):
     end: str
 
 
-class Books(Protocol):
+class Recorder(Protocol):
     """What the records of a process share."""
 
-    ended: list[Ended]
+    ended: list[EndedRequest]
     """To be settled with each sweep, and when they are MAX_ENDED."""
 
     new_id: Callable[[], bytes]
     """Returns an id that no other request has."""
 
-    def settle(self) -> None:
+    def flush_records(self) -> None:
         """Count and log what has ended."""
 
     def row(self, model: str) -> Row:
@@ -78,7 +78,6 @@ class RequestRecord:
 
     __slots__ = (
         "_admitted_ns",
-        "_books",
         "_client",
         "_connected_ns",
         "_connecting_ns",
@@ -87,6 +86,7 @@ class RequestRecord:
         "_method",
         "_path",
         "_queued_ns",
+        "_recorder",
         "_started_ns",
         "_streams",
         "_tail",
@@ -108,8 +108,8 @@ class RequestRecord:
     _started_ns: int
     _first_ns: int
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._client = "unknown"
         self._head: RequestHead | None = None
         self._method: str | None = None
@@ -132,7 +132,7 @@ class RequestRecord:
         self.model = self.backend = None
         self.active = True
         if head is None or head.request_id is None:
-            self.request_id = self._books.new_id()
+            self.request_id = self._recorder.new_id()
         else:
             self.request_id = head.request_id
         if head is not self._head:
@@ -163,7 +163,7 @@ class RequestRecord:
         row.cells[CELL_OF_FAILURE[kind]] += 1
         row.changed = True
 
-    def head_came(self, head: ResponseHead, body: bytes, complete: bool) -> None:
+    def response_started(self, head: ResponseHead, body: bytes, complete: bool) -> None:
         """The head of the response came, with the first part of the body."""
         self._first_ns = monotonic_ns()
         self.status = head.status
@@ -180,10 +180,10 @@ class RequestRecord:
         if self.last is not None:
             self._tail = b"".join(self.last)[-TAIL_BYTES:]
             self.last = None
-        books = self._books
-        ended = books.ended
+        recorder = self._recorder
+        ended = recorder.ended
         ended.append(
-            Ended(
+            EndedRequest(
                 monotonic_ns(),
                 self._started_ns,
                 self._first_ns,
@@ -208,7 +208,7 @@ class RequestRecord:
         self._queued_ns = self._connecting_ns = self.bytes_in = 0
         self.active = False
         if len(ended) >= MAX_ENDED:
-            books.settle()
+            recorder.flush_records()
 
     def count_open(self) -> None:
         """Count what is going on now into the gauges."""
@@ -220,7 +220,7 @@ class RequestRecord:
             row.cells[STREAMS] += self.last is not None and self._streams
 
     def _row(self) -> Row:
-        return self._books.row(NO_MODEL if self.model is None else self.model)
+        return self._recorder.row(NO_MODEL if self.model is None else self.model)
 
 
 def _named(head: RequestHead) -> tuple[str, str]:

@@ -59,8 +59,11 @@ class ResponseSink(Protocol):
     def response_failed(self, reason: str, kind: str) -> None:
         """There will be no more of the response; `kind` is one of metric_cells.FAILURES."""
 
-    def request_stalled(self, stalled: bool) -> None:
-        """The backend takes no more of the request for now, or takes more again."""
+    def pause_request(self) -> None:
+        """The backend takes no more of the request for now."""
+
+    def resume_request(self) -> None:
+        """The backend takes more of the request again."""
 
 
 class Keeper(Protocol):
@@ -256,13 +259,13 @@ class UpstreamConnection(asyncio.Protocol):
         """The backend reads slower than it is written to."""
         self.stalled = True
         if self._sink is not None:
-            self._sink.request_stalled(True)
+            self._sink.pause_request()
 
     def resume_writing(self) -> None:
         """The backend has caught up."""
         self.stalled = False
         if self._sink is not None:
-            self._sink.request_stalled(False)
+            self._sink.resume_request()
 
     def eof_received(self) -> None:
         """End a body that ends with the connection; else the response broke off."""

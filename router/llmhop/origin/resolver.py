@@ -55,21 +55,21 @@ class Resolver:
     def sweep(self, now: float) -> None:
         """Begin the lookups that are due at `now` (loop time)."""
         names = list(self._names.items())
-        attempt_each("looking up a name", names, lambda item: self._look_up(*item, now))
+        attempt_each("looking up a name", names, lambda item: self._resolve(*item, now))
 
     def close(self) -> None:
         """Look up nothing more."""
         self.serve({})
 
-    def _look_up(self, host: str, name: _Name, now: float) -> None:
+    def _resolve(self, host: str, name: _Name, now: float) -> None:
         if name.lookup is None and now >= name.due:
             name.due = now + name.every
             name.lookup = self._loop.create_task(
                 self._loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
             )
-            name.lookup.add_done_callback(partial(self._looked_up, host, name))
+            name.lookup.add_done_callback(partial(self._resolved, host, name))
 
-    def _looked_up(self, host: str, name: _Name, lookup: asyncio.Task[Any]) -> None:
+    def _resolved(self, host: str, name: _Name, lookup: asyncio.Task[Any]) -> None:
         name.lookup = None
         if lookup.cancelled() or self._names.get(host) is not name:
             return

@@ -20,7 +20,7 @@ from llmhop.backend.gate import Gates, LocalGates
 from llmhop.backend.readiness import Readiness
 from llmhop.client.connection_limit import (
     ConnectionLimit,
-    TurnedAway,
+    RejectedClient,
     backends_that_fit,
     connections_that_fit,
 )
@@ -95,7 +95,7 @@ class Server:
         self._page: asyncio.Future[Page] | None = None
         self.budget = Budget(_share(config.max_buffered_bytes, config))
         self.connection_limit = ConnectionLimit(0)
-        self._turned_away: set[TurnedAway] = set()
+        self._turned_away: set[RejectedClient] = set()
         self._turned_away_limit = ConnectionLimit(limits.MAX_TURNED_AWAY)
         self._is_full = False
         self._limit_connections(config)
@@ -167,12 +167,12 @@ class Server:
     def _forget_page(self) -> None:
         self._page = None
 
-    def client_came(self, client: ClientState) -> None:
+    def client_connected(self, client: ClientState) -> None:
         """Count a client's connection in."""
         self.clients.add(cast(ClientProtocol, client))
         self._no_clients.clear()
 
-    def client_went(self, client: ClientState) -> None:
+    def client_disconnected(self, client: ClientState) -> None:
         """Count a client's connection out."""
         self.clients.discard(cast(ClientProtocol, client))
         if not self.clients:
@@ -243,7 +243,7 @@ class Server:
         id_ = self.observer.new_id()
         page = error_page(overloaded(), id_, to_llmhop=True)
         response = render(page, id_, head_only=False, close=True)
-        return TurnedAway(response, self._turned_away, self._turned_away_limit)
+        return RejectedClient(response, self._turned_away, self._turned_away_limit)
 
     def _new_tls_client(self) -> asyncio.Protocol | None:
         """Spend no handshake on who would be turned away, and closed at once."""

@@ -44,19 +44,25 @@ class Downstream(Protocol):
     def exchange_broken(self, end: str) -> None:
         """The response broke off after its head was written; `end` is for the access log."""
 
-    def unmarked(self, begins: bool) -> None:
-        """A response begins, or ended well, of which only the connection's end shows the end.
+    def arm_reset(self) -> None:
+        """A response begins of which only the connection's end shows the end.
 
-        In between, whatever closes the connection must not look like that end.
+        Until `disarm_reset`, whatever closes the connection must not look like that end.
         """
 
-    def request_wanted(self, wanted: bool) -> None:
-        """The backend takes more of a request that is open, or takes no more for now."""
+    def disarm_reset(self) -> None:
+        """That response ended well."""
+
+    def pause_request(self) -> None:
+        """The backend takes no more of a request that is open for now."""
+
+    def resume_request(self) -> None:
+        """The backend takes more of a request that is open."""
 
     def request_sent(self) -> None:
         """The exchange holds the request's body no more; the backend has taken it."""
 
-    def switched(self) -> None:
+    def upgraded(self) -> None:
         """The connection became a WebSocket; from now on the request is open."""
 
 

@@ -50,8 +50,8 @@ class Exchange(Sending):
         """Send a request to a replica of the route's backend, when it is its turn.
 
         `body` is what the backend gets, and `heads` writes what stands before it. Of an open
-        request it is the first part: there is more for `send_more` whenever `request_wanted` says
-        so, and `length` bytes in all, where that is known.
+        request it is the first part: there is more for `send_more` from `resume_request` on until
+        `pause_request`, and `length` bytes in all, where that is known.
         """
         self.active = True
         self._downstream = downstream
@@ -76,7 +76,7 @@ class Exchange(Sending):
         if backend.gate is None:
             self._try_next()
         else:
-            self._enter(backend.gate)
+            self._enter_gate(backend.gate)
 
     def answer(self, downstream: Downstream, work: Callable[[], Coroutine[Any, Any, Page]]) -> None:
         """Answer with what `work` finds out."""
@@ -155,7 +155,7 @@ class Exchange(Sending):
     ) -> None:
         """Relay the final head and the first part of the body."""
         if head.unserved and not self._relayed:
-            self._pass_over(head, complete)
+            self._skip_replica(head, complete)
             return
         replica = self._backend.replicas[self._replica]
         if replica.health.aside:
@@ -169,9 +169,9 @@ class Exchange(Sending):
             self._held = None
             if self._connection is None or not self._connection.stalled:
                 self._body_bytes = 0
-                self._tell_sent()
+                self._notify_sent()
         record = self._record
-        record.head_came(head, body, complete)
+        record.response_started(head, body, complete)
         date = b"" if head.dated else date_now()
         start = rewrite.response_head(head, length, decoded, close, record.request_id, date)
         downstream.write(start + body)
@@ -181,10 +181,10 @@ class Exchange(Sending):
         if head.status == 101 and self._connection is not None:
             self._request_open = True
             self._connection.upgraded(self)
-            downstream.switched()
+            downstream.upgraded()
         elif ends_with_connection or (decoded and head.chunked):
-            self._unmarked = True
-            downstream.unmarked(True)
+            self._ends_by_close = True
+            downstream.arm_reset()
 
     def response_piece(self, data: bytes) -> None:
         """Relay the next part of the body, after which there is more."""
@@ -215,11 +215,11 @@ class Exchange(Sending):
             self._end().exchange_broken("backend_broke")
         elif self._retries and not self._relayed:
             self._retries -= 1
-            self._leave_replica()
+            self._release_replica()
             if self._tried == (1 << len(self._backend.pools)) - 1:
                 self._tried = 0
             self._try_next()
-            self._tell_sent()
+            self._notify_sent()
         else:
             self._refuse(self._unreachable())
 
@@ -241,11 +241,11 @@ class Exchange(Sending):
         self._body_bytes = 0
         downstream = self._downstream
         del self._downstream
-        if self._unmarked:
-            self._unmarked = False
-            downstream.unmarked(False)
+        if self._ends_by_close:
+            self._ends_by_close = False
+            downstream.disarm_reset()
         self.active = False
-        self._leave_replica()
+        self._release_replica()
         if self._gate is not None:
             self._leave_gate(self._gate)
         downstream.exchange_done(self._close)

@@ -63,6 +63,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         "_connection",
         "_downstream",
         "_dropped",
+        "_ends_by_close",
         "_gate",
         "_head_sent",
         "_heads",
@@ -85,7 +86,6 @@ class Sending(ResponseSink, ConnectionWaiter):
         "_streamed",
         "_task",
         "_tried",
-        "_unmarked",
         "_unsent",
         "active",
     )
@@ -112,7 +112,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._queued = self._relayed = self._head_sent = self._paused = self._close = False
         self._dropped = False
         self._tried = self._retries = self._cause = 0
-        self._streamed = self._moved = self._request_open = self._unmarked = False
+        self._streamed = self._moved = self._request_open = self._ends_by_close = False
         self._length: int | None = None
         self._held: list[bytes] | None = None  # what was sent of a form, while it may be sent again
         self._held_bytes = 0
@@ -120,7 +120,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._unsent = 0
         self.active = False
 
-    def _enter(self, gate: Gate) -> None:
+    def _enter_gate(self, gate: Gate) -> None:
         if gate.enter():
             self._gate = gate
             self._try_next()
@@ -140,7 +140,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._record.admitted()
         self._moved = True
         self._try_next()
-        self._tell_sent()
+        self._notify_sent()
 
     def refused(self) -> None:
         """Answer a request that gets no place, as turns out only now."""
@@ -187,14 +187,14 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._attempt = None
         self._record.connected_backend()
         self._send(connection)
-        self._tell_sent()
+        self._notify_sent()
 
     def connect_failed(self, reason: str, kind: str) -> None:
         """Go on to the next replica."""
         self._attempt = None
         self._cause = max(self._cause, UNREACHED)
         self._log(reason, kind)
-        self._leave_replica()
+        self._release_replica()
         self._try_next()
 
     def connect_short(self, reason: str) -> None:
@@ -208,7 +208,7 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._attempt = None
         self._fail(error)
 
-    def _pass_over(self, head: ResponseHead, complete: bool) -> None:
+    def _skip_replica(self, head: ResponseHead, complete: bool) -> None:
         """Go on to the next replica after an llmhop that could not serve the request."""
         if not complete:
             self._abort()
@@ -221,7 +221,7 @@ class Sending(ResponseSink, ConnectionWaiter):
             self._cause = max(self._cause, _LOOP if why == LOOP else UNREACHED)
             self._log(_ANSWERS.get(why, "is an llmhop that can't reach its backend"), "unserved")
             backend.replicas[self._replica].unserved()
-        self._leave_replica()
+        self._release_replica()
         if self._dropped:
             self._refuse(self._unreachable())
             return
@@ -233,7 +233,7 @@ class Sending(ResponseSink, ConnectionWaiter):
             self._body = b"".join(held)
             self._body_bytes = len(self._body)
             if self._request_open:
-                self._downstream.request_wanted(False)
+                self._downstream.pause_request()
         self._try_next()
 
     def _send(self, connection: UpstreamConnection) -> None:
@@ -268,9 +268,9 @@ class Sending(ResponseSink, ConnectionWaiter):
             if not self._body:
                 self._body_bytes = 0
             if self._request_open:
-                self._downstream.request_wanted(True)
+                self._downstream.resume_request()
 
-    def _tell_sent(self) -> None:
+    def _notify_sent(self) -> None:
         """Tell the client's side of a body that has left since `start`."""
         if self.active and not self._body_bytes:
             self._downstream.request_sent()
@@ -301,13 +301,18 @@ class Sending(ResponseSink, ConnectionWaiter):
         """Tell the backend that no more comes; answer whether it can be told so."""
         return self._connection is not None and self._connection.end_stream(self)
 
-    def request_stalled(self, stalled: bool) -> None:
-        """Tell the client's side, if it has more to send."""
-        if not stalled and not self._body:
-            self._body_bytes = 0
-            self._tell_sent()
+    def pause_request(self) -> None:
+        """Have the client's side pause, if it has more to send."""
         if self._request_open:
-            self._downstream.request_wanted(not stalled)
+            self._downstream.pause_request()
+
+    def resume_request(self) -> None:
+        """Have the client's side go on, if it has more to send."""
+        if not self._body:
+            self._body_bytes = 0
+            self._notify_sent()
+        if self._request_open:
+            self._downstream.resume_request()
 
     # What the client's side asks for.
 
@@ -366,7 +371,7 @@ class Sending(ResponseSink, ConnectionWaiter):
             self._connection.cancel(self)
             self._connection = None
 
-    def _leave_replica(self) -> None:
+    def _release_replica(self) -> None:
         if self._pool is not None:
             self._pool.outstanding -= 1
             self._pool = None
@@ -378,9 +383,9 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._body = b""
         self._held = None
         self._body_bytes = 0
-        self._unmarked = False
+        self._ends_by_close = False
         self.active = False
-        self._leave_replica()
+        self._release_replica()
         if self._gate is not None:
             self._leave_gate(self._gate)
         return downstream

@@ -18,11 +18,11 @@ class Serving(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """The worker accepts clients."""
 
 
-class Taken(msgspec.Struct, tag=True, array_like=True, frozen=True):
+class ConfigApplied(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """The worker serves new requests by the config that it got."""
 
 
-class NotTaken(msgspec.Struct, tag=True, array_like=True, frozen=True):
+class ConfigRejected(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """The worker can't serve by the config that it got."""
 
     reason: str
@@ -66,7 +66,7 @@ class QueueFull(msgspec.Struct, tag=True, array_like=True, frozen=True):
     ticket: int
 
 
-FromWorker = Alive | Serving | Taken | NotTaken | Acquire | Release | StopWaiting
+FromWorker = Alive | Serving | ConfigApplied | ConfigRejected | Acquire | Release | StopWaiting
 FromSupervisor = ConfigPart | Admitted | QueueFull
 
 

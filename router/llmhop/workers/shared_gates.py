@@ -32,7 +32,7 @@ class _Place:
         self._answer(self._worker, QueueFull(self._ticket))
 
 
-class Places:
+class SharedGates:
     """Gives places to workers, first come, first served, and takes them back when one dies."""
 
     def __init__(self, answer: Answer) -> None:

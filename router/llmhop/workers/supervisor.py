@@ -31,18 +31,18 @@ from llmhop.process.service import SIGNALS, counted, log_openness, read_again, s
 from llmhop.workers.messages import (
     Acquire,
     Admitted,
+    ConfigApplied,
     ConfigPart,
+    ConfigRejected,
     FromWorker,
-    NotTaken,
     QueueFull,
     Release,
     Serving,
     StopWaiting,
-    Taken,
     config_parts,
 )
 from llmhop.workers.rollout import Rollout
-from llmhop.workers.shared_gates import Places
+from llmhop.workers.shared_gates import SharedGates
 from llmhop.workers.worker_process import Closable, Starter, WorkerProcess, wait_before_start
 
 
@@ -81,7 +81,7 @@ class _Supervisor:
         self._workers: dict[int, WorkerProcess] = {}
         self._starts: list[float] = [0.0] * config.workers
         self._failures = 0
-        self._places = Places(self._answer)
+        self._places = SharedGates(self._answer)
         self._places.serve(config.models)
         self._rollout = Rollout()
         self._reload_due = False
@@ -95,7 +95,7 @@ class _Supervisor:
         self._ended_due = False
         # What is due is looked for whenever something was heard.
         self._regular = (
-            *(self._signalled, self._reap, self._reload, self._start_due, self._tell),
+            *(self._signalled, self._reap, self._reload, self._start_due, self._notify_status),
             *(self._notifier.resume, self._log_on),
         )
         self._wakeup, self._wakeup_write = socket.socketpair()
@@ -158,9 +158,9 @@ class _Supervisor:
                 return
             if message is not None:
                 worker.heard = time.monotonic()
-                self._heard(worker, message)
+                self._handle_message(worker, message)
 
-    def _heard(self, worker: WorkerProcess, message: FromWorker) -> None:
+    def _handle_message(self, worker: WorkerProcess, message: FromWorker) -> None:
         if isinstance(message, Acquire):
             self._places.acquire(worker.pid, message.ticket, message.model)
         elif isinstance(message, Release):
@@ -169,10 +169,10 @@ class _Supervisor:
             self._places.stop_waiting(worker.pid, message.ticket)
         elif isinstance(message, Serving):
             worker.serves = True
-        elif isinstance(message, Taken):
+        elif isinstance(message, ConfigApplied):
             if self._rollout.taken(worker.pid):
                 log(f"worker {worker.pid} has taken the new config now")
-        elif isinstance(message, NotTaken):
+        elif isinstance(message, ConfigRejected):
             log(f"worker {worker.pid} can't take the new config ({message.reason}) and stops")
             self._rollout.failed(worker.pid)
             worker.serves = False
@@ -283,7 +283,7 @@ class _Supervisor:
 
     # What systemd hears.
 
-    def _tell(self) -> None:
+    def _notify_status(self) -> None:
         now = time.monotonic()
         if self._stop_by is not None:
             if self._workers and now >= self._stop_by:

@@ -18,13 +18,13 @@ from llmhop.workers.channel import Channel
 from llmhop.workers.messages import (
     Admitted,
     Alive,
+    ConfigApplied,
     ConfigPart,
+    ConfigRejected,
     FromSupervisor,
     FromWorker,
-    NotTaken,
     QueueFull,
     Serving,
-    Taken,
 )
 from llmhop.workers.remote_gate import RemoteGates
 
@@ -99,9 +99,9 @@ class _Worker(Service):
         elif isinstance(message, QueueFull):
             self._gates.refused(message.ticket)
 
-    def _take(self, data: bytes) -> Taken | NotTaken:
+    def _take(self, data: bytes) -> ConfigApplied | ConfigRejected:
         try:
             self.server.reload(pickle.loads(data))  # noqa: S301 - of the process that forked this
         except Exception as error:
-            return NotTaken(fault(error))
-        return Taken()
+            return ConfigRejected(fault(error))
+        return ConfigApplied()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from llmhop.observe.request_record import Ended
+from llmhop.observe.request_record import EndedRequest
 
 from tests.router.support.corpus.form_requests import END, FORM
 from tests.router.support.corpus.forms import FILE, MODEL, part
@@ -120,7 +120,7 @@ class Clients(RuleBasedStateMachine):
         self.router = FakeRouter(CONFIG, backend_room=500)
         self.loop, self.server = self.router.loop, self.router.server
         self.clients: list[Client] = []
-        self.ended: list[Ended] = []
+        self.ended: list[EndedRequest] = []
         self.draining = False
         self.number = 0
         self.most = MEMORY
@@ -152,7 +152,7 @@ class Clients(RuleBasedStateMachine):
     def collect(self) -> None:
         observer = self.server.observer
         self.ended += observer.ended
-        observer.settle()
+        observer.flush_records()
 
     # Clients.
 
@@ -382,7 +382,7 @@ def awaits_answer(connection: Any) -> bool:
     return getattr(connection, "_sink", None) is not None and not connection._in_body
 
 
-def was_cut(request: Ended) -> bool:
+def was_cut(request: EndedRequest) -> bool:
     """Whether it has no whole response."""
     if request.end in ("shutting_down", "timeout", "overloaded", "request_too_large"):
         return request.status == 200  # it came within the response, not in place of it

@@ -9,13 +9,13 @@ import time
 import pytest
 from llmhop.log import rate_limit as repeats_module
 from llmhop.log.logger import LOG, log, take_stderr
-from llmhop.log.rate_limit import BURST, MAX_MESSAGES, WINDOW_S, Repeats
+from llmhop.log.rate_limit import BURST, MAX_MESSAGES, WINDOW_S, RateLimit
 
 from tests.router.conftest import StartRouter
 
 
 def test_a_message_is_said_often_enough_and_then_counted() -> None:
-    repeats = Repeats()
+    repeats = RateLimit()
     said = [repeats.admit("a", n / 100) for n in range(500)]
     assert said == [True] * BURST + [False] * (500 - BURST)
     assert repeats.admit("b", 5.0)  # another one is not held back
@@ -27,7 +27,7 @@ def test_a_message_is_said_often_enough_and_then_counted() -> None:
 
 
 def test_messages_that_are_never_the_same_are_bounded_too() -> None:
-    repeats = Repeats()
+    repeats = RateLimit()
     said = sum(repeats.admit(f"{n} {'x' * 1000}", 0.0) for n in range(10_000))
     assert said == MAX_MESSAGES + BURST
     assert len(repeats._counts) == MAX_MESSAGES + 1

@@ -12,7 +12,7 @@ import pytest
 from llmhop.client.protocol import ClientProtocol
 from llmhop.observe.metric_cells import BYTES_IN, BYTES_OUT, IN_FLIGHT, RELOADS, STATUS, STATUSES
 from llmhop.observe.metric_store import Row
-from llmhop.observe.request_record import Ended, RequestRecord
+from llmhop.observe.request_record import EndedRequest, RequestRecord
 from llmhop.origin.recovery import Recovery
 from llmhop.origin.resolver import Resolver
 from llmhop.process.server import Server
@@ -133,7 +133,7 @@ NAMES = ("one", "two", "three")
 @pytest.fixture
 def server(start_router: StartRouter, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A router of three models whose names are looked up, to no end."""
-    monkeypatch.setattr(Resolver, "_look_up", lambda *_: None)
+    monkeypatch.setattr(Resolver, "_resolve", lambda *_: None)
     models: dict[str, Any] = {name: {"url": f"http://{name}:1", "resolve": 1000} for name in NAMES}
     return start_router(models, accessLog="json").server
 
@@ -184,7 +184,7 @@ def test_a_name_that_can_not_be_looked_up_keeps_no_other_from_it(
         seen.append(host)
         raise ZeroDivisionError("fault")
 
-    monkeypatch.setattr(Resolver, "_look_up", look_up)
+    monkeypatch.setattr(Resolver, "_resolve", look_up)
     run_in_loop(server, lambda: server.sweep(server._loop.time()))
     assert set(seen) == set(NAMES)
 
@@ -208,21 +208,21 @@ def test_what_can_not_be_published_keeps_nothing_else_back(bad: str, server: Ser
 
 
 def test_a_client_that_can_not_be_counted_keeps_no_other_from_it(server: Server) -> None:
-    class Books:
+    class Recorder:
         """Has no row for anybody."""
 
         def __init__(self) -> None:
-            self.ended: list[Ended] = []
+            self.ended: list[EndedRequest] = []
             self.new_id = lambda: b"id"
 
-        def settle(self) -> None:
+        def flush_records(self) -> None:
             """Do nothing."""
 
         def row(self, _: str) -> Row:
             raise ZeroDivisionError("fault")
 
     def work() -> None:
-        records = [RequestRecord(Books()), *(server.observer.new_record() for _ in NAMES)]
+        records = [RequestRecord(Recorder()), *(server.observer.new_record() for _ in NAMES)]
         for record, model in zip(records, ("bad", *NAMES), strict=True):
             record.begin(None)
             record.model = model
@@ -241,9 +241,9 @@ def test_an_observer_whose_numbers_are_wrong_ends_no_sweep(server: Server) -> No
     run_in_loop(server, work)
 
 
-def ended(request_id: bytes, status: int = 200) -> Ended:
+def ended(request_id: bytes, status: int = 200) -> EndedRequest:
     """A request that is over."""
-    return Ended(
+    return EndedRequest(
         *(1, 0, 0, 0, 0, 0, 0, request_id, "c", "GET", "/", "m", "b", status, 1, 2, None),
         "complete",
     )
@@ -258,13 +258,13 @@ def test_what_has_ended_is_settled_once_whatever_fails(
     requests = [ended(b"id-%d" % number) for number in range(3)]
     requests[at] = ended(b"id-%d" % at, 9999) if what == "counted" else ended(b"\xff")
 
-    def settle() -> None:
+    def flush_records() -> None:
         observer.ended.extend(requests)
-        observer.settle()
-        observer.settle()
+        observer.flush_records()
+        observer.flush_records()
         observer.sweep([], 0)
 
-    run_in_loop(server, settle)
+    run_in_loop(server, flush_records)
     out = ""
 
     def are_written() -> bool:
@@ -331,11 +331,11 @@ module.ClientProtocol.data_received = received
 # Each is a step of the supervisor that fails, for good or once.
 SUPERVISOR_FAULTS = {
     "what a worker says": """
-real = module._Supervisor._heard
+real = module._Supervisor._handle_message
 def heard(self, worker, message):
     real(self, worker, message)
     raise ZeroDivisionError("fault")
-module._Supervisor._heard = heard
+module._Supervisor._handle_message = heard
 """,
     "the end of a worker": """
 import os
@@ -353,8 +353,8 @@ module._Supervisor._reap_one = reap
 def tell(self):
     real_tell(self)
     raise ZeroDivisionError("fault")
-real_tell = module._Supervisor._tell
-module._Supervisor._tell = tell
+real_tell = module._Supervisor._notify_status
+module._Supervisor._notify_status = tell
 """,
 }
 

@@ -17,9 +17,9 @@ from llmhop.workers.channel import Channel
 from llmhop.workers.messages import (
     PART_BYTES,
     Acquire,
+    ConfigRejected,
     FromSupervisor,
     FromWorker,
-    NotTaken,
     Release,
     StopWaiting,
     config_parts,
@@ -82,7 +82,7 @@ def test_what_finds_no_room_is_kept_in_order(ends: Ends) -> None:
 
 
 def test_who_is_gone_is_told_once_and_keeps_nothing(ends: Ends) -> None:
-    ends.worker.send(NotTaken("why"))
+    ends.worker.send(ConfigRejected("why"))
     ends.supervisor.socket.close()
     for ticket in range(5000):
         ends.worker.send(Acquire(ticket, "m"))

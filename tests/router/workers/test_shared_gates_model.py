@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from llmhop.backend.gate import LocalGate, LocalGates
 from llmhop.workers.messages import Acquire, Admitted, QueueFull, StopWaiting
-from llmhop.workers.shared_gates import Places
+from llmhop.workers.shared_gates import SharedGates
 
 from tests.router.support.fakes.worker import FakeWorker, Limits, Request, models
 
@@ -24,7 +24,7 @@ class Fleet(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limits: Limits = {"a": (1, 2), "b": (2, 1)}
-        self.places = Places(self.answer)
+        self.places = SharedGates(self.answer)
         self.places.serve(models(self.limits))
         self.workers: dict[int, FakeWorker] = {}
         self.dead: dict[int, FakeWorker] = {}
@@ -224,7 +224,7 @@ TestFleet = Fleet.TestCase
 
 def test_who_is_killed_leaves_the_queue_before_it_gives_back_its_place() -> None:
     answers: list[tuple[int, Admitted | QueueFull]] = []
-    places = Places(lambda pid, message: answers.append((pid, message)))
+    places = SharedGates(lambda pid, message: answers.append((pid, message)))
     places.serve(models({"a": (1, 5)}))
     for ticket in range(3):
         places.acquire(7, ticket, "a")
@@ -238,7 +238,7 @@ def test_who_is_killed_leaves_the_queue_before_it_gives_back_its_place() -> None
 
 def test_who_is_to_wait_no_longer_is_refused_once_and_who_has_a_place_keeps_it() -> None:
     answers: list[tuple[int, Admitted | QueueFull]] = []
-    places = Places(lambda pid, message: answers.append((pid, message)))
+    places = SharedGates(lambda pid, message: answers.append((pid, message)))
     places.serve(models({"a": (1, 1)}))
     for ticket in range(3):  # one has a place, one waits, one is refused
         places.acquire(7, ticket, "a")

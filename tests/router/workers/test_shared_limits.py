@@ -12,8 +12,8 @@ import pytest
 from llmhop.limits import METRICS_S
 
 from tests.router.conftest import StartBackend
+from tests.router.support.backends.engine import Engine, limited, numbered, numbers
 from tests.router.support.endpoints import TIMEOUT, Backend, Wire, chat, post, wait_until
-from tests.router.support.engine import Engine, limited, numbered, numbers
 from tests.router.support.process import Process, Run
 from tests.router.support.scrape import Scrape
 from tests.router.support.workers import has_ended, workers
