@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.router.support.corpus.fields import FIELDS
 from tests.router.support.corpus.form_bodies import ACCEPTED as FORMS
 from tests.router.support.corpus.form_bodies import REFUSED as NO_FORMS
-from tests.router.support.corpus.requests import ENDED, FIELDS, FORWARDED, REFUSED, with_lines
+from tests.router.support.corpus.requests import ENDED, FORWARDED, REFUSED, with_lines
 from tests.router.support.corpus.responses import RESPONSES
 
 _LARGEST = 4096  # larger ones slow fuzzing down and teach it nothing

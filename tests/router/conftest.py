@@ -14,6 +14,7 @@ from llmhop.backend.gate import Gates
 from llmhop.log.logger import LOG
 from llmhop.origin import connect as connecting
 
+from tests.router.support.backends.fleet import Fleet, Host
 from tests.router.support.endpoints import (
     TIMEOUT,
     Backend,
@@ -23,7 +24,6 @@ from tests.router.support.endpoints import (
     respond_json,
 )
 from tests.router.support.fakes.router import FakeRouter
-from tests.router.support.fleet import Fleet, Host
 from tests.router.support.process import Process, Run
 
 StartBackend = Callable[..., Backend]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.support.backends.fleet import CLOSED, Fleet, Host, ask
 from tests.router.support.endpoints import chat, post
-from tests.router.support.fleet import CLOSED, Fleet, Host, ask
 
 
 def ready(port: int, model: str | None = None, *fields: str) -> tuple[int, str]:

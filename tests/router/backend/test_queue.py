@@ -10,9 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support.certificates import Authority
-from tests.router.support.endpoints import TIMEOUT, Backend, RunningRouter, Wire, chat, post
-from tests.router.support.engine import (
+from tests.router.support.backends.engine import (
     Engine,
     gate_of,
     limited,
@@ -20,6 +18,8 @@ from tests.router.support.engine import (
     numbers,
     wait_until_queued,
 )
+from tests.router.support.certificates import Authority
+from tests.router.support.endpoints import TIMEOUT, Backend, RunningRouter, Wire, chat, post
 
 
 class StartLimited(Protocol):

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 import pytest
 
 from tests.router.conftest import StartBackend, StartRouter
+from tests.router.support.backends.engine import Engine, wait_until_queued
 from tests.router.support.corpus.form_requests import head, until_read
 from tests.router.support.corpus.forms import FILE
 from tests.router.support.endpoints import HEALTH, RunningRouter, Wire, chat, post, wait_until
-from tests.router.support.engine import Engine, wait_until_queued
 from tests.router.support.peer import Peer
 from tests.router.support.process import Run
 from tests.router.support.scrape import Scrape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from llmhop.client.connection_limit import TurnedAway
+from llmhop.client.connection_limit import RejectedClient
 from llmhop.errors import overloaded
 
 from tests.router.conftest import StartFake
@@ -168,7 +168,7 @@ def test_who_is_turned_away_is_closed_after_a_while(start_fake: StartFake) -> No
     router = start_fake(maxConnections=1)
     router.client()
     client = router.client()
-    assert isinstance(client.protocol, TurnedAway)
+    assert isinstance(client.protocol, RejectedClient)
     router.send(client, b"x" * 100)
     assert statuses(client) == [overloaded().status]
     assert client.eof

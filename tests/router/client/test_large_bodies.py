@@ -121,7 +121,7 @@ def test_others_have_their_turn_while_a_large_body_comes_in() -> None:
     class Client:
         transport = cast(asyncio.Transport, Transport())
 
-        def body_came(self, _: int, complete: bool) -> None:
+        def body_received(self, _: int, complete: bool) -> None:
             assert not (complete and self.transport.paused)  # type: ignore[attr-defined]
 
     body = LargeBody(10_000_000)

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.router.support.backends.strict_backend import StrictBackend, answer_of
+from tests.router.support.corpus.fields import FIELDS
 from tests.router.support.corpus.requests import (
     CHUNKS,
     ENDED,
-    FIELDS,
     FIRST_ONLY,
     FORWARDED,
     IN_CHUNKS,
@@ -31,7 +32,6 @@ from tests.router.support.corpus.requests import (
 )
 from tests.router.support.endpoints import LoopThread, Wire, post
 from tests.router.support.process import Process
-from tests.router.support.strict_backend import StrictBackend, answer_of
 
 LAST = Message("b", b"POST", b"/last", body_for(b"b"))
 LAST_RAW = post(LAST.body, "/last")

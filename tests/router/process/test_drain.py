@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from llmhop.workers.messages import Acquire, StopWaiting
-from llmhop.workers.shared_gates import Places
+from llmhop.workers.shared_gates import SharedGates
 
 from tests.router.conftest import StartFake
 from tests.router.support.corpus.form_requests import BEGUN, head
@@ -72,7 +72,7 @@ class Supervised:
 
     def __init__(self, start_fake: StartFake, most: int) -> None:
         self.worker = FakeWorker(1, {})
-        self.places = Places(lambda _, message: self.worker.down.append(message))
+        self.places = SharedGates(lambda _, message: self.worker.down.append(message))
         self.places.serve(models({"m": (most, 5)}))
         limited = {"url": "http://h", "maxConcurrent": most}
         self.router = start_fake(self.worker.gates, models={"m": limited})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise, product
+from itertools import product
 from urllib.parse import parse_qsl, quote_plus
 
 import pytest
@@ -13,20 +13,11 @@ from llmhop.errors import ApiError
 from llmhop.http.body.json_scanner import MAX_DEPTH, MAX_NAMES, MAX_VALUE_BYTES
 from llmhop.http.body.large_body import LARGE_BYTES, PIECE_BYTES, LargeBody, ScannedBody
 from llmhop.http.body.urlencoded import MAX_FORM_BYTES
-from llmhop.http.head import RequestHead, parse_request_head
+from llmhop.http.head import RequestHead
 from llmhop.routing.body_model import model_if_any, model_in, read_model, rename
 
+from tests.router.support.corpus.bodies import FORM, JSON, head_of, in_pieces
 from tests.router.support.corpus.json_readers import as_python, models_read
-
-
-def head_of(content_type: str = "application/json") -> RequestHead:
-    line = f"Content-Type: {content_type}\r\n" if content_type else ""
-    raw = f"POST /v1/x HTTP/1.1\r\nHost: r\r\n{line}Content-Length: 1\r\n\r\n"
-    return parse_request_head(raw.encode())[0]
-
-
-JSON = head_of()
-FORM = head_of("application/x-www-form-urlencoded")
 
 KEYS = st.sampled_from(
     ["model", "Model", "MODEL", "mOdeL", "mod\\u0065l", "\\u004dodel", "\\u006D\\u006f\\u0064el",
@@ -71,14 +62,6 @@ def outcome(body: bytes | ScannedBody, head: RequestHead = JSON) -> object:
     except ApiError as error:
         return error.status, error.message
     return named
-
-
-def in_pieces(body: bytes, cuts: list[int]) -> ScannedBody:
-    scanned = ScannedBody()
-    places = sorted({0, len(body), *[cut % (len(body) + 1) for cut in cuts]})
-    for start, end in pairwise(places):
-        scanned.append(body[start:end])
-    return scanned
 
 
 @settings(max_examples=1_000, deadline=None)
@@ -282,45 +265,6 @@ def test_what_is_no_json_object_names_no_model_or_is_refused(
     if expected is None:
         with pytest.raises(ApiError, match=r"no model|not a JSON object"):
             model_in(head, body)
-
-
-DOUBT = [
-    *(
-        rb"mod\el",
-        rb"\model",
-        rb"mode\l",
-        rb"\u006dod\el",
-        rb"mod\x65l",
-        rb"mod\u{65}l",
-        rb"model\u",
-    ),
-    *(b"mod\xffel", b"\xffmodel", b"model\x80", b"M\xe2\x82odel", b"mod\x00el", b"\x01model"),
-    *(b"mo\ndel", rb"mod\ud800el", b"m\xff\\u006fdel", b"\xff" * 1_000 + b"model"),
-]
-CLEAR = [
-    *("é", "mü", "\\u00e9", "möoodel", "ключ", "m" * 2_000, "x" + "é" * 2_000, "\\n"),
-    *("moödel", "mod\udce9l", "\udcff", "m" + "\udcff" * 2_000 + "odel"),
-    *("model-\\u00e9", "\\\\model", "m\\tx", "models", "", "模型" * 100),
-]
-
-
-@pytest.mark.parametrize("key", DOUBT)
-def test_a_key_that_some_readers_may_take_for_the_model_is_refused(key: bytes) -> None:
-    for rest in (b"", b',"x":"%b"' % (b"y" * 20_000), b',"x":[%b""]' % (b'"\\n",' * 4_000)):
-        body = b'{"model":"m","%b":"m"%b}' % (key, rest)
-        cut = body.index(key) + len(key) // 2
-        for form in (body, in_pieces(body, [cut]), in_pieces(body, list(range(1_200)))):
-            with pytest.raises(ApiError, match="a key is not a string"):
-                model_in(JSON, form)
-    assert model_in(JSON, b'{"model":"m","x":{"mod\xffel":"o"}}') == "m"
-
-
-@pytest.mark.parametrize("key", CLEAR)
-def test_other_keys_are_no_matter(key: str) -> None:
-    text = f'{{"{key}":1,"model":"m","x":"{key}"}}'
-    body = text.encode("utf-8", "surrogateescape")
-    for form in (body, in_pieces(body, list(range(1_200)))):
-        assert model_in(JSON, form) == "m"
 
 
 PAIRS = st.lists(

@@ -1,0 +1,104 @@
+"""What was sent to a replica is sent again where the deployer allows it, and only then."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.router.conftest import StartBackend, StartRouter
+from tests.router.support.backends.replicas import (
+    break_off,
+    counts,
+    outstanding,
+    replicas,
+)
+from tests.router.support.endpoints import (
+    Wire,
+    chat,
+    hold,
+    post,
+    respond_bytes,
+)
+
+
+def test_what_a_replica_may_have_begun_is_not_sent_to_another_one(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    first, second = start_backend(break_off), start_backend()
+    router = start_router(replicas(first, second))
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        response = wire.response()
+        assert (response.status, response.error_code) == (502, "backend_error")
+        assert "retry-after" not in response.headers
+    assert counts(first, second) == [1, 0]
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_what_a_replica_broke_off_is_sent_again_where_the_deployer_allows_it(
+    size: int, start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    first, second = start_backend(break_off), start_backend()
+    router = start_router(replicas(first, second, retries=1))
+    body = b'{"model":"m","x":"%b"}' % (b"y" * size)
+    with Wire(router.port) as wire:
+        wire.send(post(body))
+        assert wire.response().body == body
+    assert [b.requests[0].body for b in (first, second)] == [body, body]
+    assert outstanding(router) == [0, 0]
+
+
+def test_retries_are_counted_and_may_go_to_the_same_backend(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    backend = start_backend(break_off)
+    router = start_router(replicas(backend, retries=2))
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        response = wire.response()
+        assert (response.status, response.error_code) == (502, "backend_error")
+    assert counts(backend) == [3]
+
+
+def test_a_request_that_was_sent_once_is_told_so_when_no_replica_is_left(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    first, second = start_backend(break_off), start_backend()
+    router = start_router(replicas(first, second, retries=1))
+    second.stop()
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        assert wire.response().error_code == "backend_error"
+    assert counts(first, second) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+    ],
+)
+def test_nothing_is_sent_again_after_something_was_relayed(
+    raw: bytes, start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    first, second = start_backend(respond_bytes(raw, close=True)), start_backend()
+    router = start_router(replicas(first, second, retries=5))
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        assert wire.head()[0] == int(raw.split()[1])
+        rest = wire.head()[0] if raw.startswith(b"HTTP/1.1 1") else wire.file.read()
+        assert rest in (502, b"short")
+    assert counts(first, second) == [1, 0]
+
+
+def test_a_client_that_leaves_ends_the_work_and_the_retries(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    backend = start_backend(hold)
+    router = start_router(replicas(backend, retries=5))
+    with Wire(router.port) as wire:
+        wire.send(post(chat()))
+        assert backend.arrived.acquire(timeout=20)
+    assert backend.gone.acquire(timeout=20)
+    assert outstanding(router) == [0]
+    assert counts(backend) == [1]
