@@ -23,8 +23,9 @@ from llmhop.limits import CLIENT_STALL_S
 from llmhop.log.logger import log
 from llmhop.observe.usage import TAIL_BYTES
 from llmhop.relay import rewrite
+from llmhop.relay.causes import BROKE, UNREACHED
 from llmhop.relay.downstream import Downstream, Heads
-from llmhop.relay.sending import BROKE, UNREACHED, Sending
+from llmhop.relay.sending import Sending
 from llmhop.routing.table import Route
 
 

@@ -16,12 +16,8 @@ from llmhop.errors import (
     LOOP,
     NO_MODEL,
     ApiError,
-    backend_error,
-    backend_unavailable,
     internal_error,
-    leads_nowhere,
     overloaded,
-    queue_full,
 )
 from llmhop.http.body.large_body import Body
 from llmhop.http.head import RequestHead, ResponseHead
@@ -31,15 +27,9 @@ from llmhop.log.logger import log
 from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter, Pool
+from llmhop.relay.causes import FULL, LOOPED, UNREACHED, error_for
 from llmhop.relay.downstream import Downstream, Heads
 from llmhop.routing.table import Route
-
-# Why a request was not served. Of several replicas' reasons the greatest one is told.
-_LOOP: Final = 1
-UNREACHED: Final = 2
-_BUSY: Final = 3
-BROKE: Final = 4
-"""One of them may have worked on the request."""
 
 _ANSWERS: Final = {
     LOOP: "answered that the request came in a loop or through too many llmhops",
@@ -171,14 +161,7 @@ class Sending(ResponseSink, ConnectionWaiter):
             self._attempt = pool.connect(self)
 
     def _unreachable(self) -> ApiError:
-        backend, cause = self._backend, self._cause
-        if cause == BROKE:
-            return backend_error(backend.model)
-        if cause == _BUSY:
-            return queue_full(backend.model)
-        if cause == _LOOP:
-            return leads_nowhere()
-        return backend_unavailable(backend.model, backend.retry_after())
+        return error_for(self._cause, self._backend)
 
     # What an attempt to connect calls.
 
@@ -215,10 +198,10 @@ class Sending(ResponseSink, ConnectionWaiter):
         self._connection = None
         why, backend = head.unserved, self._backend
         if why == BUSY:
-            self._cause = max(self._cause, _BUSY)
+            self._cause = max(self._cause, FULL)
             self._record.backend_failed("unserved")  # no news for the log
         else:
-            self._cause = max(self._cause, _LOOP if why == LOOP else UNREACHED)
+            self._cause = max(self._cause, LOOPED if why == LOOP else UNREACHED)
             self._log(_ANSWERS.get(why, "is an llmhop that can't reach its backend"), "unserved")
             backend.replicas[self._replica].unserved()
         self._release_replica()
