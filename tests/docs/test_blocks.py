@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click import Group
+from click import Context, Group
 from jsonschema import Draft202012Validator
 from llmhop.cli import main as llmhop
 from llmhop.config.parsing.schema import config_schema
@@ -120,7 +120,9 @@ def accepts(group: Group, words: list[str]) -> None:
     known = {option for parameter in group.params for option in parameter.opts}
     while words[0] in known:
         words = words[1:]
-    group.commands[words[0]].make_context(words[0], words[1:])
+    # Below the group, as it is run: a command keeps the help option of its first context.
+    parent = Context(group, **group.context_settings)
+    group.commands[words[0]].make_context(words[0], words[1:], parent=parent)
 
 
 def test_every_kind_of_block_was_seen() -> None:
