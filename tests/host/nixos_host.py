@@ -29,7 +29,7 @@ _LOADED = "/var/lib/images-are-loaded"
 _WRAPPED = ("newuidmap", "newgidmap")
 # By what the store's packages stand for: programs of Debian.
 _PROGRAMS = {
-    "coreutils": ("true", "env", "cat", "sleep", "id"),
+    "coreutils": ("true", "env", "cat", "sleep", "id", "stat"),
     "podman": ("podman",),
     "systemd": ("systemctl", "systemd-run", "journalctl", "loginctl", "systemd-analyze"),
     "findutils": ("find",),
