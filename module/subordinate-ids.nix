@@ -1,10 +1,15 @@
 # /etc/subuid and /etc/subgid where NixOS does not write them itself: without
 # them newuidmap gives the containers no ids.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  options,
+  ...
+}:
 let
   cfg = config.services.llmhop.vllm;
   kinds = import ./lib/id-kinds.nix { inherit config lib; };
-  kept = import ./lib/kept-subordinate-ids.nix { inherit config lib; };
+  kept = import ./lib/kept-subordinate-ids.nix { inherit config lib options; };
 
   ranges =
     kind:

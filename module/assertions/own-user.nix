@@ -1,11 +1,16 @@
 # The user that runs the containers has to be what the contract says of it: the
 # generator compares the two on the host, and a difference would fail every switch.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  options,
+  ...
+}:
 let
   cfg = config.services.llmhop.vllm;
   inherit (config.users) users groups;
   kinds = import ../lib/id-kinds.nix { inherit config lib; };
-  kept = import ../lib/kept-subordinate-ids.nix { inherit config lib; };
+  kept = import ../lib/kept-subordinate-ids.nix { inherit config lib options; };
   declared = users ? ${cfg.user} && users.${cfg.user}.enable or true;
   own = users.${cfg.user};
   show = id: if id == null then "not set" else toString id;

@@ -59,6 +59,7 @@ in
 {
   imports = [
     ./systemd-options.nix
+    ./userborn.nix
     ./users-options.nix
   ]
   # Small evaluations do not declare this one.
@@ -94,6 +95,9 @@ in
       types.attrsOf (types.attrsOf (types.submodule tmpfile))
     )) { };
 
+    # nixos/modules/config/resolvconf.nix: which services there are depends on the
+    # names in /etc, so those must not depend on services.
+    networking.resolvconf.enable = flag (!(config.environment.etc ? "resolv.conf"));
     networking.firewall.enable = flag true;
     networking.firewall.allowedTCPPorts = mkOption {
       type = types.listOf types.port;
@@ -122,6 +126,7 @@ in
 
   config = {
     _module.args.pkgs = stand-in.pkgs;
+    systemd.services = lib.mkIf config.networking.resolvconf.enable { };
 
     assertions = [
       {

@@ -6,26 +6,21 @@ from tests.module.nix import ROOT, evaluate, evaluate_text, needs_nix, vllm
 
 pytestmark = needs_nix
 
-USERBORN = """{
+USERBORN = "{ services.userborn.enable = true; }"
+USERBORN_BEFORE = f"""{{
+  imports = [ {ROOT}/tests/module/userborn-before.nix ];
   services.userborn.enable = true;
-  services.userborn.package = {
-    type = "derivation";
-    name = "userborn-%s";
-    outPath = "/userborn";
-  };
-}"""
+}}"""
 OVERLAY = "{ system.etc.overlay = { enable = true; mutable = %s; }; }"
 SYSUSERS = "{ systemd.sysusers.enable = true; }"
-OLD_USERBORN = USERBORN % "0.4.0"
-NEW_USERBORN = USERBORN % "1.0.0"
 
 SYSTEMS = {
     "classic /etc": [],
     "overlay": [OVERLAY % "true"],
     "overlay, sysusers": [OVERLAY % "true", SYSUSERS],
     "read-only /etc, sysusers": [OVERLAY % "false", SYSUSERS],
-    "read-only /etc, Userborn": [OVERLAY % "false", NEW_USERBORN],
-    "read-only /etc, an older Userborn": [OVERLAY % "false", OLD_USERBORN],
+    "read-only /etc, Userborn": [OVERLAY % "false", USERBORN],
+    "read-only /etc, an older Userborn": [OVERLAY % "false", USERBORN_BEFORE],
 }
 
 
@@ -44,11 +39,15 @@ def test_a_host_of_any_kind_is_accepted_and_serves_the_same(modules: list[str]) 
     assert not [path for path in host["directories"] if path.startswith("/etc")]
 
 
-@pytest.mark.parametrize(
-    ("modules", "ours"),
-    [([], False), ([NEW_USERBORN], False), ([SYSUSERS], True), ([OLD_USERBORN], True)],
-    ids=["the Perl script", "Userborn 1.0", "sysusers", "Userborn before 1.0"],
-)
+WRITERS = {
+    "the Perl script": ([], False),
+    "sysusers": ([SYSUSERS], True),
+    "Userborn": ([USERBORN], False),
+    "Userborn that is given no ranges": ([USERBORN_BEFORE], True),
+}
+
+
+@pytest.mark.parametrize(("modules", "ours"), WRITERS.values(), ids=WRITERS.keys())
 def test_the_ranges_of_ids_are_written_where_nixos_does_not(modules: list[str], ours: bool) -> None:
     files = evaluate("subids", vllm("subGidStart = 400000; subGidCount = 9;"), *modules)
 

@@ -107,12 +107,8 @@ in
       groups = option (types.attrsOf (types.submodule group)) { };
     };
 
-    # In place of the Perl script that reads the options above.
+    # As Userborn, in place of the Perl script that reads the options above.
     systemd.sysusers.enable = flag false;
-    services.userborn = {
-      enable = flag false;
-      package = mkOption { type = types.package; };
-    };
   };
 
   config = {
