@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from click.testing import CliRunner
-from llmhop.config.parsing.schema import MODEL_KEYS, TOP_KEYS
+from llmhop.config.parser import config_schema
 from llmhop_generator.cli.main import main
 from llmhop_generator.contract.model import Vllm
 from llmhop_generator.contract.unit_keys import SECTIONS
@@ -42,5 +42,6 @@ def test_the_readme_names_each_option() -> None:
 
 
 def test_the_readme_names_each_setting_of_the_router() -> None:
-    for key in (*TOP_KEYS, *MODEL_KEYS):
+    top = config_schema()["properties"]
+    for key in (*top, *top["models"]["additionalProperties"]["properties"]):
         assert re.search(rf"[`.]{key}[`.]", README), key

@@ -12,10 +12,9 @@ import click
 import msgspec
 
 from llmhop import __version__
-from llmhop.client.connection_limit import check_descriptors
 from llmhop.config.config import Config
 from llmhop.config.load import check_unread, load
-from llmhop.config.parsing.schema import config_schema_text
+from llmhop.config.parser import config_schema_text
 from llmhop.errors import ConfigError, Problem
 from llmhop.log.logger import LOG, take_stderr
 
@@ -87,8 +86,10 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
     _fill_standard_streams()
     try:
         config = _load(path)
-        check_descriptors()
         # Imported late: a check needs no event loop.
+        from llmhop.client.connection_limit import check_descriptors
+
+        check_descriptors()
         if config.workers > 1:
             from llmhop.workers.supervisor import run
         else:
@@ -121,7 +122,7 @@ def _check(path: Path, load_config: Callable[[Path], Config], for_programs: bool
         return 0
     count = len(config.models)
     plural = "" if count == 1 else "s"
-    addresses = ", ".join(map(str, config.listen))
+    addresses = ", ".join(map(str, config.addresses))
     click.echo(f"ok: {count} model{plural}, listening on {addresses}")
     return 0
 

@@ -1,13 +1,8 @@
-"""The limits and timeouts of the router, in bytes and seconds."""
+"""Limits and timeouts of the router, in bytes and seconds: those that no config changes, and two
+defaults that are needed without one. Those of a key of the config stand at the key: config.config.
+"""
 
 from typing import Final
-
-DEFAULT_MAX_BODY_BYTES: Final = 100 * 1024 * 1024
-"""Largest request body when the config has no maxBodyBytes (upstream's default)."""
-
-DEFAULT_MAX_BUFFERED_BYTES: Final = 1024 * 1024 * 1024
-"""Memory for request bodies in all when the config has no maxBufferedBytes: ten of the largest, by
-the default of maxBodyBytes. A body of the largest size always fits: see config.parsing.parser."""
 
 DEFAULT_MAX_CONNECTIONS: Final = 16384
 """Clients at once when the config has no maxConnections. One that has asked for nothing takes
@@ -71,25 +66,6 @@ UPSTREAM_IDLE_S: Final = 4.0
 connections after 5 s; going first means a request never meets a connection that is
 being closed."""
 
-RESPONSE_TIMEOUT_S: Final = 600.0
-"""From a request to the head of its response. A long prompt on a busy engine takes minutes;
-OpenAI's own clients wait for 600 s."""
-
-READ_TIMEOUT_S: Final = 600.0
-"""Longest pause between two pieces of a response."""
-
-DEFAULT_MAX_QUEUED: Final = 100
-"""How many requests may wait where a model has a maxConcurrent."""
-
-QUEUE_TIMEOUT_S: Final = 60.0
-"""How long each of them may wait."""
-
-MAX_REQUESTS: Final = 1_000_000
-"""Most requests that a config may allow at once, or to wait."""
-
-MAX_RETRIES: Final = 10
-"""Most retries that a config may ask for."""
-
 MAX_REPLICAS: Final = 64
 """Most urls of a model."""
 
@@ -132,15 +108,8 @@ CLIENT_HEAD_S: Final = 10.0
 CLIENT_BODY_S: Final = 60.0
 """Longest pause between two pieces of a request body where minUploadRate is 0."""
 
-DEFAULT_MIN_UPLOAD_RATE: Final = 500
-"""Bytes a second that a request body must come with, when the config has no minUploadRate: what
-Apache's mod_reqtimeout asks for (RequestReadTimeout body=20,MinRate=500)."""
-
 UPLOAD_WINDOW_S: Final = 20.0
-"""So long a body may be slower than that, from its beginning or at any time later."""
-
-MAX_BYTES: Final = 2**63 - 1
-"""Most bytes that a config may name."""
+"""So long a body may be slower than minUploadRate, from its beginning or at any time later."""
 
 LINGER_S: Final = 5.0
 """How long input is discarded after an early refusal, so that the client can read it."""
@@ -153,9 +122,6 @@ TLS_CLOSE_S: Final = 3600.0
 """How long the event loop waits for what is to be sent, and then for the client's word, when it
 closes over TLS: longer than any client has, since it asks for no progress."""
 
-DEFAULT_DRAIN_S: Final = 30.0
-"""How long SIGTERM waits for the requests in flight when the config has no drainTimeout."""
-
 DRAIN_SPARE_S: Final = 15.0
 """How long after that systemd waits for the end of the process, or processes."""
 
@@ -167,9 +133,6 @@ OVERLOAD_RETRY_AFTER_S: Final = 1
 
 DRAIN_NEW_S: Final = 5.0
 """How long of that a client may take for its first request."""
-
-MAX_WORKERS: Final = 256
-"""Most processes that a config may ask for."""
 
 RELOAD_S: Final = 10.0
 """How long a reload waits for a worker that does not answer. Less than TimeoutStartSec= in the
@@ -189,6 +152,3 @@ WORKER_LONGEST_WAIT_S: Final = 30.0
 
 WORKER_END_S: Final = 5.0
 """How long after its drain a worker may take to end."""
-
-MAX_SECONDS: Final = 86400
-"""Longest time that a config may ask for: a day."""

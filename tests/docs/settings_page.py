@@ -27,26 +27,36 @@ writes would have llmhop wait. In Nix the dollar sign is escaped: `"\\${{file:cl
 """
 
 
-def settings_page(schema: Schema) -> str:
-    """Write the page from the schema of the router's configuration."""
-    return "\n".join([_INTRODUCTION, *_entries(schema, "")])
+_AT_START = {
+    "yes": "- A change takes effect at a restart",
+    "presence": "- Given or not: a change takes effect at a restart",
+}
 
 
-def _entries(schema: Schema, prefix: str) -> list[str]:
+def settings_page(schema: Schema, at_start: Mapping[str, str]) -> str:
+    """Write the page from the schema of the router's configuration.
+
+    `at_start` says of each key at the top whether it is taken at a start alone.
+    """
+    notes = {key: _AT_START[when] for key, when in at_start.items() if when in _AT_START}
+    return "\n".join([_INTRODUCTION, *_entries(schema, "", notes)])
+
+
+def _entries(schema: Schema, prefix: str, notes: Mapping[str, str]) -> list[str]:
     parts: list[str] = []
     nested: list[str] = []
     for key, value in sorted(schema["properties"].items(), key=lambda item: item[0].lower()):
         required = key in schema["required"]
-        parts.append(_entry(prefix, key, value, required=required))
+        parts.append(_entry(prefix, key, value, notes.get(key), required=required))
         # The keys of an object follow those beside it.
         if "properties" in value:
-            nested += _entries(value, f"{prefix}{key}.")
+            nested += _entries(value, f"{prefix}{key}.", {})
         elif "properties" in _dict(value.get("additionalProperties")):
-            nested += _entries(value["additionalProperties"], f"{prefix}{key}.<name>.")
+            nested += _entries(value["additionalProperties"], f"{prefix}{key}.<name>.", {})
     return parts + nested
 
 
-def _entry(prefix: str, key: str, schema: Schema, *, required: bool) -> str:
+def _entry(prefix: str, key: str, schema: Schema, note: str | None, *, required: bool) -> str:
     place = f"services.llmhop.settings.{prefix}".removesuffix(".")
     lines = [f"## {code(prefix + key)}\n", f"{schema['description']}\n", f"- Type: {_type(schema)}"]
     if required:
@@ -56,6 +66,8 @@ def _entry(prefix: str, key: str, schema: Schema, *, required: bool) -> str:
     examples = schema.get("examples") or _alternatives(schema)[0].get("examples", [])
     if examples:
         lines.append(f"- Examples: {', '.join(map(_value, examples))}")
+    if note is not None:
+        lines.append(note)
     lines.append(f"- On NixOS: {code(key)} in {code(place)}")
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ import pytest
 from click import Context, Group
 from jsonschema import Draft202012Validator
 from llmhop.cli import main as llmhop
-from llmhop.config.parsing.schema import config_schema
+from llmhop.config.parser import config_schema
 from llmhop_generator.cli.main import main as generator
 from llmhop_generator.parse.load import parse_config
 

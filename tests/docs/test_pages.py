@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from llmhop.config.config import CONFIG
 from llmhop.observe.metric_store import MetricStore
 from llmhop.observe.metrics_page import render_page
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,6 +35,13 @@ def test_the_page_of_options_is_what_the_module_declares() -> None:
 
 def test_the_page_of_settings_is_what_the_routers_schema_says() -> None:
     assert committed(SETTINGS) == fresh_settings_page(), UPDATE
+
+
+def test_operators_are_told_of_every_setting_that_waits_for_a_restart() -> None:
+    rows = committed(BOOK / "operations.md").splitlines()
+    (row,) = [line for line in rows if line.startswith("| `listen`, ")]
+    named = re.findall(r"`(\w+)`", row.split("|")[1])
+    assert set(named) == {key for key, each in CONFIG.settings.items() if each.at_start != "no"}
 
 
 def test_the_unit_on_the_page_of_internals_is_what_the_generator_renders() -> None:

@@ -6,7 +6,8 @@ The options take nix-instantiate and a nixpkgs library at <nixpkgs/lib>.
 
 import re
 
-from llmhop.config.parsing.schema import config_schema
+from llmhop.config.config import CONFIG
+from llmhop.config.parser import config_schema
 from llmhop_generator.contract.schema import contract_schema
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.render.tree import render
@@ -30,8 +31,8 @@ def fresh_options_page() -> str:
 
 
 def fresh_settings_page() -> str:
-    """Write the page of settings as the router's schema is now."""
-    return settings_page(config_schema())
+    """Write the page of settings as the router declares them now."""
+    return settings_page(config_schema(), {k: s.at_start for k, s in CONFIG.settings.items()})
 
 
 def fresh_internals_page() -> str:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
-from llmhop.config.parsing.parser import parse
+from llmhop.config.parser import parse
 from llmhop.config.secrets import expand
 from llmhop.errors import ApiError, ConfigError
 from llmhop.http.body.large_body import Body, ScannedBody

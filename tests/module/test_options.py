@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop.config.parsing.schema import TOP_KEYS
 
 from tests.module.nix import NixError, evaluate, needs_nix, vllm
 
@@ -45,7 +44,33 @@ def test_the_module_declares_the_documented_options_and_some_of_its_own(
     # Those below `settings` have types for the module, and are described as llmhop has them.
     settings = {name for name in declared if name.startswith("services.llmhop.settings.")}
     assert declared.keys() - settings == documented | OWN
-    assert {name.split(".")[3] for name in settings} <= {*TOP_KEYS}
+    assert settings
+
+
+NIX_TYPES = {
+    "string": "string",
+    "integer from 0 to 65535": "16 bit unsigned integer; between 0 and 65535 (both inclusive)",
+    "object of objects": "attribute set of (open submodule of (JSON value))",
+    "list of strings": "(list of string)",
+    "string or list of strings": "string or list of string",
+}
+"""The types of the page of settings, as the manual of NixOS has them."""
+
+
+def test_a_setting_that_the_module_types_is_llmhops_and_of_its_type(
+    declared: dict[str, dict[str, Any]],
+) -> None:
+    prefix = "services.llmhop.settings."
+    page = (Path(__file__).parents[2] / "docs/settings.md").read_text(encoding="utf-8")
+    entries = re.findall(r"(?ms)^## `(\S+)`$.*?^- Type: ([^,\n]*)", page)
+    known = {key: NIX_TYPES.get(kind) for key, kind in entries}
+    stated = {
+        name.removeprefix(prefix): option["type"].removeprefix("null or ")
+        for name, option in declared.items()
+        if name.startswith(prefix)
+    }
+    assert stated
+    assert {key: known.get(key) for key in stated} == stated
 
 
 @pytest.mark.parametrize("expected", DOCUMENTED, ids=lambda option: option["name"])

@@ -258,12 +258,21 @@ def test_secrets_reach_the_backend_and_no_log(
     assert "hunter" not in process.started + process.end() + command
 
 
+def test_a_check_imports_no_event_loop() -> None:
+    """It is asked before every change of a host, and importing one would take a third of it."""
+    script = "import sys, llmhop.cli; print({'asyncio', 'ssl', 'uvloop'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
 def test_check_tells_programs_each_problem_and_its_path(tmp_path: Path) -> None:
     path = tmp_path / "llmhop.json"
     path.write_text(json.dumps({"workers": "two", "models": {"a.b": {"urls": [1]}}}))
     done = llmhop("--config", str(path), "--check", "--json")
     assert (done.returncode, done.stderr) == (1, "")
-    workers, url = json.loads(done.stdout)["problems"]
+    url, workers = json.loads(done.stdout)["problems"]
     assert workers == {
         "where": "workers",
         "what": "is not a whole number",

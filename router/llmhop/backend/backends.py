@@ -13,7 +13,7 @@ from sys import maxsize
 from llmhop.backend.gate import Gate, Gates
 from llmhop.backend.replica import Replica
 from llmhop.config.backend_url import BackendUrl
-from llmhop.config.config import BackendConfig, ModelConfig
+from llmhop.config.config import ModelConfig
 from llmhop.limits import MAX_REPLICAS
 from llmhop.log.faults import attempt_each
 from llmhop.origin.pool import Pools
@@ -51,7 +51,7 @@ class Backend:
     def __init__(
         self,
         model: str,
-        config: BackendConfig,
+        config: ModelConfig,
         replicas: tuple[Replica, ...],
         places: tuple[int, ...],
         gate: Gate | None,
@@ -137,9 +137,9 @@ class Backends:
         self._models = models
         names: dict[str, float] = {}
         for model in models.values():
-            every = model.backend.resolve
+            every = model.resolve
             if every is not None:
-                for url in model.backend.urls:
+                for url in model.urls:
                     host = url.origin.host
                     if url.origin.is_name:
                         names[host] = min(every, names.get(host, every))
@@ -148,7 +148,7 @@ class Backends:
 
     def _build(self) -> None:
         models = self._models
-        urls = {name: [u for u, _ in self._located(m.backend)] for name, m in models.items()}
+        urls = {name: [u for u, _ in self._located(m)] for name, m in models.items()}
         self._pools.serve(url.origin for group in urls.values() for url in group)
         replicas, self._replicas = self._replicas, {}
         for name, group in urls.items():
@@ -165,8 +165,8 @@ class Backends:
         self._backends = {
             name: self._make(
                 name,
-                model.backend,
-                None if model.backend.max_concurrent is None else self._gates.get(name),
+                model,
+                None if model.max_concurrent is None else self._gates.get(name),
             )
             for name, model in models.items()
         }
@@ -183,7 +183,7 @@ class Backends:
         for replica in self._replicas.values():
             replica.retire()
 
-    def _make(self, model: str, config: BackendConfig, gate: Gate | None) -> Backend:
+    def _make(self, model: str, config: ModelConfig, gate: Gate | None) -> Backend:
         located = self._located(config)
         replicas = tuple(
             self._replicas.get((model, url)) or self._new_replica(model, url) for url, _ in located
@@ -191,7 +191,7 @@ class Backends:
         places = tuple(place for _, place in located)
         return Backend(model, config, replicas, places, gate, self._loop)
 
-    def _located(self, config: BackendConfig) -> list[tuple[BackendUrl, int]]:
+    def _located(self, config: ModelConfig) -> list[tuple[BackendUrl, int]]:
         """Return the replicas of a config: each url, or one for each of its addresses.
 
         With each the place of its url in the config.

@@ -146,15 +146,14 @@ class LocalGates:
     def serve(self, models: Mapping[str, ModelConfig]) -> None:
         """Have a gate for each model that has a limit in the config."""
         for name, model in models.items():
-            config = model.backend
             gate = self._gates.get(name)
-            if config.max_concurrent is None:
+            if model.max_concurrent is None:
                 if gate is not None:
                     gate.resize(maxsize, maxsize)
             elif gate is None:
-                self._gates[name] = LocalGate(config.max_concurrent, config.max_queued)
+                self._gates[name] = LocalGate(model.max_concurrent, model.max_queued)
             else:
-                gate.resize(config.max_concurrent, config.max_queued)
+                gate.resize(model.max_concurrent, model.max_queued)
 
     def get(self, model: str) -> LocalGate | None:
         """Return the gate of a model that has a limit, or had one in an earlier config."""

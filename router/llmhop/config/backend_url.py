@@ -51,6 +51,13 @@ class BackendUrl(NamedTuple):
     path: str
     query: str
 
+    def with_timeouts(self, connect: float, idle: float) -> BackendUrl:
+        """Return this URL with other timeouts of its connections, in seconds."""
+        if (connect, idle) == (self.origin.connect_timeout, self.origin.idle_timeout):
+            return self
+        origin = self.origin._replace(connect_timeout=connect, idle_timeout=idle)
+        return self._replace(origin=origin)
+
     def target(self, target: bytes) -> bytes:
         """Join a request target (path and query) to this URL.
 

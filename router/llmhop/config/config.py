@@ -1,56 +1,173 @@
-"""The config of the router as the rest of it sees it: checked, secrets resolved."""
+"""The configuration of llmhop: every key, stated once.
+
+A line with `setting` or `required` declares a key: the type of the value here, its kind (what may
+be written, and what is said of anything else), its default, its description, and whether a reload
+takes it. The parser, `llmhop --schema` and docs/settings.md follow from it.
+
+The keys are those of upstream llmhop and more, so that this program runs on any config of
+upstream's. As there, a null stands for a key that is not given, and a `maxBodyBytes` of 0 for the
+default. Three differences: `host` and `port` may stand for `listen`; unknown keys are errors; and
+without `listen` the router binds 127.0.0.1:8080, where upstream binds port 8080 of every
+interface, because a port without authentication must not open to the network by default.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Final, Literal
 
 from llmhop.config.backend_url import BackendUrl
-from llmhop.config.listen_address import Address
+from llmhop.config.listen_address import DEFAULT_HOST, DEFAULT_PORT, Address, TcpAddress
+from llmhop.config.parsing.checker import Checker, Path, key_path
+from llmhop.config.parsing.kinds import (
+    MAX_BYTES,
+    Boolean,
+    Choice,
+    ListOf,
+    Named,
+    Seconds,
+    Whole,
+)
+from llmhop.config.parsing.table import (
+    NotTogether,
+    OneOf,
+    Setting,
+    Table,
+    Values,
+    required,
+    setting,
+)
+from llmhop.config.values import (
+    FILE,
+    HOST,
+    NAME,
+    URL,
+    Aliases,
+    BodySize,
+    Headers,
+    Listen,
+    Mode,
+    Port,
+    Token,
+)
+from llmhop.errors import ConfigError
 from llmhop.limits import (
-    DEFAULT_DRAIN_S,
-    DEFAULT_MAX_BODY_BYTES,
-    DEFAULT_MAX_BUFFERED_BYTES,
+    CLIENT_BODY_S,
+    CONNECT_TIMEOUT_S,
     DEFAULT_MAX_CONNECTIONS,
-    DEFAULT_MAX_QUEUED,
-    DEFAULT_MIN_UPLOAD_RATE,
-    QUEUE_TIMEOUT_S,
-    READ_TIMEOUT_S,
-    RESPONSE_TIMEOUT_S,
+    MAX_REPLICAS,
+    UPLOAD_WINDOW_S,
+    UPSTREAM_IDLE_S,
 )
 
-AccessLogFormat = Literal["off", "text", "json"]
+AccessLogFormat = Literal["text", "json", "off"]
+
+_MAX_REQUESTS: Final = 1_000_000
+_MAX_BODY_BYTES: Final = 100 * 1024 * 1024  # upstream's default
+_MAX_BUFFERED_BYTES: Final = 1024 * 1024 * 1024  # ten of the largest bodies
 
 
-@dataclass(frozen=True, slots=True)
-class BackendConfig:
-    """Where a model runs, and what its backend is given: time, attempts, requests at once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A model: where it runs, and what its backend is given. Times are in seconds.
 
-    `urls` are its replicas, one at least. Times are in seconds: `response_timeout` until the head
-    of a response, `read_timeout` between two pieces of it, `queue_timeout` for a place among
-    `max_concurrent` requests (None: no limit), `resolve` between two lookups of the urls' hosts
-    (None: there are none, and each url is one replica).
+    `urls` are its replicas, one at least, also where there is but the one of `url`; they hold the
+    timeouts of their connections.
     """
 
-    urls: tuple[BackendUrl, ...]
-    response_timeout: float = RESPONSE_TIMEOUT_S
-    read_timeout: float = READ_TIMEOUT_S
-    retries: int = 0
-    max_concurrent: int | None = None
-    max_queued: int = DEFAULT_MAX_QUEUED
-    queue_timeout: float = QUEUE_TIMEOUT_S
-    resolve: float | None = None
+    url: BackendUrl | None = setting(
+        URL,
+        None,
+        "Where the model runs: http or https, or unix:/path of a socket; a path "
+        "in the URL (unix:/path:/prefix) comes before the request's. One of another llmhop ends in "
+        "/route/NAME.",
+    )
+    urls: tuple[BackendUrl, ...] = setting(
+        ListOf(URL, 'write ["http://127.0.0.1:8000"]', least=1, most=MAX_REPLICAS, unique=True),
+        (),
+        "In place of url: several backends that serve the same model. Each request "
+        "goes to the one with the fewest requests in flight.",
+    )
+    headers: tuple[tuple[str, str], ...] = setting(
+        Headers(),
+        (),
+        "Headers that replace the client's. Secrets: ${env:NAME} or ${file:PATH}.",
+    )
+    aliases: tuple[str, ...] = setting(
+        Aliases(NAME, 'write ["NAME"]', unique=True),
+        (),
+        "Other names for this model. The backend gets the model's own name.",
+    )
+    unlisted: bool = setting(
+        Boolean(),
+        False,
+        "Leave the model out of the list at /v1/models; requests find it all the same.",
+    )
+    connect_timeout: float = setting(
+        Seconds(),
+        CONNECT_TIMEOUT_S,
+        "Timeout for connecting to the backend, TLS included, in seconds.",
+    )
+    idle_timeout: float = setting(
+        Seconds(),
+        UPSTREAM_IDLE_S,
+        "Timeout of an unused connection to the backend, in seconds. Shorter than the backend's "
+        "own; uvicorn, and so vLLM, closes after 5.",
+    )
+    # A long prompt on a busy engine takes minutes; OpenAI's own clients wait for 600 s.
+    response_timeout: float = setting(
+        Seconds(), 600.0, "Timeout for the head of a response, in seconds; then 504."
+    )
+    read_timeout: float = setting(
+        Seconds(),
+        600.0,
+        "Timeout between two pieces of a response, in seconds; then it is broken off.",
+    )
+    retries: int = setting(
+        Whole(0, 10),
+        0,
+        "How often a request is sent again whose backend broke off before the "
+        "response began. The backend may have worked on it, so a request may take effect twice. "
+        "Trying the next of urls where one can't be reached is no retry.",
+    )
+    max_concurrent: int | None = setting(
+        Whole(1, _MAX_REQUESTS),
+        None,
+        "Most concurrent requests, over all urls and all workers; more wait, first "
+        "in, first out. Without it there is no limit.",
+    )
+    max_queued: int = setting(
+        Whole(0, _MAX_REQUESTS),
+        100,
+        "Most requests in the queue where maxConcurrent is reached, of all workers "
+        "together; more are refused with 429.",
+    )
+    queue_timeout: float = setting(
+        Seconds(),
+        60.0,
+        "Timeout in the queue for a place among maxConcurrent, in seconds; then 503.",
+    )
+    resolve: float | None = setting(
+        Seconds(),
+        None,
+        "Look up the addresses of the urls' host names every so many seconds, and "
+        "take each address as a backend of its own. Without it a name is one backend.",
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """A model's backend, the headers that override the client's, and how clients find it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """The files of the listeners' certificate."""
 
-    backend: BackendConfig
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    aliases: tuple[str, ...] = ()
-    unlisted: bool = False
+    certificate: str = required(
+        FILE,
+        "PEM file with the certificate, then its chain. A relative path starts at "
+        "$CREDENTIALS_DIRECTORY where that is set. Read again on reload.",
+    )
+    key: str = required(
+        FILE, "PEM file with the private key, not encrypted. Paths as for certificate."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,47 +178,178 @@ class Certificate:
     key: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+class _Models(Named[ModelConfig]):
+    """The models by name. An alias is a name too, and none has two owners."""
+
+    def read(self, check: Checker, path: Path, value: object) -> dict[str, ModelConfig] | None:
+        found = super().read(check, path, value)
+        # Over what is written, also where another part of a model is wrong.
+        models = value if isinstance(value, dict) else {}
+        owner = {name: name for name in models}
+        for name, entry in models.items():
+            aliases = entry.get("aliases") if isinstance(entry, dict) else None
+            for index, alias in enumerate(aliases if isinstance(aliases, list) else []):
+                if not isinstance(alias, str):
+                    continue
+                if alias in owner:
+                    what = f"is a name of the model {key_path(owner[alias])} already"
+                    check.problem((*path, name, "aliases", index), what, "remove or rename it")
+                owner.setdefault(alias, name)
+        return found
+
+
+class _Tls(Table[Any]):
+    """The files of a certificate, which are read."""
+
+    def read(self, check: Checker, path: Path, value: object) -> Certificate | None:
+        files = self.values(check, path, value)
+        if files is None:
+            return None
+        try:
+            # Also where one of the two is wrong, to tell of the other.
+            loaded: Certificate | None = check.load_tls(files.get("certificate"), files.get("key"))
+        except ConfigError as error:
+            check.problems += error.problems
+            return None
+        return loaded
+
+
+def _complete_urls(_check: Checker, _path: Path, _given: Values, values: Values) -> None:
+    times = values["connect_timeout"], values["idle_timeout"]
+    urls = values["urls"] or (() if values["url"] is None else (values["url"],))
+    values["urls"] = tuple(url.with_timeouts(*times) for url in urls)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A config that was checked; secrets are resolved and kept out of its repr.
 
     It is whole without any file, and can be pickled: a supervisor hands it to its workers. `tls`
-    holds the listeners' certificate, as it was when the config was read.
-    `max_buffered_bytes` and `max_connections` are of all workers together; `min_upload_rate` is in
-    bytes a second, and 0 for none; `drain_timeout` is in seconds.
+    holds the listeners' certificate, as it was when the config was read. Times are in seconds,
+    sizes in bytes; those are of all workers together.
     """
 
-    listen: tuple[Address, ...]
-    models: Mapping[str, ModelConfig]
-    auth_tokens: tuple[str, ...] = field(default=(), repr=False)
-    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
-    max_buffered_bytes: int = DEFAULT_MAX_BUFFERED_BYTES
-    max_connections: int = DEFAULT_MAX_CONNECTIONS
-    min_upload_rate: int = DEFAULT_MIN_UPLOAD_RATE
-    drain_timeout: float = DEFAULT_DRAIN_S
-    socket_mode: int = 0o660
-    tls: Certificate | None = None
-    workers: int = 1
-    access_log: AccessLogFormat = "text"
+    listen: tuple[Address, ...] = setting(
+        Listen(),
+        (),
+        "Address to listen on, or several: host:port, :port for every interface, "
+        "or unix:/path for a unix socket. Without it: host and port.",
+        at_start="yes",
+    )
+    host: str = setting(
+        HOST,
+        DEFAULT_HOST,
+        "Address to listen on, beside port; empty for every interface.",
+        at_start="yes",
+    )
+    port: int = setting(
+        Port(),
+        DEFAULT_PORT,
+        "Port to listen on, beside host; 0 lets the kernel choose.",
+        at_start="yes",
+    )
+    socket_mode: int = setting(
+        Mode(), 0o660, "Access mode of the unix sockets in listen, in octal.", at_start="yes"
+    )
+    tls: Certificate | None = setting(
+        _Tls(TlsFiles),
+        None,
+        "Makes every TCP listener an https one. Unix sockets stay as they are.",
+        at_start="presence",
+    )
+    models: Mapping[str, ModelConfig] = required(
+        _Models(
+            "model",
+            Table(ModelConfig, OneOf("url", "urls"), finish=_complete_urls),
+            'write {"NAME": {"url": "http://127.0.0.1:8000"}}',
+        ),
+        "The models by the name that clients ask for.",
+    )
+    auth_tokens: tuple[str, ...] = setting(
+        ListOf(Token(), 'write ["${file:PATH}"], or remove it to ask for no token'),
+        (),
+        "Bearer tokens of which clients must send one. Secrets: ${env:NAME} or "
+        "${file:PATH}. Empty: no token is asked for.",
+    )
+    max_body_bytes: int = setting(
+        BodySize(_MAX_BODY_BYTES),
+        _MAX_BODY_BYTES,
+        "Largest size of a request body, in bytes; 0 stands for the default.",
+    )
+    max_buffered_bytes: int = setting(
+        Whole(1, MAX_BYTES),
+        _MAX_BUFFERED_BYTES,
+        "Most bytes of request bodies in memory, over all clients: while they come "
+        "in and until their backend has taken them. A request beyond it is refused with 503. With "
+        "workers each takes its share, which must hold one body of maxBodyBytes; the default grows "
+        "to that.",
+    )
+    max_connections: int = setting(
+        Whole(1, _MAX_REQUESTS),
+        DEFAULT_MAX_CONNECTIONS,
+        "Most client connections at once; more are refused with 503 and closed. "
+        "With workers each takes its share, rounded up. No more than half of the descriptors "
+        "that the process may open.",
+    )
+    # What Apache's mod_reqtimeout asks for (RequestReadTimeout body=20,MinRate=500).
+    min_upload_rate: int = setting(
+        Whole(0, MAX_BYTES),
+        500,
+        "Bytes a second that a request body must come with, on average over any "
+        f"{UPLOAD_WINDOW_S:g} seconds in which llmhop reads it; a slower one is refused with 408. "
+        f"0: any rate, with pauses of up to {CLIENT_BODY_S:g} seconds.",
+    )
+    drain_timeout: float = setting(
+        Seconds(),
+        30.0,
+        "How long llmhop, told to stop, waits for the requests in flight, in seconds; then they "
+        "are cut off.",
+    )
+    access_log: AccessLogFormat = setting(
+        Choice("format", AccessLogFormat),
+        "text",
+        "How the access log on standard output tells of each request: as key=value, "
+        "as a JSON object a line, or not at all. No bodies, headers and queries.",
+    )
+    workers: int = setting(
+        Whole(1, 256),
+        1,
+        "Processes that serve, each on a CPU of its own at best.",
+        at_start="yes",
+    )
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The addresses to listen on: those of `listen`, or that of `host` and `port`."""
+        return self.listen or (TcpAddress(self.host or None, self.port),)
+
+
+def _check_memory(check: Checker, path: Path, given: Values, values: Values) -> None:
+    # Or a body of the largest size would be refused for ever, with the advice to try again.
+    workers, limit = values["workers"], values["max_buffered_bytes"]
+    needed = values["max_body_bytes"] * workers
+    if given.get("maxBufferedBytes") != limit:  # not given, or refused already
+        values["max_buffered_bytes"] = max(limit, needed)
+    elif limit < needed:
+        share = f"maxBodyBytes for each of {workers} workers" if workers > 1 else "maxBodyBytes"
+        todo = f"write {needed} or more, or lower maxBodyBytes"
+        check.problem((*path, "maxBufferedBytes"), f"is smaller than {share}", todo)
+
+
+CONFIG: Final = Table(Config, NotTogether("listen", "host", "port"), finish=_check_memory)
+"""The keys at the top, and below them all others."""
 
 
 def after_reload(old: Config, new: Config) -> tuple[Config, list[str]]:
     """Return `new` with what only a restart changes left as it was, and a note on each of it."""
-    changed = [
-        key
-        for key, differs in (
-            ("listen", old.listen != new.listen),
-            ("socketMode", old.socket_mode != new.socket_mode),
-            ("tls", (old.tls is None) != (new.tls is None)),
-            ("workers", old.workers != new.workers),
-        )
-        if differs
-    ]
-    kept = replace(
-        new,
-        listen=old.listen,
-        socket_mode=old.socket_mode,
-        tls=old.tls if "tls" in changed else new.tls,
-        workers=old.workers,
-    )
+    changed = {key: s.field for key, s in CONFIG.settings.items() if _waits(s, old, new)}
+    kept = replace(new, **{name: getattr(old, name) for name in changed.values()})
     return kept, [f"{key} was changed: this takes effect after a restart" for key in changed]
+
+
+def _waits(each: Setting, old: Config, new: Config) -> bool:
+    """Whether a key differs in what is taken at a start alone."""
+    before, after = getattr(old, each.field), getattr(new, each.field)
+    if each.at_start == "presence":
+        return (before is None) != (after is None)
+    return each.at_start == "yes" and before != after

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmhop.config.config import Certificate, Config
-from llmhop.config.parsing.parser import parse
+from llmhop.config.parser import parse
 from llmhop.config.regular_file import read_regular
 from llmhop.config.secrets import expand, expand_unread
 from llmhop.config.tls import load_certificate

@@ -118,7 +118,7 @@ class Server:
         Raises ConfigError where an address can't be bound.
         """
         config = self.config
-        self._listeners = listeners or open_listeners(config.listen, config.socket_mode)
+        self._listeners = listeners or open_listeners(config.addresses, config.socket_mode)
         for sock in self._listeners.sockets:
             if is_unix(sock):
                 unix = await self._loop.create_unix_server(

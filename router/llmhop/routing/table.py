@@ -10,7 +10,7 @@ from hmac import compare_digest
 
 import msgspec
 
-from llmhop.config.config import BackendConfig, Config, ModelConfig
+from llmhop.config.config import Config, ModelConfig
 from llmhop.errors import (
     coded_body,
     conflicting_models,
@@ -48,7 +48,7 @@ class Route(msgspec.Struct, frozen=True):
     """
 
     model: str
-    backend: BackendConfig
+    backend: ModelConfig
     hosts: tuple[bytes, ...]
     overridden: frozenset[bytes]
     overrides_own: bool
@@ -221,7 +221,7 @@ def _is_open(head: RequestHead) -> bool:
 
 
 def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:
-    routes = {name: _route(name, model.backend, model.headers) for name, model in models.items()}
+    routes = {name: _route(name, model) for name, model in models.items()}
     aliases = {alias: name for name, model in models.items() for alias in model.aliases}
     renaming = {
         alias: msgspec.structs.replace(routes[name], renames=True)
@@ -230,13 +230,13 @@ def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:
     return {**renaming, **routes}
 
 
-def _route(name: str, backend: BackendConfig, headers: tuple[tuple[str, str], ...]) -> Route:
-    lines = [f"{header}: {value}\r\n".encode() for header, value in headers]
-    overridden = frozenset(hyphened(header.lower().encode()) for header, _ in headers)
+def _route(name: str, model: ModelConfig) -> Route:
+    lines = [f"{header}: {value}\r\n".encode() for header, value in model.headers]
+    overridden = frozenset(hyphened(header.lower().encode()) for header, _ in model.headers)
     return Route(
         model=name,
-        backend=backend,
-        hosts=tuple(url.authority.encode() for url in backend.urls),
+        backend=model,
+        hosts=tuple(url.authority.encode() for url in model.urls),
         overridden=overridden,
         overrides_own=not overridden.isdisjoint(_OWN_NAMES),
         header_lines=b"".join(lines) + b"\r\n",

@@ -80,7 +80,7 @@ class RemoteGates:
     def serve(self, models: Mapping[str, ModelConfig]) -> None:
         """Have a gate for each model that has a limit in the config."""
         for name, model in models.items():
-            if model.backend.max_concurrent is not None and name not in self._gates:
+            if model.max_concurrent is not None and name not in self._gates:
                 self._gates[name] = RemoteGate(name, self)
 
     def get(self, model: str) -> Gate | None:

@@ -58,7 +58,7 @@ def run(path: Path, config: Config) -> None:
 
     Raises ConfigError where an address can't be bound; exits with 1 where workers don't start.
     """
-    listeners = open_listeners(config.listen, config.socket_mode, reuse_port=True)
+    listeners = open_listeners(config.addresses, config.socket_mode, reuse_port=True)
     _Supervisor(path, config, listeners).run()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop.config.parsing.parser import parse as parse_router_config
+from llmhop.config.parser import parse as parse_router_config
 from llmhop.config.tls import load_certificate
 
 from tests.generator.conftest import Command
@@ -180,7 +180,7 @@ def test_the_front_has_a_url_for_each_host_that_serves_a_model(
         lambda _: "secret",
         lambda cert, key: load_certificate(cert, key, {}),
     )
-    assert len(parsed.models["a"].backend.urls) == 2
+    assert len(parsed.models["a"].urls) == 2
 
 
 @pytest.mark.usefixtures("jobs")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from llmhop.config.parsing.parser import parse as parse_router_config
+from llmhop.config.parser import parse as parse_router_config
 from llmhop.config.tls import load_certificate
 from llmhop.errors import ConfigError
 from llmhop_generator.errors import GeneratorError

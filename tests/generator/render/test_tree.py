@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop.config.parsing.parser import parse as parse_router_config
+from llmhop.config.parser import parse as parse_router_config
 from llmhop.config.tls import load_certificate
 from llmhop_generator.cli.write_tree import write_tree
 from llmhop_generator.contract.text import unrepresentable

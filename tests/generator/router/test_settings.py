@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from llmhop.config.config import Certificate
-from llmhop.config.parsing.parser import parse
+from llmhop.config.parser import parse
 from llmhop.config.secrets import expand_unread
 from llmhop.errors import ConfigError
 from llmhop_generator.apply import fast_path as settled

@@ -140,9 +140,7 @@ def test_the_oldest_goes_first_whatever_it_is(start_fake: StartFake) -> None:
     assert [idle.lost, later.lost, len(router.loop.connecting)] == [True, False, 2]
     asks(router, "d")
     assert [idle.lost, later.lost, len(router.loop.connecting)] == [True, False, 2]
-    assert (
-        router.server.pools.get(router.server.config.models["b"].backend.urls[0].origin).kept == 0
-    )
+    assert router.server.pools.get(router.server.config.models["b"].urls[0].origin).kept == 0
 
 
 def test_attempts_of_clients_that_left_are_no_more_than_may_be(start_fake: StartFake) -> None:

@@ -8,8 +8,8 @@ import pytest
 from llmhop.config.backend_url import Origin
 from llmhop.config.config import Config
 from llmhop.config.listen_address import TcpAddress, UnixAddress
+from llmhop.config.parser import parse
 from llmhop.config.parsing.checker import key_path
-from llmhop.config.parsing.parser import parse
 from llmhop.config.secrets import expand
 from llmhop.config.tls import load_certificate
 from llmhop.errors import ConfigError
@@ -66,9 +66,9 @@ def test_every_problem_is_found_at_once() -> None:
         "lsiten",
         "port",
         "models.a.url",
+        "models.b.url",
         'models.b.headers.""',
         "models.b.headers.Te",
-        "models.b.url",
         "models.c",
         "authTokens[0]",
         "authTokens[1]",
@@ -109,7 +109,7 @@ def test_a_secret_with_a_dollar_sign_is_not_printed_as_a_variable() -> None:
     ],
 )
 def test_the_address_to_listen_on(data: dict[str, Any], listen: TcpAddress) -> None:
-    assert check({"models": MODELS, **data}).listen == (listen,)
+    assert check({"models": MODELS, **data}).addresses == (listen,)
 
 
 def test_several_addresses_and_sockets_can_be_listened_on() -> None:
@@ -136,7 +136,7 @@ def test_several_addresses_and_sockets_can_be_listened_on() -> None:
 def test_the_url_of_a_unix_socket_ends_its_path_at_a_colon(
     url: str, socket: str, path: str, query: str
 ) -> None:
-    parsed = check({"models": {"m": {"url": url}}}).models["m"].backend.urls[0]
+    parsed = check({"models": {"m": {"url": url}}}).models["m"].urls[0]
     assert parsed.origin == Origin(False, "localhost", 0, socket)
     assert (parsed.authority, parsed.path, parsed.query) == ("localhost", path, query)
 
@@ -144,8 +144,8 @@ def test_the_url_of_a_unix_socket_ends_its_path_at_a_colon(
 def test_models_share_connections_only_where_their_timeouts_agree() -> None:
     times = {"connectTimeout": 1, "idleTimeout": 2.5}
     models = check({"models": {"a": {"url": URL, **times}, "b": {"url": URL}}}).models
-    assert models["a"].backend.urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 1.0, 2.5)
-    assert models["b"].backend.urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 10.0, 4.0)
+    assert models["a"].urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 1.0, 2.5)
+    assert models["b"].urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 10.0, 4.0)
 
 
 def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
@@ -167,12 +167,10 @@ def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
     )
     assert config.max_body_bytes == 100 * 1024 * 1024
     assert config.auth_tokens == ("sk-1", "plain")
-    assert config.models["qwen3.6-35b-a3b"].backend.urls[0].origin == Origin(
-        False, "localhost", 30000
-    )
+    assert config.models["qwen3.6-35b-a3b"].urls[0].origin == Origin(False, "localhost", 30000)
     gpt = config.models["gpt"]
-    assert gpt.backend.urls[0].origin == Origin(True, "api.openai.com", 443)
-    assert (gpt.backend.urls[0].path, gpt.backend.urls[0].query) == ("/v1", "x=1")
+    assert gpt.urls[0].origin == Origin(True, "api.openai.com", 443)
+    assert (gpt.urls[0].path, gpt.urls[0].query) == ("/v1", "x=1")
     assert gpt.headers == (("Authorization", "Bearer sk-1"),)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 import uvloop
 from llmhop.config.config import Config
-from llmhop.config.parsing.parser import parse
+from llmhop.config.parser import parse
 from llmhop.config.tls import load_certificate
 from llmhop.process.server import Server
 

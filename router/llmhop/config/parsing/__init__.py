@@ -1,1 +1,1 @@
-"""The shape of the configuration: its keys, and the parser that finds every problem at once."""
+"""How keys are declared, each once, and what follows: the check of a config, and its schema."""

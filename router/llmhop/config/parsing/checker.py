@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from llmhop.config.secrets import SecretError
 from llmhop.errors import Problem
-from llmhop.limits import MAX_SECONDS
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -27,6 +25,9 @@ _TYPE_NAMES: Mapping[type, str] = {
 
 Path = tuple[str | int, ...]
 """Where something stands in a config: keys and list indices, from the top."""
+
+LoadTls = Callable[[str | None, str | None], Any]
+"""Loads a certificate and its key from two files; raises ConfigError."""
 
 
 def key_path(*keys: str | int) -> str:
@@ -56,9 +57,10 @@ def encodable(text: str) -> bool:
 class Checker:
     """Checks values and collects problems; a method returns None where it found one."""
 
-    def __init__(self, resolve_secret: Callable[[str], str]) -> None:
+    def __init__(self, resolve_secret: Callable[[str], str], load_tls: LoadTls) -> None:
         """`resolve_secret` replaces the references in a string and raises SecretError."""
         self.problems: list[Problem] = []
+        self.load_tls = load_tls
         self._resolve_secret = resolve_secret
 
     def problem(self, path: Path, what: str, todo: str) -> None:
@@ -73,26 +75,7 @@ class Checker:
         self.problem(path, f"is not {_TYPE_NAMES[kind]}", todo)
         return None
 
-    def boolean(self, path: Path, value: object) -> bool | None:
-        """Check that a value is true or false."""
-        if isinstance(value, bool):
-            return value
-        self.problem(path, "is not a boolean", "write true or false")
-        return None
-
-    def seconds(self, path: Path, value: object) -> float | None:
-        """Check a time."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.problem(path, "is not a number", "write seconds, e.g. 10")
-        elif not 0 < value <= MAX_SECONDS or not math.isfinite(value):
-            self.problem(path, "is out of range", f"write seconds above 0 and up to {MAX_SECONDS}")
-        else:
-            return float(value)
-        return None
-
-    def members(
-        self, value: object, keys: Iterable[str], path: tuple[str, ...]
-    ) -> dict[str, Any] | None:
+    def members(self, path: Path, value: object, keys: Iterable[str]) -> dict[str, Any] | None:
         """Check that a value is an object with known keys; return those that are not null."""
         known = tuple(keys)
         found = self.typed(path, value, dict, f"write {{…}} with the keys {', '.join(known)}")
