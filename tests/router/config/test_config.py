@@ -148,6 +148,22 @@ def test_models_share_connections_only_where_their_timeouts_agree() -> None:
     assert models["b"].urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 10.0, 4.0)
 
 
+def test_a_timeout_alone_is_taken_and_may_be_a_day() -> None:
+    model = check({"models": {"m": {"url": URL, "idleTimeout": 86400}}}).models["m"]
+    assert model.urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 10.0, 86400.0)
+
+
+def test_white_space_around_a_header_is_not_sent() -> None:
+    config = check({"models": {"m": {"url": URL, "headers": {"X": " a b\t"}}}})
+    assert config.models["m"].headers == (("X", "a b"),)
+
+
+def test_a_size_that_is_refused_is_not_compared() -> None:
+    given = {"models": MODELS, "maxBodyBytes": 2**31, "maxBufferedBytes": 0}
+    (line,) = problems(given)
+    assert line.startswith("maxBufferedBytes: is out of range")
+
+
 def test_an_upstream_config_is_read_as_upstream_reads_it() -> None:
     environment = {"OPENAI_KEY": "sk-1"}
     config = check(

@@ -144,6 +144,15 @@ def test_the_schema_takes_what_is_taken() -> None:
         assert Draft202012Validator(TOP.schema).is_valid(data)
 
 
+def test_rules_of_one_kind_stand_beside_each_other() -> None:
+    validator = Draft202012Validator(Table(Top, OneOf("a", "b"), OneOf("b", "c")).schema)
+    good = {"clients": GOOD["clients"]}
+    assert validator.is_valid(good | {"b": True})
+    assert validator.is_valid(good | {"a": True, "c": True})
+    for keys in ("a", "c", "ab", "bc"):
+        assert not validator.is_valid(good | dict.fromkeys(keys, True))
+
+
 def test_the_schema_says_of_a_key_what_its_line_says() -> None:
     limits = TOP.schema["properties"]["clients"]["additionalProperties"]["properties"]["limits"]
     assert limits == {

@@ -6,7 +6,6 @@ URLs, headers) stands in config.values.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, get_args
@@ -84,7 +83,7 @@ class Seconds(Kind[float]):
     def read(self, check: Checker, path: Path, value: object) -> float | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             check.problem(path, "is not a number", "write seconds, e.g. 10")
-        elif not 0 < value <= MAX_SECONDS or not math.isfinite(value):
+        elif not 0 < value <= MAX_SECONDS:
             check.problem(path, "is out of range", self.advice)
         else:
             return float(value)
