@@ -31,7 +31,7 @@ with subtest("a change that breaks one model leaves the next one its unit, port 
     assert code == 3 and "Left as they were: vllm-b.service" in output, output
     is_left_as_it_was()
     table = machine.succeed("llmhop-generator status")
-    assert "b: it runs by an earlier unit than the configuration asks for" in table, table
+    assert "b: it runs by another unit than the configuration asks for" in table, table
 
 with subtest("it comes back as it was after a restart by hand"):
     systemctl("restart vllm-b.service")

@@ -24,7 +24,6 @@ FIELDS = (
     "PRIORITY",
     "_COMM",
     "_TRANSPORT",
-    "_SYSTEMD_INVOCATION_ID",
     "USER_INVOCATION_ID",
 )
 """The fields of a record that are read here."""
@@ -62,7 +61,9 @@ class Record:
     printed in its place (Podman's log driver `passthrough`), `is_engine` is true. `about` is one
     of systemd's message ids, `at_s` in seconds of the real-time clock. A message that `goes_on`
     was longer than what the log driver takes at once, and the next one is the rest of it.
-    `invocation` is systemd's id of the start that it belongs to, where it belongs to one.
+    `invocation` is systemd's id of the start that it is about, where systemd wrote it. Who wrote
+    the others does not tell: after a restart by systemd, journald still gives what a unit's
+    processes write the id of the start before (_SYSTEMD_INVOCATION_ID; seen with systemd 257).
     `is_printed` says that it went to standard output or error.
     """
 
@@ -95,10 +96,7 @@ class Record:
             at_s=int(read.get("__REALTIME_TIMESTAMP", 0)) / 1e6,
             goes_on=read.get("CONTAINER_PARTIAL_MESSAGE") == "true",
             is_printed=is_printed,
-            # systemd tells of a unit, and the journal of who wrote.
-            invocation=_text(
-                read.get("USER_INVOCATION_ID", read.get("_SYSTEMD_INVOCATION_ID", ""))
-            ),
+            invocation=_text(read.get("USER_INVOCATION_ID", "")),
         )
 
     @property

@@ -150,3 +150,22 @@ def test_what_is_written_late_is_told_of_its_own_start() -> None:
     lines += [of("2", MESSAGE_ID=journal.STARTING), of("1", **late)]
     found = read(*lines)
     assert [start.engine_lines for start in found] == [["RuntimeError: old"], []]
+
+
+def test_what_a_later_start_printed_is_its_own_though_journald_names_the_first() -> None:
+    printed = {"CONTAINER_NAME": "vllm-a", "_SYSTEMD_INVOCATION_ID": "1" * 32}
+    lines = []
+    for number in ("1", "2"):
+        by_id = {"USER_INVOCATION_ID": number * 32}
+        lines += [
+            entry("Starting", MESSAGE_ID=journal.STARTING, **by_id),
+            entry(f"ERROR: no memory in start {number}", **printed),
+            entry("Failed", MESSAGE_ID=journal.FAILED, **by_id),
+            entry("Scheduled restart", MESSAGE_ID=journal.RESTARTING, **by_id),
+        ]
+    found = read(*lines)
+    assert [start.engine_lines for start in found] == [
+        ["ERROR: no memory in start 1"],
+        ["ERROR: no memory in start 2"],
+    ]
+    assert repeated_cause(found) is not None
