@@ -11,10 +11,7 @@ _PARTS = (
     "module",
     "generator/package.nix",
     "router/package.nix",
-    "tests/module/nixos.nix",
-    "tests/module/packages.nix",
-    "tests/module/systemd-options.nix",
-    "tests/module/users-options.nix",
+    *(str(path.relative_to(ROOT)) for path in (ROOT / "tests/module").glob("*.nix")),
 )
 
 _FLAKE = """{
