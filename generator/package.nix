@@ -13,6 +13,7 @@ let
       ./share
       ./contract.schema.json
       (lib.fileset.fileFilter (file: !file.hasExt "pyc") ./llmhop_generator)
+      ../tests/conftest.py
       (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/generator)
       (lib.fileset.fileFilter (file: file.hasExt "json") ../examples)
     ];

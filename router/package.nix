@@ -12,6 +12,7 @@ let
       ./hatch_build.py
       ./config.schema.json
       (lib.fileset.fileFilter (file: !file.hasExt "pyc") ./llmhop)
+      ../tests/conftest.py
       (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/router)
       ../tests/stateful.py
       (lib.fileset.fileFilter (file: file.hasExt "py") ../tests/fuzz)
