@@ -54,6 +54,13 @@ MAX_BYTES_A_TURN: Final = 128 * 1024
 """After a read of as many bytes others have their turn too. The event loop reads up to 256 KB at
 once, and goes on reading one connection, up to 32 times, while it brings as much."""
 
+MAX_PASS_S: Final = 0.02
+"""So much time is given to what all clients sent before timers and backends have their turn. One
+client may exceed it, by what it may have read in a turn."""
+
+LIGHT_BYTES: Final = 16 * 1024
+"""So large may a read be that is answered before larger ones that wait, as /health is."""
+
 SWEEP_S: Final = 1.0
 """Period of the timer sweep. Every timeout below is late by up to this much, those that count
 from the last sign of life by up to twice as much."""

@@ -2,21 +2,32 @@
 
 A protocol with buffers of its own lets the event loop read into the body, where the usual kind is
 given a copy of each piece. After so many bytes others get their turn: uvloop would read on up to
-32 times, and each piece is searched for the model.
+32 times, and each piece is searched for the model. Where this pass of the event loop has done
+enough of that already, a piece waits for another one before it is searched.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
+from llmhop.client.work_queue import WorkQueue
 from llmhop.http.body.large_body import PIECE_BYTES, LargeBody
+
+_LITTLE_BYTES: Final = 64 * 1024
+"""As much is read where it has to wait."""
 
 
 class Client(Protocol):
     """The protocol that is stood in for."""
 
     transport: asyncio.Transport
+
+    def await_turn(self) -> None:
+        """Read no more for now: what came waits for another pass of the event loop."""
+
+    def take_turn(self) -> None:
+        """Read on: that pass has come."""
 
     def body_received(self, count: int, complete: bool) -> None:
         """A piece of `count` bytes came; with `complete`, the last one."""
@@ -37,36 +48,59 @@ class Client(Protocol):
 class BodyIntake(asyncio.BufferedProtocol):
     """A client's connection while a large body comes in."""
 
-    __slots__ = ("_body", "_client", "_taken")
+    __slots__ = ("_body", "_client", "_taken", "_unread", "_work")
 
-    def __init__(self, client: Client, body: LargeBody) -> None:
+    def __init__(self, client: Client, body: LargeBody, work: WorkQueue) -> None:
         self._client = client
         self._body = body
+        self._work = work
         self._taken = 0
+        self._unread = 0
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Give the rest of the body's memory."""
-        return self._body.space()
+        space = self._body.space()
+        return space[:_LITTLE_BYTES] if self._work.is_full else space
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take note of a piece of the body."""
+        """Take note of a piece of the body, now or in another pass."""
+        if self._work.is_full:
+            self._unread = nbytes
+            self._client.await_turn()
+            self._work.put(self._take_unread)
+        else:
+            began = self._work.clock()
+            self._fill(nbytes)
+            self._work.spend(self._work.clock() - began)
+
+    def _take_unread(self) -> None:
+        nbytes, self._unread = self._unread, 0
+        if nbytes and self._is_there():
+            self._client.take_turn()
+            self._fill(nbytes)
+
+    def _fill(self, nbytes: int) -> None:
         self._body.filled(nbytes)
         complete = self._body.complete
         self._taken += nbytes
         if self._taken >= PIECE_BYTES and not complete:
             self._taken = 0
             self._client.transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._resume)
+            self._work.put(self._resume)
         self._client.body_received(nbytes, complete)
 
     def _resume(self) -> None:
+        if self._is_there():
+            self._client.transport.resume_reading()
+
+    def _is_there(self) -> bool:
         # Unless the client's own protocol is back, because the request was refused meanwhile.
         transport = self._client.transport
-        if transport.get_protocol() is self and not transport.is_closing():
-            transport.resume_reading()
+        return transport.get_protocol() is self and not transport.is_closing()
 
     def eof_received(self) -> bool:
         """Tell the client's protocol."""
+        self._take_unread()
         return self._client.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:

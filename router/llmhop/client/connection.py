@@ -32,7 +32,7 @@ class ClientConnection(ClientState):
 
     def check_deadline(self, now: float) -> None:
         """Close the connection if it was waited for too long; called by the sweep."""
-        if now >= self._deadline:
+        if now >= self._deadline and self._turn_asked_at is None:
             self._expire(now)
         elif self._exchange.active:
             if self._paused and self._has_left():
@@ -125,7 +125,7 @@ class ClientConnection(ClientState):
         """
         if self._exchange.active:
             self._exchange.stop_waiting()
-        elif self._head is not None or self._reader.pending:
+        elif self._head is not None or self._reader.pending or self._deferred:
             return
         elif self._is_new:
             self._deadline = min(self._deadline, self._router.now + limits.DRAIN_NEW_S)
@@ -287,11 +287,14 @@ class ClientConnection(ClientState):
     def _drop_input(self) -> None:
         """Let go of what was read and is not wanted any more."""
         reader = self._reader
+        self._deferred = b""
         if reader.large is not None:
             self.transport.set_protocol(self)  # from its intake, which would keep what comes
             reader.large.take()
         if reader.held_bytes:
             self._reader = RequestReader()
+        if self._turn_asked_at is not None:
+            self.take_turn()
 
     def _is_head(self) -> bool:
         return self._head is not None and self._head.method == b"HEAD"

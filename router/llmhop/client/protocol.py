@@ -7,7 +7,6 @@ What goes on as it comes (see relay.body_stream) is read only while the backend 
 
 from __future__ import annotations
 
-import asyncio
 import math
 from functools import partial
 
@@ -16,7 +15,7 @@ from llmhop.client.body_intake import BodyIntake
 from llmhop.client.connection import ClientConnection
 from llmhop.client.state import BACKEND
 from llmhop.errors import ApiError, overloaded, queue_full, shutting_down
-from llmhop.http.body.large_body import Body
+from llmhop.http.body.large_body import Body, LargeBody
 from llmhop.http.head import RequestHead
 from llmhop.http.local_response import CONTINUE, Page
 from llmhop.relay.body_stream import FormStream, WebSocketStream
@@ -48,12 +47,42 @@ class ClientProtocol(ClientConnection):
             self._advance()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of requests; stop reading where a client sends too far ahead."""
+        """Take bytes of requests, now or in another pass of the event loop."""
         if self._lingering or self._refusal is not None:
             return
+        work = self._router.work
+        if work.is_full or self._deferred:
+            self._defer(data)
+        else:
+            began = work.clock()
+            self._receive(data)
+            work.spend(work.clock() - began)
+
+    def eof_received(self) -> bool:
+        """Take what came before the end, which ends what runs."""
+        self._take_deferred()
+        return super().eof_received()
+
+    def _defer(self, data: bytes) -> None:
+        if not self._deferred:
+            fresh = self._head is None and not self._reader.pending
+            light = fresh and len(data) <= limits.LIGHT_BYTES
+            self._router.work.put(self._take_deferred, light=light)
+            self.await_turn()
+        self._deferred += data
+        self._account_read()
+
+    def _take_deferred(self) -> None:
+        data, self._deferred = self._deferred, b""
+        if data and not self.transport.is_closing():
+            self.take_turn()
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        """Take bytes of requests; stop reading where a client sends too far ahead."""
         if len(data) >= limits.MAX_BYTES_A_TURN:
             self.transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._read_again)
+            self._router.work.put(self._resume_reading)
         fresh = self._head is None and not self._reader.pending
         if fresh and not self._write_paused and self._serve_whole(data):
             return
@@ -139,7 +168,7 @@ class ClientProtocol(ClientConnection):
         stream = self._stream
         if stream is not None:
             self._paused = False
-            self.transport.resume_reading()
+            self._resume_reading()
             self._read_on(stream)
 
     def request_sent(self) -> None:
@@ -209,7 +238,7 @@ class ClientProtocol(ClientConnection):
                 body = self._reader.read_body()
                 if body is None:
                     if self._reader.large is not None:
-                        self.transport.set_protocol(BodyIntake(self, self._reader.large))
+                        self._take_in(self._reader.large)
                     elif self._reader.pending:
                         self._read_rest_soon()
                         return
@@ -222,25 +251,26 @@ class ClientProtocol(ClientConnection):
             return
         if self._paused:
             self._paused = False
-            self.transport.resume_reading()
+            self._resume_reading()
+
+    def _take_in(self, body: LargeBody) -> None:
+        # One that stands in already may hold what is not read yet.
+        if self.transport.get_protocol() is self:
+            self.transport.set_protocol(BodyIntake(self, body, self._router.work))
 
     def _advance_soon(self) -> None:
-        # Through the event loop, so that a long pipeline does not keep others from their turn.
-        asyncio.get_running_loop().call_soon(self._advance)
-
-    def _read_again(self) -> None:
-        if not self._paused and not self.transport.is_closing():
-            self.transport.resume_reading()
+        # In its turn, so that a long pipeline does not keep others from theirs.
+        self._router.work.put(self._advance)
 
     def _read_rest_soon(self) -> None:
         """Let others have their turn before more of what has come of a body is read."""
         self.transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._read_rest)
+        self._router.work.put(self._read_rest)
 
     def _read_rest(self) -> None:
         if self.transport.is_closing():
             return
-        self._read_again()
+        self._resume_reading()
         if self._stream is not None:
             self._read_on(self._stream)
         else:

@@ -32,6 +32,7 @@ from llmhop.backend.readiness import Readiness
 from llmhop.client.connection_limit import ConnectionLimit, Slot
 from llmhop.client.head_memo import HeadMemo
 from llmhop.client.memory_budget import Budget, Share
+from llmhop.client.work_queue import WorkQueue
 from llmhop.errors import ApiError
 from llmhop.http.head import RequestHead
 from llmhop.http.local_response import Page
@@ -68,6 +69,7 @@ class Router(Protocol):
     observer: Observer
     budget: Budget
     connection_limit: ConnectionLimit
+    work: WorkQueue
     draining: bool
     now: float
 
@@ -87,6 +89,7 @@ class ClientState(asyncio.Protocol):
     __slots__ = (
         "_closing",
         "_deadline",
+        "_deferred",
         "_exchange",
         "_half_closed",
         "_head",
@@ -103,6 +106,7 @@ class ClientState(asyncio.Protocol):
         "_share",
         "_slot",
         "_stream",
+        "_turn_asked_at",
         "_unsent",
         "_waiting",
         "_window_start",
@@ -134,6 +138,8 @@ class ClientState(asyncio.Protocol):
         self._is_new = True
         self._closing = self._lingering = self._half_closed = False
         self._paused = False
+        self._deferred = b""
+        self._turn_asked_at: float | None = None
         self._write_paused = False
         self._reset_armed = False
         self._unsent = 0
@@ -171,6 +177,27 @@ class ClientState(asyncio.Protocol):
         else:
             self._deadline = self._router.now + _SECONDS[waits_for]
 
+    def await_turn(self) -> None:
+        """Read no more for now: what came waits for another pass of the event loop.
+
+        No deadline runs meanwhile, as the client is not who is late.
+        """
+        if self._turn_asked_at is None:
+            self._turn_asked_at = self._router.now
+        self.transport.pause_reading()
+
+    def take_turn(self) -> None:
+        """Read on: that pass has come."""
+        if self._turn_asked_at is not None:
+            self._deadline += self._router.now - self._turn_asked_at
+            self._turn_asked_at = None
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        """Read on, unless something else is waited for before."""
+        if not self._paused and self._turn_asked_at is None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
     def _open_window(self, now: float) -> None:
         """Have some time for the next part of a body; it must not pause for all of it."""
         self._window_start = self._received
@@ -200,11 +227,11 @@ class ClientState(asyncio.Protocol):
         """
         exchange, stream = self._exchange, self._stream
         if not exchange.active:
-            held = self._reader.held_bytes
+            held = self._reader.held_bytes + len(self._deferred)
             return held + stream.held_bytes if isinstance(stream, FormStream) else held
         if stream is not None:
             return exchange.held_bytes
-        return exchange.held_bytes + self._reader.held_bytes
+        return exchange.held_bytes + self._reader.held_bytes + len(self._deferred)
 
     def _account(self) -> bool:
         """Have what is held count against the limit; answer whether that has room for it."""

@@ -27,6 +27,7 @@ from llmhop.client.connection_limit import (
 from llmhop.client.memory_budget import Budget
 from llmhop.client.protocol import ClientProtocol
 from llmhop.client.state import ClientState
+from llmhop.client.work_queue import WorkQueue
 from llmhop.config.config import Certificate, Config
 from llmhop.errors import overloaded
 from llmhop.http.fields.via import PREFIX
@@ -95,6 +96,7 @@ class Server:
         self._page: asyncio.Future[Page] | None = None
         self.budget = Budget(_share(config.max_buffered_bytes, config))
         self.connection_limit = ConnectionLimit(0)
+        self.work = WorkQueue(self._loop.call_soon, time.perf_counter)
         self._turned_away: set[RejectedClient] = set()
         self._turned_away_limit = ConnectionLimit(limits.MAX_TURNED_AWAY)
         self._is_full = False

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from llmhop.client.body_intake import BodyIntake
+from llmhop.client.work_queue import WorkQueue
 from llmhop.http.body.large_body import LARGE_BYTES, PIECE_BYTES, LargeBody, ScannedBody
 from llmhop.http.request_reader import RequestReader
 
@@ -121,11 +122,18 @@ def test_others_have_their_turn_while_a_large_body_comes_in() -> None:
     class Client:
         transport = cast(asyncio.Transport, Transport())
 
+        def await_turn(self) -> None:
+            self.transport.pause_reading()
+
+        def take_turn(self) -> None:
+            self.transport.resume_reading()
+
         def body_received(self, _: int, complete: bool) -> None:
             assert not (complete and self.transport.paused)  # type: ignore[attr-defined]
 
     body = LargeBody(10_000_000)
-    intake = BodyIntake(cast(Any, Client()), body)
+    work = WorkQueue(lambda job: asyncio.get_running_loop().call_soon(job), lambda: 0.0)
+    intake = BodyIntake(cast(Any, Client()), body, work)
 
     async def receive() -> int:
         turns = taken = 0

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from llmhop.client.protocol import ClientProtocol
+from llmhop.client.work_queue import WorkQueue
 from llmhop.limits import MAX_BYTES_A_TURN, MAX_CHUNKS_A_TURN, MAX_REQUESTS_A_TURN
 
 from tests.router.conftest import StartBackend, StartFake, StartRouter
@@ -44,13 +45,20 @@ class Transport(asyncio.Transport):
         return False
 
 
+def connected(router: RunningRouter, transport: Transport) -> ClientProtocol:
+    """A client of a router whose work takes no time, so that none of it waits for that."""
+    router.server.work = WorkQueue(asyncio.get_running_loop().call_soon, lambda: 0.0)
+    client = ClientProtocol(router.server)
+    client.connection_made(transport)
+    return client
+
+
 def feed(router: RunningRouter, pieces: list[bytes], total: int) -> int:
     """Feed a connection a piece a turn while it reads; return the most answers of a turn."""
 
     async def work() -> int:
         transport = Transport()
-        client = ClientProtocol(router.server)
-        client.connection_made(transport)
+        client = connected(router, transport)
         most = 0
         while transport.answers < total:
             before = transport.answers
@@ -91,8 +99,7 @@ def test_a_full_read_is_the_last_one_of_a_turn(start_router: StartRouter) -> Non
 
     async def work() -> None:
         transport = Transport()
-        client = ClientProtocol(router.server)
-        client.connection_made(transport)
+        client = connected(router, transport)
         client.data_received(CHUNKED_POST)
         for _ in range(3):
             client.data_received(b"400\r\n%b\r\n" % (b" " * 1024) * (MAX_BYTES_A_TURN // 1024 + 1))
@@ -118,8 +125,7 @@ def test_many_chunks_are_read_some_at_a_time(
 
     async def work() -> None:
         transport = Transport()
-        client = ClientProtocol(router.server)
-        client.connection_made(transport)
+        client = connected(router, transport)
         client.data_received(head)
         left = count * len(chunk)
         client.data_received(chunk * count)
@@ -148,8 +154,7 @@ def test_a_form_is_not_read_on_for_a_client_that_left(start_router: StartRouter)
 
     async def work() -> None:
         transport = LeavingTransport()
-        client = ClientProtocol(router.server)
-        client.connection_made(transport)
+        client = connected(router, transport)
         client.data_received(FORM + b"1\r\nx\r\n" * 40_000)
         pending = len(client._reader.pending)
         assert pending > 0
@@ -178,8 +183,7 @@ def test_a_full_read_does_not_end_another_pause(start_router: StartRouter) -> No
 
     async def work() -> None:
         transport = Transport()
-        client = ClientProtocol(router.server)
-        client.connection_made(transport)
+        client = connected(router, transport)
         client.pause_writing()  # the client reads nothing, so what it sends has to wait
         client.data_received(GET % (b"/health", b"") * 4_000)
         client.data_received(GET % (b"/health", b""))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from llmhop.backend.gate import Gates
+from llmhop.client.work_queue import WorkQueue
 from llmhop.observe.metric_cells import CELL_OF_REFUSAL
 from llmhop.process.server import Server
 
@@ -25,6 +26,7 @@ class FakeRouter:
     """A router whose clock stands still unless a test moves it.
 
     `clients` are what it accepted; with `prompt`, backends accept at once. No callback may fail.
+    `spent` is the time in seconds that its work took so far: none, unless a test says it.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class FakeRouter:
 
         self.server = self.loop.run_until_complete(start())
         self.server.now = self.loop.now
+        self.spent: Callable[[], float] = lambda: 0.0
+        self.server.work = WorkQueue(self.loop.call_soon, lambda: self.spent())
 
     def accept(self, client: FakeTransport) -> None:
         """Have a client connect."""
