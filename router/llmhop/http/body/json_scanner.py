@@ -382,7 +382,10 @@ def _unexpected(byte: int) -> str:
 
 def _may_be_model(key: bytes) -> bool:
     """Whether some reader may take a key for `model`, perhaps by what it passes over in it."""
-    return len(_PLAIN_KEY) <= len(key) <= MAX_DOUBT_BYTES and _MAY_BE_KEY(key) is not None
+    size = len(key)
+    if size <= len(_PLAIN_KEY):  # as short as it may be written, which costs less than the pattern
+        return key.lower() == _PLAIN_KEY
+    return size <= MAX_DOUBT_BYTES and _MAY_BE_KEY(key) is not None
 
 
 def _is_model(key: bytes) -> bool:
