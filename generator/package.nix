@@ -33,6 +33,7 @@ python3Packages.buildPythonApplication {
     click
     pydantic
     pyyaml
+    rich
   ];
 
   makeWrapperArgs = [

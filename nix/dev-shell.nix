@@ -25,6 +25,7 @@ mkShell {
         prometheus-client
         pydantic
         pyyaml
+        rich
         uvloop
 
         # Of the tests.

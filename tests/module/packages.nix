@@ -43,7 +43,7 @@ let
     "aiohttp click click-man editables h11 hatchling httptools hypothesis import-linter jsonschema "
     + "msgspec mypy openai "
     + "packaging prometheus-client pydantic pytest pytest-xdist pytestCheckHook python-multipart pyyaml "
-    + "setuptools trustme types-jsonschema types-pyyaml uvloop vllm websockets werkzeug"
+    + "rich setuptools trustme types-jsonschema types-pyyaml uvloop vllm websockets werkzeug"
   );
   packageNames = lib.splitString " " (
     "bashInteractive coreutils curl jq mdbook nix-eval-jobs nixfmt nixfmt-tree ruff"

@@ -130,7 +130,11 @@ def evaluate(
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     if report:
-        write(f"{fleet_report.as_text(results)}\n")
+        from llmhop_generator.cli import tables
+
+        tables.show(fleet_report.as_rows(results), has_head=True)
+        for section in fleet_report.sections(results):
+            write(f"\n{section}\n")
     if compare is not None:
         failures += [failed.name for failed in those(before, Failed)]
         write(f"{fleet_compare.as_text(before, results)}\n")

@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from llmhop_generator.host.process import become, require_root
 from llmhop_generator.host.signals import exit_on_signals
 from llmhop_generator.parse.source import read_source
 from llmhop_generator.router.check import judge_by
+
+if TYPE_CHECKING:
+    from llmhop_generator.status.report import Status
 
 # What needs pydantic is imported by the commands that need it: it takes longer to load
 # than all the rest, and an apply with nothing to do goes without.
@@ -166,12 +170,19 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
     """Show what `apply` would do, and do nothing. Exit code 0: nothing, 4: these steps."""
     from llmhop_generator.apply.run import plan_for
     from llmhop_generator.parse.load import read_config
-    from llmhop_generator.planning.plan_text import as_json, as_table
+    from llmhop_generator.planning.plan_text import as_json, lines
 
     read = read_config(config, judge_by(llmhop))
     require_root("diff")
     plan = plan_for(read)
-    say(as_json(plan) if for_programs else as_table(plan))
+    if for_programs:
+        say(as_json(plan))
+    elif plan.steps:
+        from llmhop_generator.cli import tables
+
+        tables.show(lines(plan), colours=tables.STEPS)
+    else:
+        say("no change")
     sys.exit(EXIT_CHANGES if plan.steps else 0)
 
 
@@ -245,19 +256,30 @@ def apply(
 @reports_errors
 def status(for_programs: bool, watch: bool) -> None:
     """Show how the models on this host are."""
-    from llmhop_generator.status.report import as_json, as_table
+    from llmhop_generator.status.report import as_json
     from llmhop_generator.status.report import status as host_status
 
     require_root("status")
-    show = as_json if for_programs else as_table
     while True:
-        text = show(host_status())
+        found = host_status()
         if watch:
             click.clear()
-        say(text)
+        if for_programs:
+            say(as_json(found))
+        else:
+            _show_status(found)
         if not watch:
             return
         time.sleep(WATCH_S)
+
+
+def _show_status(found: "Status") -> None:
+    from llmhop_generator.cli import tables
+    from llmhop_generator.status.report import HEAD, as_rows, remarks
+
+    states = HEAD.index("STATE")
+    tables.show(as_rows(found), has_head=True, colours=tables.STATES, coloured=states)
+    say("\n".join(remarks(found)))
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import click
@@ -12,6 +13,9 @@ NAMES_VARIABLE = "LLMHOP_OPTION_NAMES"
 """Set to `nixos` where a NixOS host is built on another system."""
 
 _STDOUT, _STDERR = 1, 2
+# C0 and C1 but for newline and tab, what turns the direction of text (CVE-2021-42574), and halves
+# of surrogate pairs, which stand for bytes of a path that are no UTF-8.
+_UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NIXOS_NAMES = f"{__name__}.nixos_names"
 
 
@@ -28,16 +32,33 @@ def spelled(text: str) -> str:
     return text if nixos else json_names(text)
 
 
+def printable(text: str) -> str:
+    """Spell out what would steer a terminal: names, paths and logs are written by others.
+
+    It is done as JSON does, so that JSON stays what it is.
+    """
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def say(text: str, *, err: bool = False, end: str = "\n") -> None:
     """Write a line of a message; see `write`."""
     write(spelled(text) + end, err=err)
 
 
 def write(text: str, *, err: bool = False) -> None:
-    """Write to standard output, or with `err` to standard error, as it is.
+    """Write to standard output, or with `err` to standard error, what any terminal can show.
 
     Raises:
         GeneratorError: it can't be written. What comes later is written nowhere.
+    """
+    send(printable(text), err=err)
+
+
+def send(text: str, *, err: bool = False) -> None:
+    """Write as `write` does, and with it what steers the terminal.
+
+    Raises:
+        GeneratorError: it can't be written.
     """
     try:
         click.echo(text, nl=False, err=err)
@@ -59,4 +80,4 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line."""
-        return spelled(super().format(record))
+        return printable(spelled(super().format(record)))

@@ -14,18 +14,22 @@ _Users = dict[str, dict[str, list[str]]]
 _HEAD = ("HOST", "MODEL", "PORT", "WEIGHTS", "IMAGE", "DEVICES")
 
 
-def as_text(results: Sequence[Result]) -> str:
-    """Write the report."""
+def as_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """Write the table: its head, and a row for each model of each host."""
+    return [_HEAD, *(row for host in those(results, Host) for row in _rows(host))]
+
+
+def sections(results: Sequence[Result]) -> list[str]:
+    """Write what stands below the table, a text of some lines for each subject."""
     hosts = those(results, Host)
-    paragraphs = [
-        _table([_HEAD, *(row for host in hosts for row in _rows(host))]),
+    written = [
         _section("llmhop", (f"{h.name}: {', '.join(base_urls(h)) or _hidden(h)}" for h in hosts)),
         _section("served by several hosts", _replicas(hosts)),
         _section("collisions", collisions(hosts)),
         _section("without llmhop", (result.name for result in those(results, Without))),
         _section("failed", (f"{r.name}: {r.cause}" for r in those(results, Failed))),
     ]
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+    return [section for section in written if section]
 
 
 def collisions(hosts: Sequence[Host]) -> Iterator[str]:
@@ -86,11 +90,3 @@ def _hidden(host: Host) -> str:
 def _section(title: str, lines: Iterator[str]) -> str:
     found = [f"  {line}" for line in lines]
     return "\n".join([f"{title}:", *found]) if found else ""
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )

@@ -79,15 +79,6 @@ def _flat(steps: Iterable[Step]) -> Iterator[Step]:
         yield from step.steps if isinstance(step, Turn) else [step]
 
 
-def as_table(plan: Plan) -> str:
-    """Write a plan for people."""
-    if not plan.steps:
-        return "no change"
-    rows = lines(plan)
-    first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
-    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in rows)
-
-
 def as_json(plan: Plan) -> str:
     """Write a plan for programs."""
     steps: list[dict[str, Any]] = []

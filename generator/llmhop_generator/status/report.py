@@ -25,6 +25,8 @@ from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.failures import why
 from llmhop_generator.status.progress import Outcome, outcome
 
+HEAD = ("MODEL", "STATE", "UP", "RESTARTS", "PORT", "DEVICES", "IMAGE")
+
 _STALLED = (
     "its podman was killed while it started, so nothing will say when it is up; restart it or "
     "apply again"
@@ -263,20 +265,19 @@ def as_json(found: Status) -> str:
     return json.dumps(asdict(found), indent=2, ensure_ascii=False)
 
 
-def as_table(found: Status) -> str:
-    """Write a status for people: a line for each model, and the reasons below."""
-    head = ("MODEL", "STATE", "UP", "RESTARTS", "PORT", "DEVICES", "IMAGE")
-    rows = [head, *(_row(model) for model in found.models)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
+def as_rows(found: Status) -> list[tuple[str, ...]]:
+    """Write a status for people: the head of a table, and a row for each model."""
+    return [HEAD, *map(_row, found.models)]
+
+
+def remarks(found: Status) -> list[str]:
+    """Say what stands below the table: why models are not as they should be, and how llmhop is."""
+    lines = [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
     lines += [f"{m.model}: {_EDITED}" for m in found.models if m.edited_unit]
     unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
     lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
-    return "\n".join([*lines, _router_line(found.llmhop)])
+    return [*lines, _router_line(found.llmhop)]
 
 
 def _router_line(router: RouterStatus) -> str:

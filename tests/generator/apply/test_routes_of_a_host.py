@@ -10,7 +10,7 @@ import pytest
 from llmhop_generator.apply.run import Applied, apply
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config
-from llmhop_generator.status.report import ModelStatus, as_table, status
+from llmhop_generator.status.report import ModelStatus, remarks, status
 
 from tests.generator.conftest import MINIMAL
 from tests.generator.support.simulated_host import REFUSED, SimulatedHost
@@ -110,7 +110,7 @@ def test_a_model_that_was_left_as_it_was_comes_back_as_it_was(
         assert local_routes(host) == {"a": 18001, "b": 18002}
         assert (shown("b").port, shown("b").earlier_unit) == (18002, True)
         assert not shown("a").earlier_unit
-        assert "b: it runs by another unit than" in as_table(status())
+        assert "b: it runs by another unit than" in "\n".join(remarks(status()))
         {"a restart by hand": host.restart, "a crash": host.crash}.get(
             again, lambda _: host.reboot()
         )(B)
@@ -224,6 +224,6 @@ def test_the_status_names_a_model_whose_route_a_killed_run_has_taken(host: Simul
         bring({"a": {"port": 18001, "settings": {"seed": 1}}})
     host.settle()
     assert shown("a").unrouted
-    assert "a: llmhop has no route to it" in as_table(status())
+    assert "a: llmhop has no route to it" in "\n".join(remarks(status()))
     bring({"a": {"port": 18001, "settings": {"seed": 1}}})
     assert not shown("a").unrouted

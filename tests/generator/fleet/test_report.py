@@ -68,12 +68,13 @@ def test_the_report_shows_image_digest_revision_and_devices() -> None:
     digest = "sha256:" + "0" * 64
     a = {"digest": digest, "devices": ["nvidia.com/gpu=0"], "settings": {"revision": "v2"}}
 
-    text = fleet_report.as_text([host("gpu1", a=a, b={"enable": False}), Without("web")])
+    found: list[Result] = [host("gpu1", a=a, b={"enable": False}), Without("web")]
 
-    rows = [line.split() for line in text.split("\n\n")[0].splitlines()]
     image = f"docker.io/vllm/vllm-openai@{digest}"
-    assert rows[1:] == [["gpu1", "a", "18001", "org/a@v2", image, "nvidia.com/gpu=0"]]
-    assert "without llmhop:\n  web" in text
+    assert fleet_report.as_rows(found)[1:] == [
+        ("gpu1", "a", "18001", "org/a@v2", image, "nvidia.com/gpu=0")
+    ]
+    assert "without llmhop:\n  web" in fleet_report.sections(found)
 
 
 def test_a_model_with_different_weights_on_two_hosts_collides() -> None:

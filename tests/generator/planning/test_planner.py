@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from llmhop_generator.host.systemd import UnitState
-from llmhop_generator.planning.plan_text import as_json, as_table, lines
+from llmhop_generator.planning.plan_text import as_json, lines
 from llmhop_generator.planning.planner import make_plan
 from llmhop_generator.planning.steps import (
     Await,
@@ -291,7 +291,7 @@ def test_a_plan_is_told_with_the_changed_keys_of_each_unit() -> None:
     ) in lines(plan)
     assert ("stop", A_SERVICE, "changed") in lines(plan)
     assert ("stop", B_SERVICE, "removed") in lines(plan)
-    assert "old" not in as_table(plan)
+    assert "old" not in str(lines(plan))
     told = json.loads(as_json(plan))["steps"]
     written = next(step for step in told if step["target"] == A)
     assert [change["key"] for change in written["changed"]] == [

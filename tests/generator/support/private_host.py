@@ -127,17 +127,26 @@ class PrivateHost:
 
         `before` is what a shell does on the host first.
         """
-        command = [sys.executable, "-m", "llmhop_generator", *map(str, words)]
-        command += [] if config is None else ["-", "--llmhop", str(self.llmhop)]
+        words = (*words, *([] if config is None else ("-", "--llmhop", self.llmhop)))
         return subprocess.run(
-            [
-                *("unshare", "--user", "--map-root-user", "--mount", "--net"),
-                *("sh", "-c", _MOUNT, str(self.root)),
-                *("sh", "-c", f'{before}\n exec "$0" "$@"', *command),
-            ],
+            self.command(*words, before=before),
             input="" if config is None else json.dumps(config),
-            env={**os.environ, "PATH": f"{self.root}/opt:/usr/bin:/bin:/usr/sbin:/sbin"},
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def command(self, *words: str | Path, before: str = "") -> list[str]:
+        """The command as root of the host, to be run with `environment`."""
+        return [
+            *("unshare", "--user", "--map-root-user", "--mount", "--net"),
+            *("sh", "-c", _MOUNT, str(self.root)),
+            *("sh", "-c", f'{before}\n exec "$0" "$@"'),
+            *(sys.executable, "-m", "llmhop_generator", *map(str, words)),
+        ]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where the host's own programs are found first."""
+        return {**os.environ, "PATH": f"{self.root}/opt:/usr/bin:/bin:/usr/sbin:/sbin"}
