@@ -259,7 +259,6 @@ def status(for_programs: bool, watch: bool) -> None:
     from llmhop_generator.status.report import as_json
     from llmhop_generator.status.report import status as host_status
 
-    require_root("status")
     while True:
         found = host_status()
         if watch:
@@ -289,9 +288,11 @@ def _show_status(found: "Status") -> None:
 @reports_errors
 def logs(model: str, lines: int, follow: bool) -> None:
     """Show the journal of MODEL."""
+    from llmhop_generator.host.systemd import may_read_journal
     from llmhop_generator.status.report import journal_of
 
-    require_root("logs")
+    if not may_read_journal():
+        fail("the journal can't be read; run it as root, or as one of the group systemd-journal")
     become(journal_of(model, lines=lines, follow=follow))
 
 

@@ -69,6 +69,20 @@ def read(path: Path) -> str | None:
         raise GeneratorError(f"{path} can't be read: {error.strerror}") from None
 
 
+def names_in(directory: Path) -> list[str]:
+    """The names in a directory, sorted; none where there is no such directory.
+
+    Raises:
+        GeneratorError: there is one that can't be read.
+    """
+    try:
+        return sorted(path.name for path in directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise GeneratorError(f"{directory} can't be read: {error.strerror}") from None
+
+
 def read_of_others(path: Path, limit: int) -> str | None:
     """Read up to `limit` bytes of a plain file that somebody may have replaced by anything."""
     data = read_regular(path, os.O_NOFOLLOW, limit)
@@ -99,8 +113,12 @@ def read_ours(directory: Path) -> dict[str, str]:
     """Read the Quadlet sources in a directory that we wrote: names and texts.
 
     What somebody else put there has no mark of ours and is left alone.
+
+    Raises:
+        GeneratorError: one can't be read.
     """
-    texts = {path.name: read(path) for path in sorted(directory.glob("*.container"))}
+    names = [name for name in names_in(directory) if name.endswith(".container")]
+    texts = {name: read(directory / name) for name in names}
     return {name: text for name, text in texts.items() if text and is_ours(text)}
 
 

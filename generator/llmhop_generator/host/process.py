@@ -47,14 +47,24 @@ def account_of(uid: int) -> Account:
     return Account(uid, found.pw_gid, tuple(sorted(groups)))
 
 
+def is_root() -> bool:
+    """Whether this process is root."""
+    return os.geteuid() == 0
+
+
 def require_root(verb: str) -> None:
     """See that this process may change the host.
 
     Raises:
         GeneratorError: it is not root.
     """
-    if os.geteuid() != 0:
+    if not is_root():
         raise GeneratorError(f"{verb} needs the system's managers; run it as root")
+
+
+def acts_as(uid: int) -> bool:
+    """Whether this process may run commands as a user: it is root or that user."""
+    return os.geteuid() in (0, uid)
 
 
 def become(command: Sequence[str]) -> NoReturn:
@@ -211,13 +221,15 @@ def _run(
     stdin: str = "",
 ) -> "subprocess.CompletedProcess[str]":
     _log.info("%s", shlex.join(command))
+    # Only root may become who it is, too.
+    other = None if account and account.uid == os.geteuid() != 0 else account
     try:
         return subprocess.run(
             command,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=account.groups if account else None,
+            user=other.uid if other else None,
+            group=other.gid if other else None,
+            extra_groups=other.groups if other else None,
             cwd="/",
             input=stdin,
             stdout=stdout,

@@ -1,6 +1,7 @@
 """The verbs of systemd that are needed here."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from llmhop_generator.host.process import Account, Finished, run
 _CAP_SYS_RESOURCE = 24
 # A start of vLLM that ends in tracebacks of several processes writes some hundred.
 _JOURNAL_LINES = 3000
+_JOURNALS = ("/var/log/journal", "/run/log/journal")
 _PROPERTIES = ",".join(
     [
         "LoadState",
@@ -165,7 +167,9 @@ def _states(call: Callable[..., Finished], units: Sequence[str]) -> dict[str, Un
 def last_messages(*units: str) -> str:
     """The last lines that system units wrote to the journal in this boot."""
     named = [word for unit in units for word in ("-u", unit)]
-    return run(["journalctl", "-b", *named, "-n", "10", "-o", "cat"], check=False).stdout.strip()
+    return run(
+        ["journalctl", "-q", "-b", *named, "-n", "10", "-o", "cat"], check=False
+    ).stdout.strip()
 
 
 def user_unit_journal(service: str, fields: Sequence[str]) -> list[str]:
@@ -177,6 +181,15 @@ def user_unit_journal(service: str, fields: Sequence[str]) -> list[str]:
     by_unit = [f"_SYSTEMD_USER_UNIT={service}", "+", f"USER_UNIT={service}"]
     done = run([*words, f"--output-fields={','.join(fields)}", *by_unit], check=False)
     return [line for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def may_read_journal() -> bool:
+    """Whether this process sees what others write to the journal, and system users among them.
+
+    Who may is said by the files' modes and ACLs (systemd-journald.service(8), access control).
+    """
+    files = (path for top in _JOURNALS for path in Path(top).glob("*/system.journal"))
+    return os.geteuid() == 0 or any(os.access(path, os.R_OK) for path in files)
 
 
 def hard_open_files_limit(pid: int) -> float:

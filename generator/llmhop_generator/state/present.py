@@ -36,7 +36,7 @@ def read_sources() -> Sources:
     Raises:
         GeneratorError: one can't be read.
     """
-    uids = [int(path.name) for path in QUADLET_USERS.glob("*") if path.name.isdecimal()]
+    uids = [int(name) for name in files.names_in(QUADLET_USERS) if name.isdecimal()]
     return {uid: files.read_ours(quadlet_dir(uid)) for uid in uids}
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files
 from llmhop_generator.host.podman import environment_of
-from llmhop_generator.host.process import Account, account_of, run
+from llmhop_generator.host.process import Account, account_of, acts_as, is_root, run
 from llmhop_generator.host.systemd import (
     UnitState,
     UserManager,
     last_messages,
+    may_read_journal,
     system_states,
 )
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
@@ -43,6 +44,7 @@ _EDITED = (
 class ModelStatus:
     """One model, as it runs. `state` names an `Outcome`, in lower case; `up_s` is in seconds.
 
+    Of a model whose user's manager may not be asked, `state` is `unknown` and `restarts` None.
     `earlier_unit` says that it runs by another unit than the configuration asks for, or by one that
     nothing tells of; `edited_unit` that it runs by the right one, and its file is another or
     gone; `unrouted` that llmhop is there and not told of it.
@@ -51,7 +53,7 @@ class ModelStatus:
     model: str
     state: str
     up_s: int | None
-    restarts: int
+    restarts: int | None
     port: int
     image: str
     image_id: str | None
@@ -88,29 +90,47 @@ class RouterStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """All models of this host, and llmhop."""
+    """All models of this host, and llmhop; `unseen` is what only root, or who may, can see."""
 
     models: tuple[ModelStatus, ...]
     llmhop: RouterStatus
+    unseen: tuple[str, ...] = ()
 
 
 def status() -> Status:
-    """Ask the managers, Podman and the journal.
+    """Ask the managers, Podman and the journal, as far as this process may.
 
     Raises:
-        GeneratorError: one of them can't be asked.
+        GeneratorError: one of them can't be asked that may be.
     """
-    found = {uid: texts for uid, texts in read_sources().items() if texts or read_started(uid)}
+    # Of whose models nothing can be told, those may run that have no file any more.
+    found = {
+        uid: texts
+        for uid, texts in read_sources().items()
+        if texts or not acts_as(uid) or read_started(uid)
+    }
     units = system_states([ROUTER_UNIT, *map(user_manager, found)])
     models: list[ModelStatus] = []
+    unseen: list[str] = []
     for uid, texts in found.items():
         is_up = units[user_manager(uid)].active == "active"
-        models += _of_user(uid, texts) if is_up else map(_without_manager, entries(texts))
-    router = files.read(ROUTER_CONFIG)
-    if router is not None:
-        routed = route_names(router)
-        models = [replace(model, unrouted=model.model not in routed) for model in models]
-    return Status(tuple(models), _router(units[ROUTER_UNIT]))
+        if not is_up:
+            models += map(_without_manager, entries(texts))
+        elif acts_as(uid):
+            models += _of_user(uid, texts)
+        else:
+            models += map(_unseen, entries(texts))
+            unseen.append(f"how the models of user {uid} are")
+    if is_root():
+        router = files.read(ROUTER_CONFIG)
+        if router is not None:
+            routed = route_names(router)
+            models = [replace(model, unrouted=model.model not in routed) for model in models]
+    else:
+        unseen.append("what was applied last")
+        if not may_read_journal():
+            unseen.append("the journal")
+    return Status(tuple(models), _router(units[ROUTER_UNIT]), tuple(unseen))
 
 
 def _router(state: UnitState) -> RouterStatus:
@@ -129,6 +149,12 @@ def _router(state: UnitState) -> RouterStatus:
 def _without_manager(entry: Entry) -> ModelStatus:
     """A model whose user's manager is down, and with it every model of that user."""
     return _judge(entry, UnitState.parse("ActiveState=inactive"), None, "its manager is down")
+
+
+def _unseen(entry: Entry) -> ModelStatus:
+    """A model of a user whose manager this process may not ask."""
+    nothing = _judge(entry, UnitState.parse(""), None, None)
+    return replace(nothing, state="unknown", restarts=None)
 
 
 def _of_user(uid: int, texts: Mapping[str, str]) -> Iterator[ModelStatus]:
@@ -277,7 +303,10 @@ def remarks(found: Status) -> list[str]:
     unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
     lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
-    return [*lines, _router_line(found.llmhop)]
+    lines.append(_router_line(found.llmhop))
+    if found.unseen:
+        lines.append(f"Not shown: {', '.join(found.unseen)}; run it as root")
+    return lines
 
 
 def _router_line(router: RouterStatus) -> str:
@@ -292,7 +321,7 @@ def _row(model: ModelStatus) -> tuple[str, ...]:
         model.model,
         model.state,
         "-" if model.up_s is None else _duration(model.up_s),
-        str(model.restarts),
+        "-" if model.restarts is None else str(model.restarts),
         str(model.port),
         ",".join(model.devices) or "-",
         model.image,

@@ -73,4 +73,77 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
             "unit": "llmhop.service",
             "last_error": None,
         },
+        "unseen": [],
     }
+
+
+NOBODY = 'exec unshare --user "$0" "$@"'
+"""Of a namespace in which it has no number, a process is nobody (65534)."""
+UNIT = "etc/containers/systemd/users/{}/llmhop/vllm-qwen2-5-7b.container"
+
+
+def test_another_user_is_told_what_it_can_not_see(host: PrivateHost) -> None:
+    host.put("run/up/user@503.service", "")
+    host.put("run/up/llmhop.service", "")
+    done = host.run("status", before=NOBODY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1:] == [
+        "qwen2-5-7b  unknown  -   -         18001  -        docker.io/vllm/vllm-openai:v0.11.0",
+        # The stand-in for systemctl does not say since when.
+        done.stdout.splitlines()[2],
+        "Not shown: how the models of user 503 are, what was applied last, the journal; "
+        "run it as root",
+    ]
+    assert done.stdout.splitlines()[2].startswith("llmhop is active for ")
+    found = json.loads(host.run("status", "--json", before=NOBODY).stdout)
+    model = found["models"][0]
+    assert (model["state"], model["restarts"], model["last_error"]) == ("unknown", None, None)
+    assert len(found["unseen"]) == 3
+
+
+def test_models_that_may_run_without_a_file_are_not_passed_over(host: PrivateHost) -> None:
+    (host.root / UNIT.format(503)).unlink()
+    host.put("run/up/user@503.service", "")
+    assert "how the models of user 503 are" in host.run("status", before=NOBODY).stdout
+
+
+def test_the_user_of_the_models_sees_how_they_are(host: PrivateHost) -> None:
+    (host.root / UNIT.format(503)).rename(
+        host.put(UNIT.format(65534), "")  # whom the process is
+    )
+    host.put("etc/passwd", "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
+    host.put("opt/podman", "#!/bin/sh\necho '[]'\n").chmod(0o755)
+    for unit in ("user@65534.service", "vllm-qwen2-5-7b.service"):
+        host.put(f"run/up/{unit}", "")
+    done = host.run("status", before=NOBODY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith("qwen2-5-7b  healthy  ")
+    assert done.stdout.endswith("Not shown: what was applied last, the journal; run it as root\n")
+
+
+def test_units_that_can_not_be_read_are_an_error_and_no_empty_table(host: PrivateHost) -> None:
+    users = host.root / "etc/containers/systemd/users"
+    users.chmod(0)
+    try:
+        done = host.run("status", before=NOBODY)
+    finally:
+        users.chmod(0o755)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: /etc/containers/systemd/users can't be read: Permission denied\n"
+    )
+
+
+def test_logs_are_for_those_who_may_read_the_journal(host: PrivateHost) -> None:
+    words = ("logs", "qwen2-5-7b", "--no-follow")
+    done = host.run(*words, before=NOBODY)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: the journal can't be read; run it as root, or as one of the group systemd-journal\n"
+    )
+    journal = host.put("var/log/journal/0123/system.journal", "")
+    done = host.run(*words, before=NOBODY)
+    assert done.stdout.startswith("the journal of: "), done.stderr
+    journal.unlink()
+    host.put("run/log/journal/0123/system.journal", "")
+    assert host.run(*words, before=NOBODY).returncode == 0

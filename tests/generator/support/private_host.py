@@ -20,7 +20,7 @@ from typing import Any
 PROGRAMS = {
     # The state of a unit is a file: on/UNIT, up/UNIT. A unit is loaded where its file is there.
     "systemctl": r"""
-case $1 in --no-block | --global) shift ;; esac
+case $1 in --no-block | --global | --user) shift ;; esac
 verb=$1; shift
 case $verb in
   is-enabled) test -e "/run/on/$2"; exit ;;
@@ -131,14 +131,14 @@ class PrivateHost:
         return subprocess.run(
             self.command(*words, before=before),
             input="" if config is None else json.dumps(config),
-            env=self.environment,
+            env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
             check=False,
         )
 
     def command(self, *words: str | Path, before: str = "") -> list[str]:
-        """The command as root of the host, to be run with `environment`."""
+        """The command as root of the host, to be run with `environment` added."""
         return [
             *("unshare", "--user", "--map-root-user", "--mount", "--net"),
             *("sh", "-c", _MOUNT, str(self.root)),
@@ -149,4 +149,4 @@ class PrivateHost:
     @property
     def environment(self) -> dict[str, str]:
         """Where the host's own programs are found first."""
-        return {**os.environ, "PATH": f"{self.root}/opt:/usr/bin:/bin:/usr/sbin:/sbin"}
+        return {"PATH": f"{self.root}/opt:/usr/bin:/bin:/usr/sbin:/sbin"}
