@@ -53,7 +53,6 @@ def show(
     Console(
         file=written,
         width=shutil.get_terminal_size().columns if is_rich else _NO_WIDTH,
-        force_terminal=is_rich,
         color_system="standard" if is_rich else None,
         no_color=False,
         legacy_windows=False,

@@ -11,6 +11,7 @@ from llmhop_generator.render.host_tree import host_files
 
 from tests.generator.support.contracts import parse
 from tests.generator.support.private_host import PrivateHost, why_not
+from tests.generator.support.terminal import run_on_terminal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -329,6 +330,17 @@ def test_status_tells_of_llmhop_where_there_are_no_models(
     assert "active" in done.stdout
     if form:
         assert json.loads(done.stdout)["models"] == []
+
+
+def test_a_terminal_shows_the_steps_of_diff_in_colours(served: PrivateHost) -> None:
+    assert served.run("apply", config=router()).returncode == 0
+    off = json.dumps({"version": 1, "llmhop": {"enable": False}})
+    served.put("srv/off.json", off)
+    command = served.command("diff", "/srv/off.json", "--llmhop", served.llmhop)
+    shown = run_on_terminal(command, env=served.environment, code=4)
+    assert shown.startswith("\033[31mstop\033[0m  llmhop  it is not enabled"), shown
+    plain = served.run("diff", config=json.loads(off)).stdout
+    assert plain == "stop  llmhop  it is not enabled\n"
 
 
 def test_logs_are_the_journal_of_a_model_of_this_host(host: PrivateHost) -> None:

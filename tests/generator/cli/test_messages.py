@@ -47,6 +47,7 @@ SPELLED = r"\u001b]0;title\u0007\u009b2J"
 
 def serving(model: str) -> dict[str, Any]:
     config = deepcopy(MINIMAL)
+    config["llmhop"] = {"settings": {"workers": 1}}
     config["vllm"]["models"]["qwen2-5-7b"]["model"] = model
     return config
 
@@ -54,11 +55,23 @@ def serving(model: str) -> dict[str, Any]:
 def test_names_and_paths_do_not_steer_a_terminal(tmp_path: Path) -> None:
     path = tmp_path / f"{TITLE}.json"
     path.write_text(json.dumps(serving(f"org/{TITLE}")))
-    command = [sys.executable, "-m", "llmhop_generator", "validate", str(path), "-v"]
+    llmhop = tmp_path / f"{TITLE}.sh"
+    llmhop.write_text(f'#!/bin/sh\nexec {sys.executable} -m llmhop "$@"\n')
+    llmhop.chmod(0o755)
+    command = [sys.executable, "-m", "llmhop_generator", "validate", str(path)]
+    command += ["-v", "--llmhop", str(llmhop)]
     shown = run_on_terminal(command, columns=500)
     assert not re.search(r"[\0-\x09\x0b-\x1f\x7f-\x9f]", shown), shown
     assert f"qwen2-5-7b: org/{SPELLED} on port 18001\n" in shown
     assert f"{SPELLED}.json is valid" in shown
+    assert f"{SPELLED}.sh' --check" in shown  # by -v
+
+
+@pytest.mark.parametrize("line", ["report", "tick"])
+def test_the_lines_of_a_run_steer_it_only_to_replace_one_another(line: str) -> None:
+    code = f"from llmhop_generator.cli.terminal import terminal; report, tick = terminal(); {line}"
+    shown = run_on_terminal([sys.executable, "-c", f"{code}({TITLE!r})"])
+    assert shown.rstrip("\n") == f"\r\033[K{SPELLED}"
 
 
 def test_errors_do_not_either(tmp_path: Path, generator: Command) -> None:

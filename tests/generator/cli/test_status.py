@@ -119,6 +119,9 @@ def test_the_user_of_the_models_sees_how_they_are(host: PrivateHost) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1].startswith("qwen2-5-7b  healthy  ")
     assert done.stdout.endswith("Not shown: what was applied last, the journal; run it as root\n")
+    command = host.command("status", before=NOBODY)
+    shown = run_on_terminal(command, columns=100, env=host.environment)
+    assert "\033[32mhealthy\033[0m" in shown
 
 
 def test_units_that_can_not_be_read_are_an_error_and_no_empty_table(host: PrivateHost) -> None:

@@ -11,9 +11,16 @@ from collections.abc import Mapping, Sequence
 
 
 def run_on_terminal(
-    command: Sequence[str], *, columns: int = 80, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    columns: int = 80,
+    env: Mapping[str, str] | None = None,
+    code: int = 0,
 ) -> str:
-    """Run a command whose output is a terminal, and give what it writes there."""
+    """Run a command whose output is a terminal, and give what it writes there.
+
+    It has to end with the exit code `code`.
+    """
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     inherited = {key: value for key, value in os.environ.items() if key not in _OF_TERMINALS}
@@ -29,7 +36,7 @@ def run_on_terminal(
     with child, os.fdopen(ours, "rb", buffering=0) as terminal:
         while piece := _read(terminal.fileno()):
             written += piece
-    assert child.returncode == 0, written
+    assert child.returncode == code, written
     return written.decode().replace("\r\n", "\n")
 
 
