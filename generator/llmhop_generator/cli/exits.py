@@ -1,8 +1,9 @@
 """Exit codes of the command, and errors turned into them."""
 
+import json
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, NoReturn
 
@@ -25,6 +26,29 @@ def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
             fail(str(error))
 
     return wrapped
+
+
+@contextmanager
+def reports_findings(for_programs: bool) -> Iterator[dict[str, Any]]:
+    """Give an object for what is found; for programs it is written at the end, as JSON.
+
+    So is an error, which ends the command then: its message, and each problem with its place.
+    """
+    found: dict[str, Any] = {"error": None, "problems": []}
+    try:
+        yield found
+    except GeneratorError as error:
+        if not for_programs:
+            raise
+        problems = [{"where": each.where, "what": each.what} for each in error.problems]
+        say(_as_json({"error": error.title, "problems": problems}))
+        sys.exit(EXIT_ERROR)
+    if for_programs:
+        say(_as_json(found))
+
+
+def _as_json(found: dict[str, Any]) -> str:
+    return json.dumps(found, indent=2, ensure_ascii=False)
 
 
 def fail(message: str, code: int = EXIT_ERROR) -> NoReturn:

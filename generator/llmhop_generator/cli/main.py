@@ -10,7 +10,13 @@ import click
 
 from llmhop_generator import __version__
 from llmhop_generator.cli.eval import evaluate
-from llmhop_generator.cli.exits import EXIT_CHANGES, EXIT_NOT_UP, fail, reports_errors
+from llmhop_generator.cli.exits import (
+    EXIT_CHANGES,
+    EXIT_NOT_UP,
+    fail,
+    reports_errors,
+    reports_findings,
+)
 from llmhop_generator.cli.messages import Formatter, say, use_nixos_names, write
 from llmhop_generator.cli.options import Group, llmhop_option, verbose_option
 from llmhop_generator.cli.terminal import terminal
@@ -46,6 +52,9 @@ def _model_names(
         return []
 
 
+_json = click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+
+
 @click.group(
     cls=Group, params=[verbose_option()], context_settings={"help_option_names": ["-h", "--help"]}
 )
@@ -66,20 +75,29 @@ def main(context: click.Context) -> None:
 @main.command()
 @_config
 @llmhop_option
+@_json
 @reports_errors
-def validate(config: str, llmhop: str) -> None:
+def validate(config: str, llmhop: str, for_programs: bool) -> None:
     """Check CONFIG and print what it serves."""
     from llmhop_generator.contract import privileged_ports
     from llmhop_generator.contract.model import Vllm
     from llmhop_generator.parse.load import read_config
 
-    read = read_config(config, judge_by(llmhop))
-    models = []
-    if isinstance(read.vllm, Vllm):
-        models = read.vllm.enabled_models
-        # Which ports its host leaves to everybody, this one can't know.
-        for problem in privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START):
-            say(f"warning: {problem}", err=True)
+    with reports_findings(for_programs) as found:
+        read = read_config(config, judge_by(llmhop))
+        models, warnings = [], []
+        if isinstance(read.vllm, Vllm):
+            models = read.vllm.enabled_models
+            # Which ports its host leaves to everybody, this one can't know.
+            warnings = [*privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START)]
+        found["warnings"] = [{"where": each.where, "what": each.what} for each in warnings]
+        found["models"] = [
+            {"name": model.name, "model": model.model, "port": model.port} for model in models
+        ]
+    if for_programs:
+        return
+    for problem in warnings:
+        say(f"warning: {problem}", err=True)
     for model in models:
         say(f"{model.name}: {model.model} on port {model.port}")
     say(f"{config} is valid: {len(models)} model{'' if len(models) == 1 else 's'} to serve")
@@ -145,26 +163,31 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
 @main.command()
 @_config
 @llmhop_option
+@_json
 @reports_errors
-def check(config: str, llmhop: str) -> None:
+def check(config: str, llmhop: str, for_programs: bool) -> None:
     """See that this host is ready for CONFIG; every finding at once, with what to do."""
     from llmhop_generator.contract.model import Vllm
     from llmhop_generator.image.parser import check_flags
     from llmhop_generator.parse.load import read_config
     from llmhop_generator.preflight.check import preflight
 
-    read = read_config(config, judge_by(llmhop))
-    require_root("check")
-    preflight(read)
-    if isinstance(read.vllm, Vllm):
-        check_flags(read.vllm, say)
-    say("this host is ready")
+    with reports_findings(for_programs) as found:
+        read = read_config(config, judge_by(llmhop))
+        require_root("check")
+        preflight(read)
+        notes: list[str] = []
+        if isinstance(read.vllm, Vllm):
+            check_flags(read.vllm, notes.append if for_programs else say)
+        found["notes"] = notes
+    if not for_programs:
+        say("this host is ready")
 
 
 @main.command()
 @_config
 @llmhop_option
-@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+@_json
 @reports_errors
 def diff(config: str, llmhop: str, for_programs: bool) -> None:
     """Show what `apply` would do, and do nothing. Exit code 0: nothing, 4: these steps."""
@@ -251,7 +274,7 @@ def apply(
 
 
 @main.command()
-@click.option("--json", "for_programs", is_flag=True, help="Print JSON.")
+@_json
 @click.option("--watch", is_flag=True, help="Print it again every two seconds.")
 @reports_errors
 def status(for_programs: bool, watch: bool) -> None:
