@@ -73,12 +73,16 @@ class ClientConnection(ClientState):
             self.transport.abort()
 
     def _has_left(self) -> bool:
-        """Whether the client has closed, which goes unnoticed while nothing is read from it.
+        """Whether the client has left, as the kernel knows it.
 
-        The client of a WebSocket that closed one half may still listen.
+        That it closed its half is for who reads to find out; while nothing is read from it, it
+        counts. The client of a WebSocket that closed one half may still listen.
         """
+        if self.transport.is_closing():
+            return True
         poll = select.poll()
-        half = 0 if isinstance(self._stream, WebSocketStream) else select.POLLRDHUP
+        is_half = self._paused and not isinstance(self._stream, WebSocketStream)
+        half = select.POLLRDHUP if is_half else 0
         poll.register(self.transport.get_extra_info("socket").fileno(), half)
         return bool(poll.poll(0))
 
@@ -172,9 +176,9 @@ class ClientConnection(ClientState):
         The peer's name of a unix socket is empty, and that of a reset connection is None.
         """
         self.transport = cast(asyncio.Transport, transport)
-        self.write = self.transport.write
         peer = transport.get_extra_info("peername")
         secure = transport.get_extra_info("sslcontext") is not None
+        self.write = self._write_tls if secure else self.transport.write
         address = peer[0] if isinstance(peer, tuple) else "unknown"
         self._memo.connected(address.encode(), b"https" if secure else b"http")
         self.record.connected(address)
@@ -217,6 +221,25 @@ class ClientConnection(ClientState):
 
     # How requests and connections end.
 
+    def _write_tls(self, data: bytes) -> None:
+        """Write, unless the client has left.
+
+        Over TLS, transports drop that before `is_closing` tells of it (sslproto of asyncio and
+        uvloop): once the TCP connection broke, or its end came while nothing was read.
+        """
+        if self._has_left():
+            self.transport.abort()
+        else:
+            self.transport.write(data)
+
+    def _is_taken(self) -> bool:
+        """Whether what was just written is on its way to the client.
+
+        A transport that is about to be lost drops it in silence. That end of a request is for
+        `connection_lost` to note.
+        """
+        return not self.transport.is_closing()
+
     def _write_error(self, error: ApiError, close: bool) -> None:
         record, head = self.record, self._head
         if not record.active:  # its head could not be read
@@ -228,8 +251,9 @@ class ClientConnection(ClientState):
     def _write_page(self, page: Page, close: bool, end: str) -> None:
         record, head_only = self.record, self._is_head()
         self.write(render(page, record.request_id, head_only=head_only, close=close))
-        record.bytes_out = 0 if head_only else len(page.body)
-        record.end(page.status, end)
+        if self._is_taken():
+            record.bytes_out = 0 if head_only else len(page.body)
+            record.end(page.status, end)
 
     def _finish(self, close: bool) -> None:
         """End the current request, and with `close` the connection."""

@@ -120,8 +120,8 @@ class ClientProtocol(ClientConnection):
 
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""
-        record = self.record
-        record.end(record.status, "complete")
+        if self._is_taken():
+            self.record.end(self.record.status, "complete")
         if self._stream is not None and not isinstance(self._stream, WebSocketStream):
             self._linger()
             return

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from llmhop.limits import MAX_PIPELINED_BYTES
 from llmhop.observe.request_record import EndedRequest
 
 from tests.router.support.corpus.form_requests import END, FORM
 from tests.router.support.corpus.forms import FILE, MODEL, part
 from tests.router.support.endpoints import check
-from tests.router.support.fakes.network import FakeLoop, FakeTransport
+from tests.router.support.fakes.network import READ_BYTES, FakeLoop, FakeTransport
 from tests.router.support.fakes.router import FakeRouter, pick, responses
 from tests.stateful import run_model
 
@@ -75,16 +76,16 @@ def request(kind: str, size: int, number: int, model: str) -> bytes:
 
 
 class ClientTransport(FakeTransport):
-    """Remembers all that was written, also what is thrown away unsent."""
+    """Remembers all that it took, also what is thrown away unsent."""
 
     def __init__(self, loop: FakeLoop, room: int) -> None:
         super().__init__(loop, room)
         self.written = bytearray()
 
     def write(self, data: Any) -> None:
+        super().write(data)
         if not self._closing:
             self.written += data
-        super().write(data)
 
 
 @dataclass
@@ -200,12 +201,11 @@ class Clients(RuleBasedStateMachine):
             self.event(lambda: client.transport.peer_reads(count))
 
     @precondition(lambda self: any(c.open for c in self.clients))
-    @rule(data=st.data(), how=st.sampled_from(["close", "reset"]))
+    @rule(data=st.data(), how=st.sampled_from(["closes", "resets", "vanishes"]))
     def leaves(self, data: st.DataObject, how: str) -> None:
         client = pick([c for c in self.clients if c.open], data)
         client.gone = True
-        transport = client.transport
-        self.event(transport.peer_closes if how == "close" else transport.peer_resets)
+        self.event(getattr(client.transport, f"peer_{how}"))
 
     # Backends.
 
@@ -325,7 +325,7 @@ class Clients(RuleBasedStateMachine):
     def nobody_is_read_beyond_a_bound(self) -> None:
         for client in self.clients:
             if not client.transport.lost and client.connection._exchange.active:
-                assert len(client.connection._reader.pending) <= 64 * 1024 + MAX_BODY + 1000
+                assert len(client.connection._reader.pending) <= MAX_PIPELINED_BYTES + READ_BYTES
 
     @invariant()
     def requests_are_answered_once_and_in_time(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tests.router.support.corpus.form_requests import BEGUN, head
 from tests.router.support.endpoints import TIMEOUT, RunningRouter, Wire
 from tests.router.support.fakes.network import FakeTransport
 from tests.router.support.fakes.router import FakeRouter, responses, statuses
+from tests.router.support.held import Held
 
 LARGE = 1_000_000
 REFUSED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno"
@@ -66,27 +66,6 @@ def accept(listener: socket.socket) -> socket.socket:
     while not data.endswith(b"x"):
         data += backend.recv(65536)
     return backend
-
-
-class Held:
-    """Holds a router's event loop up while something happens."""
-
-    def __init__(self, router: RunningRouter) -> None:
-        self._loop = router.thread.loop
-        self._go_on = threading.Event()
-
-    def __enter__(self) -> None:
-        held = threading.Event()
-
-        def hold() -> None:
-            held.set()
-            assert self._go_on.wait(TIMEOUT)
-
-        self._loop.call_soon_threadsafe(hold)
-        assert held.wait(TIMEOUT)
-
-    def __exit__(self, *_: object) -> None:
-        self._go_on.set()
 
 
 def aside(router: RunningRouter | FakeRouter) -> bool:
