@@ -60,7 +60,7 @@ class Downstream(Protocol):
         """The backend takes more of a request that is open."""
 
     def request_sent(self) -> None:
-        """The exchange holds the request's body no more; the backend has taken it."""
+        """The exchange holds less of the request's body, or no more: the backend has taken it."""
 
     def upgraded(self) -> None:
         """The connection became a WebSocket; from now on the request is open."""

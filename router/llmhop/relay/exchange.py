@@ -170,7 +170,7 @@ class Exchange(Sending):
             self._held = None
             if self._connection is None or not self._connection.stalled:
                 self._body_bytes = 0
-                self._notify_sent()
+            downstream.request_sent()
         record = self._record
         record.response_started(head, body, complete)
         date = b"" if head.dated else date_now()

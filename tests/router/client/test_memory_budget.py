@@ -9,9 +9,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from llmhop.client.memory_budget import Budget, Share
 
 from tests.router.conftest import StartFake
-from tests.router.support.corpus.form_requests import END, chunked, head
+from tests.router.support.corpus.form_requests import BEGUN, END, chunked, head
 from tests.router.support.corpus.forms import FILE, MODEL, part
-from tests.router.support.endpoints import post
+from tests.router.support.endpoints import HALF, post
 from tests.router.support.fakes.network import FakeTransport
 from tests.router.support.fakes.router import FakeRouter, responses, statuses
 
@@ -210,3 +210,18 @@ def test_what_is_kept_no_more_is_not_sent_again(
         router.event(backend.peer_resets)
         assert statuses(client) == [200, 502]
     assert router.backend() is backend
+
+
+def test_what_was_kept_for_another_replica_counts_until_the_response(start_fake: StartFake) -> None:
+    """Also where the backend, which has begun to answer, has not taken all of it yet."""
+    router = start_fake(models={"m": {"urls": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})
+    client = router.client()
+    router.send(client, head(SIZE) + BEGUN)
+    backend = router.backend()
+    router.event(lambda: backend.peer_reads(1000))
+    router.send(client, b"x" * (SIZE // 2))
+    assert backend.unsent
+    assert router.server.budget.held > SIZE // 2
+    router.event(lambda: backend.peer_sends(HALF))
+    assert statuses(client) == [200]
+    assert router.server.budget.held == 0
