@@ -37,8 +37,8 @@ from llmhop_generator.planning.steps import Wanted
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.render.unit_text import service_of
 from llmhop_generator.state.environment import digests, read_key
-from llmhop_generator.state.present import read_note, read_sources
-from llmhop_generator.state.router_service import router_runs
+from llmhop_generator.state.present import drifted_sources, read_note, read_sources
+from llmhop_generator.state.router_service import router_drifted, router_runs
 from llmhop_generator.state.staging import staged_dir
 
 PACKAGE = Path(llmhop_generator.__file__).parent
@@ -108,14 +108,14 @@ def _runs(uid: int | None, open_files: int) -> bool:
     routed = any(files.read(path) is not None for path in (ROUTER_CONFIG, ROUTER_BEFORE))
     managers = [user_manager(uid)] if uid is not None else []
     states = system_states([*ROUTER_UNITS, *managers])
-    if routed and not router_runs(states):
+    if routed and (not router_runs(states) or router_drifted()):
         return False
     if any(states[manager].active != "active" for manager in managers):
         return False
     if uid is None:
         return True
     texts = read_sources().get(uid, {})
-    if staged_dir(quadlet_dir(uid)).exists():
+    if drifted_sources(uid, texts) or staged_dir(quadlet_dir(uid)).exists():
         return False
     limit = hard_open_files_limit(states[user_manager(uid)].main_pid)
     if limit < open_files and may_raise_limits():

@@ -139,7 +139,7 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
     written = [
         WriteFile(ETC / path, text)
         for path, text in host_files(config, llmhop).items()
-        if files.read(ETC / path) != text
+        if not files.is_written(ETC / path, text)
     ]
     yield from written
     changed = {step.path for step in written}

@@ -37,6 +37,28 @@ def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None)
         raise GeneratorError(f"{path} can't be written: {error.strerror}") from None
 
 
+def has_drifted(path: Path, *, mode: int = 0o644, group: int | None = None) -> bool:
+    """Whether a file or directory has another owner, group or mode than we gave it.
+
+    Of one that can't be looked at, nothing is told.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    others = group is not None and found.st_gid != group
+    return others or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != mode
+
+
+def is_written(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> bool:
+    """Whether `write` would change nothing.
+
+    Raises:
+        GeneratorError: there is a file that can't be read.
+    """
+    return read(path) == text and not has_drifted(path, mode=mode, group=group)
+
+
 def discard_unfinished(path: Path) -> None:
     """Remove what a run that was killed in `write` left beside a file."""
     for left in path.parent.glob(f".{path.name}.????????"):

@@ -31,6 +31,7 @@ Line = tuple[str, str, str]
 
 _ENVIRONMENT = "its environment file changed"
 _NOTE = "the line that notes its start"
+_METADATA = "its owner or mode"
 _TEXT = "order or comments"
 
 
@@ -142,6 +143,8 @@ def _differences(plan: Plan, step: Stage, name: str) -> str:
 
 def _unlisted(there: str, wanted: str) -> str:
     """What differs between two sources whose keys are the same."""
+    if there == wanted:
+        return _METADATA
     if not leaves_note(there):
         return _NOTE
     return _TEXT if environment_of(there) == environment_of(wanted) else _ENVIRONMENT

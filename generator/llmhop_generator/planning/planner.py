@@ -175,7 +175,8 @@ def _stages(wanted: Wanted, present: Present, work: Work) -> Iterable[Stage]:
         name: with_order(there[name], text) if name in work.kept else text
         for name, text in wanted.sources.items()
     }
-    write = {name: text for name, text in texts.items() if there.get(name) != text}
+    drifted = present.drifted.get(wanted.uid, frozenset())
+    write = {n: text for n, text in texts.items() if there.get(n) != text or n in drifted}
     if stale or write:
         yield Stage(wanted.uid, stale, write)
 

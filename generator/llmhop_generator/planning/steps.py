@@ -37,7 +37,8 @@ class Present:
     `states` are systemd's words for services, by uid, of the managers that run.
     `notes` say, by file name, by what each model of the user that is to serve was started.
     `router_runs` says that llmhop runs by `router`.
-    `outdated` names the users whose manager has read units that have changed since.
+    `outdated` names the users whose manager has read units that have changed since, or could not
+    read one. `drifted` are sources with another owner or mode than they were given, by uid.
     `open_files` is the hard limit of the manager that is to serve, which nobody can
     raise where `limits_are_fixed`.
     """
@@ -45,6 +46,7 @@ class Present:
     sources: Mapping[int, Files] = field(default_factory=dict)
     states: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     outdated: frozenset[int] = frozenset()
+    drifted: Mapping[int, frozenset[str]] = field(default_factory=dict)
     images: frozenset[str] = frozenset()
     router: str | None = None
     router_runs: bool = False

@@ -32,7 +32,7 @@ def keep_key(key: bytes) -> None:
         GeneratorError: it can't be written.
     """
     text = f"{key.hex()}\n"
-    if files.read(ENVIRONMENT_KEY) != text:
+    if not files.is_written(ENVIRONMENT_KEY, text, mode=0o600):
         files.write(ENVIRONMENT_KEY, text, mode=0o600)
 
 

@@ -24,7 +24,7 @@ from llmhop_generator.layout import (
 from llmhop_generator.planning.steps import Present, Wanted
 from llmhop_generator.render.start_note import Started, StartNote, note_file, note_of
 from llmhop_generator.render.unit_text import image_of, service_of
-from llmhop_generator.state.router_service import router_runs
+from llmhop_generator.state.router_service import router_drifted, router_runs
 
 Sources = dict[int, dict[str, str]]
 _NOTE_BYTES = 1 << 22  # more than any source has
@@ -38,6 +38,17 @@ def read_sources() -> Sources:
     """
     uids = [int(name) for name in files.names_in(QUADLET_USERS) if name.isdecimal()]
     return {uid: files.read_ours(quadlet_dir(uid)) for uid in uids}
+
+
+def drifted_sources(uid: int, names: Iterable[str]) -> frozenset[str]:
+    """Those of a user's sources that have another owner or mode than we give them.
+
+    The user's manager may then not read them. It counts for all where it is their directory.
+    """
+    directory = quadlet_dir(uid)
+    if files.has_drifted(directory, mode=0o755):
+        return frozenset(names)
+    return frozenset(name for name in names if files.has_drifted(directory / name))
 
 
 def read_present(wanted: Wanted) -> Present:
@@ -58,11 +69,12 @@ def read_present(wanted: Wanted) -> Present:
         sources=there,
         states={uid: _words(uid, of) for uid, of in found.items()},
         outdated=frozenset(
-            uid for uid, of in found.items() if any(state.needs_reload for state in of.values())
+            uid for uid, of in found.items() if _is_outdated(of, there.get(uid, {}))
         ),
+        drifted={uid: drifted_sources(uid, texts) for uid, texts in there.items()},
         images=_images(wanted, up),
         router=files.read(ROUTER_CONFIG),
-        router_runs=router_runs(units),
+        router_runs=router_runs(units) and not router_drifted(),
         notes=_notes(wanted, there, found),
         open_files=_open_files(wanted, units),
         limits_are_fixed=not may_raise_limits(),
@@ -87,6 +99,12 @@ def read_models(wanted: Wanted) -> Present:
         return Present(sources=there)
     notes = _notes(wanted, there, {wanted.uid: states})
     return Present(sources=there, states={wanted.uid: words}, notes=notes)
+
+
+def _is_outdated(states: Mapping[str, UnitState], there: Iterable[str]) -> bool:
+    """Whether a manager has read another unit than is there, or none as it could not read it."""
+    unread = any(states[service_of(name)].load == "not-found" for name in there)
+    return unread or any(state.needs_reload for state in states.values())
 
 
 def _of(wanted: Wanted, uid: int) -> Iterable[str]:

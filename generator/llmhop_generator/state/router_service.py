@@ -22,6 +22,9 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.router.routes import ADDRESS_KEYS, restart_keys
 
+# Its group is llmhop's, which has to read it.
+_MODE = 0o640
+
 
 def router_group() -> int:
     """The group that may read llmhop's configuration.
@@ -59,6 +62,13 @@ def router_runs(states: Mapping[str, UnitState]) -> bool:
     return is_up and not _lacks_socket(states) and files.read(ROUTER_BEFORE) is None
 
 
+def router_drifted() -> bool:
+    """Whether llmhop's configuration has another owner or mode than it was given."""
+    if files.read(ROUTER_CONFIG) is None:
+        return False
+    return files.has_drifted(ROUTER_CONFIG, mode=_MODE, group=router_group())
+
+
 def _lacks_socket(states: Mapping[str, UnitState]) -> bool:
     socket = states[ROUTER_SOCKET]
     return socket.load == "loaded" and socket.active != "active"
@@ -67,11 +77,11 @@ def _lacks_socket(states: Mapping[str, UnitState]) -> bool:
 def _write(text: str) -> None:
     """Replace llmhop's configuration, and keep the one that it has read until it has read this."""
     present = files.read(ROUTER_CONFIG)
-    if text == present:
+    if text == present and not router_drifted():
         return
     if files.read(ROUTER_BEFORE) is None:
         files.write(ROUTER_BEFORE, present or "", mode=0o600)
-    files.write(ROUTER_CONFIG, text, mode=0o640, group=router_group())
+    files.write(ROUTER_CONFIG, text, mode=_MODE, group=router_group())
 
 
 def give_config(text: str) -> None:
@@ -117,7 +127,7 @@ def give_config(text: str) -> None:
 def _restore() -> None:
     before = files.read(ROUTER_BEFORE)
     if before:
-        files.write(ROUTER_CONFIG, before, mode=0o640, group=router_group())
+        files.write(ROUTER_CONFIG, before, mode=_MODE, group=router_group())
     elif before is not None:
         files.remove(ROUTER_CONFIG)
 

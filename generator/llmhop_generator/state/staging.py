@@ -106,3 +106,5 @@ def _replace_each(staged: Path, present: Path) -> None:
             files.remove(present / name)
     for name, text in files.read_ours(staged).items():
         files.write(present / name, text)
+    present.chmod(0o755)
+    os.chown(present, os.geteuid(), -1)

@@ -21,7 +21,7 @@ def keep_wanted_notes(wanted: Wanted) -> None:
     notes = {name: note_of(text) for name, text in wanted.sources.items()}
     lines = {name: str(note) for name, note in notes.items() if note is not None}
     text = json.dumps({"uid": wanted.uid, "notes": lines}, indent=2) + "\n"
-    if text != files.read(WANTED_NOTES):
+    if not files.is_written(WANTED_NOTES, text, mode=0o600):
         files.write(WANTED_NOTES, text, mode=0o600)
 
 

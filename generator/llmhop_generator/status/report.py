@@ -21,7 +21,7 @@ from llmhop_generator.host.systemd import (
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
 from llmhop_generator.render.unit_text import Entry, entries, service_of, source_of
 from llmhop_generator.router.routes import route_names
-from llmhop_generator.state.present import read_note, read_sources, read_started
+from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.failures import why
 from llmhop_generator.status.progress import Outcome, outcome
@@ -35,8 +35,8 @@ _STALLED = (
 _UNROUTED = "llmhop has no route to it, as a run of apply was ended; apply again"
 _EARLIER = "it runs by another unit than the configuration asks for; apply again to replace it"
 _EDITED = (
-    "its unit file is not what the configuration asks for, as if it was edited or removed by hand; "
-    "apply again to put it back"
+    "its unit file is not what the configuration asks for, as if it was edited, removed or given "
+    "another owner or mode by hand; apply again to put it back"
 )
 
 
@@ -165,7 +165,7 @@ def _of_user(uid: int, texts: Mapping[str, str]) -> Iterator[ModelStatus]:
     found = entries({**texts, **left})
     stalled = UserManager(account).stalled(states)
     images, running = _storage(account)
-    wanted = read_wanted_notes(uid)
+    wanted, drifted = read_wanted_notes(uid), _drifted(uid, texts)
     for entry in found:
         state, container = states[entry.service], running.get(f"vllm-{entry.name}")
         trouble = _trouble(UserManager(account), entry, state, container, images)
@@ -178,10 +178,16 @@ def _of_user(uid: int, texts: Mapping[str, str]) -> Iterator[ModelStatus]:
             port = container.port
         asked = wanted.get(name)
         is_earlier = is_up and asked is not None and note != asked
-        is_edited = asked is not None and asked != (entry.note if name in texts else None)
+        is_there = name in texts and name not in drifted
+        is_edited = asked is not None and asked != (entry.note if is_there else None)
         yield replace(
             judged, port=port, earlier_unit=is_earlier, edited_unit=is_edited and not is_earlier
         )
+
+
+def _drifted(uid: int, texts: Mapping[str, str]) -> frozenset[str]:
+    """The sources with another owner or mode than `apply`, which root runs, has given them."""
+    return drifted_sources(uid, texts) if is_root() else frozenset()
 
 
 def _trouble(

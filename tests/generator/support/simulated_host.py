@@ -112,6 +112,14 @@ class SimulatedHost:
         found = self.quadlet_dir(UID).glob("*.container")
         return {f"{path.stem}.service": path.read_text() for path in found}
 
+    def _read(self) -> dict[str, str]:
+        """The sources that the user's manager can read."""
+        directory = self.quadlet_dir(UID)
+        if not directory.stat().st_mode & 0o001:
+            return {}
+        modes = {s: (directory / f"{s[:-8]}.container").stat().st_mode for s in self.on_disk()}
+        return {s: text for s, text in self.on_disk().items() if modes[s] & 0o004}
+
     def unit(self, service: str) -> Unit:
         return self.units.setdefault(service, Unit())
 
@@ -209,7 +217,7 @@ class SimulatedHost:
 
     def reload(self) -> None:
         """Have the user's manager read what is on the disk."""
-        sources = self.on_disk()
+        sources = self._read()
         for service in {*sources, *self.units}:
             unit = self.unit(service)
             unit.loaded = None if unit.masked else sources.get(service)
@@ -218,7 +226,7 @@ class SimulatedHost:
         """Begin anew from what is on the disk."""
         for note in self.runtime_dir(UID).glob("*"):
             note.unlink()
-        sources = self.on_disk()
+        sources = self._read()
         assert not has_cycle({service: after_in(text) for service, text in sources.items()})
         self.units = {
             service: Unit(loaded=text, state="queued") for service, text in sources.items()
@@ -336,7 +344,8 @@ class SimulatedHost:
             "Job": job,
             "Result": "exit-code" if unit.state == "failed" else "success",
             "NRestarts": unit.tries,
-            "NeedDaemonReload": "no" if unit.masked or unit.loaded == on_disk else "yes",
+            # Of a unit that it found nowhere the manager does not look again.
+            "NeedDaemonReload": "no" if load != "loaded" or unit.loaded == on_disk else "yes",
         }
         return "\n".join(f"{key}={value}" for key, value in found.items())
 

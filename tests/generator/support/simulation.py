@@ -50,6 +50,7 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
     """Have the generator act on a simulated host."""
     for directory in (host.quadlet_dir(UID), host.runtime_dir(UID), host.router_config.parent):
         directory.mkdir(parents=True)
+        directory.chmod(0o755)
 
     def interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
