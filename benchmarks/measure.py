@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -51,8 +52,13 @@ def pinned(cpu: str, *command: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int) -> Iterator[tuple[int, float]]:
-    """Run `command` until the block ends; give its pid and the milliseconds to listening."""
+def running(
+    command: list[str], port: int, start_s: float = _START_S
+) -> Iterator[tuple[int, float]]:
+    """Run `command` until the block ends; give its pid and the milliseconds to listening.
+
+    Raises BenchmarkError where it does not listen within `start_s`.
+    """
     begin = time.monotonic()
     # A file, because a pipe that nobody reads would stop who writes much into it.
     with (
@@ -61,10 +67,10 @@ def running(command: list[str], port: int) -> Iterator[tuple[int, float]]:
     ):
         try:
             while not _listens(port):
-                if process.poll() is not None or time.monotonic() > begin + _START_S:
+                if process.poll() is not None or time.monotonic() > begin + start_s:
                     errors.seek(0)
                     said = errors.read().decode(errors="replace")
-                    raise BenchmarkError(f"{command[3]} does not listen on {port}: {said}")
+                    raise BenchmarkError(f"{shlex.join(command)} does not listen on {port}: {said}")
                 time.sleep(0.001)
             yield process.pid, (time.monotonic() - begin) * 1000
         finally:
@@ -150,7 +156,8 @@ def events(
     seen = json.loads(output)
     if seen["failures"] or not seen["events"]:
         raise BenchmarkError(f"{candidate.name}, {streams} streams: {output}")
-    return Result(seen["events"] / seconds, used / seen["events"], seen["first_event_us"])
+    rate = seen["events"] / seconds
+    return Result(rate, used / seen["events"], seen["first_event_us"], seen["events"])
 
 
 def build(directory: Path) -> None:
