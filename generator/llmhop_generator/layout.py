@@ -24,8 +24,15 @@ ROUTER_USER: Final[str] = HOST["router"]["user"]
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"
 ETC = Path("/etc")
+LINGER = Path("/var/lib/systemd/linger")
+"""Has a file for each user whose manager a boot starts (loginctl(1), enable-linger)."""
 SYSTEM_UNITS = ETC / "systemd/system"
 """Where `provision` puts the units of the system's manager."""
+USER_UNITS = tuple(
+    Path(place, "systemd/user")
+    for place in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/usr/local/share", "/usr/share")
+)
+"""Where units for the managers of all users are (systemd.unit(5)), the first one winning."""
 ROUTER_UNITS = (ROUTER_SOCKET, ROUTER_UNIT)
 
 
@@ -59,8 +66,13 @@ def provisioned_files(uid: int | None) -> tuple[str, ...]:
     host = ("sysusers.d/llmhop.conf", "tmpfiles.d/llmhop.conf", *units)
     if uid is None:
         return host
+    return (*host, *model_files(uid))
+
+
+def model_files(uid: int) -> tuple[str, ...]:
+    """Those of them without which a boot starts no model of a user as it should."""
     drop_in = f"systemd/system/{user_manager(uid)}.d/llmhop.conf"
-    return (*host, drop_in, f"systemd/user/{MODELS_TARGET}", HOST["containers_conf"]["path"])
+    return (drop_in, f"systemd/user/{MODELS_TARGET}", HOST["containers_conf"]["path"])
 
 
 HEADER = "Written by llmhop-generator, which replaces it; change the option it comes from."

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from tests.host.machine import Machine
 from tests.host.setup import write
 
 CONFIG = "/root/config.json"
 READY = "this host is ready\n"
+PROVISIONED = "/root/provisioned.json"
 
 # All that cases change: files, mounts, sockets, services and a limit of the kernel.
 _STATE = """{
@@ -22,6 +25,25 @@ systemctl is-active user@503.service llmhop.socket llmhop.service || true
 cat /proc/sys/net/ipv4/ip_unprivileged_port_start
 }"""
 _KEPT = "/run/state"
+
+
+def config(model: dict[str, Any] | None = None, **changes: Any) -> str:
+    vllm = {
+        "enable": True,
+        "uid": 503,
+        "subUidStart": 300000,
+        "tag": "v1",
+        "image": "registry.invalid/image",
+        "models": {"a": {"model": "m", "port": 18001, **(model or {})}},
+    }
+    return json.dumps({"version": 1, "vllm": vllm | changes})
+
+
+def with_llmhop(**settings: Any) -> str:
+    """A configuration without models of this host."""
+    models = {"far": {"url": "http://127.0.0.1:9"}}
+    llmhop = {"enable": True, "settings": {"models": models, **settings}}
+    return json.dumps({"version": 1, "llmhop": llmhop, "vllm": {"enable": False}})
 
 
 def keep_state(machine: Machine) -> None:

@@ -25,6 +25,7 @@ from llmhop_generator.host.systemd import (
 )
 from llmhop_generator.layout import (
     ETC,
+    LINGER,
     ROUTER_BEFORE,
     ROUTER_CONFIG,
     ROUTER_UNITS,
@@ -100,7 +101,9 @@ def _host_digest(uid: int | None) -> str:
     Another one may have been given since, and `apply` then has to say so.
     """
     paths = [ETC / name for name in (*provisioned_files(uid), "subuid", "subgid")]
-    text = json.dumps([files.read(path) for path in paths])
+    links = (ETC / "systemd").glob("*/*.wants/llmhop*")
+    texts = [files.read(path) for path in paths]
+    text = json.dumps([texts, sorted(map(str, links)), files.names_in(LINGER)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

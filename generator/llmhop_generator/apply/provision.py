@@ -10,8 +10,10 @@ from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.process import require_root, run
 from llmhop_generator.host.subids import ranges_of
+from llmhop_generator.host.systemd import is_enabled, system
 from llmhop_generator.layout import (
     ETC,
+    LINGER,
     MODELS_TARGET,
     ROUTER_CONFIG,
     ROUTER_SOCKET,
@@ -155,9 +157,9 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
         yield from _user_steps(config.vllm)
     if config.llmhop.enable:
         units = [ROUTER_UNIT, ROUTER_SOCKET] if wants_socket else [ROUTER_UNIT]
-        if disabled := [unit for unit in units if not _is("enabled", unit)]:
+        if disabled := [unit for unit in units if not is_enabled(unit)]:
             yield Command(("systemctl", "enable", *disabled))
-        if socket in changed and _is("active", ROUTER_UNIT) and _has_addresses(config):
+        if socket in changed and _is_active(ROUTER_UNIT) and _has_addresses(config):
             # In one transaction: the service ends before the socket, and starts after it.
             yield Command(("systemctl", "restart", *ROUTER_UNITS))
 
@@ -199,16 +201,16 @@ def _user_steps(vllm: Vllm) -> Iterator[Step]:
         if not any(each.contains(start, count) for each in own):
             ids = f"{start}-{start + count - 1}"
             yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))
-    if not _is("enabled", MODELS_TARGET, "--global"):
+    if not is_enabled(MODELS_TARGET, "--global"):
         yield Command(("systemctl", "--global", "enable", MODELS_TARGET))
-    if not (Path("/var/lib/systemd/linger") / vllm.user).exists():
+    if not (LINGER / vllm.user).exists():
         yield Command(("loginctl", "enable-linger", vllm.user))
-    if not _is("active", user_manager(vllm.uid)):
+    if not _is_active(user_manager(vllm.uid)):
         yield Command(("systemctl", "start", user_manager(vllm.uid)))
 
 
-def _is(state: str, unit: str, *options: str) -> bool:
-    return run(["systemctl", *options, f"is-{state}", "--quiet", unit], check=False).code == 0
+def _is_active(unit: str) -> bool:
+    return system("is-active", "--quiet", unit, check=False).code == 0
 
 
 def _is_ours(path: Path) -> bool:

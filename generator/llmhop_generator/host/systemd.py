@@ -72,6 +72,11 @@ class UnitState:
         return self.active not in ("inactive", "failed")
 
     @property
+    def is_masked(self) -> bool:
+        """Whether nothing can start it (systemctl(1), mask)."""
+        return self.load == "masked"
+
+    @property
     def waits_to_restart(self) -> bool:
         """Whether a start has failed, and systemd is about to try again."""
         return self.sub == "auto-restart"
@@ -132,6 +137,11 @@ def _unmet(read: Mapping[str, str]) -> str:
 def system(*arguments: str, check: bool = True) -> Finished:
     """Call systemctl for the system's manager."""
     return run(["systemctl", *arguments], check=check)
+
+
+def is_enabled(unit: str, *options: str) -> bool:
+    """Whether something starts a unit by itself; with `--global` in the managers of all users."""
+    return system(*options, "is-enabled", "--quiet", unit, check=False).code == 0
 
 
 def system_is_stopping() -> bool:

@@ -8,6 +8,7 @@ from llmhop_generator.host.podman import has_image, require_podman
 from llmhop_generator.host.process import Account, account_of
 from llmhop_generator.host.systemd import system_states
 from llmhop_generator.layout import user_manager
+from llmhop_generator.preflight.boot import model_boot_findings, router_boot_findings
 from llmhop_generator.preflight.devices import device_findings
 from llmhop_generator.preflight.paths import path_findings
 from llmhop_generator.preflight.ports import port_findings, router_findings
@@ -34,6 +35,7 @@ def preflight(config: Config) -> None:
         found += [*_findings(config.vllm), *_units(config.vllm, rendered.quadlets)]
     if rendered.router is not None:
         of_service = list(service_findings())
+        found += router_boot_findings()
         found += [*of_service, *socket_findings(config.llmhop), *router_findings(config.llmhop)]
         if not of_service:
             found += secret_findings(rendered.router)
@@ -55,7 +57,7 @@ def _findings(vllm: Vllm) -> Iterator[Problem]:
         except GeneratorError as error:
             yield Problem("Podman", str(error))
     if account is not None:
-        yield from _masks(vllm)
+        yield from _managers(vllm)
     yield from (
         Problem(
             where,
@@ -79,8 +81,9 @@ def _units(vllm: Vllm, sources: Mapping[str, str]) -> Iterator[Problem]:
         yield Problem("units", str(error))
 
 
-def _masks(vllm: Vllm) -> Iterator[Problem]:
+def _managers(vllm: Vllm) -> Iterator[Problem]:
     try:
+        yield from model_boot_findings(vllm.user, vllm.uid)
         yield from mask_findings(vllm)
     except GeneratorError as error:
         yield Problem("the user's manager", str(error))

@@ -8,7 +8,7 @@ from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.systemd import system_states
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT, SYSTEM_UNITS
-from llmhop_generator.preflight.user import HOW
+from llmhop_generator.preflight.boot import HOW
 from llmhop_generator.render.router_units import router_socket
 from llmhop_generator.render.unit_text import values
 from llmhop_generator.state.router_service import router_group

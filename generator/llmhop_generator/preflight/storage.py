@@ -13,7 +13,8 @@ from llmhop_generator.contract.model import Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.process import Account, run
-from llmhop_generator.preflight.user import HOW, find_account
+from llmhop_generator.preflight.boot import HOW
+from llmhop_generator.preflight.user import find_account
 
 # Without a trusted or user xattr, whiteouts or rename, they can't be an overlay's upper layer.
 _NO_OVERLAYS = frozenset(

@@ -25,7 +25,7 @@ def mask_findings(vllm: Vllm) -> Iterator[Problem]:
     }
     states = UserManager(account_of(vllm.uid)).states([*services.values()])
     for name, service in services.items():
-        if states[service].load == "masked":
+        if states[service].is_masked:
             runtime = " --runtime" if states[service].file_state.endswith("runtime") else ""
             yield Problem(
                 option_path(("vllm", "models", name)),

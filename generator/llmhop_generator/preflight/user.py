@@ -12,9 +12,7 @@ from pathlib import Path
 from llmhop_generator.contract.model import Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host.subids import Range, read_ranges
-
-HOW = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
-_LINGER = Path("/var/lib/systemd/linger")
+from llmhop_generator.preflight.boot import HOW
 
 
 def user_findings(vllm: Vllm) -> Iterator[Problem]:
@@ -24,8 +22,6 @@ def user_findings(vllm: Vllm) -> Iterator[Problem]:
         yield _problem("user", f"{vllm.user} does not exist on this host; {HOW}")
         return
     yield from _other_ids(vllm, account)
-    if not (_LINGER / vllm.user).exists():
-        yield _problem("user", f"{vllm.user} does not linger, and would stop with a logout; {HOW}")
     for ids in _subordinate_ids(vllm):
         yield from ids.missing()
         yield from ids.overlaps()

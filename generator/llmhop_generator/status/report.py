@@ -1,13 +1,14 @@
 """How the models on this host are, for people and for programs."""
 
 import json
+import pwd
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from llmhop_generator.errors import GeneratorError
+from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.podman import environment_of
 from llmhop_generator.host.process import Account, account_of, acts_as, is_root, run
@@ -19,6 +20,7 @@ from llmhop_generator.host.systemd import (
     system_states,
 )
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
+from llmhop_generator.preflight.boot import HOW, model_boot_findings, router_boot_findings
 from llmhop_generator.render.unit_text import Entry, entries, service_of, source_of
 from llmhop_generator.router.routes import route_names
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
@@ -90,11 +92,15 @@ class RouterStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """All models of this host, and llmhop; `unseen` is what only root, or who may, can see."""
+    """All models of this host, and llmhop.
+
+    `unseen` is what only root, or who may, can see; `boot` what keeps a boot from starting them.
+    """
 
     models: tuple[ModelStatus, ...]
     llmhop: RouterStatus
     unseen: tuple[str, ...] = ()
+    boot: tuple[Problem, ...] = ()
 
 
 def status() -> Status:
@@ -121,16 +127,29 @@ def status() -> Status:
         else:
             models += map(_unseen, entries(texts))
             unseen.append(f"how the models of user {uid} are")
+    boot: list[Problem] = []
     if is_root():
+        boot = [problem for uid, texts in found.items() if texts for problem in _boot(uid)]
         router = files.read(ROUTER_CONFIG)
         if router is not None:
             routed = route_names(router)
+            boot += router_boot_findings()
             models = [replace(model, unrouted=model.model not in routed) for model in models]
     else:
         unseen.append("what was applied last")
         if not may_read_journal():
             unseen.append("the journal")
-    return Status(tuple(models), _router(units[ROUTER_UNIT]), tuple(unseen))
+    return Status(tuple(models), _router(units[ROUTER_UNIT]), tuple(unseen), tuple(boot))
+
+
+def _boot(uid: int) -> Iterator[Problem]:
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        what = f"user {uid}, whose models these are, does not exist on this host; {HOW}"
+        yield Problem(option_path(("vllm", "user")), what)
+        return
+    yield from model_boot_findings(user, uid)
 
 
 def _router(state: UnitState) -> RouterStatus:
@@ -198,7 +217,7 @@ def _trouble(
     images: Collection[str],
 ) -> str | None:
     """What is wrong with a model, as far as it can be told."""
-    if state.load == "masked":
+    if state.is_masked:
         return f"its unit is masked, so nothing can start it; unmask {entry.service}"
     if outcome(state) is Outcome.HEALTHY and container is None:
         return (
@@ -309,6 +328,7 @@ def remarks(found: Status) -> list[str]:
     unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
     lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
+    lines += [f"At the next boot: {problem.what}" for problem in found.boot]
     lines.append(_router_line(found.llmhop))
     if found.unseen:
         lines.append(f"Not shown: {', '.join(found.unseen)}; run it as root")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from llmhop_generator.preflight.boot import HOW
 from llmhop_generator.render.tree import render
 
 from tests.generator.conftest import MINIMAL
@@ -15,10 +16,11 @@ from tests.generator.support.terminal import run_on_terminal
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-PLAIN = """\
+PLAIN = f"""\
 MODEL       STATE    UP  RESTARTS  PORT   DEVICES  IMAGE
 qwen2-5-7b  stopped  -   0         18001  -        docker.io/vllm/vllm-openai:v0.11.0
 qwen2-5-7b: its manager is down
+At the next boot: user 503, whose models these are, does not exist on this host; {HOW}
 llmhop is inactive
 """
 
@@ -74,6 +76,12 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
             "last_error": None,
         },
         "unseen": [],
+        "boot": [
+            {
+                "where": "vllm.user",
+                "what": f"user 503, whose models these are, does not exist on this host; {HOW}",
+            }
+        ],
     }
 
 

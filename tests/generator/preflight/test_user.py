@@ -24,8 +24,6 @@ class Host:
         self.home, self.gid, self.group = str(home), 503, "vllm"
         self.ranges = {"subuid": "vllm:300000:65536", "subgid": "vllm:300000:65536"}
         self.vllm: dict[str, Any] = {"dataDir": str(home), "cacheDir": str(home)}
-        (linger / "vllm").touch()
-        patch.setattr(host_user, "_LINGER", linger)
         patch.setattr(pwd, "getpwnam", lambda name: self._account(name))
         patch.setattr(grp, "getgrgid", lambda gid: self._group(gid))
         patch.setattr(host_user, "read_ranges", lambda path: self._ranges(linger, path))

@@ -15,6 +15,7 @@ from llmhop_generator.contract.model import Config, Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files, podman, process, systemd
 from llmhop_generator.host.process import Account
+from llmhop_generator.preflight import boot
 from llmhop_generator.preflight import units as host_units
 from llmhop_generator.preflight.units import mask_findings
 from llmhop_generator.state import environment, present, router_service, staging, wanted_notes
@@ -25,7 +26,7 @@ from llmhop_generator.status.cause import Cause
 from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
-    *(apply, carry_out, environment, files, host_units, podman, present, progress),
+    *(apply, boot, carry_out, environment, files, host_units, podman, present, progress),
     *(router_service, settled, staging, status, systemd, wanted_notes),
 )
 
@@ -74,6 +75,8 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
         (layout.quadlet_dir, host.quadlet_dir),
         (layout.QUADLET_USERS, host.root / "etc/containers/systemd/users"),
         (layout.ETC, host.root / "etc"),
+        (layout.LINGER, host.root / "linger"),
+        (layout.SYSTEM_UNITS, host.root / "etc/systemd/system"),
         (layout.runtime_dir, host.runtime_dir),
         (layout.ROUTER_CONFIG, host.router_config),
         (layout.ROUTER_BEFORE, state / "llmhop.before.json"),

@@ -1,0 +1,95 @@
+"""What a boot needs to start all again: the one list for `check`, `diff` and `status`.
+
+What runs needs none of it, so that nothing else tells of it before the boot does.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.host import files
+from llmhop_generator.host.process import account_of, run
+from llmhop_generator.host.systemd import UserManager, is_enabled, system_states
+from llmhop_generator.layout import (
+    ETC,
+    LINGER,
+    MODELS_TARGET,
+    ROUTER_UNITS,
+    SYSTEM_UNITS,
+    USER_UNITS,
+    model_files,
+    quadlet_dir,
+    user_manager,
+)
+
+HOW = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
+_CLOSED = 'for d; do test -x "$d" || { printf %s "$d"; exit; }; done'
+
+
+def model_boot_findings(user: str, uid: int) -> Iterator[Problem]:
+    """Find what keeps a boot from starting the models of a user that exists.
+
+    Raises:
+        GeneratorError: a manager can't be asked.
+    """
+    for what in _of_models(user, uid):
+        yield Problem(option_path(("vllm", "user")), what)
+
+
+def _of_models(user: str, uid: int) -> Iterator[str]:
+    if not (LINGER / user).exists():
+        yield f"{user} does not linger, and would stop with a logout; {HOW}"
+    manager = user_manager(uid)
+    state = system_states([manager])[manager]
+    if state.is_masked:
+        yield (
+            f"{manager} is masked, so nothing can start the models; unmask it by "
+            f"`systemctl unmask {manager}`"
+        )
+    yield from _of_target(user, uid, is_up=state.active == "active")
+    if closed := _closed_directory(uid):
+        yield (
+            f"{closed} can't be passed by {user}, whose manager looks for the models' units below "
+            f"it; let that user in, by `chmod 755 {closed}`"
+        )
+
+
+def _of_target(user: str, uid: int, *, is_up: bool) -> Iterator[str]:
+    target = next(filter(Path.exists, (each / MODELS_TARGET for each in USER_UNITS)), None)
+    if target is None:
+        yield f"{MODELS_TARGET}, which starts the models at boot, is not on this host; {HOW}"
+    elif files.is_ours(files.read(target) or ""):
+        for path in (ETC / name for name in model_files(uid)):
+            if files.read(path) is None:
+                yield f"{path} is not on this host; {HOW}"
+            elif files.has_drifted(path):
+                yield f"{path} has another owner or mode than it was given; {HOW}"
+        if not is_enabled(MODELS_TARGET, "--global"):
+            yield f"{MODELS_TARGET} is not enabled, so a boot starts no model; {HOW}"
+    if is_up and UserManager(account_of(uid)).states([MODELS_TARGET])[MODELS_TARGET].is_masked:
+        yield (
+            f"{MODELS_TARGET} is masked, so a boot starts no model; unmask it by "
+            f"`systemctl --user -M {user}@.host unmask {MODELS_TARGET}`"
+        )
+
+
+def _closed_directory(uid: int) -> str:
+    """The first directory on the way to a user's units that this user can't pass, or none.
+
+    The last one is `apply`'s to mend.
+    """
+    units = quadlet_dir(uid)
+    way = dict.fromkeys([*reversed(units.parents), *reversed(units.resolve().parents)])
+    words = [str(directory) for directory in way if directory.is_dir()]
+    return run(["/bin/sh", "-c", _CLOSED, "sh", *words], account=account_of(uid)).stdout
+
+
+def router_boot_findings() -> Iterator[Problem]:
+    """Find what keeps a boot from starting llmhop by the units that `provision` wrote."""
+    for unit in ROUTER_UNITS:
+        path = SYSTEM_UNITS / unit
+        if not files.is_ours(files.read(path) or ""):
+            continue
+        if not is_enabled(unit):
+            what = f"{unit} is not enabled, so a boot does not start it; {HOW}"
+            yield Problem(option_path(("llmhop", "enable")), what)
