@@ -6,6 +6,7 @@ make of repeated keys, and what a drop-in would do. What would undo what we rely
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -26,6 +27,25 @@ _SETS_VARIABLES = {
     "Environment": re.compile(r"""(?:^|[\s"'])([A-Za-z_][A-Za-z0-9_]*)="""),
     "PodmanArgs": re.compile(r"""(?:--env[=\s]|-e)["'=\s]*([A-Za-z_][A-Za-z0-9_]*)="""),
 }
+
+# Names of units in keys of [Unit]. systemd only logs a name that is none, and starts by the
+# rest (systemd.unit(5)). Podman takes Quadlet sources by their file names beside
+# (podman-systemd.unit(5), Dependencies between units).
+REQUIRING = ("BindsTo", "Requires", "Requisite")
+"""Keys that keep a unit down where the named one is not there."""
+TYING = (*REQUIRING, "Conflicts", "PartOf", "PropagatesStopTo", "StopPropagatedFrom", "Upholds")
+"""Keys by which a stop or start of one of two units is one of the other."""
+UNIT_LISTS = (
+    *(*TYING, "After", "Before", "JoinsNamespaceOf", "OnFailure", "OnSuccess"),
+    *("PropagatesReloadTo", "ReloadPropagatedFrom", "Wants"),
+)
+"""Keys of [Unit] that take a list of units."""
+
+_TYPES = "automount|device|mount|path|scope|service|slice|socket|swap|target|timer"
+_SOURCES = "build|container|image|kube|network|pod|volume"
+_UNIT_NAME = re.compile(rf"(?!@)[A-Za-z0-9:_.\\@-]+(?<!@)\.({_TYPES}|{_SOURCES})")
+_SPECIFIER = re.compile(r"%[%A-Za-z]")
+_UNIT_NAME_MAX = 255  # UNIT_NAME_MAX in src/basic/unit-def.h of systemd
 
 
 def _check(value: JsonValue) -> JsonValue:
@@ -71,6 +91,33 @@ def variables(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, pattern in _SETS_VARIABLES.items():
         for item in _items(keys.get(key)):
             yield from ((key, name) for name in pattern.findall(str(item)))
+
+
+def units_named(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the names of units in keys of [Unit]: the key, and a name in it."""
+    for key, value in keys.items():
+        if key in UNIT_LISTS:
+            yield from ((key, name) for text in texts_of(value) for name in _words(text))
+
+
+def is_unit_name(name: str) -> bool:
+    """Whether systemd takes a word as the name of a unit, its specifiers aside."""
+    plain = _SPECIFIER.sub("x", name)
+    return len(plain) <= _UNIT_NAME_MAX and _UNIT_NAME.fullmatch(plain) is not None
+
+
+def service_named(name: str) -> str:
+    """The service that is meant where a name is that of a Quadlet source of a container."""
+    return re.sub(r"\.container$", ".service", name)
+
+
+def _words(text: str) -> list[str]:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
+    try:
+        return list(lexer)
+    except ValueError:
+        return text.split()
 
 
 def _items(value: Any) -> list[Any]:

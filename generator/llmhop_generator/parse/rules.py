@@ -14,6 +14,7 @@ from llmhop_generator.contract.json_types import whole
 from llmhop_generator.contract.listen import ports
 from llmhop_generator.contract.model import MAX_ID
 from llmhop_generator.errors import Path, option_path
+from llmhop_generator.parse import unit_relations
 from llmhop_generator.router.settings import ROUTES, has_route
 
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
@@ -103,6 +104,7 @@ def _backend(vllm: dict[str, Any]) -> Found:
     yield from _environment(("vllm", "environment"), vllm.get("environment"))
     yield from _unit_keys(("vllm",), vllm)
     yield from container_paths.problems(vllm)
+    yield from unit_relations.problems(vllm, _in_start_order(vllm))
     for index, device in enumerate(_list(vllm.get("devices"))):
         yield from _device(("vllm", "devices", index), device)
     for key, model in _object(vllm.get("models")).items():
@@ -116,6 +118,13 @@ def _backend(vllm: dict[str, Any]) -> Found:
         yield from _unit_keys(path, model)
         for index, device in enumerate(_list(model.get("devices"))):
             yield from _device((*path, "devices", index), device)
+
+
+def _in_start_order(vllm: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The enabled models by ascending port, as far as they can be told: their keys and names."""
+    models = sorted(_enabled(vllm).items(), key=lambda each: _number(each[1].get("port")) or 0)
+    named = {key: (_name(key, model), model) for key, model in models}
+    return {key: (name, model) for key, (name, model) in named.items() if name is not None}
 
 
 def _list(value: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from llmhop_generator.layout import (
     ETC,
     LINGER,
     MODELS_TARGET,
-    ROUTER_UNITS,
+    ROUTER_UNIT,
     SYSTEM_UNITS,
     USER_UNITS,
     model_files,
@@ -85,11 +85,11 @@ def _closed_directory(uid: int) -> str:
 
 
 def router_boot_findings() -> Iterator[Problem]:
-    """Find what keeps a boot from starting llmhop by the units that `provision` wrote."""
-    for unit in ROUTER_UNITS:
-        path = SYSTEM_UNITS / unit
-        if not files.is_ours(files.read(path) or ""):
-            continue
-        if not is_enabled(unit):
-            what = f"{unit} is not enabled, so a boot does not start it; {HOW}"
-            yield Problem(option_path(("llmhop", "enable")), what)
+    """Find what keeps a boot from starting llmhop by the units that `provision` wrote.
+
+    Its service brings its socket with it.
+    """
+    is_ours = files.is_ours(files.read(SYSTEM_UNITS / ROUTER_UNIT) or "")
+    if is_ours and not is_enabled(ROUTER_UNIT):
+        what = f"{ROUTER_UNIT} is not enabled, so a boot does not start it; {HOW}"
+        yield Problem(option_path(("llmhop", "enable")), what)

@@ -15,7 +15,7 @@ from llmhop_generator.preflight.ports import port_findings, router_findings
 from llmhop_generator.preflight.router import service_findings, socket_findings
 from llmhop_generator.preflight.secrets import secret_findings
 from llmhop_generator.preflight.storage import storage_findings
-from llmhop_generator.preflight.units import mask_findings
+from llmhop_generator.preflight.units import mask_findings, requirement_findings
 from llmhop_generator.preflight.user import user_findings
 from llmhop_generator.preflight.verify import unit_findings
 from llmhop_generator.render.model_unit import image
@@ -85,6 +85,7 @@ def _managers(vllm: Vllm) -> Iterator[Problem]:
     try:
         yield from model_boot_findings(vllm.user, vllm.uid)
         yield from mask_findings(vllm)
+        yield from requirement_findings(vllm)
     except GeneratorError as error:
         yield Problem("the user's manager", str(error))
 

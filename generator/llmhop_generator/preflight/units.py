@@ -1,14 +1,19 @@
-"""What somebody has done to the units of models in their user's manager."""
+"""What keeps the user's manager from starting the models' units as they are written."""
 
 from collections.abc import Iterator
 
 from llmhop_generator.contract.model import Vllm
-from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.contract.unit_keys import REQUIRING, service_named, units_named
+from llmhop_generator.errors import Path, Problem, option_path
 from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UserManager, system_states
 from llmhop_generator.layout import user_manager
 from llmhop_generator.render.model_unit import file_name
 from llmhop_generator.render.unit_text import service_of
+from llmhop_generator.state.present import read_sources
+
+# Of other types systemd makes units by itself, or Podman does of sources.
+_WRITTEN = (".mount", ".path", ".service", ".socket", ".target", ".timer")
 
 
 def mask_findings(vllm: Vllm) -> Iterator[Problem]:
@@ -17,8 +22,7 @@ def mask_findings(vllm: Vllm) -> Iterator[Problem]:
     Raises:
         GeneratorError: the user's manager can't be asked.
     """
-    manager = user_manager(vllm.uid)
-    if system_states([manager])[manager].active != "active":
+    if not _is_up(vllm):
         return
     services = {
         name: service_of(file_name(model)) for name, model in vllm.models.items() if model.enable
@@ -32,3 +36,45 @@ def mask_findings(vllm: Vllm) -> Iterator[Problem]:
                 f"{service} is masked, so nothing can start it; unmask it by `systemctl --user "
                 f"-M {vllm.user}@.host unmask{runtime} {service}`, or disable the model",
             )
+
+
+def requirement_findings(vllm: Vllm) -> Iterator[Problem]:
+    """Find the units that models require and that their user's manager can't start.
+
+    Raises:
+        GeneratorError: the user's manager can't be asked, or a source can't be read.
+    """
+    required = _required(vllm)
+    if not required or not _is_up(vllm):
+        return
+    wanted = {service_of(file_name(model)) for model in vllm.enabled_models}
+    leaving = {service_of(name) for name in read_sources().get(vllm.uid, {})} - wanted
+    states = UserManager(account_of(vllm.uid)).states([*required])
+    for unit, path in required.items():
+        if unit in leaving or states[unit].load != "loaded":
+            how = "masked" if states[unit].is_masked else "not there"
+            yield Problem(
+                option_path(path),
+                f"requires {unit}, which is {how} for the manager of {vllm.user}, so that nothing "
+                "could start the model; name a unit of that manager (one of the system's is "
+                "none), or use Wants",
+            )
+
+
+def _required(vllm: Vllm) -> dict[str, Path]:
+    """The units that enabled models require, and where each is named."""
+    found: dict[str, Path] = {}
+    for name, model in vllm.models.items():
+        if not model.enable:
+            continue
+        for key, unit in units_named(vllm.unit_config | model.unit_config):
+            own = ("vllm", "models", name) if key in model.unit_config else ("vllm",)
+            service = service_named(unit)
+            if key in REQUIRING and service.endswith(_WRITTEN) and "%" not in service:
+                found.setdefault(service, (*own, "unitConfig", key))
+    return found
+
+
+def _is_up(vllm: Vllm) -> bool:
+    manager = user_manager(vllm.uid)
+    return system_states([manager])[manager].active == "active"

@@ -121,10 +121,6 @@ LACKS: dict[str, tuple[Callable[[Host], Any], str]] = {
         lambda host: host.disabled.add(ROUTER_UNIT),
         f"{ROUTER_UNIT} is not enabled",
     ),
-    "a link to llmhop's socket": (
-        lambda host: host.disabled.add(ROUTER_SOCKET),
-        f"{ROUTER_SOCKET} is not enabled",
-    ),
 }
 
 
@@ -149,6 +145,11 @@ def test_a_file_of_the_models_that_has_drifted(name: str, host: Host) -> None:
     (host.etc / name).chmod(0o600)
     (found,) = host.findings()
     assert found.startswith(f"{host.etc / name} has another owner or mode than it was given")
+
+
+def test_llmhops_service_brings_its_socket_with_it(host: Host) -> None:
+    host.disabled.add(ROUTER_SOCKET)
+    assert host.findings() == []
 
 
 def test_what_somebody_else_wrote_is_theirs_to_enable(host: Host) -> None:

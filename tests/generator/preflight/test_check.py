@@ -16,8 +16,8 @@ from tests.generator.conftest import MINIMAL
 
 FINDERS = (
     *("user_findings", "storage_findings", "device_findings", "port_findings", "path_findings"),
-    *("unit_findings", "mask_findings", "service_findings", "socket_findings"),
-    *("model_boot_findings", "router_boot_findings"),
+    *("unit_findings", "mask_findings", "requirement_findings", "model_boot_findings"),
+    *("service_findings", "socket_findings", "router_boot_findings"),
     *("router_findings", "secret_findings"),
 )
 
@@ -56,7 +56,8 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     for name in FINDERS:
         monkeypatch.setattr(preflight, name, finder(name))
     # Secrets are its service's to read, and who does not exist has no manager to ask.
-    later = ("secret_findings", "mask_findings", "model_boot_findings")
+    of_manager = ("mask_findings", "requirement_findings", "model_boot_findings")
+    later = ("secret_findings", *of_manager)
     told = {f"{name}: is missing" for name in FINDERS if name not in later}
     assert findings(config()) == sorted(told)
     names = ("router_boot_findings", "router_findings", "service_findings", "socket_findings")
@@ -65,7 +66,7 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     alone = config(vllm={}, llmhop={"enable": True, "settings": remote})
     assert findings(alone) == of_llmhop
     monkeypatch.setattr(preflight, "user_findings", lambda _: iter(()))
-    told = {*told, *(f"{name}: is missing" for name in later[1:])} - {"user_findings: is missing"}
+    told = {*told, *(f"{name}: is missing" for name in of_manager)} - {"user_findings: is missing"}
     without = config(llmhop={"enable": False})
     assert findings(without) == sorted(told - {*of_llmhop})
     monkeypatch.setattr(preflight, "service_findings", lambda: iter(()))
@@ -75,7 +76,10 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     "name",
-    ["require_podman", "_absent_images", "mask_findings", "model_boot_findings", "unit_findings"],
+    [
+        *("require_podman", "_absent_images", "mask_findings", "model_boot_findings"),
+        *("requirement_findings", "unit_findings"),
+    ],
 )
 def test_who_can_not_be_asked_is_a_finding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Iterator[Problem]:

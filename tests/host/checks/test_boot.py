@@ -31,11 +31,6 @@ LACKS = {
         BACK,
         "llmhop.enable: llmhop.service is not enabled",
     ),
-    "socket": (
-        "rm /etc/systemd/system/sockets.target.wants/llmhop.socket",
-        BACK,
-        "llmhop.enable: llmhop.socket is not enabled",
-    ),
     "way": (
         "chmod 700 /etc/containers/systemd",
         "chmod 755 /etc/containers/systemd",

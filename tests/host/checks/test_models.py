@@ -245,3 +245,12 @@ def test_all_that_a_host_lacks_is_told_at_once(host: CheckedHost) -> None:
         *("dataDir", "gid", "models.a.devices[0]", "models.a.environmentFile", "models.a.port"),
         *("serviceConfig.MemoryMaxx", "subUidStart", "subUidStart", "user"),
     ]
+
+
+def test_a_unit_that_a_model_requires_and_its_manager_does_not_have(host: CheckedHost) -> None:
+    required = {"Requires": ["network-online.target", "default.target"], "BindsTo": "x.service"}
+    bound, found = host.findings(config({"unitConfig": required}))
+    where = "vllm.models.a.unitConfig"
+    assert bound.startswith(f"{where}.BindsTo: requires x.service, which is not there"), bound
+    # There is one of this name, but it is the system's.
+    assert found.startswith(f"{where}.Requires: requires network-online.target, which"), found
