@@ -281,8 +281,9 @@ class ClientConnection(ClientState):
     def _break_off(self, error: ApiError) -> None:
         """End a request that can't be read on, which may be on its way to a backend already."""
         if self._exchange.active:
+            within_response = self._exchange.head_sent
             self._exchange.cancel()
-            if self._exchange.head_sent:
+            if within_response:
                 self.record.end(self.record.status, error.code or "refused")
                 self._cut()
                 return

@@ -315,7 +315,7 @@ class ClientProtocol(ClientConnection):
         if route.renames:
             body = rename(head, body, route.model)
         exchange = self._exchange
-        exchange.start(self, self._memo, head, body, route, self._router.backends)
+        exchange.start(self, head, body, route)
         if exchange.held_bytes or exchange.queued:
             self._check_waiting()
 
@@ -374,8 +374,7 @@ class ClientProtocol(ClientConnection):
         is_open = not form.complete
         if is_open:
             self.pause_request()
-        backends = self._router.backends
-        self._exchange.start(self, self._memo, form.head, body, route, backends, is_open, length)
+        self._exchange.start(self, form.head, body, route, is_open, length)
         if self._exchange.held_bytes or self._exchange.queued:
             self._check_waiting()
 

@@ -125,9 +125,9 @@ class ClientState(asyncio.Protocol):
         self._memo = HeadMemo(router.table)
         self._reader = RequestReader()
         self._head: RequestHead | None = None
-        self._exchange = Exchange()
         self._stream: FormStream | WebSocketStream | None = None
         self.record = router.observer.new_record()
+        self._exchange = Exchange(self._memo, self.record, router.backends)
         self._slot: Slot | None = Slot(router.connection_limit)
         self._waiting = NOTHING
         self._deadline = math.inf

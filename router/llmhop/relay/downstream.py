@@ -8,16 +8,11 @@ from typing import Protocol
 from llmhop.errors import ApiError
 from llmhop.http.head import RequestHead
 from llmhop.http.local_response import Page
-from llmhop.observe.request_record import RequestRecord
 from llmhop.routing.table import Route
 
 
 class Downstream(Protocol):
     """The client's side, as an exchange sees it."""
-
-    @property
-    def record(self) -> RequestRecord:
-        """What is noted of the request."""
 
     @property
     def write(self) -> Callable[[bytes], None]:

@@ -1,5 +1,16 @@
 """One request on its way to a backend, and the response on its way back.
 
+Its states, and what may follow each:
+
+| state | what goes on | then |
+| --- | --- | --- |
+| IDLE | nothing | SENDING by `start`, ANSWERING by `answer` |
+| ANSWERING | a task finds out what llmhop itself answers | IDLE |
+| SENDING | the request is on its way (see upstream_request), nothing was relayed | INTERIM, \
+RELAYING, IDLE |
+| INTERIM | a 1xx response was relayed | RELAYING, IDLE |
+| RELAYING | the final head was relayed, and the body is | IDLE |
+
 Until the head of the response was written, a failure becomes an error response; after that the
 client's connection is closed, or reset where the end of it ends the response, so that it sees a
 broken response and never a short one that looks whole.
@@ -12,164 +23,237 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from llmhop.backend.backends import Backends
-from llmhop.errors import backend_timeout, queue_timeout
+from llmhop.errors import ApiError, backend_timeout, internal_error, queue_timeout
 from llmhop.http.body.large_body import Body
 from llmhop.http.head import RequestHead, ResponseHead
 from llmhop.http.local_response import Page, date_now
 from llmhop.limits import CLIENT_STALL_S
+from llmhop.log.faults import log_fault
 from llmhop.log.logger import log
+from llmhop.observe.request_record import RequestRecord
 from llmhop.observe.usage import TAIL_BYTES
 from llmhop.relay import rewrite
-from llmhop.relay.causes import BROKE, UNREACHED
 from llmhop.relay.downstream import Downstream, Heads
-from llmhop.relay.sending import Sending
+from llmhop.relay.progress import Progress
+from llmhop.relay.upstream_request import CONNECTING, QUEUED, RequestOwner, UpstreamRequest
 from llmhop.routing.table import Route
 
+# Plain numbers, because an Enum's members cost more to look up.
+IDLE: Final = 0
+ANSWERING: Final = 1
+SENDING: Final = 2
+INTERIM: Final = 3
+RELAYING: Final = 4
 
-class Exchange(Sending):
-    """Sends a request and relays its response; then it may be started again.
 
-    Implements origin.connection.ResponseSink.
-    """
+class Exchange(RequestOwner):
+    """Sends a request and relays its response; then it may be started again."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_close",
+        "_downstream",
+        "_ends_by_close",
+        "_http10",
+        "_progress",
+        "_record",
+        "_task",
+        "_upstream",
+        "state",
+    )
+
+    # Set by `start` and `answer`. Let go at the end, so that the two are no cycle.
+    __deletable__ = ("_downstream",)  # for mypyc
+    _downstream: Downstream
+
+    def __init__(self, heads: Heads, record: RequestRecord, backends: Backends) -> None:
+        """`heads` writes what stands before a body; `record` is that of each request in turn."""
+        self.state = IDLE
+        self._record = record
+        self._progress = Progress()
+        self._upstream = UpstreamRequest(heads, record, backends, self._progress)
+        self._task: asyncio.Task[Page] | None = None
+        self._http10 = self._close = False
+        self._ends_by_close = False
+
+    # What the client's side asks for.
 
     def start(
         self,
         downstream: Downstream,
-        heads: Heads,
         request: RequestHead,
         body: Body,
         route: Route,
-        backends: Backends,
         request_open: bool = False,
         length: int | None = None,
     ) -> None:
         """Send a request to a replica of the route's backend, when it is its turn.
 
-        `body` is what the backend gets, and `heads` writes what stands before it. Of an open
-        request it is the first part: there is more for `send_more` from `resume_request` on until
-        `pause_request`, and `length` bytes in all, where that is known.
+        `body` is what the backend gets. Of an open request it is the first part: there is more for
+        `send_more` from `resume_request` on until `pause_request`, and `length` bytes in all, where
+        that is known.
         """
-        self.active = True
+        self.state = SENDING
         self._downstream = downstream
-        self._heads = heads
-        self._record = downstream.record
         self._record.model = route.model
-        self._request = request
-        self._body = body
-        self._body_bytes = len(body)
-        self._request_open = self._streamed = request_open
-        self._length = length
-        self._route = route
-        # A route is of one config, as each config has routes of its own.
-        if route is not self._served or self._backend.replaced:
-            self._served = route
-            self._backend = backends.get(route)
-        self._relayed = self._head_sent = self._paused = self._dropped = False
-        self._moved = True
-        self._tried = self._cause = 0
-        backend = self._backend
-        self._retries = backend.retries
-        if backend.gate is None:
-            self._try_next()
-        else:
-            self._enter_gate(backend.gate)
+        self._http10 = request.http10
+        self._progress.moved = True
+        self._upstream.start(self, request, body, route, request_open, length)
 
     def answer(self, downstream: Downstream, work: Callable[[], Coroutine[Any, Any, Page]]) -> None:
         """Answer with what `work` finds out."""
-        self.active = True
+        self.state = ANSWERING
         self._downstream = downstream
-        self._paused = self._head_sent = False
         self._task = task = asyncio.get_running_loop().create_task(work())
         task.add_done_callback(self._answered)
 
-    def cancel(self) -> None:
-        """The client went: stop the backend's work at once."""
-        self._let_go()
-        self._end()
+    @property
+    def active(self) -> bool:
+        """Whether a response is still to come, or more of it."""
+        return self.state != IDLE
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether the client got the head of the response."""
+        return self.state == RELAYING
+
+    @property
+    def queued(self) -> bool:
+        """Whether the request waits at the gate."""
+        return self._upstream.state == QUEUED
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of the request's body is in memory: until the backend has taken it.
+
+        Longer where another replica may get it too.
+        """
+        return self._upstream.body.held_bytes
 
     def pause(self) -> None:
         """The client reads too slowly: take no more from the backend for now."""
-        self._paused = self._moved = True
-        if self._connection is not None:
-            self._connection.pause_reading(self)
+        self._upstream.pause_response()
 
     def resume(self) -> None:
         """The client has caught up."""
-        self._paused = False
-        self._moved = True
-        if self._connection is not None:
-            self._connection.resume_reading(self)
+        self._upstream.resume_response()
+
+    def send_more(self, pieces: list[bytes], last: bool) -> None:
+        """Send more of an open request, at its end with `last`."""
+        self._upstream.send_more(pieces, last)
+
+    def end_stream(self) -> bool:
+        """Tell the backend that no more comes; answer whether it can be told so."""
+        return self._upstream.end_stream()
+
+    def drop_copy(self) -> None:
+        """Keep nothing of what was sent, which then is not sent again."""
+        self._upstream.drop_copy()
+
+    def stop_waiting(self) -> None:
+        """Have a request that waits at the gate go on at once, or be refused."""
+        self._upstream.stop_waiting()
+
+    def refuse(self, error: ApiError) -> None:
+        """Answer with an error in place of what the backend would; only before that began.
+
+        No backend gets the whole request, if it has not got it yet.
+        """
+        self._abandon()
+        self.request_refused(error)
+
+    def cancel(self) -> None:
+        """The client went: stop the backend's work at once."""
+        self._abandon()
+        self._end()
 
     def wait_for_client(self, now: float) -> None:
         """Have no time of the backend run while more of the request is to come from the client."""
-        self._since = now
+        self._progress.restart(now)
 
     def check_deadline(self, now: float) -> None:
         """End what takes too long; called by the sweep."""
-        if self._moved or self._task is not None or self._attempt is not None:  # timed themselves
-            self._moved = False
-            self._since = now
+        upstream, progress = self._upstream, self._progress
+        if self.state == ANSWERING or upstream.state == CONNECTING:  # timed themselves
+            progress.moved = True
+        waited = progress.standstill(now)
+        if not waited:
             return
-        waited = now - self._since
-        config = self._backend.config
-        if self._queued:
+        backend = upstream.choice.backend
+        config, model = backend.config, backend.model
+        if upstream.state == QUEUED:
             if waited >= config.queue_timeout:
-                self._refuse(queue_timeout(self._backend.model))
-        elif self._paused:
+                self.request_refused(queue_timeout(model))
+        elif upstream.paused:
             unsent = self._downstream.unsent_bytes()
-            if unsent != self._unsent:
-                self._unsent = unsent
-                self._since = now
-            elif waited >= CLIENT_STALL_S:
-                self._abort()
-                log(
-                    f"client of model {self._backend.model!r} took nothing for {CLIENT_STALL_S:g} s"
-                )
+            if not progress.client_takes(unsent, now) and waited >= CLIENT_STALL_S:
+                upstream.abort()
+                log(f"client of model {model!r} took nothing for {CLIENT_STALL_S:g} s")
                 self._end().exchange_broken("client_stalled")
-        elif self._head_sent:
+        elif self.state == RELAYING:
             if waited >= config.read_timeout:
-                self._abort()
-                self._log(f"sent nothing more for {config.read_timeout:g} s", "read_timeout")
+                upstream.abort()
+                reason = f"sent nothing more for {config.read_timeout:g} s"
+                upstream.log_failure(reason, "read_timeout")
                 self._end().exchange_broken("backend_stalled")
         elif waited >= config.response_timeout:
-            self._abort()
-            self._backend.pools[self._replica].connection_failed()
+            upstream.abort()
+            upstream.choice.pool.connection_failed()
             reason = f"sent no response for {config.response_timeout:g} s"
-            self._log(reason, "response_timeout")
-            self._refuse(backend_timeout(self._backend.model))
+            upstream.log_failure(reason, "response_timeout")
+            self.request_refused(backend_timeout(model))
+
+    # What the request on its way to a replica calls.
+
+    def request_refused(self, error: ApiError) -> None:
+        """Answer with an error."""
+        self._end().exchange_refused(error)
+
+    def place_refused(self) -> None:
+        """Answer that the model has no place."""
+        self._end().place_refused(self._upstream.choice.backend.model)
+
+    def request_sent(self) -> None:
+        """Have the client's side count less of the request's body."""
+        self._downstream.request_sent()
+
+    def request_wanted(self) -> None:
+        """Have the client's side send more of an open request."""
+        self._downstream.resume_request()
 
     # What the connection to the backend calls.
 
+    def pause_request(self) -> None:
+        """Have the client's side pause, if it has more to send."""
+        if self._upstream.body.open:
+            self._downstream.pause_request()
+
+    def resume_request(self) -> None:
+        """Have the client's side go on, if it has more to send."""
+        self._upstream.caught_up()
+
     def interim_head(self, head: ResponseHead) -> None:
         """Relay a 1xx response; 100 answers an Expect that llmhop took on itself."""
-        if head.status != 100 and not self._request.http10:
-            self._relayed = True
+        if head.status != 100 and not self._http10:
+            self.state = INTERIM
             self._downstream.write(rewrite.interim_head(head))
 
     def response_head(
         self, head: ResponseHead, length: int | None, body: bytes, complete: bool
     ) -> None:
         """Relay the final head and the first part of the body."""
-        if head.unserved and not self._relayed:
-            self._skip_replica(head, complete)
+        upstream, downstream = self._upstream, self._downstream
+        if head.unserved and self.state == SENDING:
+            upstream.skip_replica(head, complete)
             return
-        replica = self._backend.replicas[self._replica]
-        if replica.health.aside:
-            replica.health.succeeded()
-        decoded, downstream = self._request.http10, self._downstream
+        decoded = self._http10
         ends_with_connection = not complete and not head.framed
         self._close = close = downstream.wants_close() or decoded or ends_with_connection
-        self._head_sent = self._relayed = self._moved = True
-        if not self._backend.is_single or self._retries:
-            self._body = b""
-            self._held = None
-            if self._connection is None or not self._connection.stalled:
-                self._body_bytes = 0
+        self.state = RELAYING
+        self._progress.moved = True
+        if upstream.response_started():
             downstream.request_sent()
         record = self._record
         record.response_started(head, body, complete)
@@ -179,9 +263,7 @@ class Exchange(Sending):
         if complete:
             self._done()
             return
-        if head.status == 101 and self._connection is not None:
-            self._request_open = True
-            self._connection.upgraded(self)
+        if head.status == 101 and upstream.upgraded():
             downstream.upgraded()
         elif ends_with_connection or (decoded and head.chunked):
             self._ends_by_close = True
@@ -189,7 +271,7 @@ class Exchange(Sending):
 
     def response_piece(self, data: bytes) -> None:
         """Relay the next part of the body, after which there is more."""
-        self._moved = True
+        self._progress.moved = True
         record = self._record
         size = len(data)
         record.bytes_out += size
@@ -206,23 +288,12 @@ class Exchange(Sending):
 
     def response_failed(self, reason: str, kind: str) -> None:
         """Try again if that is allowed, else tell the client as well as can be; log the reason."""
-        silent = self._connection is not None and self._connection.is_silent()
-        self._connection = None
-        self._log(reason, kind)
-        # One that closes a new connection without a byte is most likely starting.
-        silent = silent and kind == "closed"
-        self._cause = max(self._cause, UNREACHED if silent else BROKE)
-        if self._head_sent:
+        upstream = self._upstream
+        upstream.response_failed(reason, kind)
+        if self.state == RELAYING:
             self._end().exchange_broken("backend_broke")
-        elif self._retries and not self._relayed:
-            self._retries -= 1
-            self._release_replica()
-            if self._tried == (1 << len(self._backend.pools)) - 1:
-                self._tried = 0
-            self._try_next()
-            self._notify_sent()
-        else:
-            self._refuse(self._unreachable())
+        elif self.state == INTERIM or not upstream.retry():
+            self.request_refused(upstream.choice.error())
 
     # The end.
 
@@ -232,21 +303,33 @@ class Exchange(Sending):
         self._task = None
         error = task.exception()
         if error is not None:
-            self._fail(error)
+            log_fault("a request", error)
+            self.request_refused(internal_error())
         else:
             self._end().exchange_answered(task.result())
 
     def _done(self) -> None:
-        # What _end does, in fewer steps: every request comes by here.
-        self._connection = None
-        self._body_bytes = 0
+        was_ended_by_close, self._ends_by_close = self._ends_by_close, False
+        downstream = self._end()
+        if was_ended_by_close:
+            downstream.disarm_reset()
+        downstream.exchange_done(self._close)
+
+    def _abandon(self) -> None:
+        """Let go of what could still bring a response."""
+        if self.state == ANSWERING:
+            if self._task is not None:
+                self._task.cancel()
+                self._task = None
+        else:
+            self._upstream.abandon()
+
+    def _end(self) -> Downstream:
+        """Let go of everything; who waits at the gate comes next."""
         downstream = self._downstream
         del self._downstream
-        if self._ends_by_close:
-            self._ends_by_close = False
-            downstream.disarm_reset()
-        self.active = False
-        self._release_replica()
-        if self._gate is not None:
-            self._leave_gate(self._gate)
-        downstream.exchange_done(self._close)
+        self._ends_by_close = False
+        state, self.state = self.state, IDLE
+        if state != ANSWERING:
+            self._upstream.end()
+        return downstream

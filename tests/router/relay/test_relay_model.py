@@ -19,6 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from llmhop.backend.gate import LocalGate
 from llmhop.origin.connection import UpstreamConnection
 from llmhop.origin.pool import Pool
+from llmhop.relay import exchange as exchange_states
+from llmhop.relay import upstream_request as upstream_states
 
 from tests.router.support.endpoints import check, post
 from tests.router.support.fakes.network import HIGH, FakeTransport
@@ -53,6 +55,10 @@ class Client:
     def answers(self) -> list[tuple[int, bytes]]:
         """The whole responses that it got."""
         return responses(bytes(self.transport.sent))
+
+
+def upstream_of(client: Client) -> Any:
+    return client.transport.protocol._exchange._upstream
 
 
 def some(few: list[Thing], others: list[Thing], data: st.DataObject) -> list[Thing]:
@@ -227,7 +233,7 @@ class Relay(RuleBasedStateMachine):
             transport = pick(slow, data).transport
             self.event(lambda: transport.peer_reads(count))
         elif what == "leaves" and clients:
-            waiting = [c for c in clients if c.transport.protocol._exchange._attempt is not None]
+            waiting = [c for c in clients if upstream_of(c)._attempt is not None]
             self.client_leaves(pick(some(waiting, clients, data), data), data)
         elif what == "breaks" and backends:
             idle = [transport for transport in backends if self.is_idle(transport)]
@@ -299,7 +305,8 @@ class Relay(RuleBasedStateMachine):
 
     @invariant()
     def active_connections_have_one_owner_and_pause_with_its_client(self) -> None:
-        owners = {id(e._connection): e for e in self.exchanges() if e._connection is not None}
+        sent = [e for e in self.exchanges() if e._upstream._connection is not None]
+        owners = {id(e._upstream._connection): e for e in sent}
         by_exchange = {id(c.transport.protocol._exchange): c for c in self.clients}
         for transport in self.loop.backends:
             connection = transport.protocol
@@ -313,8 +320,19 @@ class Relay(RuleBasedStateMachine):
             assert transport.reading != client.transport._write_paused
 
     @invariant()
+    def states_say_what_is_there(self) -> None:
+        for exchange in self.exchanges():
+            upstream = exchange._upstream
+            assert hasattr(upstream, "_owner") == hasattr(exchange, "_downstream")
+            assert hasattr(exchange, "_downstream") == (exchange.state != exchange_states.IDLE)
+            assert (upstream.state == upstream_states.IDLE) == (not exchange.active)
+            assert (upstream._attempt is not None) == (upstream.state == upstream_states.CONNECTING)
+            assert (upstream._connection is not None) == (upstream.state == upstream_states.SENT)
+            assert exchange._task is None
+
+    @invariant()
     def connections_are_made_for_who_waits_or_comes_next(self) -> None:
-        waited_for = sum(e._attempt is not None for e in self.exchanges() if e.active)
+        waited_for = sum(e._upstream._attempt is not None for e in self.exchanges() if e.active)
         kept = sum(len(pool._abandoned) for pool in self.pools if not pool._retired)
         probes = sum(pool.probing for pool in self.pools)
         assert len(self.loop.connecting) <= waited_for + kept + probes
@@ -328,11 +346,11 @@ class Relay(RuleBasedStateMachine):
     def places_are_held_by_who_runs(self) -> None:
         exchanges = [e for e in self.exchanges() if e.active]
         for pool in self.pools:
-            assert pool.outstanding == sum(e._pool is pool for e in exchanges)
+            assert pool.outstanding == sum(e._upstream.choice._pool is pool for e in exchanges)
         for gate in self.gates:
-            inside = [e for e in exchanges if e._gate is gate]
-            assert gate.active == sum(not e._queued for e in inside)
-            assert gate.queued == sum(e._queued for e in inside)
+            inside = [e for e in exchanges if e._upstream._gate is gate]
+            assert gate.active == sum(not e.queued for e in inside)
+            assert gate.queued == sum(e.queued for e in inside)
 
     @invariant()
     def answers_are_whole_and_in_turn(self) -> None:
