@@ -16,6 +16,8 @@ _CAP_SYS_RESOURCE = 24
 # A start of vLLM that ends in tracebacks of several processes writes some hundred.
 _JOURNAL_LINES = 3000
 _JOURNALS = ("/var/log/journal", "/run/log/journal")
+# waitid(2), si_code: CLD_EXITED and so on.
+_MAIN_CODES = {"1": "exited", "2": "killed", "3": "dumped"}
 _PROPERTIES = ",".join(
     [
         "LoadState",
@@ -25,6 +27,8 @@ _PROPERTIES = ",".join(
         "Job",
         "NRestarts",
         "MainPID",
+        "ExecMainCode",
+        "ExecMainStatus",
         "ActiveEnterTimestampMonotonic",
         "StatusText",
         "NeedDaemonReload",
@@ -48,7 +52,9 @@ class UnitState:
     file, or the Quadlet source behind it, that has changed since; `control_group` is where
     its processes are, empty where it has none; `sub` is what `active` is in detail. `invocation`
     is systemd's id of its last start; `file_state` says how it came to be what it is. `unmet`
-    says what kept the last start from beginning: `Conditions`, `Asserts` or nothing.
+    says what kept the last start from beginning: `Conditions`, `Asserts` or nothing. `main_code`
+    says how the main process ended, `exited`, `killed`, `dumped` or nothing, and `main_status` by
+    which exit code or signal.
     """
 
     load: str
@@ -65,6 +71,8 @@ class UnitState:
     invocation: str = ""
     file_state: str = ""
     unmet: str = ""
+    main_code: str = ""
+    main_status: int = 0
 
     @property
     def is_up(self) -> bool:
@@ -115,6 +123,8 @@ class UnitState:
             invocation=read.get("InvocationID", ""),
             file_state=read.get("UnitFileState", ""),
             unmet=_unmet(read),
+            main_code=_MAIN_CODES.get(read.get("ExecMainCode", ""), ""),
+            main_status=int(read.get("ExecMainStatus") or 0),
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmhop_generator.render.provenance import Added
+from llmhop_generator.status.endings import BY_SYSTEMD, Ending, with_last
 from llmhop_generator.status.journal import EXITED, NOT_SPAWNED, Record, Start
 from llmhop_generator.status.known_causes import Known, known
 from llmhop_generator.status.tracebacks import Chain, Line, Raised, chains
@@ -26,6 +27,12 @@ _EVENT = re.compile(r" m=\+\d")
 # systemd's own exit codes are told by the step that failed (systemd.exec(5), "Process exit codes").
 _STEP = re.compile(r"code=exited, status=2[0-4][0-9]/([A-Z_]+)")
 _SPAWNING = re.compile(r"Failed at step ([A-Z_]+) spawning (.+): ")
+# The access logs of uvicorn and of http.server, and what vLLM logs of requests and of its load.
+_REQUEST = re.compile(
+    r'"[A-Z]+ \S+ HTTP/[\d.]+"|^(Received|Added|Aborted|Finished) request|^Engine \d+: Avg '
+)
+# What systemd says as it ends a service.
+_DONE = re.compile(r"timed out|timeout \(limit|OOM killer|exited, code=")
 _COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
 _KEYS = {
     "CHDIR": ("WorkingDirectory",),
@@ -82,9 +89,11 @@ def cause_of(start: Start) -> Cause | None:
     lines = [Line.parse(printed) for printed in start.engine_lines]
     others = [record for record in start.records if not record.is_engine]
     told = chains(lines)
-    found = _not_spawned(others) or _exception(told) or _usage(lines) or _command(start.records)
-    found = found or _logged(lines) or _podman(others)
-    return found or _systemd(others) or _consequence(told) or _last(lines)
+    ending = Ending.of_start(start)
+    found = _not_spawned(others) or _by_systemd(ending, start.records)
+    found = found or _exception(told) or _usage(lines) or _command(start.records)
+    found = found or _logged(lines) or _podman(others) or _systemd(others) or _consequence(told)
+    return found or _ended(ending, lines)
 
 
 def cause_of_unmet(lines: Sequence[str]) -> Cause:
@@ -94,11 +103,17 @@ def cause_of_unmet(lines: Sequence[str]) -> Cause:
     return replace(_cause(f"{what}, so systemd did not start it"), keys=keys, certain=True)
 
 
+def cause_of_ending(ending: Ending) -> Cause | None:
+    """What became of a start of which nothing is known but how it ended."""
+    words = ending.words
+    return _cause(words, known(words)) if words else None
+
+
 def last_cause(found: Sequence[Start]) -> Cause | None:
     """Why a service is not up: by the last start that failed, else by the one under way."""
     since = _series(found)
-    failed = [start for start in since if start.failed]
-    causes = map(cause_of, reversed(failed or since))
+    ended = [start for start in since if start.failed or start.result not in ("", "success")]
+    causes = map(cause_of, reversed(ended or since))
     return next((cause for cause in causes if cause is not None), None)
 
 
@@ -220,9 +235,27 @@ def _systemd(records: Sequence[Record]) -> Cause | None:
     return _cause(*found[-1]) if found else None
 
 
-def _last(lines: Sequence[Line]) -> Cause | None:
-    said = [line.text for line in lines if line.text]
-    return _cause(said[-1]) if said else None
+def _by_systemd(ending: Ending, records: Sequence[Record]) -> Cause | None:
+    """What was done to an engine that did not end by itself: what it said then follows from it."""
+    if ending.result not in BY_SYSTEMD:
+        return None
+    done = (n for n, r in enumerate(records) if r.writer == "systemd" and _DONE.search(r.message))
+    before = Start(records=list(records[: next(done, len(records))]))
+    lines = [Line.parse(printed) for printed in before.engine_lines]
+    return _cause(with_last(ending.words, _said(lines)), known(ending.words))
+
+
+def _ended(ending: Ending, lines: Sequence[Line]) -> Cause | None:
+    """What is left where nothing says why: how it ended, and the last line of the engine."""
+    said, words = _said(lines), ending.words
+    if said and (not words or known(words) is None):
+        return _cause(said[-1])
+    return _cause(with_last(words, said), known(words)) if words else None
+
+
+def _said(lines: Sequence[Line]) -> list[str]:
+    """What an engine says of itself, and not of requests, which are no reason for anything."""
+    return [line.text for line in lines if line.text and not _REQUEST.search(line.text)]
 
 
 def _cause(said: str, by_name: Known | None = None) -> Cause:

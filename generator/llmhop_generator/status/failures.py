@@ -1,7 +1,14 @@
 """Reads from systemd and the journal why a model is not up."""
 
 from llmhop_generator.host.systemd import UnitState, UserManager, user_unit_journal
-from llmhop_generator.status.cause import Cause, cause_of_unmet, last_cause, repeated_cause
+from llmhop_generator.status.cause import (
+    Cause,
+    cause_of_ending,
+    cause_of_unmet,
+    last_cause,
+    repeated_cause,
+)
+from llmhop_generator.status.endings import Ending
 from llmhop_generator.status.journal import FIELDS, Record, Start, starts
 
 
@@ -23,7 +30,8 @@ def why(manager: UserManager, service: str, state: UnitState) -> Cause | None:
         return cause_of_unmet(["ExecCondition="])
     if state.active == "inactive" and state.result == "success":
         return Cause("it was stopped or came to its end, and nothing starts it again")
-    return last_cause(_starts(service, state))
+    ending = Ending(state.result, state.main_code, state.main_status)
+    return last_cause(_starts(service, state)) or cause_of_ending(ending)
 
 
 def why_again(service: str, state: UnitState) -> Cause | None:

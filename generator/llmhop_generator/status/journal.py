@@ -24,6 +24,7 @@ FIELDS = (
     "PRIORITY",
     "_COMM",
     "_TRANSPORT",
+    "UNIT_RESULT",
     "USER_INVOCATION_ID",
 )
 """The fields of a record that are read here."""
@@ -64,7 +65,8 @@ class Record:
     `invocation` is systemd's id of the start that it is about, where systemd wrote it. Who wrote
     the others does not tell: after a restart by systemd, journald still gives what a unit's
     processes write the id of the start before (_SYSTEMD_INVOCATION_ID; seen with systemd 257).
-    `is_printed` says that it went to standard output or error.
+    `is_printed` says that it went to standard output or error. `result` is the Result= of the unit
+    that it tells.
     """
 
     message: str
@@ -75,6 +77,7 @@ class Record:
     goes_on: bool = False
     invocation: str = ""
     is_printed: bool = False
+    result: str = ""
 
     @classmethod
     def parse(cls, line: str) -> Self:
@@ -97,6 +100,7 @@ class Record:
             goes_on=read.get("CONTAINER_PARTIAL_MESSAGE") == "true",
             is_printed=is_printed,
             invocation=_text(read.get("USER_INVOCATION_ID", "")),
+            result=_text(read.get("UNIT_RESULT", "")),
         )
 
     @property
@@ -127,14 +131,16 @@ def _text(value: object) -> str:
 class Start:
     """One start of a service, and what was written from then until the next one.
 
-    `came_up` and `failed` are what systemd said of it, both false while it has not; `again`
-    says that systemd started it by itself, after the one before had failed. `ended_s` is in
-    seconds of the real-time clock. `invocation` is systemd's id of it.
+    `came_up` and `failed` are what systemd said of it, both false while it has not; `result` is the
+    Result= by which it ended otherwise than well, also after it came up. `again` says that systemd
+    started it by itself, after the one before had failed. `ended_s` is in seconds of the real-time
+    clock. `invocation` is systemd's id of it.
     """
 
     again: bool = False
     came_up: bool = False
     failed: bool = False
+    result: str = ""
     began_s: float = 0.0
     ended_s: float = 0.0
     invocation: str = ""
@@ -166,6 +172,7 @@ def starts(records: Iterable[Record]) -> list[Start]:
         elif record.about in (FAILED, ENDED):
             of.failed = not of.came_up
             of.ended_s = of.ended_s or record.at_s
+            of.result = of.result or record.result
         of.records.append(record)
     return [start for start in found if start.records]
 

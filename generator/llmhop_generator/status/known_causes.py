@@ -145,8 +145,7 @@ KNOWN = (
     ),
     _known(
         "out of memory on the host",
-        r"OOM killer|oom-kill|core proc\(s\): \{[^}]*: -9\b|died with .*SIGKILL|"
-        r"code=killed, status=9",
+        r"OOM killer|core proc\(s\): \{[^}]*: -9\b|died with .*SIGKILL",
         "more memory, or fewer or smaller models; see also MemoryMax in serviceConfig",
     ),
     _known(
@@ -157,9 +156,40 @@ KNOWN = (
     ),
     _known(
         "too slow",
-        r"start operation timed out",
+        r"start timed out|start operation timed out",
         "see the last lines of `llmhop-generator logs NAME`; TimeoutStartSec in serviceConfig "
         "gives it more time",
+    ),
+    _known(
+        "no sign of life",
+        r"no sign of life within WatchdogSec",
+        "leave WatchdogSec out of serviceConfig: Podman's health checks see to it that it answers",
+    ),
+    _known(
+        "crashed",
+        r"^it was ended by SIG(ABRT|BUS|FPE|ILL|SEGV|SYS|TRAP)\b",
+        "another `tag`; see whether it fits the driver and the CPU",
+    ),
+    _known(
+        "killed",
+        r"^it was ended by ",
+        "somebody or something sent that signal: Podman kills what fails its health checks, and "
+        "`journalctl -k` has what the kernel killed for want of memory",
+    ),
+    _known(
+        "ended by itself",
+        r"^it ended before it was healthy, without an error",
+        "an engine has to run on: see what Exec or Entrypoint in containerConfig and the image run",
+    ),
+    _known(
+        "command of the image can't be run",
+        r"^the command of its container (can't be run|is not there)",
+        "see that the image is one of vLLM, and made for this host's CPU",
+    ),
+    _known(
+        "started too often",
+        r"^it was started too often",
+        "once it is mended, apply again or restart it",
     ),
     _known(
         "no permission",

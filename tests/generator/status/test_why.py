@@ -31,7 +31,9 @@ class Host:
 
     def start(self, service: str, *written: dict[str, Any], state: str = "failed") -> None:
         """Have a start of a service fail, with what it wrote in it."""
-        self.states[service] = f"ActiveState={state}\nResult=exit-code\nInvocationID=1"
+        self.states[service] = (
+            f"ActiveState={state}\nResult=exit-code\nInvocationID=1\nExecMainCode=1\nExecMainStatus=3"
+        )
         start, end = {"MESSAGE_ID": STARTING}, {"MESSAGE_ID": FAILED}
         self.records[service] = [{**r, "USER_INVOCATION_ID": "1"} for r in (start, *written, end)]
 
@@ -66,7 +68,7 @@ def test_each_model_that_is_not_up_is_told_with_its_cause(host: Host) -> None:
     lines = told(A, B)
     assert lines[0] == f"not up: {A}, {B}. The other models serve."
     assert lines[1].startswith(f"{A}: files of the model broken or missing: {loading} (")
-    assert lines[2:] == [f"{B}: nothing tells why", "See more: llmhop-generator logs a"]
+    assert lines[2:] == [f"{B}: it ended with exit code 3", "See more: llmhop-generator logs a"]
 
 
 def test_below_a_cause_without_a_name_are_the_last_lines(host: Host) -> None:
@@ -91,7 +93,7 @@ def test_what_was_left_alone_is_told_with_a_way_out(host: Host) -> None:
 def test_of_a_start_that_the_journal_does_not_have_no_earlier_one_is_told(host: Host) -> None:
     host.start(A, engine("RuntimeError: of another start"))
     host.states[A] = host.states[A].replace("ID=1", "ID=2")
-    assert told(A)[1:-1] == [f"{A}: nothing tells why"]
+    assert told(A)[1:-1] == [f"{A}: it ended with exit code 3"]
 
 
 @pytest.mark.parametrize("kind", ["Condition", "Assert"])
