@@ -10,6 +10,7 @@ from llmhop_generator.contract.model import Vllm
 from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host import cdi, files
+from llmhop_generator.preflight.paths import container_lines, devices_in
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,10 @@ def device_findings(vllm: Vllm) -> Iterator[Problem]:
 
 
 def _named(vllm: Vllm) -> dict[str, OptionPath]:
-    """The devices of enabled models, and where each is set; optional ones, `-…`, are left out."""
+    """The devices of enabled models, also by containerConfig, and where each is set.
+
+    Optional ones, `-…`, are left out.
+    """
     found: dict[str, OptionPath] = {}
     for key, model in vllm.models.items():
         own = ("vllm", "models", key, "devices")
@@ -64,6 +68,11 @@ def _named(vllm: Vllm) -> dict[str, OptionPath]:
         for index, device in enumerate(model.devices if model.enable else []):
             if not device.startswith("-"):
                 found.setdefault(device, (*path, index))
+    for key, text, where in container_lines(vllm):
+        for device in devices_in(key, text):
+            # Paths are looked at with all others there; specifiers are for systemd to resolve.
+            if cdi.is_cdi_name(device) and not {"%", "$"} & {*device}:
+                found.setdefault(device, where)
     return found
 
 

@@ -42,15 +42,34 @@ def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Problem]:
 def _named(vllm: Vllm) -> dict[str, OptionPath]:
     """The paths of the host that keys of enabled models name, and where each is set."""
     found: dict[str, OptionPath] = {}
+    for key, text, where in container_lines(vllm):
+        for path in _paths(key, text):
+            if (resolved := _resolved(path, vllm)) is not None:
+                found.setdefault(resolved, where)
+    return found
+
+
+def container_lines(vllm: Vllm) -> Iterator[tuple[str, str, OptionPath]]:
+    """Give the lines of containerConfig that count for enabled models: key, text and place."""
     for name, model in vllm.models.items():
         own = ("vllm", "models", name, "containerConfig")
         for key, value in (vllm.container_config | model.container_config).items():
             above = own if key in model.container_config else ("vllm", "containerConfig")
-            for where, text in _lines(value, (*above, key)):
-                for path in _paths(key, text) if model.enable else ():
-                    if (resolved := _resolved(path, vllm)) is not None:
-                        found.setdefault(resolved, where)
-    return found
+            for where, text in _lines(value, (*above, key)) if model.enable else ():
+                yield key, text, where
+
+
+def devices_in(key: str, text: str) -> Iterator[str]:
+    """Give the devices that a line of containerConfig names; optional ones, `-…`, are left out."""
+    if key == "AddDevice":
+        words = (word.strip("\"'") for word in text.split())
+        yield from (word for word in words if not word.startswith("-"))
+    elif key == "PodmanArgs":
+        for flag, value in flags_of(text):
+            if flag == "--device":
+                yield value
+            elif flag == "--gpus":  # a short form of CDI names of NVIDIA's (podman-run(1))
+                yield from (f"nvidia.com/gpu={gpu}" for gpu in value.split(","))
 
 
 def _lines(value: Any, where: OptionPath) -> list[tuple[OptionPath, str]]:
@@ -63,15 +82,14 @@ def _lines(value: Any, where: OptionPath) -> list[tuple[OptionPath, str]]:
 
 
 def _paths(key: str, text: str) -> Iterator[str]:
+    for device in devices_in(key, text):
+        if not is_cdi_name(device):
+            yield device.partition(":")[0]
     match key:
         case "Volume" if ":" in text:
             yield text.partition(":")[0]
         case "Mount":
             yield from _of_mount(text)
-        case "AddDevice":
-            for word in text.split():
-                if not word.startswith("-") and not is_cdi_name(word):
-                    yield word.partition(":")[0]
         case "SeccompProfile" if text != "unconfined":
             yield text
         case "PodmanArgs":
@@ -81,8 +99,6 @@ def _paths(key: str, text: str) -> Iterator[str]:
                         yield from _paths("Volume", value)
                     case "--mount":
                         yield from _of_mount(value)
-                    case "--device" if not is_cdi_name(value):
-                        yield value.partition(":")[0]
 
 
 def _of_mount(text: str) -> Iterator[str]:

@@ -55,6 +55,34 @@ def test_a_device_that_is_not_defined_is_told_with_the_nearest(host: Host) -> No
     assert "nearest: nvidia.com/gpu=0" in finding
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"AddDevice": ["nvidia.com/gpu=0", "nvidia.com/gpu=O -nvidia.com/gpu=9"]},
+        {"AddDevice": ["nvidia.com/gpu=9", "", '"nvidia.com/gpu=O"']},
+        {"PodmanArgs": "--init --device nvidia.com/gpu=O"},
+        {"PodmanArgs": "--device=nvidia.com/gpu=0 --device=nvidia.com/gpu=O:rwm"},
+        {"PodmanArgs": "--gpus=O,0"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("general", [False, True])
+def test_a_device_that_is_added_to_the_container_is_looked_for_too(
+    general: bool, keys: dict[str, Any], host: Host
+) -> None:
+    (host.specs / "nvidia.yaml").write_text(SPEC)
+    own = {"model": "m", "port": 18001} | ({} if general else {"containerConfig": keys})
+    [finding] = host.findings(models={"a": own}, **({"containerConfig": keys} if general else {}))
+    [key] = keys
+    where = "services.llmhop.vllm" + ("" if general else ".models.a")
+    assert finding.startswith(f"{where}.containerConfig.{key}"), finding
+    assert "defines nvidia.com/gpu=O" in finding
+
+
+def test_a_device_that_only_systemd_can_name_is_passed_over(host: Host) -> None:
+    assert host.findings(containerConfig={"AddDevice": "nvidia.com/gpu=%i"}) == []
+
+
 @pytest.mark.parametrize("place", ["specification", "the user's containers.conf"])
 def test_a_named_pipe_in_the_place_of_a_file_is_not_waited_for(
     place: str, host: Host, caplog: pytest.LogCaptureFixture
