@@ -5,13 +5,13 @@ import pwd
 import re
 import shlex
 import shutil
-from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
 from llmhop_generator.contract.model import Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host import files
+from llmhop_generator.host.env_file import misread
 from llmhop_generator.host.process import Account, run
 from llmhop_generator.preflight.boot import HOW
 from llmhop_generator.preflight.user import find_account
@@ -45,7 +45,8 @@ def storage_findings(
             what = "is not a file" if Path(path).exists() else "does not exist on this host"
             yield Problem(where, f"{path} {what}; put one there, or unset it")
             continue
-        yield from _malformed(where, path)
+        content = files.read_regular(Path(path)) or b""
+        yield from (Problem(where, f"{path} {what}") for what in misread(content))
         advice = f"{path} can't be read by {vllm.user}, who reads it; let that user read it"
         tests.append(("-r", path, Problem(where, advice)))
     if account is not None:
@@ -91,23 +92,6 @@ def _environment_files(vllm: Vllm) -> Iterator[tuple[str, str]]:
     for key, model in vllm.models.items():
         if model.enable and model.environment_file is not None:
             yield option_path(("vllm", "models", key, "environmentFile")), model.environment_file
-
-
-def _malformed(where: str, path: str) -> Iterator[Problem]:
-    """Find lines that Podman refuses or misreads; it would write them into the journal.
-
-    Source: parseEnv in pkg/env/env.go of Podman.
-    """
-    content = files.read_regular(Path(path)) or b""
-    if content.startswith(BOM_UTF8):
-        yield Problem(
-            where,
-            f"{path} begins with a byte order mark, which would be part of the first name; "
-            "save it as UTF-8 without one",
-        )
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if line.lstrip(b" \t").startswith(b"="):
-            yield Problem(where, f"{path} has no name before = in line {number}; write NAME=value")
 
 
 def failed_as(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator[Problem]:
