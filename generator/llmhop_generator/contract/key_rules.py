@@ -14,27 +14,41 @@ from dataclasses import dataclass
 class Rule:
     """What is refused of a key, and why; also as an argument of `podman run`.
 
-    `values` is a pattern of the values that are refused; without one it is the key as such. Of a
-    key that has `several` values each counts, else the last one. An argument of `flags` is judged
-    as the key is, one of `alone` is refused whatever its value.
+    `values` is a pattern of the values that are refused, or `taken` one of those that are not,
+    beside none and what systemd is to expand; without either it is the key as such. Of a key that
+    has `several` values each counts, else the last one. An argument of `flags` is judged as the
+    key is, one of `alone` is refused whatever its value.
     """
 
     why: str
     values: str | None = None
+    taken: str | None = None
     several: bool = False
     flags: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the key is refused whatever its value."""
+        return self.values is None and self.taken is None
+
     def refuses(self, value: str) -> bool:
         """Whether a value is refused."""
+        if self.taken is not None:
+            is_plain = value != "" and not {"%", "$"} & {*value}
+            return is_plain and re.fullmatch(self.taken, value) is None
         return self.values is None or re.fullmatch(self.values, value) is not None
 
 
 _TRUE = r"(?i:1|yes|y|true|t|on)"
 _NONE = r"(?i:none)(\s.*)?|"
-_NEVER = r"disable|[0.][0.a-zµ]*"
+# As Go reads them (time.ParseDuration).
+_LENGTH = r"\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+"
+_SOME_TIME = rf"(?=.*[1-9]){_LENGTH}"
+_ANY_TIME = rf"{_LENGTH}|\+?0"
 
 _HEALTH = "a model is up when its health check says so"
+_GIVE_TIME = "give a length above 0 with its unit, such as 10s"
 _IMAGE = "set the options `image` and `tag`, or `digest`"
 _POD = "a pod publishes the ports of its containers, and a model its own"
 _STARTUP = "until a model is loaded this check waits, where the other one would kill it"
@@ -44,8 +58,7 @@ _ALLOWED = """
 AddCapability AddDevice AddHost Annotation AutoUpdate CgroupsMode ContainersConfModule
 DNS DNSOption DNSSearch DropCapability Entrypoint Environment EnvironmentHost
 ExposeHostPort GIDMap Group GroupAdd HealthLogDestination HealthMaxLogCount
-HealthMaxLogSize HealthRetries HealthStartPeriod HealthStartupRetries
-HealthStartupSuccess HealthStartupTimeout HealthTimeout HostName IP IP6 Label LogDriver
+HealthMaxLogSize HostName IP IP6 Label LogDriver
 LogOpt Mask Mount NetworkAlias NoNewPrivileges PidsLimit PodmanArgs GlobalArgs ReadOnly
 ReadOnlyTmpfs RemapGid RemapUid RemapUidSize RemapUsers RunInit SeccompProfile Secret
 SecurityLabelDisable SecurityLabelFileType SecurityLabelLevel SecurityLabelNested
@@ -63,12 +76,32 @@ CONTAINER: dict[str, Rule | None] = {
     "HealthCmd": Rule(
         _HEALTH, _NONE, flags=("--health-cmd",), alone=("--no-healthcheck", "--no-health-check")
     ),
-    "HealthInterval": Rule(_HEALTH, _NEVER, flags=("--health-interval",)),
+    "HealthInterval": Rule(
+        f"{_HEALTH}; {_GIVE_TIME}", taken=_SOME_TIME, flags=("--health-interval",)
+    ),
     "HealthOnFailure": Rule(
         f"{_SYSTEMD_RESTARTS}; write kill or stop", "restart", flags=("--health-on-failure",)
     ),
     "HealthStartupCmd": Rule(_STARTUP, _NONE, flags=("--health-startup-cmd",)),
-    "HealthStartupInterval": Rule(_STARTUP, _NEVER, flags=("--health-startup-interval",)),
+    "HealthRetries": Rule(
+        f"{_HEALTH}; give a number above 0", taken="0*[1-9][0-9]*", flags=("--health-retries",)
+    ),
+    "HealthStartPeriod": Rule(
+        "give a length of time with its unit, such as 10s, or 0",
+        taken=_ANY_TIME,
+        flags=("--health-start-period",),
+    ),
+    "HealthStartupInterval": Rule(
+        f"{_STARTUP}; {_GIVE_TIME}", taken=_SOME_TIME, flags=("--health-startup-interval",)
+    ),
+    "HealthStartupRetries": Rule(
+        "give a number", taken="[0-9]+", flags=("--health-startup-retries",)
+    ),
+    "HealthStartupSuccess": Rule(
+        "give a number", taken="[0-9]+", flags=("--health-startup-success",)
+    ),
+    "HealthStartupTimeout": Rule(_GIVE_TIME, taken=_SOME_TIME, flags=("--health-startup-timeout",)),
+    "HealthTimeout": Rule(_GIVE_TIME, taken=_SOME_TIME, flags=("--health-timeout",)),
     "Image": Rule(_IMAGE),
     "Network": Rule(
         "a model is reached by the port that Podman publishes on 127.0.0.1, and of such a network "
@@ -153,7 +186,7 @@ def problems(option: str, keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[s
     for key, items in keys.items():
         rule = RULES[option].get(key)
         if rule is not None:
-            if rule.values is None:
+            if rule.is_whole:
                 yield key, f"is not for {option}: {rule.why}"
             else:
                 refused = [
@@ -164,7 +197,7 @@ def problems(option: str, keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[s
             own_shm = [text.strip() for text in keys.get("ShmSize", ())][-1:] == [""]
             for flag, value, why in _arguments(items, _ARGUMENTS[key]):
                 if why is not _IPC or not own_shm:
-                    shown = "" if why.values is None else f" {_shown(value)}"
+                    shown = "" if why.is_whole else f" {_shown(value)}"
                     yield key, f"must not have {flag}{shown}: {why.why}"
 
 
