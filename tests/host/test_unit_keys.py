@@ -1,13 +1,14 @@
 """Keys that a deployer adds to units, read by the real Podman's generator and by systemd."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.key_rules import CONTAINER
+from llmhop_generator.contract.key_rules import CONTAINER, SWITCHES
 
 
 def verified(
@@ -129,3 +130,20 @@ def test_podman_knows_every_key_that_is_judged(root: Path, tmp_path: Path) -> No
 
     assert "unsupported key 'Foo'" in said("Foo")
     assert [key for key in CONTAINER if "unsupported key" in said(key)] == []
+
+
+def test_podmans_flags_without_a_value_are_known(root: Path) -> None:
+    def listed(command: str) -> set[str]:
+        # Podman finds itself by /proc.
+        shell = f"mount -t proc proc /proc && {command} --help"
+        done = subprocess.run(
+            ["unshare", "--mount", "chroot", root, "/bin/sh", "-c", shell],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        options = re.findall(r"(?m)^ +(?:(-\w), )?(--[\w-]+)( \S+)?(?:  |$)", done.stdout)
+        return {flag for short, name, value in options if not value for flag in (short, name)}
+
+    assert listed("podman run") - {""} == SWITCHES["PodmanArgs"]
+    assert listed("podman") - {""} == SWITCHES["GlobalArgs"]

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.key_rules import CONTAINER
+from llmhop_generator.contract.key_rules import CONTAINER, SWITCHES
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config
 
@@ -64,6 +64,18 @@ REFUSED: list[tuple[str, Any, str]] = [
         for value in ("-1s", "0", "0s", "0.0h", "20", "5", "disable", "1d", "1 s", "s", "1.2.3s")
     ),
     ("HealthStartupTimeout", "0s", 'must not be "0s": give a length above 0 with its unit'),
+    ("PodmanArgs", "hidden", "has a word that is no flag and belongs to none, and Podman would"),
+    ("PodmanArgs", "--init hidden", "has a word after --init that is no flag"),
+    ("PodmanArgs", ["--memory 1g", "hidden"], "has a word after --memory that is no flag"),
+    ("PodmanArgs", "--env A=b hidden", "would take it for the image; remove it, or put a value"),
+    ("PodmanArgs", "--memory=1g hidden", "has a word after --memory"),
+    ("PodmanArgs", "-itm1g hidden", "has a word after -m"),
+    ("PodmanArgs", "-it hidden", "has a word after -t"),
+    ("PodmanArgs", "-m 1g -- --init", "has a word after -m"),
+    ("PodmanArgs", "--init --memory", "has --memory without a value, and would take the image"),
+    ("PodmanArgs", "-im", "has -m without a value"),
+    ("GlobalArgs", "--log-level debug hidden", "would take it for the command"),
+    ("GlobalArgs", "--log-level", "has --log-level without a value, and would take the command"),
     ("HealthStartupCmd", "none", 'must not be "none": until a model is loaded'),
     ("HealthStartupCmd", "", "must not be empty: until a model is loaded"),
     ("HealthStartupInterval", "disable", 'must not be "disable"'),
@@ -124,13 +136,15 @@ TAKEN: list[dict[str, Any]] = [
     {"HealthOnFailure": "none"},
     {"HealthStartupCmd": "test -e /none"},
     {"VolatileTmp": False},
-    {"GlobalArgs": ["--log-level=debug", "--cdi-spec-dir=/etc/cdi", "--rootless"]},
+    {"GlobalArgs": ["--log-level=debug", "--cdi-spec-dir=/etc/cdi", "--syslog"]},
     {"PodmanArgs": "--network=pasta --network-alias host"},
     {"PodmanArgs": "--label host --label=--network"},
     {"PodmanArgs": ["--network=host", "", "--init"]},
     {"PodmanArgs": "--ipc=host", "ShmSize": ""},
     {"PodmanArgs": "--pids-limit=-1 -P -v/p:/p -e A=b"},
     {"PodmanArgs": "--annotation 'unclosed"},
+    {"PodmanArgs": ["--memory", "1g"]},
+    {"PodmanArgs": "--label -x --env='a b' -t -e 'c d' --init=false"},
     {"PodmanArgs": "--health-cmd='curl none'"},
     {"LogDriver": "none"},
     {"UserNS": "keep-id:uid=1000", "User": 1000},
@@ -142,7 +156,9 @@ def test_what_leaves_a_model_as_it_is_known_is_taken(keys: dict[str, Any]) -> No
     assert findings("containerConfig", keys) == []
 
 
-@pytest.mark.parametrize("key", [key for key, rule in CONTAINER.items() if rule is None])
+@pytest.mark.parametrize(
+    "key", [key for key, rule in CONTAINER.items() if rule is None and key not in SWITCHES]
+)
 def test_a_key_that_is_allowed_is_taken_whatever_it_is_set_to(key: str) -> None:
     for value in ("host", "none", "disable", "restart", True, 0):
         assert findings("containerConfig", {key: value}) == []
@@ -183,6 +199,11 @@ def test_keys_of_systemd_that_a_model_can_not_have(
 )
 def test_other_keys_of_systemd_are_taken(option: str, keys: dict[str, Any]) -> None:
     assert findings(option, keys) == []
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, v, _ in REFUSED if "hidden" in str(v)])
+def test_a_word_that_may_be_a_secret_is_not_repeated(key: str, value: Any) -> None:
+    assert "hidden" not in str(findings("containerConfig", {key: value}))
 
 
 def test_every_argument_is_told_at_once_and_no_value_that_may_be_a_secret() -> None:
