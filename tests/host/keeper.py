@@ -33,11 +33,20 @@ from tests.host.cache import remove
 REBOOT = 133
 PR_SET_PDEATHSIG = 1  # prctl(2)
 CGROUPS = Path("/sys/fs/cgroup")
+# Free memory from which on a host keeps its files there; one needs some hundred MiB.
+MEMORY_KIB = 6 * 1024**2
 
 
 def mount(*arguments: str | Path) -> None:
     """Call mount(8)."""
     subprocess.run(["mount", *map(str, arguments)], check=True)
+
+
+def free_memory_kib() -> int:
+    """The memory that is free for new processes, in KiB; see proc_meminfo(5)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    fields = dict(line.split(":") for line in lines)
+    return int(fields["MemAvailable"].split()[0])
 
 
 def die_with_parent() -> None:
@@ -56,6 +65,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self.cgroup = CGROUPS / f"llmhop-test-{self.scratch.name}"
         self.root = self.scratch / "root"
+        self.files = self.scratch / "files"
         self.nspawn: subprocess.Popen[bytes] | None = None
         self.console, self.terminal = pty.openpty()
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -65,10 +75,16 @@ class Keeper:
 
         The root is an overlay on the shared one. /var and /home are plain directories,
         because rootless Podman's own overlays cannot have their upper layer on an overlay.
+        All that the host writes lies in memory where there is enough: what a disk has written
+        takes it seconds to remove, and every fsync of Podman waits for it.
         """
-        for name in ("upper", "work", "root", "home", "shared"):
-            (self.scratch / name).mkdir()
-        source, var = self.lower / "var", self.scratch / "var"
+        for path in (self.root, self.scratch / "shared", self.files):
+            path.mkdir()
+        if "LLMHOP_TEST_ON_DISK" not in os.environ and free_memory_kib() >= MEMORY_KIB:
+            mount("-t", "tmpfs", "-o", "mode=755", "llmhop-test", self.files)
+        for name in ("upper", "work", "home"):
+            (self.files / name).mkdir()
+        source, var = self.lower / "var", self.files / "var"
         subprocess.run(["cp", "-a", source, var], check=True)
         # systemd-nspawn keeps files in /run; they end with the namespace.
         mount("-t", "tmpfs", "-o", "mode=755", "llmhop-test", "/run")
@@ -76,11 +92,11 @@ class Keeper:
             unmount = ["umount", "--recursive", "--lazy", str(CGROUPS)]
             subprocess.run(unmount, check=True, stderr=subprocess.DEVNULL)
         mount("-t", "cgroup2", "llmhop-test", CGROUPS)
-        layers = f"lowerdir={self.lower},upperdir={self.scratch}/upper"
-        options = f"{layers},workdir={self.scratch}/work"
+        layers = f"lowerdir={self.lower},upperdir={self.files}/upper"
+        options = f"{layers},workdir={self.files}/work"
         mount("-t", "overlay", "llmhop-test", "-o", options, self.root)
         for name in ("var", "home"):
-            mount("--bind", self.scratch / name, self.root / name)
+            mount("--bind", self.files / name, self.root / name)
         self.notify.bind("/run/notify")
 
     def join_cgroup(self) -> None:
@@ -160,7 +176,7 @@ class Keeper:
         self.remove_cgroup()
         if self.nspawn is not None:
             self.nspawn.wait()
-        for path in (self.root / "var", self.root / "home", self.root):
+        for path in (self.root / "var", self.root / "home", self.root, self.files):
             if path.is_mount():
                 subprocess.run(["umount", "--lazy", path], check=True)
         remove(self.scratch)

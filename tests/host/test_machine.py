@@ -203,9 +203,16 @@ def test_a_scenario_prints_one_line_for_each_subtest(
     assert lines == ["subtest: the host answers: ok", "subtest: a wrong command: FAILED"]
 
 
+@pytest.mark.parametrize("place", ["memory", "disk"])
 def test_nothing_is_left_when_a_host_ends(
-    new_machine: Callable[[str], Machine], scratch: Path, name: str
+    place: str,
+    new_machine: Callable[[str], Machine],
+    scratch: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if place == "disk":
+        monkeypatch.setenv("LLMHOP_TEST_ON_DISK", "1")
     machine = new_machine(name)
     machine.start()
     machine.execute("sleep 1000", check_output=False)
