@@ -13,7 +13,12 @@ from rich.text import Text
 
 from llmhop_generator.cli.messages import printable, send, spelled
 
-STATES: Final[Mapping[str, str]] = {"healthy": "green", "starting": "yellow", "failed": "red"}
+STATES: Final[Mapping[str, str]] = {
+    "healthy": "green",
+    "starting": "yellow",
+    "failed": "red",
+    "paused": "red",
+}
 """Colours of how models are."""
 STEPS: Final[Mapping[str, str]] = {
     "delete": "red",

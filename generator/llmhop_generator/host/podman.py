@@ -1,7 +1,9 @@
-"""What is asked of Podman itself: its version and its images."""
+"""What is asked of Podman itself: its version, images and containers."""
 
+import json
 import pwd
 import re
+from typing import Any
 
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import Account, Finished, follow, run
@@ -26,20 +28,60 @@ def has_image(account: Account, image: str) -> bool:
     """Whether an image is in a user's storage.
 
     Raises:
-        GeneratorError: the storage can't be asked.
+        GeneratorError: Podman can't be asked as this user.
     """
-    done = run(
-        ["podman", "image", "exists", image],
-        env=environment_of(account),
-        account=account,
-        check=False,
-    )
+    done = _asked(account, "image", "exists", image)
     # podman-image-exists(1): every other code is an issue with the storage.
-    if done.code in (0, 1):
-        return done.code == 0
-    raise GeneratorError(
-        f"it can't be told whether {image} is in the storage of user {account.uid}: "
-        f"podman ended with exit code {done.code}: {done.stderr.strip()}"
+    if done.code not in (0, 1):
+        raise _unanswered(account, done)
+    if done.code == 1 and done.stderr.strip():
+        # Of a configuration that it can't read Podman makes a 1, too, whatever it is asked. Beside
+        # a warning it may be an answer all the same.
+        _answer(account, "images", "--quiet")
+    return done.code == 0
+
+
+def images(account: Account) -> list[dict[str, Any]]:
+    """The images in a user's storage, as Podman describes them.
+
+    Raises:
+        GeneratorError: Podman can't be asked as this user.
+    """
+    return _listed(account, "images")
+
+
+def containers(account: Account) -> list[dict[str, Any]]:
+    """The containers of a user, whatever their state, as Podman describes them.
+
+    Raises:
+        GeneratorError: Podman can't be asked as this user.
+    """
+    return _listed(account, "ps", "--all")
+
+
+def _listed(account: Account, *words: str) -> list[dict[str, Any]]:
+    answer = _answer(account, *words, "--format", "json")
+    try:
+        return list(json.loads(answer.stdout or "[]"))
+    except ValueError:
+        raise _unanswered(account, answer) from None
+
+
+def _answer(account: Account, *words: str) -> Finished:
+    done = _asked(account, *words)
+    if done.code != 0:
+        raise _unanswered(account, done)
+    return done
+
+
+def _asked(account: Account, *words: str) -> Finished:
+    return run(["podman", *words], env=environment_of(account), account=account, check=False)
+
+
+def _unanswered(account: Account, done: Finished) -> GeneratorError:
+    said = (done.stderr or done.stdout).strip().rpartition("\n")[2] or "it printed nothing"
+    return GeneratorError(
+        f"Podman can't be asked as user {account.uid} (exit code {done.code}): {said}"
     )
 
 

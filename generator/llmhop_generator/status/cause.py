@@ -31,6 +31,7 @@ _SPAWNING = re.compile(r"Failed at step ([A-Z_]+) spawning (.+): ")
 _REQUEST = re.compile(
     r'"[A-Z]+ \S+ HTTP/[\d.]+"|^(Received|Added|Aborted|Finished) request|^Engine \d+: Avg '
 )
+_NO_CONFIGURATION = "Failed to obtain podman configuration: "
 # What systemd says as it ends a service.
 _DONE = re.compile(r"timed out|timeout \(limit|OOM killer|exited, code=")
 _COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
@@ -221,7 +222,10 @@ def _podman(records: Sequence[Record]) -> Cause | None:
     lines = [line for line in written if not _EVENT.search(line)]
     begins = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
     if not begins:
-        return None
+        # What it says before it knows what it is asked is no "Error: ", and it ends too soon to be
+        # known by its name.
+        early = [r.message for r in records if r.is_printed and _NO_CONFIGURATION in r.message]
+        return _cause(early[-1]) if early else None
     first, *rest = lines[begins[-1] :]
     # Of what it started itself, what that has said follows.
     said = f"{first} {rest[0]}" if rest and first.endswith(":") else first

@@ -149,6 +149,11 @@ KNOWN = (
         "more memory, or fewer or smaller models; see also MemoryMax in serviceConfig",
     ),
     _known(
+        "Podman's configuration broken",
+        r"^Failed to obtain podman configuration",
+        "correct the file, in /etc/containers or below ~/.config/containers of the models' user",
+    ),
+    _known(
         "no such image",
         r"manifest unknown|initializing source|pinging container registry|"
         r"reading manifest|image not known|name unknown|requested access to the resource is denied",

@@ -3,15 +3,13 @@
 import json
 import pwd
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
-from typing import Any
 
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
-from llmhop_generator.host.podman import environment_of
-from llmhop_generator.host.process import Account, account_of, acts_as, is_root, run
+from llmhop_generator.host.process import account_of, acts_as, is_root
 from llmhop_generator.host.systemd import (
     UnitState,
     UserManager,
@@ -27,6 +25,7 @@ from llmhop_generator.state.present import drifted_sources, read_note, read_sour
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.failures import why
 from llmhop_generator.status.progress import Outcome, outcome
+from llmhop_generator.status.storage import RUNNING, Container, Storage, read_storage
 
 HEAD = ("MODEL", "STATE", "UP", "RESTARTS", "PORT", "DEVICES", "IMAGE")
 
@@ -46,6 +45,7 @@ _EDITED = (
 class ModelStatus:
     """One model, as it runs. `state` names an `Outcome`, in lower case; `up_s` is in seconds.
 
+    Where the service is healthy and its container does not run, `state` is Podman's word for that.
     Of a model whose user's manager may not be asked, `state` is `unknown` and `restarts` None.
     `earlier_unit` says that it runs by another unit than the configuration asks for, or by one that
     nothing tells of; `edited_unit` that it runs by the right one, and its file is another or
@@ -69,16 +69,6 @@ class ModelStatus:
 
 
 @dataclass(frozen=True)
-class Container:
-    """A container that runs: its image, and the port that it publishes, where Podman tells."""
-
-    image: str
-    image_id: str
-    image_digest: str
-    port: int | None
-
-
-@dataclass(frozen=True)
 class RouterStatus:
     """llmhop: its state in systemd's words, and what it says of itself."""
 
@@ -94,20 +84,22 @@ class RouterStatus:
 class Status:
     """All models of this host, and llmhop.
 
-    `unseen` is what only root, or who may, can see; `boot` what keeps a boot from starting them.
+    `unseen` is what only root, or who may, can see; `boot` what keeps a boot from starting them;
+    `unanswered` why Podman could not be asked of images and containers.
     """
 
     models: tuple[ModelStatus, ...]
     llmhop: RouterStatus
     unseen: tuple[str, ...] = ()
     boot: tuple[Problem, ...] = ()
+    unanswered: tuple[str, ...] = ()
 
 
 def status() -> Status:
     """Ask the managers, Podman and the journal, as far as this process may.
 
     Raises:
-        GeneratorError: one of them can't be asked that may be.
+        GeneratorError: a manager can't be asked that may be.
     """
     # Of whose models nothing can be told, those may run that have no file any more.
     found = {
@@ -118,12 +110,15 @@ def status() -> Status:
     units = system_states([ROUTER_UNIT, *map(user_manager, found)])
     models: list[ModelStatus] = []
     unseen: list[str] = []
+    unanswered: list[str] = []
     for uid, texts in found.items():
         is_up = units[user_manager(uid)].active == "active"
         if not is_up:
             models += map(_without_manager, entries(texts))
         elif acts_as(uid):
-            models += _of_user(uid, texts)
+            storage = read_storage(account_of(uid))
+            models += _of_user(uid, texts, storage)
+            unanswered += [storage.unanswered] if storage.unanswered else []
         else:
             models += map(_unseen, entries(texts))
             unseen.append(f"how the models of user {uid} are")
@@ -139,7 +134,13 @@ def status() -> Status:
         unseen.append("what was applied last")
         if not may_read_journal():
             unseen.append("the journal")
-    return Status(tuple(models), _router(units[ROUTER_UNIT]), tuple(unseen), tuple(boot))
+    return Status(
+        tuple(models),
+        _router(units[ROUTER_UNIT]),
+        unseen=tuple(unseen),
+        boot=tuple(boot),
+        unanswered=tuple(unanswered),
+    )
 
 
 def _boot(uid: int) -> Iterator[Problem]:
@@ -176,18 +177,17 @@ def _unseen(entry: Entry) -> ModelStatus:
     return replace(nothing, state="unknown", restarts=None)
 
 
-def _of_user(uid: int, texts: Mapping[str, str]) -> Iterator[ModelStatus]:
+def _of_user(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[ModelStatus]:
     account = account_of(uid)
     started = {n: text for n, text in read_started(uid).items() if n not in texts}
     states = UserManager(account).states([*map(service_of, [*texts, *started])])
     left = {name: text for name, text in started.items() if states[service_of(name)].is_up}
     found = entries({**texts, **left})
     stalled = UserManager(account).stalled(states)
-    images, running = _storage(account)
     wanted, drifted = read_wanted_notes(uid), _drifted(uid, texts)
     for entry in found:
-        state, container = states[entry.service], running.get(f"vllm-{entry.name}")
-        trouble = _trouble(UserManager(account), entry, state, container, images)
+        state, container = states[entry.service], storage.containers.get(f"vllm-{entry.name}")
+        trouble = _trouble(UserManager(account), entry, state, storage)
         judged = _judge(entry, state, container, _STALLED if entry.service in stalled else trouble)
         # What is about to start will be by what its manager has read.
         name, is_up = source_of(entry.service), state.is_up and not state.is_to_start
@@ -213,21 +213,19 @@ def _trouble(
     manager: UserManager,
     entry: Entry,
     state: UnitState,
-    container: Container | None,
-    images: Collection[str],
+    storage: Storage,
 ) -> str | None:
     """What is wrong with a model, as far as it can be told."""
     if state.is_masked:
         return f"its unit is masked, so nothing can start it; unmask {entry.service}"
-    if outcome(state) is Outcome.HEALTHY and container is None:
-        return (
-            "its container is gone from Podman's storage; it serves on, but nothing checks its "
-            "health; restart it"
-        )
+    if outcome(state) in (Outcome.HEALTHY, Outcome.STARTING):
+        is_up = outcome(state) is Outcome.HEALTHY
+        if told := storage.trouble(f"vllm-{entry.name}", is_up=is_up):
+            return told
     is_skipped = bool(state.unmet) or state.result == "exec-condition"
     if outcome(state) not in (Outcome.STARTING, Outcome.FAILED) and not is_skipped:
         return None
-    if entry.image.startswith("localhost/") and entry.image not in images:
+    if entry.image.startswith("localhost/") and storage.lacks(entry.image):
         return (
             f"{entry.image} is not in its user's storage, and localhost/ is no registry to pull "
             "it from; build, load or import it as that user"
@@ -241,7 +239,7 @@ def _judge(
 ) -> ModelStatus:
     return ModelStatus(
         model=entry.name,
-        state=outcome(state).name.lower(),
+        state=_word(state, container),
         up_s=_up(state),
         restarts=state.restarts,
         port=entry.port,
@@ -254,32 +252,17 @@ def _judge(
     )
 
 
+def _word(state: UnitState, container: Container | None) -> str:
+    found = outcome(state)
+    if found is Outcome.HEALTHY and container is not None and container.state != RUNNING:
+        return container.state
+    return found.name.lower()
+
+
 def _up(state: UnitState) -> int | None:
     if state.active != "active":
         return None
     return max(0, int(time.clock_gettime(time.CLOCK_MONOTONIC) - state.active_since_s))
-
-
-def _storage(account: Account) -> tuple[set[str], dict[str, Container]]:
-    """The names of a user's images, and the running containers by their names."""
-    environment = environment_of(account)
-
-    def ask(*words: str) -> list[dict[str, Any]]:
-        listed = run(["podman", *words, "--format", "json"], env=environment, account=account)
-        return list(json.loads(listed.stdout or "[]"))
-
-    images = ask("images")
-    digests = {image["Id"]: str(image.get("Digest", "")) for image in images}
-    return {name for image in images for name in image.get("Names") or []}, {
-        name: Container(
-            image=container["Image"],
-            image_id=container["ImageID"][:12],
-            image_digest=digests.get(container["ImageID"], ""),
-            port=next((port["host_port"] for port in container.get("Ports") or []), None),
-        )
-        for container in ask("ps")
-        for name in container["Names"]
-    }
 
 
 def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
@@ -330,6 +313,7 @@ def remarks(found: Status) -> list[str]:
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
     lines += [f"At the next boot: {problem.what}" for problem in found.boot]
     lines.append(_router_line(found.llmhop))
+    lines += [f"Not known of images and containers: {why}" for why in found.unanswered]
     if found.unseen:
         lines.append(f"Not shown: {', '.join(found.unseen)}; run it as root")
     return lines

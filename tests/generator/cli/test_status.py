@@ -76,6 +76,7 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
             "last_error": None,
         },
         "unseen": [],
+        "unanswered": [],
         "boot": [
             {
                 "where": "vllm.user",
@@ -115,21 +116,80 @@ def test_models_that_may_run_without_a_file_are_not_passed_over(host: PrivateHos
     assert "how the models of user 503 are" in host.run("status", before=NOBODY).stdout
 
 
-def test_the_user_of_the_models_sees_how_they_are(host: PrivateHost) -> None:
-    (host.root / UNIT.format(503)).rename(
-        host.put(UNIT.format(65534), "")  # whom the process is
-    )
+@pytest.fixture
+def own_host(host: PrivateHost) -> PrivateHost:
+    """The host, whose models are those of the user that the process is, and up."""
+    (host.root / UNIT.format(503)).rename(host.put(UNIT.format(65534), ""))
     host.put("etc/passwd", "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
-    host.put("opt/podman", "#!/bin/sh\necho '[]'\n").chmod(0o755)
     for unit in ("user@65534.service", "vllm-qwen2-5-7b.service"):
         host.put(f"run/up/{unit}", "")
-    done = host.run("status", before=NOBODY)
+    return host
+
+
+def put_podman(host: PrivateHost, *, state: str | None = "running", broken: str = "") -> None:
+    """Have Podman know a container of the model, or none, or be broken."""
+    container = {
+        "Names": ["vllm-qwen2-5-7b"],
+        "State": state,
+        "Image": "r.example/i:v1",
+        "ImageID": "0" * 64,
+    }
+    listed = json.dumps([container] if state else [])
+    script = f"echo '{broken}' >&2; exit 1" if broken else f"case $1 in ps) echo '{listed}';; esac"
+    host.put("opt/podman", f"#!/bin/sh\n{script}\n").chmod(0o755)
+
+
+def test_the_user_of_the_models_sees_how_they_are(own_host: PrivateHost) -> None:
+    put_podman(own_host)
+    done = own_host.run("status", before=NOBODY)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1].startswith("qwen2-5-7b  healthy  ")
+    assert len(done.stdout.splitlines()) == 4
     assert done.stdout.endswith("Not shown: what was applied last, the journal; run it as root\n")
-    command = host.command("status", before=NOBODY)
-    shown = run_on_terminal(command, columns=100, env=host.environment)
+    command = own_host.command("status", before=NOBODY)
+    shown = run_on_terminal(command, columns=100, env=own_host.environment)
     assert "\033[32mhealthy\033[0m" in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "shown", "words"),
+    [
+        ("paused", "paused", "is paused and answers nobody; `podman unpause vllm-qwen2-5-7b`"),
+        ("exited", "exited", "it has ended, and its service does not know it"),
+        ("stopped", "stopped", "it has ended, and its service does not know it"),
+        ("created", "created", "it was made and never started"),
+        ("configured", "configured", "it was made and never started"),
+        ("initialized", "initialized", "it was made and never started"),
+        ("stopping", "stopping", "it is being stopped"),
+        ("removing", "removing", "it is being removed"),
+        ("unknown", "unknown", "Podman calls its state unknown"),
+        (None, "healthy", "is gone from Podman's storage"),
+    ],
+)
+def test_a_container_is_told_as_what_podman_says_it_is(
+    state: str | None, shown: str, words: str, own_host: PrivateHost
+) -> None:
+    put_podman(own_host, state=state)
+    told = own_host.run("status", before=NOBODY).stdout.splitlines()
+    assert told[1].startswith(f"qwen2-5-7b  {shown}  ")
+    assert told[2].startswith("qwen2-5-7b: its container")
+    assert words in told[2]
+
+
+def test_a_podman_that_can_not_be_asked_is_told_and_the_rest_shown(own_host: PrivateHost) -> None:
+    put_podman(own_host, broken="Failed to obtain podman configuration: toml: line 1")
+    done = own_host.run("status", before=NOBODY)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = done.stdout.splitlines()
+    assert told[1].startswith("qwen2-5-7b  healthy  ")
+    why = (
+        "Podman can't be asked as user 65534 (exit code 1): "
+        "Failed to obtain podman configuration: toml: line 1"
+    )
+    assert told[3] == f"Not known of images and containers: {why}"
+    assert "gone" not in done.stdout
+    found = json.loads(own_host.run("status", "--json", before=NOBODY).stdout)
+    assert found["unanswered"] == [why]
 
 
 def test_units_that_can_not_be_read_are_an_error_and_no_empty_table(host: PrivateHost) -> None:

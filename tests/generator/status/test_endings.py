@@ -194,3 +194,17 @@ def test_where_the_journal_has_nothing_the_state_of_the_unit_tells(
 ) -> None:
     found = cause_of_ending(ending)
     assert (found.said if found else "") == words
+
+
+def test_a_configuration_that_podman_can_not_read_is_told() -> None:
+    said = 'Failed to obtain podman configuration: toml: line 1 (last key "x"): expected value'
+    printed = {"_TRANSPORT": "stdout", "SYSLOG_IDENTIFIER": "vllm-a"}
+    for writer in ({}, {"_COMM": "podman"}):
+        found = told(
+            entry(said, **printed, **writer),
+            exited("exited", "1/FAILURE"),
+            failed("exit-code"),
+        )
+        assert found.said == said
+        assert found.known is not None
+        assert found.known.name == "Podman's configuration broken"

@@ -289,6 +289,7 @@ class SimulatedHost:
         return [
             {
                 "Names": [service.removesuffix(".service")],
+                "State": "running",
                 "ImageID": "0" * 64,
                 "Image": re.findall(r"^Image=(.*)$", unit.by or "", re.MULTILINE)[0],
                 "Ports": [{"host_ip": "127.0.0.1", "container_port": 8000, "host_port": unit.port}],

@@ -1,0 +1,29 @@
+"""What a container of Podman's tells of its model."""
+
+import pytest
+from llmhop_generator.status.storage import Container, Storage
+
+
+def storage(state: str) -> Storage:
+    container = Container("localhost/i:v1", "0" * 12, "", 18001, state)
+    return Storage(frozenset(["localhost/i:v1"]), {"vllm-a": container})
+
+
+@pytest.mark.parametrize("state", ["created", "initialized", "running", "stopping", "exited"])
+def test_what_a_start_passes_through_is_no_trouble(state: str) -> None:
+    assert storage(state).trouble("vllm-a", is_up=False) is None
+
+
+@pytest.mark.parametrize("is_up", [True, False])
+def test_a_paused_container_keeps_a_model_from_coming_up(is_up: bool) -> None:
+    told = storage("paused").trouble("vllm-a", is_up=is_up)
+    assert told is not None
+    assert "podman unpause vllm-a" in told
+
+
+def test_of_a_podman_that_gave_no_answer_nothing_is_taken_for_missing() -> None:
+    unknown = Storage(unanswered="it can't be asked")
+    assert unknown.trouble("vllm-a", is_up=True) is None
+    assert not unknown.lacks("localhost/i:v1")
+    assert Storage().lacks("localhost/i:v1")
+    assert Storage().trouble("vllm-a", is_up=True) is not None
