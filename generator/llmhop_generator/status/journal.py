@@ -51,6 +51,14 @@ _HELPERS = (
 )
 
 
+# Escape sequences of ECMA-48 (CSI, strings such as OSC, and the short ones), C0 and C1 but for
+# newline and tab, and what turns the direction of text.
+_CONTROL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
 _CONTAINER_ID = re.compile("[0-9a-f]{64}")  # printed by podman-run(1)
 
 
@@ -65,6 +73,7 @@ class Record:
     `invocation` is systemd's id of the start that it is about, where systemd wrote it. Who wrote
     the others does not tell: after a restart by systemd, journald still gives what a unit's
     processes write the id of the start before (_SYSTEMD_INVOCATION_ID; seen with systemd 257).
+    There are no control characters in `message` but tabs, and newlines between lines.
     `is_printed` says that it went to standard output or error. `result` is the Result= of the unit
     that it tells.
     """
@@ -92,7 +101,7 @@ class Record:
         is_printed = read.get("_TRANSPORT") == "stdout"
         printed = is_printed and writer and not _is_helper(writer)
         return cls(
-            message=_text(read.get("MESSAGE")).rstrip("\n"),
+            message=_plain(_text(read.get("MESSAGE"))).rstrip("\n"),
             writer=writer,
             is_engine="CONTAINER_NAME" in read or bool(printed),
             about=str(read.get("MESSAGE_ID", "")),
@@ -116,6 +125,14 @@ class Record:
 def _is_helper(command: str) -> bool:
     # pasta.avx2 is pasta.
     return command.partition(".")[0] in _HELPERS
+
+
+def _plain(message: str) -> str:
+    """What a container or another program wrote, without what steers a terminal.
+
+    A progress bar returns to where its line began: it is as many lines.
+    """
+    return _CONTROL.sub("", message.replace("\r", "\n"))
 
 
 def _text(value: object) -> str:

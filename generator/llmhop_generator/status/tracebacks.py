@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PROCESS = re.compile(r"\(([^()]+?) pid=\d+(?:, ip=[^)]*)?\) ?|\[(rank\d+)\]: ?")
 _LOGGED = re.compile(
     r"(?:\[[\w.-]+\] )?"  # VLLM_LOGGING_PREFIX
@@ -39,7 +38,7 @@ class Line:
     @classmethod
     def parse(cls, printed: str) -> "Line":
         """Take a line apart."""
-        text, process = _COLOUR.sub("", printed).rstrip(), ""
+        text, process = printed.rstrip(), ""
         while found := _PROCESS.match(text):
             process, text = found[1] or found[2], text[found.end() :]
         found = _LOGGED.match(text)

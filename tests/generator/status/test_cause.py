@@ -4,6 +4,7 @@
 files that name an earlier version lines as that one writes them on GPUs.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ OPERATIONS = Path(__file__).parents[3] / "docs/operations.md"
 
 
 def printed(text: str) -> list[Record]:
-    return [Record(line, "conmon", is_engine=True) for line in text.splitlines()]
+    fields = {"CONTAINER_NAME": "vllm-a", "_COMM": "conmon"}
+    return [Record.parse(json.dumps({"MESSAGE": each, **fields})) for each in text.splitlines()]
 
 
 def noise() -> list[Record]:

@@ -103,7 +103,7 @@ def test_a_start_that_fails_twice_in_one_way_is_known(
     ("fields", "message", "is_engine"),
     [
         ({"MESSAGE": "a\n", "CONTAINER_NAME": "vllm-a", "_COMM": "conmon"}, "a", True),
-        ({"MESSAGE": [27, 91, 109, 195, 164], "CONTAINER_NAME": "vllm-a"}, "\x1b[m\xe4", True),
+        ({"MESSAGE": [27, 91, 109, 195, 164], "CONTAINER_NAME": "vllm-a"}, "\xe4", True),
         ({"MESSAGE": ["one", "two"]}, "two", False),
         ({"MESSAGE": None, "_COMM": "podman"}, "", False),
         ({"MESSAGE": "Error: x", "_COMM": "podman", "_TRANSPORT": "stdout"}, "Error: x", False),
@@ -117,6 +117,31 @@ def test_an_entry_of_the_journal_is_read(
 ) -> None:
     found = Record.parse(json.dumps(fields))
     assert (found.message, found.is_engine) == (message, is_engine)
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07a\x1b]8;;http://x\x1b\\b", "ab"),
+        ("\x1b[2J\x1b[1;1Hhome\x1b[?25l", "home"),
+        ("\x1bPq#0\x1b\\a\x1b_x\x1b\\b\x1bcc\x1b(Bd", "abcd"),
+        ("\x9b31mone\x9d0;t\x9ctwo\x85", "onetwo"),
+        ("a\x07\x08\x00b\x7f\tc", "ab\tc"),
+        ("\u202eright\u2066", "right"),
+        ("\x1b]never ends", "never ends"),
+        ("ends \x1b", "ends "),
+        ("10 %\r20 %\r", "10 %\n20 %"),
+        ("caf\xe9 \u65e5\u672c", "caf\xe9 \u65e5\u672c"),
+    ],
+)
+@pytest.mark.parametrize("fields", [{"CONTAINER_NAME": "vllm-a"}, {"_COMM": "podman"}])
+def test_what_steers_a_terminal_is_left_out(
+    written: str, plain: str, fields: dict[str, str]
+) -> None:
+    assert Record.parse(json.dumps({"MESSAGE": written, **fields})).message == plain
+    as_bytes = list(written.encode())
+    assert Record.parse(json.dumps({"MESSAGE": as_bytes, **fields})).message == plain
 
 
 def test_a_line_that_was_logged_in_pieces_is_whole() -> None:

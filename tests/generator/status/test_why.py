@@ -84,6 +84,11 @@ def test_a_line_that_is_the_cause_is_not_told_twice(host: Host) -> None:
     assert len(told(A)) == 3
 
 
+def test_nothing_that_an_engine_writes_steers_a_terminal(host: Host) -> None:
+    host.start(A, engine("\x1b]0;owned\x07\x1b[2Jfirst\r10 %"), engine("\x1b[31mstrange\x1b[0m"))
+    assert told(A)[1:-1] == [f"{A}: strange", "  first", "  10 %", "  strange"]
+
+
 def test_what_was_left_alone_is_told_with_a_way_out(host: Host) -> None:
     host.start(A)
     left = told(A, left=[B])[1]
