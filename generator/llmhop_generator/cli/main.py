@@ -18,7 +18,7 @@ from llmhop_generator.cli.exits import (
     reports_findings,
 )
 from llmhop_generator.cli.messages import Formatter, say, use_nixos_names, write
-from llmhop_generator.cli.options import Group, llmhop_option, verbose_option
+from llmhop_generator.cli.options import Group, llmhop_option, seconds, verbose_option
 from llmhop_generator.cli.terminal import terminal
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import become, require_root
@@ -220,6 +220,7 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
     "--lock-timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0),
+    callback=seconds,
     default=LOCK_TIMEOUT_S,
     show_default=True,
     help="How long to wait for another run to end.",
@@ -306,7 +307,14 @@ def _show_status(found: "Status") -> None:
 
 @main.command()
 @click.argument("model", metavar="MODEL", shell_complete=_model_names)
-@click.option("-n", "--lines", default=100, show_default=True, help="How many lines to begin with.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How many lines to begin with.",
+)
 @click.option("--follow/--no-follow", default=True, help="Wait for more lines.")
 @reports_errors
 def logs(model: str, lines: int, follow: bool) -> None:

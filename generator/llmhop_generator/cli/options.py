@@ -1,6 +1,7 @@
 """Options that several commands have."""
 
 import logging
+import math
 import signal
 import sys
 from typing import Any, NoReturn
@@ -22,6 +23,13 @@ llmhop_option = click.option(
 def _log_level(_context: click.Context, _parameter: click.Parameter, verbose: bool) -> None:
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
+
+
+def seconds(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    """Take a length of time that ends: `nan` and `inf` are floats too."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no time to wait; give seconds, 0 or more")
+    return value
 
 
 class Group(click.Group):

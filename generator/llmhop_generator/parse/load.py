@@ -145,7 +145,9 @@ def _what(path: Path, detail: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         return f"is not an option{_suggestion(path)}"
     if kind in _TYPES:
-        return f"must be {_TYPES[kind]}, not {_kind_of(value)}"
+        # Of a number it is the fraction that is wrong.
+        shown = _show(value) if isinstance(value, float) else _kind_of(value)
+        return f"must be {_TYPES[kind]}, not {shown}"
     if kind == "literal_error":
         expected = "true or false" if path[-1] == "enable" else str(context["expected"])
         return f"must be {expected}, not {_show(value)}"
