@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import select
 import socket
 import struct
-import termios
 from typing import Final, cast
 
 from llmhop import limits
@@ -52,8 +50,7 @@ class ClientConnection(ClientState):
         transport = self.transport
         if transport.get_extra_info("sslcontext") is None:
             return
-        queued = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
-        if self.unsent_bytes() or any(queued):  # here, or in the kernel (tcp(7), SIOCOUTQ)
+        if self.unsent_bytes():
             self._unsent = 0
         elif self._unsent == _ALL_SENT:
             transport.abort()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
@@ -124,8 +127,13 @@ def has_relayed(router: RunningRouter, client: ClientConnection, size: int) -> b
 
 
 @contextlib.contextmanager
-def served_ahead(start_router: StartRouter, *headers: str) -> Iterator[tuple[Wire, RunningRouter]]:
-    """A client that has not read its response, the end of which waits in the router."""
+def served_ahead(
+    start_router: StartRouter, *headers: str, paused: bool = False
+) -> Iterator[tuple[Wire, RunningRouter]]:
+    """A client that has not read its response, the end of which waits in the router.
+
+    With `paused` it is not the end yet, and the router reads no more of the backend.
+    """
     with Peer() as peer:
         router = start_router({"m": peer.url})
         with narrow(router.port) as wire:
@@ -137,10 +145,12 @@ def served_ahead(start_router: StartRouter, *headers: str) -> Iterator[tuple[Wir
             for sent in count(1):
                 link.socket.sendall(PIECE)
                 wait_until(partial(has_relayed, router, client, sent * len(PIECE)))
-                if router.thread.call(client.unsent_bytes):
+                _, high = client.transport.get_write_buffer_limits()
+                if router.thread.call(client.transport.get_write_buffer_size) > high * paused:
                     break
-            link.socket.sendall(b"0\r\n\r\n")
-            wait_until(partial(router.thread.call, lambda: not client.record.active))
+            if not paused:
+                link.socket.sendall(b"0\r\n\r\n")
+                wait_until(partial(router.thread.call, lambda: not client.record.active))
             yield wire, router
 
 
@@ -153,6 +163,30 @@ def test_who_reads_the_rest_of_a_response_slowly_is_not_idle(
         assert wire.head()[0] == 200
         while chunk := wire.chunk():
             assert len(chunk) == 0x8000
+
+
+def unacknowledged(router: RunningRouter, client: ClientConnection) -> int:
+    """How many bytes the client's kernel has yet to take from this one (tcp(7), SIOCOUTQ)."""
+    sock = client.transport.get_extra_info("socket")
+    queued = router.thread.call(lambda: fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    return int.from_bytes(queued, sys.byteorder)
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["at the end", "within"])
+def test_who_takes_less_than_the_kernel_waits_for_is_waited_for(
+    paused: bool, start_router: StartRouter
+) -> None:
+    with served_ahead(start_router, paused=paused) as (wire, router):
+        (client,) = router.server.clients
+        kept = router.thread.call(client.transport.get_write_buffer_size)
+        for seconds in range(0, 600, 50):
+            router.sweep_after(seconds)
+            before = unacknowledged(router, client)
+            while unacknowledged(router, client) == before:
+                assert wire.socket.recv(512)
+        assert router.server.clients
+        # The kernel wants no more yet, for which alone the event loop would know of it.
+        assert router.thread.call(client.transport.get_write_buffer_size) == kept
 
 
 def test_who_takes_nothing_of_the_rest_of_a_response_is_cut_off(start_router: StartRouter) -> None:
