@@ -46,6 +46,9 @@ def _of_command(
 
 
 def _what(image: str, flag: Flag, said: str, names: Sequence[str]) -> str:
+    if flag.default:
+        refused = f"vLLM in {image} refuses {flag.words[0]}"
+        return f"{refused}, which is a default for its tag; set the option to null"
     if not said.startswith("unrecognized arguments"):
         return f"vLLM in {image} refuses it: {_plain(said)}"
     near = get_close_matches(canonical(flag.key).partition(".")[0], names, n=1)

@@ -22,7 +22,7 @@ from llmhop_generator.planning.steps import (
     Swap,
     Turn,
 )
-from llmhop_generator.render.start_note import environment_of, leaves_note
+from llmhop_generator.render.start_note import environment_of, leaves_note, note_of
 from llmhop_generator.render.unit_text import Change, changes, model_of, source_of
 from llmhop_generator.router.routes import restart_keys
 
@@ -92,10 +92,6 @@ def as_json(plan: Plan) -> str:
     return json.dumps({"steps": steps}, indent=2, ensure_ascii=False)
 
 
-def _question(names: Iterable[str]) -> str:
-    return f"whether its vLLM takes the flags of {', '.join(map(model_of, names))}"
-
-
 def _routing(plan: Plan, step: Route) -> str:
     gone = [f"without {', '.join(step.gone)}"] if step.gone else []
     come = [f"with {', '.join(step.come)}"] if step.come else []
@@ -120,12 +116,16 @@ def _why(plan: Plan, uid: int, service: str) -> str:
     name = source_of(service)
     if uid != plan.wanted.uid or name not in plan.wanted.sources:
         return "removed"
-    there, wanted = plan.present.sources.get(uid, {}).get(name), plan.wanted.sources[name]
-    if there is not None and there != wanted:
-        return "changed" if changes(there, wanted) else _unlisted(there, wanted)
     if plan.present.states.get(uid, {}).get(service) == "stalled":
         return "its podman was killed while it started"
-    return "it runs by an earlier unit"
+    there, wanted = plan.present.sources.get(uid, {}).get(name), plan.wanted.sources[name]
+    note = plan.present.notes.get(name)
+    if note is None and (there is None or leaves_note(there)):
+        return "nothing tells by which unit it runs"
+    # What counts is what it runs by; only where that is the file do the two files tell why.
+    if there is None or note != note_of(there):
+        return "it runs by an earlier unit"
+    return "changed" if changes(there, wanted) else _unlisted(there, wanted)
 
 
 def _changes(plan: Plan, step: Stage, name: str) -> list[Change]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from llmhop_generator.contract import flags, unit_keys
@@ -114,16 +114,23 @@ def serve_commands(vllm: Vllm) -> dict[str, Command]:
 def _command(vllm: Vllm, name: str, model: Model) -> Command:
     general = flags.standing(general_settings(vllm, model), model.settings)
     own = ("vllm", "models", name, "settings")
-    found = [*_flags(general, ("vllm", "modelSettings")), *_flags(model.settings, own)]
+    # A default has its place in vLLM's flags to itself: what is set there replaces it.
+    defaults = DEFAULTS.keys() - vllm.model_settings.keys()
+    found = [
+        *_flags(general, ("vllm", "modelSettings"), defaults),
+        *_flags(model.settings, own),
+    ]
     return Command(model.model, tuple(found), option_path(own))
 
 
-def _flags(settings: flags.Flags, path: tuple[str, ...]) -> Iterator[Flag]:
+def _flags(
+    settings: flags.Flags, path: tuple[str, ...], defaults: Collection[str] = ()
+) -> Iterator[Flag]:
     for key in sorted(settings):
         words = tuple(flags.arguments({key: settings[key]}))
         # The parser reads the file that `config` names, which an image alone does not have.
         if words and flags.canonical(key) != "config":
-            yield Flag(key, option_path((*path, key)), words)
+            yield Flag(key, option_path((*path, key)), words, key in defaults)
 
 
 def general_settings(vllm: Vllm, model: Model) -> dict[str, Any]:

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag of vLLM: its key in the settings, the option where that stands, and its words."""
+    """A flag of vLLM: its key in the settings, the option where that stands, and its words.
+
+    A `default` is one that stands nowhere: `where` is the option that would replace it.
+    """
 
     key: str
     where: str
     words: tuple[str, ...]
+    default: bool = False
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,14 @@ def test_every_refused_flag_of_every_model_is_told(ask: Ask_) -> None:
     assert told[2].endswith("refuses it: invalid tokens value: 'many'")
 
 
+def test_a_refused_default_is_told_as_one_with_the_option_that_takes_it_away(ask: Ask_) -> None:
+    default = Flag("dtype", f"{OWN}.dtype", ("--dtype=bf17",), default=True)
+    assert ask(Command("m/a", (default,), OWN)) == [
+        f"{OWN}.dtype: vLLM in {IMAGE} refuses --dtype=bf17, "
+        "which is a default for its tag; set the option to null"
+    ]
+
+
 def test_flags_that_do_not_go_together_are_told_by_the_model(ask: Ask_) -> None:
     assert ask(command("--enable-auto-tool-choice")) == [
         f"{OWN}: vLLM in {IMAGE} refuses them: "
@@ -255,6 +263,23 @@ def test_each_flag_is_known_by_the_option_that_sets_it(minimal: dict[str, Any]) 
             own,
         )
     }
+
+
+def test_a_default_is_known_as_one_until_it_is_set(minimal: dict[str, Any]) -> None:
+    own_image = {"image": "docker.io/vllm/vllm-openai", "tag": "v0.18.0"}
+
+    def drain(**model_settings: Any) -> list[Flag]:
+        (found,) = commands(minimal, **own_image, modelSettings=model_settings).values()
+        return [flag for flag in found.flags if flag.key.startswith("shutdown")]
+
+    where = "services.llmhop.vllm.modelSettings.shutdown"
+    assert drain() == [
+        Flag("shutdown-timeout", f"{where}-timeout", ("--shutdown-timeout=20",), True)
+    ]
+    assert drain(shutdown_timeout=5) == [
+        Flag("shutdown_timeout", f"{where}_timeout", ("--shutdown_timeout=5",))
+    ]
+    assert drain(**{"shutdown-timeout": None}) == []
 
 
 def test_what_is_started_in_a_deployers_own_way_is_not_asked_for(

@@ -152,6 +152,25 @@ def test_a_model_of_whose_health_nobody_would_tell_is_started_again() -> None:
     assert ("stop", B_SERVICE, "its podman was killed while it started") in lines(plan)
 
 
+@pytest.mark.parametrize(
+    ("started_by", "there", "told"),
+    [
+        ("Exec=1", "Exec=1", "changed"),
+        ("Exec=0", "Exec=1", "it runs by an earlier unit"),
+        ("Exec=0", "Exec=2", "it runs by an earlier unit"),
+        (None, "Exec=1", "nothing tells by which unit it runs"),
+        (None, "Exec=2", "nothing tells by which unit it runs"),
+    ],
+)
+def test_a_restart_is_told_with_the_reason_for_which_it_was_decided(
+    started_by: str | None, there: str, told: str
+) -> None:
+    host = present(served("a", there), served("a", started_by) if started_by else None)
+    if started_by is None:
+        host = replace(host, notes={})
+    assert ("stop", A_SERVICE, told) in lines(make_plan(wanted(served("a", "Exec=2")), host))
+
+
 @pytest.mark.parametrize("state", ["inactive", "failed"])
 def test_a_model_that_is_down_is_started_and_one_that_starts_is_left_to_it(state: str) -> None:
     both = served("ab")
