@@ -47,7 +47,7 @@ in
     # A user's manager gives its own environment to its units, but for PATH.
     # Each model first runs a podman that is found there, and the note of its
     # start takes systemctl, cat and stat.
-    systemd.user.services."vllm-" = {
+    systemd.user.services.${host.unit_prefix} = {
       overrideStrategy = "asDropin";
       path = [
         config.virtualisation.podman.package

@@ -29,7 +29,6 @@ from llmhop_generator.planning.steps import (
 )
 from llmhop_generator.planning.turns import reached_at
 from llmhop_generator.render.start_note import note_of
-from llmhop_generator.render.unit_text import model_of, source_of
 from llmhop_generator.router.routes import Routing
 from llmhop_generator.state.environment import keep_key
 from llmhop_generator.state.present import read_models, read_note
@@ -37,6 +36,7 @@ from llmhop_generator.state.router_service import give_config, stop_router
 from llmhop_generator.state.staging import stage, swap
 from llmhop_generator.state.wanted_notes import keep_wanted_notes
 from llmhop_generator.status.progress import Watch
+from llmhop_generator.unit_names import model_of, source_of
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
 _SOFT_OPEN_FILES = 1024

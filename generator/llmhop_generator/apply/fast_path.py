@@ -36,11 +36,11 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.planning.steps import Wanted
 from llmhop_generator.render.start_note import note_of, with_environment
-from llmhop_generator.render.unit_text import service_of
 from llmhop_generator.state.environment import digests, read_key
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources
 from llmhop_generator.state.router_service import router_drifted, router_runs
 from llmhop_generator.state.staging import staged_dir
+from llmhop_generator.unit_names import service_of
 
 PACKAGE = Path(llmhop_generator.__file__).parent
 """This program: another one may make other units of the same configuration."""

@@ -26,12 +26,12 @@ from llmhop_generator.preflight.verify import verify_units
 from llmhop_generator.render.model_unit import added_keys, serve_commands
 from llmhop_generator.render.start_note import with_environment
 from llmhop_generator.render.tree import render
-from llmhop_generator.render.unit_text import service_of
 from llmhop_generator.state.environment import digests, read_key
 from llmhop_generator.state.present import read_present
 from llmhop_generator.state.router_service import offer_config, router_group
 from llmhop_generator.state.staging import discard
 from llmhop_generator.status.progress import Watch
+from llmhop_generator.unit_names import service_of
 
 Report = Callable[[str], None]
 

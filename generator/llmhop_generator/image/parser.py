@@ -12,7 +12,7 @@ from llmhop_generator.image import refusals
 from llmhop_generator.layout import user_manager
 from llmhop_generator.render.model_unit import images_of, serve_commands
 from llmhop_generator.render.provenance import Command
-from llmhop_generator.render.unit_text import model_of
+from llmhop_generator.unit_names import model_of
 
 # To import vLLM takes seconds from memory, and from a slow disk minutes.
 LIMIT_S = 180

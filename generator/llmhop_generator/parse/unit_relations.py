@@ -17,6 +17,7 @@ from llmhop_generator.contract.unit_keys import (
 )
 from llmhop_generator.errors import Path
 from llmhop_generator.layout import MODELS_TARGET
+from llmhop_generator.unit_names import service_of, source_file
 
 Found = Iterator[tuple[Path, str]]
 Edges = dict[str, set[str]]
@@ -37,7 +38,7 @@ def problems(vllm: Mapping[str, Any], models: Mapping[str, tuple[str, Mapping[st
     """
     general = _object(vllm.get("unitConfig"))
     yield from _malformed(("vllm", "unitConfig"), general)
-    services = {key: f"vllm-{name}.service" for key, (name, _) in models.items()}
+    services = {key: service_of(source_file(name)) for key, (name, _) in models.items()}
     ordered: list[tuple[Path, str, str, str]] = []
     for key, (_, model) in models.items():
         own = _object(model.get("unitConfig"))

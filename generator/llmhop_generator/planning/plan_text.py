@@ -23,8 +23,9 @@ from llmhop_generator.planning.steps import (
     Turn,
 )
 from llmhop_generator.render.start_note import environment_of, leaves_note, note_of
-from llmhop_generator.render.unit_text import Change, changes, model_of, source_of
+from llmhop_generator.render.unit_text import Change, changes
 from llmhop_generator.router.routes import restart_keys
+from llmhop_generator.unit_names import model_of, source_of
 
 Line = tuple[str, str, str]
 """One line of a plan: what is done, to what, and why or how."""

@@ -28,15 +28,9 @@ from llmhop_generator.planning.steps import (
 from llmhop_generator.planning.turns import Work, reached_at, survey
 from llmhop_generator.render.provenance import Command
 from llmhop_generator.render.start_note import note_of
-from llmhop_generator.render.unit_text import (
-    image_of,
-    model_of,
-    service_of,
-    source_of,
-    started_with,
-    with_order,
-)
+from llmhop_generator.render.unit_text import image_of, started_with, with_order
 from llmhop_generator.router.routes import Routing, route_names
+from llmhop_generator.unit_names import model_of, service_of, source_of
 
 
 def make_plan(wanted: Wanted, present: Present, *, wait: bool = True) -> Plan:

@@ -9,8 +9,8 @@ from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UserManager, system_states
 from llmhop_generator.layout import user_manager
 from llmhop_generator.render.model_unit import file_name
-from llmhop_generator.render.unit_text import service_of
 from llmhop_generator.state.present import read_sources
+from llmhop_generator.unit_names import service_of
 
 # Of other types systemd makes units by itself, or Podman does of sources.
 _WRITTEN = (".mount", ".path", ".service", ".socket", ".target", ".timer")

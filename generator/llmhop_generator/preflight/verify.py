@@ -14,7 +14,7 @@ from llmhop_generator.contract.model import Vllm
 from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.host.process import run
 from llmhop_generator.render.model_unit import added_option
-from llmhop_generator.render.unit_text import service_of
+from llmhop_generator.unit_names import service_of
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from llmhop_generator.layout import HEADER, MODELS_TARGET
 from llmhop_generator.render.provenance import Added, Command, Flag
 from llmhop_generator.render.quadlet import Line, container_line, unit_file, unit_line
 from llmhop_generator.render.start_note import with_note
-from llmhop_generator.render.unit_text import service_of
+from llmhop_generator.unit_names import container_of, service_of, source_file
 
 CONTAINER_PORT = 8000
 
@@ -53,12 +53,7 @@ _HEALTH_PROBE = (
 
 def file_name(model: Model) -> str:
     """The name of a model's Quadlet source."""
-    return f"{container_name(model)}.container"
-
-
-def container_name(model: Model) -> str:
-    """The name of a model's container."""
-    return f"vllm-{model.name}"
+    return source_file(model.name)
 
 
 def quadlet_files(vllm: Vllm) -> dict[str, str]:
@@ -206,7 +201,7 @@ def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
         # which it is where an earlier podman has made the user's namespace. Else, on
         # a busy host, the report is lost and the unit "starts" until its timeout.
         # Whether the container exists is of no matter.
-        ("ExecStartPre", f"-/usr/bin/env podman container exists {container_name(model)}"),
+        ("ExecStartPre", f"-/usr/bin/env podman container exists {container_of(model.name)}"),
         # vLLM exits with 0 when its engine dies.
         ("Restart", "always"),
         # Models that wait for this one go on waiting while it is tried again:
@@ -243,7 +238,7 @@ def _image(vllm: Vllm, model: Model) -> list[Line]:
         container_line("Image", image(vllm, model)),
         # A tag may have moved on; a digest can't.
         ("Pull", "missing" if model.digest is not None else "newer"),
-        container_line("ContainerName", container_name(model)),
+        container_line("ContainerName", container_of(model.name)),
         # Images up to v0.11 start the API server's module, later ones `vllm serve`.
         container_line("Entrypoint", "vllm"),
         container_line("Exec", *command_line(vllm, model)),
@@ -262,7 +257,7 @@ def _sandbox(vllm: Vllm, model: Model) -> list[Line]:
         # The limit of the service, not Podman's own default.
         ("Ulimit", "host"),
         # What vLLM and its libraries compile, kept across restarts.
-        container_line("Volume", f"vllm-{model.name}-cache:{CACHE_HOME}"),
+        container_line("Volume", f"{container_of(model.name)}-cache:{CACHE_HOME}"),
         container_line("Volume", f"{vllm.cache_dir}:{MODEL_CACHE}"),
         *(container_line("AddDevice", device) for device in model.devices),
         ("Notify", "healthy"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmhop_generator.render.start_note import StartNote, is_order, note_of, without_note
+from llmhop_generator.unit_names import model_of, service_of
 
 
 @dataclass(frozen=True)
@@ -21,24 +22,6 @@ class Entry:
     port: int
     devices: tuple[str, ...]
     note: StartNote | None = None
-
-
-def service_of(file_name: str) -> str:
-    """The name of the service that Podman makes of a Quadlet source."""
-    return file_name.removesuffix(".container") + ".service"
-
-
-def source_of(service: str) -> str:
-    """The name of the Quadlet source of a service."""
-    return service.removesuffix(".service") + ".container"
-
-
-def model_of(unit: str) -> str:
-    """The name of the model that a source or a service stands for.
-
-    Only what we added goes: a model may itself be called `a.service`.
-    """
-    return unit.rpartition(".")[0].removeprefix("vllm-")
 
 
 def environment_files_of(source: str) -> tuple[str, ...]:

@@ -23,8 +23,9 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.planning.steps import Present, Wanted
 from llmhop_generator.render.start_note import Started, StartNote, note_file, note_of
-from llmhop_generator.render.unit_text import image_of, service_of
+from llmhop_generator.render.unit_text import image_of
 from llmhop_generator.state.router_service import router_drifted, router_runs
+from llmhop_generator.unit_names import UNIT_PREFIX, service_of, source_of
 
 Sources = dict[int, dict[str, str]]
 _NOTE_BYTES = 1 << 22  # more than any source has
@@ -146,7 +147,9 @@ def read_note(uid: int, name: str, state: UnitState | None = None) -> StartNote 
 
 def read_started(uid: int) -> dict[str, str]:
     """Read the sources by which models of ours were started, also where their files are gone."""
-    names = [f"{path.stem}.container" for path in sorted(runtime_dir(uid).glob("vllm-*.started"))]
+    names = [
+        source_of(path.stem) for path in sorted(runtime_dir(uid).glob(f"{UNIT_PREFIX}*.started"))
+    ]
     starts = {name: read_start(uid, name) for name in names}
     return {n: s.text for n, s in starts.items() if s and s.text and files.is_ours(s.text)}
 

@@ -7,9 +7,9 @@ from enum import Enum, auto
 
 from llmhop_generator.host.systemd import UnitState, UserManager
 from llmhop_generator.render.provenance import Added
-from llmhop_generator.render.unit_text import source_of
 from llmhop_generator.status.cause import spelled
 from llmhop_generator.status.failures import why_again
+from llmhop_generator.unit_names import model_of, source_of
 
 POLL_S = 0.5
 _TWICE = 2
@@ -88,7 +88,7 @@ class Watch:
             if not pending:
                 return [service for service in services if now[service] is not Outcome.HEALTHY]
             starting = [s for s in pending if now[s] is Outcome.STARTING] or pending
-            self.tick(f"{_model(starting[0])} starting, {time.monotonic() - self._begun:.0f} s")
+            self.tick(f"{model_of(starting[0])} starting, {time.monotonic() - self._begun:.0f} s")
             time.sleep(POLL_S)
 
     def _judge(self, service: str, now: Outcome, state: UnitState) -> None:
@@ -102,17 +102,13 @@ class Watch:
             self._given_up.add(service)
             told = spelled(cause, self.added.get(source_of(service), ()))
             what = _CERTAIN if cause.certain else _AGAIN
-            self.report(f"{_model(service)}: {what}: {told}")
+            self.report(f"{model_of(service)}: {what}: {told}")
 
     def _tell(self, service: str, now: Outcome, state: UnitState) -> None:
         step = (now, state.restarts)
         if self._told.get(service) != step:
             self.report(_line(service, now, state, time.monotonic() - self._begun))
         self._told[service] = step
-
-
-def _model(service: str) -> str:
-    return service.removeprefix("vllm-").removesuffix(".service")
 
 
 def _line(service: str, now: Outcome, state: UnitState, seconds: float) -> str:
@@ -124,4 +120,4 @@ def _line(service: str, now: Outcome, state: UnitState, seconds: float) -> str:
         Outcome.STOPPED: "stopped",
         Outcome.FAILED: f"failed: {state.result}",
     }
-    return f"{_model(service)}: {what[now]}"
+    return f"{model_of(service)}: {what[now]}"

@@ -19,13 +19,14 @@ from llmhop_generator.host.systemd import (
 )
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
 from llmhop_generator.preflight.boot import HOW, model_boot_findings, router_boot_findings
-from llmhop_generator.render.unit_text import Entry, entries, service_of, source_of
+from llmhop_generator.render.unit_text import Entry, entries
 from llmhop_generator.router.routes import route_names
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.failures import why
 from llmhop_generator.status.progress import Outcome, outcome
 from llmhop_generator.status.storage import RUNNING, Container, Storage, read_storage
+from llmhop_generator.unit_names import container_of, service_of, source_of
 
 HEAD = ("MODEL", "STATE", "UP", "RESTARTS", "PORT", "DEVICES", "IMAGE")
 
@@ -186,7 +187,7 @@ def _of_user(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[M
     stalled = UserManager(account).stalled(states)
     wanted, drifted = read_wanted_notes(uid), _drifted(uid, texts)
     for entry in found:
-        state, container = states[entry.service], storage.containers.get(f"vllm-{entry.name}")
+        state, container = states[entry.service], storage.containers.get(container_of(entry.name))
         trouble = _trouble(UserManager(account), entry, state, storage)
         judged = _judge(entry, state, container, _STALLED if entry.service in stalled else trouble)
         # What is about to start will be by what its manager has read.
@@ -220,7 +221,7 @@ def _trouble(
         return f"its unit is masked, so nothing can start it; unmask {entry.service}"
     if outcome(state) in (Outcome.HEALTHY, Outcome.STARTING):
         is_up = outcome(state) is Outcome.HEALTHY
-        if told := storage.trouble(f"vllm-{entry.name}", is_up=is_up):
+        if told := storage.trouble(container_of(entry.name), is_up=is_up):
             return told
     is_skipped = bool(state.unmet) or state.result == "exec-condition"
     if outcome(state) not in (Outcome.STARTING, Outcome.FAILED) and not is_skipped:

@@ -6,9 +6,9 @@ from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UnitState, UserManager
 from llmhop_generator.planning.steps import Wanted
 from llmhop_generator.render.provenance import Added
-from llmhop_generator.render.unit_text import model_of, source_of
 from llmhop_generator.status.cause import spelled
 from llmhop_generator.status.failures import last_lines, why
+from llmhop_generator.unit_names import model_of, source_of
 
 _LINES = 5
 

@@ -32,8 +32,8 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
 from llmhop_generator.render.tree import render
-from llmhop_generator.render.unit_text import model_of, service_of
 from llmhop_generator.status.report import status
+from llmhop_generator.unit_names import model_of, service_of
 
 from tests.generator.support.simulated_host import REFUSED, UID, SimulatedHost, Unit, port_in
 from tests.generator.support.simulation import Killed, Mishap, in_place

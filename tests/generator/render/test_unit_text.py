@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from llmhop_generator.contract.model import ModelName
 from llmhop_generator.contract.text import Matching
-from llmhop_generator.render.unit_text import model_of, service_of
+from llmhop_generator.unit_names import model_of, service_of
 
 (PATTERN,) = (m.pattern for m in get_args(ModelName) if isinstance(m, Matching))
 
