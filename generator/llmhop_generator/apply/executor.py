@@ -36,7 +36,7 @@ from llmhop_generator.state.router_service import give_config, stop_router
 from llmhop_generator.state.staging import stage, swap
 from llmhop_generator.state.wanted_notes import keep_wanted_notes
 from llmhop_generator.status.progress import Watch
-from llmhop_generator.unit_names import model_of, source_of
+from llmhop_generator.unit_names import model_of, service_of, source_of
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).
 _SOFT_OPEN_FILES = 1024
@@ -61,6 +61,10 @@ class Run:
         self._given = plan.present.router if plan.present.router_runs else None
         self.routing = plan.routing
         self.left: list[str] = []
+        self._doing = ""
+        self._stopped: list[str] = []
+        self._starting: list[str] = []
+        self._healthy: set[str] = set()
 
     def take_all(self) -> None:
         """Take every step, but no further turn once a model in one did not come up.
@@ -86,6 +90,21 @@ class Run:
             if isinstance(step, Start) and down:
                 self.take(Start(step.uid, down))
 
+    def unfinished(self) -> str:
+        """Where the run is, and what it would leave if it ended now."""
+        if not self.changed:
+            return "nothing was changed"
+        begun = {*self._stopped, *self._starting}
+        turns = [step.services for step in self._plan.steps if isinstance(step, Turn)]
+        starting = [s for s in self._starting if s not in self._healthy]
+        parts = {
+            "stopped and not started again": [s for s in self._stopped if s not in self._starting],
+            "started, and systemd goes on with it": starting,
+            "not replaced": [s for services in turns for s in services if s not in begun],
+        }
+        told = [f"{what}: {', '.join(which)}" for what, which in parts.items() if which]
+        return "; ".join([f"at the step `{self._doing}`", *told])
+
     def finish(self) -> None:
         """Give llmhop each route, to where its model is reached now, however the run went.
 
@@ -109,7 +128,8 @@ class Run:
             GeneratorError: it failed.
         """
         for what, target, why in step_lines(self._plan, step):
-            self._report(f"{what} {target}" + (f": {why}" if why else ""))
+            self._doing = f"{what} {target}" + (f": {why}" if why else "")
+            self._report(self._doing)
         match step:
             case StartManager(uid):
                 system("start", user_manager(uid))
@@ -126,9 +146,12 @@ class Run:
             case Route(routing):
                 self._give(routing)
             case StopRouter():
+                self.changed = True
                 stop_router()
             case Stop(uid, services):
                 self.changed = True
+                wanted = map(service_of, self._plan.wanted.sources)
+                self._stopped += [service for service in wanted if service in services]
                 _stop(UserManager(account_of(uid)), services)
             case Swap(uid):
                 self.changed = True
@@ -138,6 +161,7 @@ class Run:
                 UserManager(account_of(uid)).reload()
             case Start(uid, services, apart):
                 self.changed = True
+                self._starting += services
                 _start(UserManager(account_of(uid)), services, apart=apart)
             case Await():
                 self._await(step)
@@ -158,6 +182,7 @@ class Run:
 
     def _await(self, step: Await) -> None:
         def healthy(service: str) -> None:
+            self._healthy.add(service)
             name, model = source_of(service), model_of(service)
             note = read_note(step.uid, name) or note_of(self._plan.wanted.sources[name])
             at = {model: note.port} if note is not None else {}

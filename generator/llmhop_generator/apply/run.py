@@ -20,7 +20,7 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.planning.planner import make_plan
-from llmhop_generator.planning.steps import Plan, Stage, StartManager, Swap, Wanted
+from llmhop_generator.planning.steps import Plan, Stage, StartManager, Swap, Wanted, touched_by
 from llmhop_generator.preflight.check import preflight
 from llmhop_generator.preflight.verify import verify_units
 from llmhop_generator.render.model_unit import added_keys, serve_commands
@@ -98,9 +98,13 @@ def put_files(config: Config, report: Report) -> None:
         report(f"{running} runs already, so nothing was changed: that takes a whole apply")
         return
     run = Run(plan, report)
-    for step in plan.steps:
-        if isinstance(step, Stage | Swap):
-            run.take(step)
+    try:
+        for step in plan.steps:
+            if isinstance(step, Stage | Swap):
+                run.take(step)
+    except BaseException as error:
+        error.add_note(run.unfinished())
+        raise
     if plan.wanted.router is not None and plan.wanted.router != plan.present.router:
         # It may be up already. Not waited for: it may have to wait for this to end.
         offer_config(plan.wanted.router)
@@ -112,6 +116,8 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
     Raises:
         GeneratorError: the host is not ready or a step failed. Before the first
             step nothing is changed; after it, running this again goes on.
+
+    What ends it, also a signal, has a note of what is left.
     """
     plan = plan_for(config, wait=wait)
     if plan.steps and isinstance(plan.steps[0], StartManager):
@@ -126,14 +132,17 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
     watch = None
     if wait and plan.wanted.uid is not None:
         manager = UserManager(account_of(plan.wanted.uid))
-        watch = Watch(manager, report, tick, plan.wanted.added)
+        watch = Watch(manager, report, tick, plan.wanted.added, touched=touched_by(plan))
     run = Run(plan, report, watch)
     try:
         run.take_all()
         services = list(map(service_of, plan.wanted.sources))
         failed = watch.until_up(services) if watch else []
         run.finish()
-    except BaseException:
+        if not plan.steps and not failed:
+            report("nothing to do")
+    except BaseException as error:
+        error.add_note(run.unfinished())
         if run.changed:
             with suppress(GeneratorError):  # what ended the run is told, not what follows from it
                 run.finish()

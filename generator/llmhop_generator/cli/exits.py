@@ -4,11 +4,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NoReturn
 
 from llmhop_generator.cli.messages import say
 from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host.signals import Ended, told_to_end
 
 EXIT_ERROR = 1
 EXIT_NOT_UP = 3
@@ -26,6 +28,30 @@ def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
             fail(str(error))
 
     return wrapped
+
+
+@dataclass
+class Standing:
+    """What a command leaves where it ends now, as far as no step of it knows better."""
+
+    left: str = "nothing was changed"
+
+
+@contextmanager
+def reports_signals() -> Iterator[Standing]:
+    """Say by which signal a command ends, what it leaves and what to do; the exit code stays."""
+    standing = Standing()
+    try:
+        yield standing
+    except (KeyboardInterrupt, Ended) as end:
+        notes = getattr(end, "__notes__", None) or [standing.left]
+        with suppress(GeneratorError):
+            say(
+                f"error: ended by {told_to_end(end)}: {'; '.join(notes)}. "
+                "Apply again to go on, or the earlier configuration to go back",
+                err=True,
+            )
+        raise
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from llmhop_generator.cli.exits import (
     fail,
     reports_errors,
     reports_findings,
+    reports_signals,
 )
 from llmhop_generator.cli.messages import Formatter, say, use_nixos_names, write
 from llmhop_generator.cli.options import Group, llmhop_option, seconds, verbose_option
@@ -248,30 +249,32 @@ def apply(
     require_root("apply")
     exit_on_signals()  # so that also a run that is told to end gives llmhop every route
     report, tick = terminal()
-    wait = wait and not (no_wait_at_boot and system_is_starting())
-    if files_only:
-        from llmhop_generator.apply.run import put_files
-        from llmhop_generator.parse.load import parse_config
+    with reports_signals() as standing:
+        wait = wait and not (no_wait_at_boot and system_is_starting())
+        if files_only:
+            from llmhop_generator.apply.run import put_files
+            from llmhop_generator.parse.load import parse_config
 
-        # Another run may have started the manager, and so this: it does not wait for that.
-        with try_locked(report) as alone:
-            if alone:
-                put_files(parse_config(data, config, judge_by(llmhop)), report)
-        return
-    with locked(lock_timeout, report):
-        if is_settled(data):
-            report("nothing to do")
+            # Another run may have started the manager, and so this: it does not wait for that.
+            with try_locked(report) as alone:
+                if alone:
+                    put_files(parse_config(data, config, judge_by(llmhop)), report)
             return
-        from llmhop_generator.apply.run import apply as bring_host
-        from llmhop_generator.parse.load import parse_config
+        with locked(lock_timeout, report):
+            if is_settled(data):
+                report("nothing to do")
+                return
+            from llmhop_generator.apply.run import apply as bring_host
+            from llmhop_generator.parse.load import parse_config
 
-        done = bring_host(parse_config(data, config, judge_by(llmhop)), report, tick, wait=wait)
-        if wait and not done.failed:
-            remember(data, done.wanted)
-    if done.failed:
-        from llmhop_generator.status.why import why_not_up
+            done = bring_host(parse_config(data, config, judge_by(llmhop)), report, tick, wait=wait)
+            standing.left = "every step was taken"
+            if wait and not done.failed:
+                remember(data, done.wanted)
+        if done.failed:
+            from llmhop_generator.status.why import why_not_up
 
-        fail(why_not_up(done.wanted, done.failed, done.left), EXIT_NOT_UP)
+            fail(why_not_up(done.wanted, done.failed, done.left), EXIT_NOT_UP)
 
 
 @main.command()

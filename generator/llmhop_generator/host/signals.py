@@ -1,10 +1,25 @@
 """The signals that tell a run to end."""
 
 import signal
-import sys
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Ended(SystemExit):
+    """A signal has told this process to end; the exit code is that of shells, 128 and its number.
+
+    SIGINT is a KeyboardInterrupt. `told_to_end` gives the name of either.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number).name
+
+
+def told_to_end(error: BaseException) -> str:
+    """The name of the signal behind what unwinds this process."""
+    return error.signal if isinstance(error, Ended) else signal.SIGINT.name
 
 
 def exit_on_signals() -> None:
@@ -24,4 +39,4 @@ def _exit(number: int, _: FrameType | None) -> None:
         signal.signal(each, signal.SIG_IGN)  # kept by commands, unlike a handler
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    sys.exit(128 + number)
+    raise Ended(number)

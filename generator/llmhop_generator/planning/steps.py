@@ -194,3 +194,11 @@ class Plan:
     present: Present
     steps: tuple[Step, ...]
     routing: Routing = field(default_factory=Routing)
+
+
+def touched_by(plan: Plan) -> frozenset[str]:
+    """The services that a plan starts or waits for."""
+    steps = [each for s in plan.steps for each in (s.steps if isinstance(s, Turn) else (s,))]
+    return frozenset(
+        service for step in steps if isinstance(step, Start | Await) for service in step.services
+    )

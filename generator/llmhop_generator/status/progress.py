@@ -1,7 +1,7 @@
 """Waits until services are up, and tells how it goes."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -48,13 +48,15 @@ class Watch:
     """Waits for services of one user, and tells each step of theirs once.
 
     `report` gets a line for each step, `tick` one at each look to show as the last line of a
-    terminal. `added` are the keys that deployers add to units, by the names of their sources.
+    terminal. `added` are the keys that deployers add to units, by the names of their sources. Of
+    services that are not `touched` nothing is told as long as they are healthy.
     """
 
     manager: UserManager
     report: Callable[[str], None]
     tick: Callable[[str], None]
     added: Mapping[str, Sequence[Added]] = field(default_factory=dict)
+    touched: Collection[str] = ()
     _begun: float = field(default_factory=time.monotonic)
     _told: dict[str, tuple[Outcome, int]] = field(default_factory=dict)
     _given_up: set[str] = field(default_factory=set)
@@ -106,6 +108,9 @@ class Watch:
 
     def _tell(self, service: str, now: Outcome, state: UnitState) -> None:
         step = (now, state.restarts)
+        is_past = now is Outcome.HEALTHY and service not in {*self.touched, *self._told}
+        if is_past:
+            return
         if self._told.get(service) != step:
             self.report(_line(service, now, state, time.monotonic() - self._begun))
         self._told[service] = step
