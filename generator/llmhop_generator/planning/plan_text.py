@@ -33,6 +33,13 @@ Line = tuple[str, str, str]
 _ENVIRONMENT = "its environment file changed"
 _NOTE = "the line that notes its start"
 _METADATA = "its owner or mode"
+# By whether it is optional, and whether it is known which images there are.
+_PULLED = {
+    (False, True): "it is missing",
+    (True, True): "if there is a newer one",
+    (False, False): "if it is missing",
+    (True, False): "if it is missing or there is a newer one",
+}
 _TEXT = "order or comments"
 
 
@@ -48,8 +55,8 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
             return [("start", user_manager(uid), "the user's manager is down")]
         case RaiseLimit(uid, open_files):
             return [("limit", user_manager(uid), f"open files to {open_files}")]
-        case Pull(_, image, optional):
-            return [("pull", image, "if there is a newer one" if optional else "it is missing")]
+        case Pull(_, image, optional, known):
+            return [("pull", image, _PULLED[optional, known])]
         case Ask(_, by_image):
             asked = {image: ", ".join(map(model_of, names)) for image, names in by_image.items()}
             return [

@@ -134,10 +134,13 @@ def _pulls(wanted: Wanted, present: Present, work: Work) -> Iterable[Step]:
         return
     texts = [wanted.sources[name] for name in wanted.sources if name in set(work.to_start)]
     for image, policy in dict.fromkeys(map(image_of, texts)):
-        there = image in present.images
         # What is called localhost/… was made on this host: no registry has it.
-        if not there or (policy == "newer" and not image.startswith("localhost/")):
-            yield Pull(wanted.uid, image, optional=there)
+        is_local, is_renewed = image.startswith("localhost/"), policy == "newer"
+        if present.images is None:
+            if not is_local:
+                yield Pull(wanted.uid, image, optional=is_renewed, known=False)
+        elif image not in present.images or (is_renewed and not is_local):
+            yield Pull(wanted.uid, image, optional=image in present.images)
 
 
 def _asks(wanted: Wanted, present: Present) -> Iterable[Ask]:

@@ -39,6 +39,7 @@ class Present:
     `router_runs` says that llmhop runs by `router`.
     `outdated` names the users whose manager has read units that have changed since, or could not
     read one. `drifted` are sources with another owner or mode than they were given, by uid.
+    `images` are None where Podman can't be asked as its user's manager is down.
     `open_files` is the hard limit of the manager that is to serve, which nobody can
     raise where `limits_are_fixed`.
     """
@@ -47,7 +48,7 @@ class Present:
     states: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     outdated: frozenset[int] = frozenset()
     drifted: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    images: frozenset[str] = frozenset()
+    images: frozenset[str] | None = frozenset()
     router: str | None = None
     router_runs: bool = False
     notes: Mapping[str, StartNote] = field(default_factory=dict)
@@ -72,11 +73,15 @@ class RaiseLimit:
 
 @dataclass(frozen=True)
 class Pull:
-    """Pull an image as a user; `optional` where the one that is there serves as well."""
+    """Pull an image as a user; `optional` where the one that is there serves as well.
+
+    Where it is not `known` which images there are, it is optional if one that is there would be.
+    """
 
     uid: int
     image: str
     optional: bool
+    known: bool = True
 
 
 @dataclass(frozen=True)

@@ -170,10 +170,12 @@ def _notes(
     return {name: note for name, note in notes.items() if note is not None}
 
 
-def _images(wanted: Wanted, up: Iterable[int]) -> frozenset[str]:
+def _images(wanted: Wanted, up: Iterable[int]) -> frozenset[str] | None:
     """The images that are there, of those that are wanted; Podman needs the user's manager."""
-    if wanted.uid is None or wanted.uid not in up:
+    if wanted.uid is None:
         return frozenset()
+    if wanted.uid not in up:
+        return None
     account = account_of(wanted.uid)
     named = {image_of(text)[0] for text in wanted.sources.values()}
     return frozenset(image for image in sorted(named) if has_image(account, image))

@@ -214,6 +214,18 @@ def test_an_image_that_was_made_here_or_is_pinned_is_not_asked_for_again() -> No
     assert not [step for step in taken if isinstance(step, Pull)]
 
 
+def test_where_podman_can_not_be_asked_no_image_is_taken_for_missing() -> None:
+    there = {A: source(), B: source(image="r/b:1", port=18002)}
+    there[C] = source(image="r/c@sha256:0", pull="missing", port=18003)
+    now = Present(sources={UID: there}, images=None, open_files=10)
+    plan = make_plan(wanted(there), now)
+    told = [line for line in lines(plan) if line[0] == "pull"]
+    assert told == [
+        ("pull", "r/b:1", "if it is missing or there is a newer one"),
+        ("pull", "r/c@sha256:0", "if it is missing"),
+    ]
+
+
 def test_a_users_manager_is_started_and_its_limit_raised_first() -> None:
     to = replace(wanted({A: source()}), open_files=20)
     now = Present(images=frozenset({"localhost/i:1"}), open_files=10)
