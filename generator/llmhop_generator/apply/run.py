@@ -25,7 +25,7 @@ from llmhop_generator.preflight.check import preflight
 from llmhop_generator.preflight.verify import verify_units
 from llmhop_generator.render.model_unit import added_keys, serve_commands
 from llmhop_generator.render.start_note import with_environment
-from llmhop_generator.render.tree import render
+from llmhop_generator.render.tree import Rendered, render
 from llmhop_generator.state.environment import digests, read_key
 from llmhop_generator.state.present import read_present
 from llmhop_generator.state.router_service import offer_config, router_group
@@ -54,12 +54,14 @@ def plan_for(config: Config, *, wait: bool = True) -> Plan:
     Raises:
         GeneratorError: the host is not ready, or can't be asked. Nothing was changed.
     """
-    preflight(config)
-    return _plan(config, wait=wait)
-
-
-def _plan(config: Config, *, wait: bool = True) -> Plan:
     rendered = render(config)
+    preflight(config, rendered)
+    wanted = _wanted(config, rendered)
+    return make_plan(wanted, read_present(wanted), wait=wait)
+
+
+def _wanted(config: Config, rendered: Rendered) -> Wanted:
+    """What is rendered, with digests in it of what the environment files hold now."""
     vllm = config.vllm if isinstance(config.vllm, Vllm) else None
     key, sources = b"", rendered.quadlets
     if vllm is not None:
@@ -69,7 +71,7 @@ def _plan(config: Config, *, wait: bool = True) -> Plan:
         }
     if rendered.router is not None:
         router_group()
-    wanted = Wanted(
+    return Wanted(
         uid=vllm.uid if vllm else None,
         sources=sources,
         router=rendered.router,
@@ -78,7 +80,6 @@ def _plan(config: Config, *, wait: bool = True) -> Plan:
         commands=serve_commands(vllm) if vllm else {},
         added=added_keys(vllm) if vllm else {},
     )
-    return make_plan(wanted, read_present(wanted), wait=wait)
 
 
 def put_files(config: Config, report: Report) -> None:
@@ -90,9 +91,11 @@ def put_files(config: Config, report: Report) -> None:
     Raises:
         GeneratorError: the host can't be asked, or a file can't be written.
     """
+    rendered = render(config)
     if isinstance(config.vllm, Vllm):
-        verify_units(config.vllm, render(config).quadlets)
-    plan = _plan(config)
+        verify_units(config.vllm, rendered.quadlets)
+    wanted = _wanted(config, rendered)
+    plan = make_plan(wanted, read_present(wanted))
     if plan.present.states:
         running = ", ".join(map(user_manager, plan.present.states))
         report(f"{running} runs already, so nothing was changed: that takes a whole apply")

@@ -172,11 +172,12 @@ def check(config: str, llmhop: str, for_programs: bool) -> None:
     from llmhop_generator.image.parser import check_flags
     from llmhop_generator.parse.load import read_config
     from llmhop_generator.preflight.check import preflight
+    from llmhop_generator.render.tree import render
 
     with reports_findings(for_programs) as found:
         read = read_config(config, judge_by(llmhop))
         require_root("check")
-        preflight(read)
+        preflight(read, render(read))
         notes: list[str] = []
         if isinstance(read.vllm, Vllm):
             check_flags(read.vllm, notes.append if for_programs else say)

@@ -2,7 +2,7 @@
 
 These models are the one source of its names, types and defaults. The published
 JSON Schema is made from them, and a test compares their defaults with the
-module's. Checks that need more than one field are in `checks`.
+module's. Checks that need more than one field are in `parse.rules`.
 """
 
 from typing import Annotated, Any, Literal
@@ -250,7 +250,7 @@ class Disabled(BaseModel):
         extra="allow",
         frozen=True,
         strict=True,
-        # As `checks` has it: what is configured says whether it runs.
+        # As `parse.rules` has it: what is configured says whether it runs.
         json_schema_extra={"if": {"minProperties": 1}, "then": {"required": ["enable"]}},
     )
 

@@ -19,18 +19,17 @@ from llmhop_generator.preflight.units import mask_findings, requirement_findings
 from llmhop_generator.preflight.user import user_findings
 from llmhop_generator.preflight.verify import unit_findings
 from llmhop_generator.render.model_unit import image
-from llmhop_generator.render.tree import render
+from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state.present import read_sources
 
 
-def preflight(config: Config) -> None:
+def preflight(config: Config, rendered: Rendered) -> None:
     """See that the host has what the containers of a configuration need, and llmhop its sockets.
 
     Raises:
         GeneratorError: with every finding.
     """
     found = []
-    rendered = render(config)
     if isinstance(config.vllm, Vllm):
         found += [*_findings(config.vllm), *_units(config.vllm, rendered.quadlets)]
     if rendered.router is not None:

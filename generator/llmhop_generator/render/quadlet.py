@@ -3,7 +3,7 @@
 Podman reads each key with one of a few functions, and lays the result into the
 one ExecStart= line of a service, where systemd expands `%` and `$`. An encoder
 here is the inverse of both. What it could only alter, it refuses: such a value
-is a fault of `checks`, which should have told the user.
+is a fault of `parse.rules`, which should have told the user.
 
 Sources: Podman 5.4, pkg/systemd/quadlet/quadlet.go and pkg/systemd/parser.
 """

@@ -125,7 +125,7 @@ def parses(config: Any) -> bool:
         Config.model_validate(config)
     except ValidationError:
         return False
-    # The one rule of `checks` that the schema has too.
+    # The one rule of `parse.rules` that the schema has too.
     return not any(path[-1] == "enable" for path, _ in check(config))
 
 

@@ -11,6 +11,7 @@ from llmhop_generator.host.process import Account
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight import check as preflight
 from llmhop_generator.preflight import router as host_router
+from llmhop_generator.render.tree import render
 
 from tests.generator.conftest import MINIMAL
 
@@ -39,7 +40,7 @@ def ready(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def findings(config: Config) -> list[str]:
     try:
-        preflight.preflight(config)
+        preflight.preflight(config, render(config))
     except GeneratorError as error:
         return list(map(str, error.problems))
     return []

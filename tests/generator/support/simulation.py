@@ -18,6 +18,7 @@ from llmhop_generator.host.process import Account
 from llmhop_generator.preflight import boot
 from llmhop_generator.preflight import units as host_units
 from llmhop_generator.preflight.units import mask_findings
+from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state import environment, present, router_service, staging, wanted_notes
 from llmhop_generator.status import progress
 from llmhop_generator.status import report as status
@@ -40,7 +41,7 @@ def why_again(host: SimulatedHost, service: str) -> Cause | None:
     return Cause("it is ill") if host.says_why and host.is_ill(service) else None
 
 
-def refuse_masked(config: Config) -> None:
+def refuse_masked(config: Config, _rendered: Rendered) -> None:
     """What is left of the preflight: the rest of it has tests of its own."""
     if isinstance(config.vllm, Vllm) and (found := [*mask_findings(config.vllm)]):
         raise GeneratorError("the host is not ready, and nothing was changed", found)
