@@ -67,8 +67,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     # Whoever runs the tests; as root another user, as whom root may run what is asked.
     user = Account(65534, 65534) if os.geteuid() == 0 else account_of(os.geteuid())
     if os.geteuid() == 0:
-        for directory in (tmp_path, *tmp_path.parents[:2]):
-            directory.chmod(0o755)
+        for directory in (tmp_path, *tmp_path.parents):
+            if not directory.stat().st_mode & 0o001:  # pytest's own are for root alone
+                directory.chmod(0o755)
 
     class Manager:
         def __init__(self, _: Any) -> None:
