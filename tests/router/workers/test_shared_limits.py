@@ -219,3 +219,29 @@ def test_without_its_supervisor_a_worker_keeps_nobody_waiting(
     assert len(refused) == 7
     assert {response.error_code for response in refused} == {"shutting_down"}
     assert {response.headers["retry-after"] for response in refused} == {"1"}
+
+
+@pytest.mark.parametrize(("engines", "peers"), [(0, 1), (1, 1), (1, 0)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_only_a_host_with_an_engine_of_its_own_has_no_request_of_another_wait(
+    run: Run, start_backend: StartBackend, workers: int, engines: int, peers: int
+) -> None:
+    """Only that one may be what the other host falls back to, and wait for it in turn."""
+    engine = Engine()
+    backend = start_backend(engine.respond)
+    urls = [backend.url] * engines + [f"{backend.url}/route/m{n}" for n in range(peers)]
+    model = {"urls": urls, "maxConcurrent": 1}
+    process = run({"models": {"m": model}, "workers": workers})
+    relayed = post(chat(), "/v1/x", "Via: 1.1 llmhop-0123456789abcdef")
+    with Wire(process.port) as first, Wire(process.port) as second, Wire(process.port) as third:
+        first.send(relayed)
+        assert backend.arrived.acquire(timeout=TIMEOUT), "there is a place for it"
+        second.send(post(chat()))
+        wait_until_queued(process, 1)
+        third.send(relayed)
+        if engines and peers:
+            assert third.response().error_code == "rate_limit_exceeded"
+            third.send(post(chat()))
+        wait_until_queued(process, 2)
+        engine.go_on.release(3)
+        assert statuses([first, second, third]) == [200] * 3
