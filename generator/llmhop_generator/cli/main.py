@@ -194,12 +194,17 @@ def check(config: str, llmhop: str, for_programs: bool) -> None:
 def diff(config: str, llmhop: str, for_programs: bool) -> None:
     """Show what `apply` would do, and do nothing. Exit code 0: nothing, 4: these steps."""
     from llmhop_generator.apply.run import plan_for
+    from llmhop_generator.host.lock import run_at_work
     from llmhop_generator.parse.load import read_config
     from llmhop_generator.planning.plan_text import as_json, lines
+    from llmhop_generator.status.report import under_way
 
     read = read_config(config, judge_by(llmhop))
     require_root("diff")
+    at_work = run_at_work()
     plan = plan_for(read)
+    if at_work := at_work or run_at_work():
+        say(under_way(at_work), err=True)
     if for_programs:
         say(as_json(plan))
     elif plan.steps:

@@ -11,6 +11,7 @@ from typing import TextIO
 from llmhop_generator.errors import GeneratorError
 
 LOCK = Path("/run/llmhop-generator.lock")
+_LOCKS = Path("/proc/locks")
 _POLL_S = 0.2
 
 
@@ -54,6 +55,21 @@ def try_locked(report: Callable[[str], None]) -> Iterator[bool]:
         else:
             report(f"another run is at work ({_holder(file)}), so nothing was changed")
         yield taken
+
+
+def run_at_work() -> int | None:
+    """The pid of the run that holds the lock, or None where none does.
+
+    It is asked of /proc/locks (proc_locks(5)): who tried the lock would be in the way of a run.
+    """
+    try:
+        inode, pid = LOCK.stat().st_ino, LOCK.read_text(encoding="ascii").strip()
+        held = [line.split() for line in _LOCKS.read_text(encoding="ascii").splitlines()]
+    except (OSError, ValueError):
+        return None
+    # Such as `1: FLOCK ADVISORY WRITE 4711 00:19:2034 0 EOF`; of who waits there is a `->` more.
+    of_runs = [words[4] for words in held if words[1] == "FLOCK" and words[5].endswith(f":{inode}")]
+    return int(pid) if pid in of_runs else None
 
 
 def _opened() -> TextIO:

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
+from llmhop_generator.host.lock import run_at_work
 from llmhop_generator.host.process import account_of, acts_as, is_root
 from llmhop_generator.host.systemd import (
     UnitState,
@@ -86,7 +87,9 @@ class Status:
     """All models of this host, and llmhop.
 
     `unseen` is what only root, or who may, can see; `boot` what keeps a boot from starting them;
-    `unanswered` why Podman could not be asked of images and containers.
+    `unanswered` why Podman could not be asked of images and containers. While the run
+    with the pid `applying` brings the host to a configuration, what it is yet to do is not told of
+    models.
     """
 
     models: tuple[ModelStatus, ...]
@@ -94,6 +97,7 @@ class Status:
     unseen: tuple[str, ...] = ()
     boot: tuple[Problem, ...] = ()
     unanswered: tuple[str, ...] = ()
+    applying: int | None = None
 
 
 def status() -> Status:
@@ -102,6 +106,7 @@ def status() -> Status:
     Raises:
         GeneratorError: a manager can't be asked that may be.
     """
+    applying = run_at_work()
     # Of whose models nothing can be told, those may run that have no file any more.
     found = {
         uid: texts
@@ -135,13 +140,21 @@ def status() -> Status:
         unseen.append("what was applied last")
         if not may_read_journal():
             unseen.append("the journal")
+    applying = applying or run_at_work()
+    if applying is not None:
+        models = [_on_its_way(model) for model in models]
     return Status(
         tuple(models),
         _router(units[ROUTER_UNIT]),
         unseen=tuple(unseen),
         boot=tuple(boot),
         unanswered=tuple(unanswered),
+        applying=applying,
     )
+
+
+def _on_its_way(model: ModelStatus) -> ModelStatus:
+    return replace(model, earlier_unit=False, edited_unit=False, unrouted=False)
 
 
 def _boot(uid: int) -> Iterator[Problem]:
@@ -307,7 +320,8 @@ def as_rows(found: Status) -> list[tuple[str, ...]]:
 
 def remarks(found: Status) -> list[str]:
     """Say what stands below the table: why models are not as they should be, and how llmhop is."""
-    lines = [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
+    lines = [] if found.applying is None else [under_way(found.applying)]
+    lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
     lines += [f"{m.model}: {_EDITED}" for m in found.models if m.edited_unit]
     unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
     lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
@@ -318,6 +332,11 @@ def remarks(found: Status) -> list[str]:
     if found.unseen:
         lines.append(f"Not shown: {', '.join(found.unseen)}; run it as root")
     return lines
+
+
+def under_way(pid: int) -> str:
+    """Say that a run is at work, of whoever looks meanwhile."""
+    return f"An apply is under way (pid {pid}): what is shown may change until it has ended"
 
 
 def _router_line(router: RouterStatus) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from llmhop_generator.apply import run as apply
 from llmhop_generator.apply.fast_path import is_settled, remember
-from llmhop_generator.host import files
+from llmhop_generator.host import files, lock
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
 from llmhop_generator.state import staging
-from llmhop_generator.status.report import status
+from llmhop_generator.status.report import remarks, status
 
 from tests.generator.conftest import MINIMAL
 from tests.generator.support.simulated_host import UID, SimulatedHost
@@ -93,6 +93,24 @@ def test_a_drift_of_units_is_told_and_mended_while_models_serve(
         assert host.unit(service).starts == starts[service]
     assert not any(model.edited_unit for model in status().models)
     assert planned() == []
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_while_a_run_is_at_work_nothing_counts_as_drift(
+    name: str, host: SimulatedHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lock, "LOCK", tmp_path / "lock")
+    DRIFTS[name][0](host)
+    (host.router_config).write_text('{"models": {}}')
+    with lock.locked(0, print):
+        found = status()
+        assert found.applying == os.getpid()
+        assert not [m for m in found.models if m.edited_unit or m.earlier_unit or m.unrouted]
+        assert remarks(found)[0].startswith(f"An apply is under way (pid {os.getpid()})")
+    found = status()
+    assert found.applying is None
+    assert [m for m in found.models if m.edited_unit]
+    assert all(m.unrouted for m in found.models)
 
 
 def test_a_manager_that_could_not_read_a_unit_reads_it_again(host: SimulatedHost) -> None:

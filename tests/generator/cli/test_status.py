@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,7 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
         },
         "unseen": [],
         "unanswered": [],
+        "applying": None,
         "boot": [
             {
                 "where": "vllm.user",
@@ -84,6 +87,17 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
             }
         ],
     }
+
+
+def test_while_a_run_is_at_work_it_is_told(host: PrivateHost) -> None:
+    lock = host.put("run/llmhop-generator.lock", f"{os.getpid()}\n")
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        told = host.run("status").stdout.splitlines()
+        shown = f"An apply is under way (pid {os.getpid()}): what is shown may change"
+        assert told[2].startswith(shown)
+        assert json.loads(host.run("status", "--json").stdout)["applying"] == os.getpid()
+    assert host.run("status").stdout == PLAIN
 
 
 NOBODY = 'exec unshare --user "$0" "$@"'

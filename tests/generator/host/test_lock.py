@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,15 @@ def test_a_lock_that_can_not_be_opened_is_an_error(monkeypatch: pytest.MonkeyPat
             one,
         ):
             raise AssertionError("it was held")
+
+
+def test_who_holds_it_is_known_without_a_try_at_it(file: Path) -> None:
+    assert lock.run_at_work() is None
+    with lock.locked(0, print):
+        assert lock.run_at_work() == os.getpid()
+        # Of another pid, it is not the run that has signed.
+        file.write_text("1\n")
+        assert lock.run_at_work() is None
+    assert lock.run_at_work() is None
+    with file.open():  # no run
+        assert lock.run_at_work() is None
