@@ -144,6 +144,7 @@ COMMANDS: dict[str, tuple[list[str], set[int], str]] = {
     "logs": (["absent"], {1}, "absent"),
     "provision": (["{config}", "--dry-run"], {0, 1}, ""),
     "render": (["{config}", "--output", "{directory}"], {0}, ""),
+    "restore-routes": ([], {0, 1}, ""),
     "schema": ([], {0}, '"$schema"'),
     "status": ([], {0, 1}, ""),
     "validate": (["{config}"], {0}, "qwen2-5-7b"),

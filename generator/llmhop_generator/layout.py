@@ -15,6 +15,7 @@ ROUTER_BEFORE = STATE_DIR / "llmhop.before.json"
 """What llmhop has read, while it has not read its configuration yet."""
 ENVIRONMENT_KEY = STATE_DIR / "environment.key"
 WANTED_NOTES = STATE_DIR / "wanted.json"
+UNFINISHED_ROUTES = STATE_DIR / "unfinished.json"
 STAMP = STATE_DIR / "applied.json"
 MODELS_TARGET = f"{HOST['models_target']}.target"
 """What a user's manager starts of models when it starts itself."""
@@ -23,6 +24,8 @@ DEVICE_SERVICES: Final[list[str]] = HOST["device_services"]
 ROUTER_USER: Final[str] = HOST["router"]["user"]
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"
+ROUTES_UNIT = "llmhop-routes.service"
+"""What gives llmhop at boot the routes that a run was cut off before giving."""
 ETC = Path("/etc")
 LINGER = Path("/var/lib/systemd/linger")
 """Has a file for each user whose manager a boot starts (loginctl(1), enable-linger)."""
@@ -66,7 +69,7 @@ def provisioned_files(uid: int | None) -> tuple[str, ...]:
     host = ("sysusers.d/llmhop.conf", "tmpfiles.d/llmhop.conf", *units)
     if uid is None:
         return host
-    return (*host, *model_files(uid))
+    return (*host, f"systemd/system/{ROUTES_UNIT}", *model_files(uid))
 
 
 def model_files(uid: int) -> tuple[str, ...]:

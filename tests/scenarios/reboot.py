@@ -1,6 +1,7 @@
 # What was served is served again, by itself and in order, however the host went down.
 
 import json
+import shlex
 
 
 def serves_again():
@@ -27,7 +28,16 @@ with subtest("after a reboot"):
     machine.reboot()
     serves_again()
 
-with subtest("after a power failure"):
+with subtest("after a power failure, also in the middle of an apply that had taken a route out"):
+    config = "/var/lib/llmhop/llmhop.json"
+    whole = machine.succeed(f"cat {config}")
+    routes = json.loads(whole)["models"]
+    given = json.dumps(json.loads(whole) | {"models": {"b": routes["b"]}})
+    ports = {f"vllm-{name}.container": int(e["url"].split(":")[2]) for name, e in routes.items()}
+    uid = int(machine.succeed("id -u vllm"))
+    left = {"given": [given], "router": whole, "uid": uid, "ports": ports}
+    for path, text in {config: given, "/var/lib/llmhop/unfinished.json": json.dumps(left)}.items():
+        machine.succeed(f"printf %s {shlex.quote(text)} >{path}")
     # What no write has reached the disk by is not what this is about.
     machine.succeed("sync")
     machine.crash()

@@ -4,11 +4,12 @@ import resource
 from collections.abc import Callable
 
 from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host import files
 from llmhop_generator.host.podman import pull
 from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UserManager, system, system_states
 from llmhop_generator.image.parser import require_taken
-from llmhop_generator.layout import quadlet_dir, user_manager
+from llmhop_generator.layout import ROUTER_CONFIG, quadlet_dir, user_manager
 from llmhop_generator.planning.plan_text import step_lines
 from llmhop_generator.planning.steps import (
     Ask,
@@ -34,6 +35,11 @@ from llmhop_generator.state.environment import keep_key
 from llmhop_generator.state.present import read_models, read_note
 from llmhop_generator.state.router_service import give_config, stop_router
 from llmhop_generator.state.staging import stage, swap
+from llmhop_generator.state.unfinished_routes import (
+    Unfinished,
+    discard_unfinished_routes,
+    keep_unfinished,
+)
 from llmhop_generator.state.wanted_notes import keep_wanted_notes
 from llmhop_generator.status.progress import Watch
 from llmhop_generator.unit_names import model_of, service_of, source_of
@@ -120,6 +126,7 @@ class Run:
         if routing.config(router) != self._given:
             come = routing.routes(router) - self.routing.routes(router)
             self.take(Route(routing, come=tuple(sorted(come))))
+        discard_unfinished_routes()
 
     def take(self, step: Step) -> None:
         """Take one step, and tell it.
@@ -156,6 +163,7 @@ class Run:
             case Swap(uid):
                 self.changed = True
                 keep_wanted_notes(self._plan.wanted)
+                self._keep_unfinished()
                 swap(quadlet_dir(uid))
             case Reload(uid):
                 UserManager(account_of(uid)).reload()
@@ -171,14 +179,27 @@ class Run:
         router = self._plan.wanted.router
         if router is None or (text := routing.config(router)) == self._given:
             return
+        self._keep_unfinished(text)
         known = self._given, self.changed
         self._given, self.changed = None, True  # also where this is ended early
         try:
             give_config(text)
         except GeneratorError:
             self._given, self.changed = known
+            if not self.changed:
+                discard_unfinished_routes()  # llmhop has refused all that was to be given
             raise
         self._given = text
+
+    def _keep_unfinished(self, *given: str) -> None:
+        """Keep what is left to do from here on, where llmhop is about to be `given` a text."""
+        wanted, present = self._plan.wanted, files.read(ROUTER_CONFIG)
+        if wanted.uid is None or wanted.router is None:
+            return
+        given = given if present is None else (present, *given)
+        notes = {name: note_of(text) for name, text in wanted.sources.items()}
+        ports = {name: note.port for name, note in notes.items() if note is not None}
+        keep_unfinished(Unfinished(given, wanted.router, wanted.uid, ports))
 
     def _await(self, step: Await) -> None:
         def healthy(service: str) -> None:

@@ -1,6 +1,7 @@
 """Sets up a systemd host that is not NixOS, through the system's own tools."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from llmhop_generator.layout import (
     ROUTER_UNIT,
     ROUTER_UNITS,
     ROUTER_USER,
+    ROUTES_UNIT,
     STATE_DIR,
     SYSTEM_UNITS,
     quadlet_dir,
@@ -140,7 +142,7 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
         yield RemoveFile(socket)
     written = [
         WriteFile(ETC / path, text)
-        for path, text in host_files(config, llmhop).items()
+        for path, text in host_files(config, llmhop, own_command()).items()
         if not files.is_written(ETC / path, text)
     ]
     yield from written
@@ -157,11 +159,20 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
         yield from _user_steps(config.vllm)
     if config.llmhop.enable:
         units = [ROUTER_UNIT, ROUTER_SOCKET] if wants_socket else [ROUTER_UNIT]
+        units += [ROUTES_UNIT] if isinstance(config.vllm, Vllm) else []
         if disabled := [unit for unit in units if not is_enabled(unit)]:
             yield Command(("systemctl", "enable", *disabled))
         if socket in changed and _is_active(ROUTER_UNIT) and _has_addresses(config):
             # In one transaction: the service ends before the socket, and starts after it.
             yield Command(("systemctl", "restart", *ROUTER_UNITS))
+
+
+def own_command() -> str:
+    """This command, such that systemd finds it."""
+    for program in (Path(sys.argv[0]), Path(sys.executable).with_name("llmhop-generator")):
+        if program.name == "llmhop-generator" and program.is_file():
+            return str(program.absolute())
+    return shutil.which("llmhop-generator") or "llmhop-generator"
 
 
 def _has_addresses(config: Config) -> bool:

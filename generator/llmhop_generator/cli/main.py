@@ -284,6 +284,19 @@ def apply(
 
 
 @main.command()
+@reports_errors
+def restore_routes() -> None:
+    """Give llmhop, at boot, the routes that an `apply` was cut off before giving."""
+    from llmhop_generator.apply.routes import restore_routes as give_back
+    from llmhop_generator.host.lock import try_locked
+
+    require_root("restore-routes")
+    with try_locked(say) as alone:
+        if alone:
+            give_back(say)
+
+
+@main.command()
 @_json
 @click.option("--watch", is_flag=True, help="Print it again every two seconds.")
 @reports_errors

@@ -9,22 +9,23 @@ from llmhop_generator.layout import (
     HOST,
     MODELS_TARGET,
     ROUTER_USER,
+    ROUTES_UNIT,
     STATE_DIR,
     quadlet_dir,
     user_manager,
 )
 from llmhop_generator.render.quadlet import unit_file, unit_line
-from llmhop_generator.render.router_units import router_units
+from llmhop_generator.render.router_units import router_units, routes_unit
 
 OWN_USER = "vllm"
 """The one user that is declared here; any other name is the deployer's to declare."""
 
 
-def host_files(config: Config, llmhop: str) -> dict[str, str]:
+def host_files(config: Config, llmhop: str, generator: str = "llmhop-generator") -> dict[str, str]:
     """Render the files of a host that is not NixOS: paths below /etc and their text.
 
-    `llmhop` is the router's command, as a path or as a name that systemd looks up
-    in its own search path.
+    `llmhop` is the router's command and `generator` this one, each as a path or as a name that
+    systemd looks up in its own search path.
     """
     files = {
         "sysusers.d/llmhop.conf": _conf(_sysusers(config)),
@@ -36,6 +37,8 @@ def host_files(config: Config, llmhop: str) -> dict[str, str]:
         drop_in = f"systemd/system/{user_manager(config.vllm.uid)}.d/llmhop.conf"
         files[drop_in] = _user_manager(config.vllm)
         files[f"systemd/user/{MODELS_TARGET}"] = _models_target()
+        if config.llmhop.enable:
+            files[f"systemd/system/{ROUTES_UNIT}"] = routes_unit(generator)
         files[_PODMAN["path"]] = _conf(_PODMAN["text"].splitlines())
     return files
 

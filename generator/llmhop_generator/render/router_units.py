@@ -12,6 +12,7 @@ from llmhop_generator.layout import (
     ROUTER_SOCKET,
     ROUTER_UNIT,
     ROUTER_USER,
+    UNFINISHED_ROUTES,
 )
 from llmhop_generator.render.quadlet import Line, unit_file, unit_line
 
@@ -93,6 +94,34 @@ def _service(llmhop: str, *, has_socket: bool) -> str:
                     ("Group", ROUTER_USER),
                     *_lines(_ROUTER["service"]),
                     *_lines(_ROUTER["hardening"]),
+                ],
+            ),
+            ("Install", [("WantedBy", "multi-user.target")]),
+        ],
+    )
+
+
+def routes_unit(command: str) -> str:
+    """Render what gives llmhop at boot the routes that a run was cut off before giving.
+
+    `command` is llmhop-generator, as a path or as a name that systemd looks up.
+    """
+    return unit_file(
+        HEADER,
+        [
+            (
+                "Unit",
+                [
+                    ("Description", "Routes of llmhop that an apply was cut off before giving"),
+                    ("Before", ROUTER_UNIT),
+                    ("ConditionPathExists", str(UNFINISHED_ROUTES)),
+                ],
+            ),
+            (
+                "Service",
+                [
+                    ("Type", "oneshot"),
+                    unit_line("ExecStart", f"{_exec_word(command)} restore-routes"),
                 ],
             ),
             ("Install", [("WantedBy", "multi-user.target")]),

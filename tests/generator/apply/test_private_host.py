@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llmhop_generator.apply.provision import own_command
 from llmhop_generator.render.host_tree import host_files
 
 from tests.generator.support.contracts import parse
@@ -71,7 +72,7 @@ def test_provision_takes_the_steps_that_it_shows_and_then_has_none(host: Private
     taken = host.run("provision", config=models())
     assert taken.returncode == 0, taken.stderr
     assert taken.stdout == shown.stdout
-    for path, text in host_files(parse(models()), str(host.llmhop)).items():
+    for path, text in host_files(parse(models()), str(host.llmhop), own_command()).items():
         assert host.read(f"etc/{path}") == text
     assert "vllm:x:503:503:" in host.read("etc/passwd")
     assert "vllm:300000:65536\n" in host.read("etc/subuid")
@@ -79,7 +80,7 @@ def test_provision_takes_the_steps_that_it_shows_and_then_has_none(host: Private
         "systemctl daemon-reload ",
         "systemctl enable llmhop-models.target",
         "systemctl start user@503.service",
-        "systemctl enable llmhop.service llmhop.socket",
+        "systemctl enable llmhop.service llmhop.socket llmhop-routes.service",
     ]
     # A plain user can give the directories to nobody else, so that they are root's here.
     away_with_directories(host)

@@ -383,6 +383,8 @@ class SimulatedHost:
                 if self.router is not None:  # this it takes only when it starts
                     config["workers"] = self.router.get("workers")
                 self.router = config
+            case ["--no-block", "try-reload-or-restart", "llmhop.service"]:
+                self.router = self._router_reads() if self.router is not None else None
             case ["stop", *_]:
                 self.router = None
             case _:

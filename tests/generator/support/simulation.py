@@ -10,6 +10,7 @@ import pytest
 from llmhop_generator import layout
 from llmhop_generator.apply import executor as carry_out
 from llmhop_generator.apply import fast_path as settled
+from llmhop_generator.apply import routes
 from llmhop_generator.apply import run as apply
 from llmhop_generator.contract.model import Config, Vllm
 from llmhop_generator.errors import GeneratorError
@@ -19,7 +20,14 @@ from llmhop_generator.preflight import boot
 from llmhop_generator.preflight import units as host_units
 from llmhop_generator.preflight.units import mask_findings
 from llmhop_generator.render.tree import Rendered
-from llmhop_generator.state import environment, present, router_service, staging, wanted_notes
+from llmhop_generator.state import (
+    environment,
+    present,
+    router_service,
+    staging,
+    unfinished_routes,
+    wanted_notes,
+)
 from llmhop_generator.status import progress
 from llmhop_generator.status import report as status
 from llmhop_generator.status.cause import Cause
@@ -28,7 +36,8 @@ from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
     *(apply, boot, carry_out, environment, files, host_units, podman, present, progress),
-    *(router_service, settled, staging, status, systemd, wanted_notes),
+    *(router_service, routes, settled, staging, status, systemd),
+    *(unfinished_routes, wanted_notes),
 )
 
 
@@ -83,6 +92,7 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
         (layout.ROUTER_BEFORE, state / "llmhop.before.json"),
         (layout.ENVIRONMENT_KEY, state / "environment.key"),
         (layout.WANTED_NOTES, state / "wanted.json"),
+        (layout.UNFINISHED_ROUTES, state / "unfinished.json"),
         (layout.STAMP, state / "applied.json"),
         (router_service.router_group, os.getgid),
         (staging._SEARCHED, host.root / "etc/containers/systemd"),
