@@ -76,6 +76,8 @@ def parse_listen(text: str) -> Address:
     """
     if text.startswith(_UNIX):
         return UnixAddress(check_socket_path(text.removeprefix(_UNIX)))
+    if "/" in text:
+        raise ValueError("has a '/', as a URL has")
     host, colon, port = text.rpartition(":")
     if not colon:
         raise ValueError("has no port")

@@ -187,7 +187,8 @@ class Server:
             async with asyncio.timeout(seconds):
                 await self._no_clients.wait()
         except TimeoutError:
-            log(f"{len(self.clients)} connections cut off after {seconds:g} s")
+            count = len(self.clients)
+            log(f"{count} connection{'' if count == 1 else 's'} cut off after {seconds:g} s")
             self.cut_off()
             with suppress(TimeoutError):  # some take a moment for their response
                 async with asyncio.timeout(limits.DRAIN_CLOSE_S):
