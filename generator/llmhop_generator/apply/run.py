@@ -1,6 +1,6 @@
 """Brings the host it runs on to the state that a configuration describes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,14 +24,14 @@ from llmhop_generator.planning.steps import Plan, Stage, StartManager, Swap, Wan
 from llmhop_generator.preflight.check import preflight
 from llmhop_generator.preflight.verify import verify_units
 from llmhop_generator.render.model_unit import added_keys, serve_commands
-from llmhop_generator.render.start_note import with_environment
+from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.render.tree import Rendered, render
 from llmhop_generator.state.environment import digests, read_key
-from llmhop_generator.state.present import read_present
+from llmhop_generator.state.present import read_models, read_present
 from llmhop_generator.state.router_service import offer_config, router_group
 from llmhop_generator.state.staging import discard
 from llmhop_generator.status.progress import Watch
-from llmhop_generator.unit_names import service_of
+from llmhop_generator.unit_names import service_of, source_of
 
 Report = Callable[[str], None]
 
@@ -152,7 +152,16 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         raise
     finally:
         _discard_staged(plan)
-    return Applied(plan.wanted, tuple(failed), tuple(run.left))
+    return Applied(plan.wanted, tuple(failed), _left(plan.wanted, run.left))
+
+
+def _left(wanted: Wanted, services: Sequence[str]) -> tuple[str, ...]:
+    """Those whose turn did not come, but for who crashed meanwhile and came up by the new unit."""
+    notes = read_models(wanted).notes if services else {}
+    sources = {service: source_of(service) for service in services}
+    return tuple(
+        s for s, name in sources.items() if notes.get(name) != note_of(wanted.sources[name])
+    )
 
 
 def _discard_staged(plan: Plan) -> None:

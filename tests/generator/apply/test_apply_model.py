@@ -229,7 +229,10 @@ class Applying(RuleBasedStateMachine):
         """Somebody edits a unit by hand, has the manager read it, and restarts the model."""
         there, before = self.host.on_disk().get(service), self.before_edits.get(service)
         if text == "as it was" and before is not None:
-            self.host.edit(service, before)
+            others = [port_in(t) for s, t in self.host.on_disk().items() if s != service]
+            # Meanwhile another model may have got the port: that is nobody's unit any more.
+            if port_in(before) not in others:
+                self.host.edit(service, before)
         elif there is not None:
             self.before_edits.setdefault(service, there)
             edited = there.replace("[Container]\n", "[Container]\nEnvironment=BY_HAND=1\n")
