@@ -33,7 +33,6 @@ from llmhop import limits
 from llmhop.backend.backends import Backends
 from llmhop.backend.readiness import Readiness
 from llmhop.client.connection_limit import ConnectionLimit, Slot
-from llmhop.client.head_memo import HeadMemo
 from llmhop.client.memory_budget import Budget, Share
 from llmhop.client.work_queue import WorkQueue
 from llmhop.errors import ApiError
@@ -43,6 +42,7 @@ from llmhop.http.request_reader import RequestReader
 from llmhop.observe.observer import Observer
 from llmhop.relay.body_stream import FormStream, WebSocketStream
 from llmhop.relay.exchange import Exchange
+from llmhop.relay.head_memo import HeadMemo
 from llmhop.routing.table import Table
 
 # What is waited for. Plain numbers, because an Enum's members cost more to look up.

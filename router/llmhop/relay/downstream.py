@@ -1,4 +1,4 @@
-"""What an exchange asks of the client's side, and of who writes heads."""
+"""What an exchange asks of the client's side."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from llmhop.errors import ApiError
-from llmhop.http.head import RequestHead
 from llmhop.http.local_response import Page
-from llmhop.routing.table import Route
 
 
 class Downstream(Protocol):
@@ -59,22 +57,3 @@ class Downstream(Protocol):
 
     def upgraded(self) -> None:
         """The connection became a WebSocket; from now on the request is open."""
-
-
-class Heads(Protocol):
-    """Writes the head that a replica gets."""
-
-    def request_head(
-        self, head: RequestHead, route: Route, replica: int, body_bytes: int, request_id: bytes
-    ) -> bytes:
-        """Return the head for the replica of this index."""
-
-    def streamed_head(
-        self,
-        head: RequestHead,
-        route: Route,
-        replica: int,
-        length: int | None,
-        request_id: bytes,
-    ) -> bytes:
-        """Return the head before a body of this length, or before chunks where it is None."""

@@ -36,7 +36,8 @@ from llmhop.log.logger import log
 from llmhop.observe.request_record import RequestRecord
 from llmhop.observe.usage import TAIL_BYTES
 from llmhop.relay import rewrite
-from llmhop.relay.downstream import Downstream, Heads
+from llmhop.relay.downstream import Downstream
+from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.upstream_request import CONNECTING, QUEUED, RequestOwner, UpstreamRequest
 from llmhop.routing.table import Route
@@ -68,7 +69,7 @@ class Exchange(RequestOwner):
     __deletable__ = ("_downstream",)  # for mypyc
     _downstream: Downstream
 
-    def __init__(self, heads: Heads, record: RequestRecord, backends: Backends) -> None:
+    def __init__(self, heads: HeadMemo, record: RequestRecord, backends: Backends) -> None:
         """`heads` writes what stands before a body; `record` is that of each request in turn."""
         self.state = IDLE
         self._record = record

@@ -29,7 +29,7 @@ from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter
 from llmhop.relay.causes import BROKE, FULL, LOOPED, UNREACHED
-from llmhop.relay.downstream import Heads
+from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.replica_choice import ReplicaChoice
 from llmhop.relay.request_body import RequestBody
@@ -97,7 +97,7 @@ class UpstreamRequest(ConnectionWaiter):
     _route: Route
 
     def __init__(
-        self, heads: Heads, record: RequestRecord, backends: Backends, progress: Progress
+        self, heads: HeadMemo, record: RequestRecord, backends: Backends, progress: Progress
     ) -> None:
         self.state = IDLE
         self.body = RequestBody()
