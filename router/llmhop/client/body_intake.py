@@ -48,10 +48,10 @@ class Client(Protocol):
 class BodyIntake(asyncio.BufferedProtocol):
     """A client's connection while a large body comes in."""
 
-    __slots__ = ("_body", "_client", "_taken", "_unread", "_work")
+    __slots__ = ("_body", "_taken", "_unread", "_work", "client")
 
     def __init__(self, client: Client, body: LargeBody, work: WorkQueue) -> None:
-        self._client = client
+        self.client = client
         self._body = body
         self._work = work
         self._taken = 0
@@ -66,7 +66,7 @@ class BodyIntake(asyncio.BufferedProtocol):
         """Take note of a piece of the body, now or in another pass."""
         if self._work.is_full:
             self._unread = nbytes
-            self._client.await_turn()
+            self.client.await_turn()
             self._work.put(self._take_unread)
         else:
             began = self._work.clock()
@@ -76,7 +76,7 @@ class BodyIntake(asyncio.BufferedProtocol):
     def _take_unread(self) -> None:
         nbytes, self._unread = self._unread, 0
         if nbytes and self._is_there():
-            self._client.take_turn()
+            self.client.take_turn()
             self._fill(nbytes)
 
     def _fill(self, nbytes: int) -> None:
@@ -85,32 +85,32 @@ class BodyIntake(asyncio.BufferedProtocol):
         self._taken += nbytes
         if self._taken >= PIECE_BYTES and not complete:
             self._taken = 0
-            self._client.transport.pause_reading()
+            self.client.transport.pause_reading()
             self._work.put(self._resume)
-        self._client.body_received(nbytes, complete)
+        self.client.body_received(nbytes, complete)
 
     def _resume(self) -> None:
         if self._is_there():
-            self._client.transport.resume_reading()
+            self.client.transport.resume_reading()
 
     def _is_there(self) -> bool:
         # Unless the client's own protocol is back, because the request was refused meanwhile.
-        transport = self._client.transport
+        transport = self.client.transport
         return transport.get_protocol() is self and not transport.is_closing()
 
     def eof_received(self) -> bool:
         """Tell the client's protocol."""
         self._take_unread()
-        return self._client.eof_received()
+        return self.client.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the client's protocol."""
-        self._client.connection_lost(exc)
+        self.client.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Tell the client's protocol."""
-        self._client.pause_writing()
+        self.client.pause_writing()
 
     def resume_writing(self) -> None:
         """Tell the client's protocol."""
-        self._client.resume_writing()
+        self.client.resume_writing()

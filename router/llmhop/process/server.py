@@ -18,6 +18,7 @@ from llmhop import limits
 from llmhop.backend.backends import Backends
 from llmhop.backend.gate import Gates, LocalGates
 from llmhop.backend.readiness import Readiness
+from llmhop.client.connection import ClientConnection
 from llmhop.client.connection_limit import (
     ConnectionLimit,
     RejectedClient,
@@ -25,8 +26,6 @@ from llmhop.client.connection_limit import (
     connections_that_fit,
 )
 from llmhop.client.memory_budget import Budget
-from llmhop.client.protocol import ClientProtocol
-from llmhop.client.state import ClientState
 from llmhop.client.work_queue import WorkQueue
 from llmhop.config.config import Certificate, Config
 from llmhop.errors import overloaded
@@ -61,7 +60,7 @@ def new_pseudonym() -> bytes:
 
 
 class Server:
-    """Serves a config. Implements client.state.Router. Made inside a running event loop."""
+    """Serves a config. Implements client.connection.Clients. Made inside a running event loop."""
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class Server:
         self.backends = Backends(self.pools, gates or LocalGates(), self._pseudonym, self._loop)
         self.backends.serve(config.models)
         self.readiness = Readiness(self.backends, self._loop)
-        self.clients: set[ClientProtocol] = set()
+        self.clients: set[ClientConnection] = set()
         self._no_clients = asyncio.Event()
         self._no_clients.set()
         self.observer = Observer(metrics or single_process(), config.access_log)
@@ -169,14 +168,14 @@ class Server:
     def _forget_page(self) -> None:
         self._page = None
 
-    def client_connected(self, client: ClientState) -> None:
+    def client_connected(self, client: ClientConnection) -> None:
         """Count a client's connection in."""
-        self.clients.add(cast(ClientProtocol, client))
+        self.clients.add(client)
         self._no_clients.clear()
 
-    def client_disconnected(self, client: ClientState) -> None:
+    def client_disconnected(self, client: ClientConnection) -> None:
         """Count a client's connection out."""
-        self.clients.discard(cast(ClientProtocol, client))
+        self.clients.discard(client)
         if not self.clients:
             self._no_clients.set()
 
@@ -205,11 +204,11 @@ class Server:
         for listener in self._tls_listeners:
             listener.close()
         self._listeners.close()
-        attempt_each("draining a client", list(self.clients), ClientProtocol.drain, _abort)
+        attempt_each("draining a client", list(self.clients), ClientConnection.drain, _abort)
 
     def cut_off(self) -> None:
         """End every request."""
-        attempt_each("cutting off a client", list(self.clients), ClientProtocol.cut_off, _abort)
+        attempt_each("cutting off a client", list(self.clients), ClientConnection.cut_off, _abort)
 
     def close(self) -> None:
         """Close every connection at once."""
@@ -241,7 +240,7 @@ class Server:
             log(f"{limit} clients are connected, more are turned away (maxConnections)")
         self._is_full = full
         if not full:
-            return ClientProtocol(self)
+            return ClientConnection(self)
         self.observer.refused("connections")
         id_ = self.observer.new_id()
         page = error_page(overloaded(), id_, to_llmhop=True)
@@ -272,7 +271,7 @@ class Server:
             "the check of a client",
             list(self.clients),
             lambda client: client.check_deadline(now),
-            ClientProtocol.fail,
+            ClientConnection.fail,
         )
         self.pools.sweep(now)
         self.backends.sweep(now)
@@ -282,7 +281,7 @@ class Server:
         self.observer.sweep(self._records(), self.budget.held)
 
 
-def _abort(client: ClientProtocol) -> None:
+def _abort(client: ClientConnection) -> None:
     client.transport.abort()
 
 

@@ -126,6 +126,12 @@ class Exchange(RequestOwner):
         return self._upstream.state == QUEUED
 
     @property
+    def waits(self) -> bool:
+        """Whether the request is not all with a backend yet."""
+        upstream = self._upstream
+        return upstream.body.held_bytes > 0 or upstream.state == QUEUED
+
+    @property
     def held_bytes(self) -> int:
         """How much of the request's body is in memory: until the backend has taken it.
 

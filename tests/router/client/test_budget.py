@@ -92,7 +92,7 @@ class Memory(RuleBasedStateMachine):
     @invariant()
     def what_is_held_is_counted(self) -> None:
         protocols = [c.protocol for c in self.router.clients if not c.lost]
-        held = [getattr(p, "_client", p).held_bytes() for p in protocols]
+        held = [getattr(p, "client", p)._session.held_bytes() for p in protocols]
         assert self.server.budget.held == sum(held)
 
     def teardown(self) -> None:

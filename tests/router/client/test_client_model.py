@@ -106,7 +106,7 @@ class Client:
     @property
     def connection(self) -> Any:
         protocol = self.transport.protocol
-        return getattr(protocol, "_client", protocol)
+        return getattr(protocol, "client", protocol)
 
     def answers(self) -> list[tuple[int, bytes]]:
         """The responses that were written whole, read or not."""
@@ -252,7 +252,7 @@ class Clients(RuleBasedStateMachine):
         uploads = [t for t in waiting if t.protocol._request_open]
         transport = pick(uploads or waiting, data)
         owner = transport.protocol._sink
-        (client,) = [c for c in self.clients if c.connection._exchange is owner]
+        (client,) = [c for c in self.clients if c.connection._session.exchange is owner]
         number = int(_NUMBER.findall(transport.sent + transport.unsent)[-1])
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n%10d" % number
         piece = client.unsent[: data.draw(st.sampled_from([0, 1000, 20_000]))]
@@ -305,8 +305,8 @@ class Clients(RuleBasedStateMachine):
         self.draining = True
         self.event(self.server.begin_drain)
         for client in self.clients:
-            connection = client.connection
-            assert not (connection._exchange.active and connection._exchange.queued)
+            exchange = client.connection._session.exchange
+            assert not (exchange.active and exchange.queued)
 
     # What holds after each event.
 
@@ -314,9 +314,9 @@ class Clients(RuleBasedStateMachine):
     def memory_is_counted_as_it_is_held(self) -> None:
         clients = [c.connection for c in self.clients if not c.transport.lost]
         for client in clients:
-            assert client._share.held == client.held_bytes()
-        assert self.server.budget.held == sum(client._share.held for client in clients)
-        holders = [client for client in clients if client._share.held]
+            assert client._session._share.held == client._session.held_bytes()
+        assert self.server.budget.held == sum(client._session._share.held for client in clients)
+        holders = [client for client in clients if client._session._share.held]
         assert self.server.budget.held <= self.most or len(holders) == 1
         self.most = max(self.server.budget.limit, self.server.budget.held)
         assert self.server.connection_limit.taken == len(self.server.clients) == len(clients)
@@ -324,8 +324,9 @@ class Clients(RuleBasedStateMachine):
     @invariant()
     def nobody_is_read_beyond_a_bound(self) -> None:
         for client in self.clients:
-            if not client.transport.lost and client.connection._exchange.active:
-                assert len(client.connection._reader.pending) <= MAX_PIPELINED_BYTES + READ_BYTES
+            session = client.connection._session
+            if not client.transport.lost and session.exchange.active:
+                assert len(session.incoming.reader.pending) <= MAX_PIPELINED_BYTES + READ_BYTES
 
     @invariant()
     def requests_are_answered_once_and_in_time(self) -> None:
@@ -344,10 +345,10 @@ class Clients(RuleBasedStateMachine):
         for client in self.clients:
             if client.transport.lost or client.transport.is_closing():
                 continue
-            connection = client.connection
-            assert connection._waiting == connection._waits_for()
-            if connection._exchange.active and connection._stream is None:
-                assert connection._deadline == float("inf")
+            session = client.connection._session
+            assert session.deadline.waits_for == session.waits_for()
+            if session.exchange.active and session.incoming.stream is None:
+                assert session.deadline.at == float("inf")
 
     def teardown(self) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from llmhop.client.protocol import ClientProtocol
+from llmhop.client.connection import ClientConnection
 from llmhop.client.work_queue import WorkQueue
 from llmhop.limits import MAX_BYTES_A_TURN, MAX_CHUNKS_A_TURN, MAX_REQUESTS_A_TURN
 
@@ -45,10 +45,10 @@ class Transport(asyncio.Transport):
         return False
 
 
-def connected(router: RunningRouter, transport: Transport) -> ClientProtocol:
+def connected(router: RunningRouter, transport: Transport) -> ClientConnection:
     """A client of a router whose work takes no time, so that none of it waits for that."""
     router.server.work = WorkQueue(asyncio.get_running_loop().call_soon, lambda: 0.0)
-    client = ClientProtocol(router.server)
+    client = ClientConnection(router.server)
     client.connection_made(transport)
     return client
 
@@ -130,14 +130,14 @@ def test_many_chunks_are_read_some_at_a_time(
         left = count * len(chunk)
         client.data_received(chunk * count)
         for _ in range(4):
-            pending = len(client._reader.pending)
+            pending = len(client._session.incoming.reader.pending)
             assert left - pending <= 1.2 * MAX_CHUNKS_A_TURN * len(chunk)
             assert not transport.reads
             left = pending
             await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert (transport.answers, transport.reads) == (0, True)
-        assert not client._reader.pending
+        assert not client._session.incoming.reader.pending
         client.connection_lost(None)
 
     router.thread.run(work())
@@ -156,12 +156,12 @@ def test_a_form_is_not_read_on_for_a_client_that_left(start_router: StartRouter)
         transport = LeavingTransport()
         client = connected(router, transport)
         client.data_received(FORM + b"1\r\nx\r\n" * 40_000)
-        pending = len(client._reader.pending)
+        pending = len(client._session.incoming.reader.pending)
         assert pending > 0
         transport.has_left = True
         client.connection_lost(None)
         await asyncio.sleep(0)
-        assert len(client._reader.pending) == pending
+        assert len(client._session.incoming.reader.pending) == pending
 
     router.thread.run(work())
 

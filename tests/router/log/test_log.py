@@ -231,12 +231,12 @@ def test_what_python_itself_has_to_say_holds_up_nothing(
 ) -> None:
     before = """
 import sys
-import llmhop.client.protocol as module
-real = module.ClientProtocol.data_received
+import llmhop.client.connection as module
+real = module.ClientConnection.data_received
 def received(self, data):
     print("word " * 50_000, file=sys.stderr)
     real(self, data)
-module.ClientProtocol.data_received = received
+module.ClientConnection.data_received = received
 """
     streams = {"stderr": _full_pipe(stack)}
     config = {"models": {"m": {"url": GONE}}, "workers": workers}

@@ -153,7 +153,8 @@ def test_over_tls_who_closed_unread_has_left(
             with backend:
                 assert backend.recv(65536)
                 wire.send(post(b"x" * 100_000))  # so far ahead that it waits unread
-                wait_until(lambda: any(c._paused for c in list(router.server.clients)))
+                clients = router.server.clients
+                wait_until(lambda: any(c._session.transport.paused for c in list(clients)))
                 with Held(router):
                     wire.socket.shutdown(socket.SHUT_WR)
                     backend.sendall(OK)
@@ -181,7 +182,7 @@ def test_over_tls_an_aborted_connection_has_left(tmp_path: Path, start_router: S
     def ask() -> None:
         [client] = router.server.clients
         client.transport.abort()
-        assert client._has_left()
+        assert client._session.transport.has_left()
 
     with authority.wire(router.port) as wire:
         wire.send(HEALTH)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from llmhop.client.protocol import ClientProtocol
+from llmhop.client.connection import ClientConnection
 from llmhop.observe.metric_cells import BYTES_IN, BYTES_OUT, IN_FLIGHT, RELOADS, STATUS, STATUSES
 from llmhop.observe.metric_store import Row
 from llmhop.observe.request_record import EndedRequest, RequestRecord
@@ -106,15 +106,15 @@ def test_only_the_client_whose_check_fails_is_cut_off(
     for wire in wires:
         wire.send(post(chat()))
         wire.response()
-    real = ClientProtocol.check_deadline
+    real = ClientConnection.check_deadline
     bad = sorted(router.server.clients, key=lambda c: c.record.request_id)[2]
 
-    def check(client: ClientProtocol, now: float) -> None:
+    def check(client: ClientConnection, now: float) -> None:
         if client is bad:
             raise ZeroDivisionError("fault")
         real(client, now)
 
-    monkeypatch.setattr(ClientProtocol, "check_deadline", check)
+    monkeypatch.setattr(ClientConnection, "check_deadline", check)
     router.sweep_after(0)
     wait_until(lambda: bad not in router.server.clients)
     served = 0
@@ -312,9 +312,9 @@ def test_what_a_callback_raises_is_logged_in_few_words(
     run: Run, start_backend: StartBackend
 ) -> None:
     before = """
-import llmhop.client.protocol as module
+import llmhop.client.connection as module
 def received(self, data): raise ZeroDivisionError("fault")
-module.ClientProtocol.data_received = received
+module.ClientConnection.data_received = received
 """
     process = run({"models": {"m": {"url": "http://127.0.0.1:1"}}}, before=before)
     for _ in range(30):

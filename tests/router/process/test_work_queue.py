@@ -111,7 +111,7 @@ def run_pass(router: FakeRouter) -> None:
 
 def searched(router: FakeRouter) -> int:
     """How much of large bodies was searched for the model, of those that are not complete."""
-    return sum(client._reader.held_bytes for client in router.server.clients)
+    return sum(client._session.incoming.reader.held_bytes for client in router.server.clients)
 
 
 def answered(router: FakeRouter) -> int:
@@ -226,7 +226,7 @@ def test_what_waits_is_read_in_order_and_once(start_fake: StartFake) -> None:
         full(router)
         client.peer_sends(HEALTH[:20])
         (owner,) = router.server.clients
-        owner._resume_reading()  # whatever else would go on
+        owner._session.transport.read_on()  # whatever else would go on
         assert not client.reading
         router.server.work.spend(-2 * MAX_PASS_S)
         client.protocol.data_received(HEALTH[20:] + HEALTH)
@@ -359,7 +359,7 @@ def large_request(router: FakeRouter) -> tuple[FakeTransport, bytes]:
         full(router)
         client.peer_sends(raw[50_000:60_000])
         (owner,) = router.server.clients
-        owner._advance()  # as after a response that a client took
+        owner._cycle.advance()  # as after a response that a client took
         assert not client.reading
 
     router.event(act)

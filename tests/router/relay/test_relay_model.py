@@ -17,6 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from llmhop.backend.gate import LocalGate
+from llmhop.client.transport import LINGERING
 from llmhop.origin.connection import UpstreamConnection
 from llmhop.origin.pool import Pool
 from llmhop.relay import exchange as exchange_states
@@ -58,7 +59,7 @@ class Client:
 
 
 def upstream_of(client: Client) -> Any:
-    return client.transport.protocol._exchange._upstream
+    return client.transport.protocol._session.exchange._upstream
 
 
 def some(few: list[Thing], others: list[Thing], data: st.DataObject) -> list[Thing]:
@@ -116,7 +117,8 @@ class Relay(RuleBasedStateMachine):
                 self.gates.add(backend.gate)
 
     def exchanges(self) -> list[Any]:
-        return [c.transport.protocol._exchange for c in self.clients if not c.transport.lost]
+        transports = [c.transport for c in self.clients if not c.transport.lost]
+        return [transport.protocol._session.exchange for transport in transports]
 
     def waiting(self, unread: bool = False) -> list[FakeTransport]:
         """Backends' connections that hold a whole request which is not being answered."""
@@ -307,7 +309,7 @@ class Relay(RuleBasedStateMachine):
     def active_connections_have_one_owner_and_pause_with_its_client(self) -> None:
         sent = [e for e in self.exchanges() if e._upstream._connection is not None]
         owners = {id(e._upstream._connection): e for e in sent}
-        by_exchange = {id(c.transport.protocol._exchange): c for c in self.clients}
+        by_exchange = {id(c.transport.protocol._session.exchange): c for c in self.clients}
         for transport in self.loop.backends:
             connection = transport.protocol
             if transport.is_closing() or not isinstance(connection, UpstreamConnection):
@@ -375,7 +377,7 @@ class Relay(RuleBasedStateMachine):
                 self.event(transport.peer_resets)
         self.all_goes_on()
         for client in self.clients:
-            if client.open and not client.transport.protocol._lingering:
+            if client.open and client.transport.protocol._session.transport.state != LINGERING:
                 assert len(client.answers()) == len(client.sent)
         for client in self.clients:
             if not client.transport.lost:

@@ -1,0 +1,71 @@
+"""What has come of a client's current request, and of what follows it. Does no I/O.
+
+A request is read in this order: nothing of it is there (`is_new`), its head is being read, `head`
+is there and its body is being read, or goes on as it comes (`stream`). `finish` begins anew.
+"""
+
+from __future__ import annotations
+
+from llmhop.http.head import RequestHead
+from llmhop.http.request_reader import RequestReader
+from llmhop.relay.body_stream import FormStream, WebSocketStream
+from llmhop.routing.table import Table
+
+
+class IncomingRequest:
+    """The request that is being read or served.
+
+    `reader` has what was read and not taken yet, `deferred` what waits for its turn to be read.
+    """
+
+    __slots__ = ("deferred", "head", "reader", "stream")
+
+    def __init__(self) -> None:
+        self.reader = RequestReader()
+        self.head: RequestHead | None = None
+        self.stream: FormStream | WebSocketStream | None = None
+        self.deferred = b""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of a request was read."""
+        return self.head is None and not self.reader.pending
+
+    @property
+    def asks_for_head(self) -> bool:
+        """Whether the response must have no body."""
+        return self.head is not None and self.head.method == b"HEAD"
+
+    def held_bytes(self, is_sent: bool, held_for_backend: int) -> int:
+        """How much of what the client has sent is in memory.
+
+        Where the request `is_sent`, its backend holds up so much. Without what passes through on
+        its way: forms whose backend is known, and WebSockets.
+        """
+        stream = self.stream
+        if is_sent and stream is not None:
+            return held_for_backend
+        held = held_for_backend + self.reader.held_bytes + len(self.deferred)
+        return held + stream.held_bytes if isinstance(stream, FormStream) else held
+
+    def begin_form(self, head: RequestHead, table: Table) -> None:
+        """Have the form that follows `head`, if one does, go on as it comes. Raises ApiError."""
+        if head.boundary is not None and self.reader.has_body:
+            self.stream = FormStream(head, head.boundary, self.reader, table)
+
+    def upgrade(self) -> WebSocketStream:
+        """Have all that comes from now on go on as it comes."""
+        self.stream = stream = WebSocketStream(self.reader)
+        return stream
+
+    def finish(self) -> None:
+        """Be done with the request; the next one may have come already."""
+        self.head = None
+
+    def drop(self) -> None:
+        """Let go of what was read and is not wanted any more."""
+        self.deferred = b""
+        if self.reader.large is not None:
+            self.reader.large.take()
+        if self.reader.held_bytes:
+            self.reader = RequestReader()

@@ -1,0 +1,377 @@
+"""The requests of one client, one after the other: each is read, decided on and answered.
+
+What phase a request is in, its session says:
+
+| phase | what there is | then |
+| --- | --- | --- |
+| reading | no exchange, and a head or a body that is not whole | deciding |
+| deciding | a whole request, or a form whose model is known | answered here, or exchange |
+| exchange | the exchange is active; of a form or a WebSocket, more is read for it | answered |
+| answered | the response is written | reading; or the connection ends (see transport) |
+
+What can't be read, or is refused before all of it was, is answered and the client lingers.
+Requests are answered in order; what a client sends ahead waits, unread beyond a bound. While an
+exchange runs, reading goes on, so that a client that leaves is noticed; what goes on as it comes
+(see relay.body_stream) is read only while the backend takes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from functools import partial
+
+from llmhop import limits
+from llmhop.client.deadline import BACKEND
+from llmhop.client.session import Session
+from llmhop.client.transport import LINGERING
+from llmhop.errors import ApiError, overloaded, queue_full, shutting_down
+from llmhop.http.body.large_body import Body
+from llmhop.http.head import RequestHead
+from llmhop.http.local_response import CONTINUE, Page
+from llmhop.relay.body_stream import FormStream, WebSocketStream
+from llmhop.routing.body_model import rename
+from llmhop.routing.table import MetricsPage, Ready, Route
+
+
+class RequestCycle:
+    """Serves the requests of a session. Implements relay.downstream.Downstream."""
+
+    __slots__ = (
+        "_exchange",
+        "_incoming",
+        "_memo",
+        "_record",
+        "_router",
+        "_transport",
+        "session",
+        "write",
+    )
+
+    write: Callable[[bytes], None]
+    """Sends bytes to the client."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._router = session.router
+        self._exchange = session.exchange
+        self._incoming = session.incoming
+        self._memo = session.memo
+        self._record = session.record
+        self._transport = session.transport
+
+    def connected(self, transport: asyncio.Transport, address: str) -> None:
+        """Begin to serve a client; its address is for the backend and the access log."""
+        self.session.connected(transport, address)
+        self.write = self.session.write
+
+    # Reading.
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of requests; stop reading where a client sends too far ahead."""
+        incoming, transport = self._incoming, self._transport
+        if len(data) >= limits.MAX_BYTES_A_TURN:
+            transport.rest()
+            self._router.work.put(transport.read_on)
+        if incoming.is_new and not transport.write_paused and self._serve_whole(data):
+            return
+        self.session.deadline.received(len(data))
+        incoming.reader.feed(data)
+        if incoming.stream is not None:
+            self._read_on(incoming.stream)
+        elif not self._exchange.active and not transport.write_paused:
+            self.advance()
+        else:
+            if len(incoming.reader.pending) > limits.MAX_PIPELINED_BYTES and not transport.paused:
+                transport.pause_reading()
+            self.session.account_read()
+            self.session.wait()
+
+    def body_received(self, count: int, complete: bool) -> None:
+        """Take note of a piece of a large body, which was read into it."""
+        self.session.deadline.received(count)
+        if complete:
+            self._transport.end_intake()
+            self.advance()
+        else:
+            self.session.account_read()
+
+    def _serve_whole(self, data: bytes) -> bool:
+        """Serve `data` if it is exactly one request: what `advance` does, in fewer steps."""
+        if self._transport.is_closing():
+            return False
+        incoming, table = self._incoming, self._router.table
+        try:
+            whole = incoming.reader.read_whole(data, table.max_body_bytes)
+            if whole is None:
+                return False
+            head, body = whole
+            incoming.head = head
+            self._record.begin(head)
+            self._memo.admit(head, table)
+        except ApiError as error:
+            self.session.refuse(error)
+            return True
+        self.session.deadline.waits_for = BACKEND
+        self.session.deadline.at = math.inf
+        self._dispatch(head, body)
+        return True
+
+    def advance(self) -> None:
+        """Read and answer requests until bytes are missing or an exchange runs."""
+        self._read_requests()
+        if self._transport.state != LINGERING:
+            self.session.account_read()
+        self.session.wait()
+
+    def _read_requests(self) -> None:
+        incoming, transport = self._incoming, self._transport
+        requests = 0
+        try:
+            while not self._exchange.active and not transport.write_paused:
+                if transport.state == LINGERING or transport.is_closing():
+                    return
+                if self.session.refusal is not None:
+                    self.session.refuse(self.session.refusal)
+                    return
+                if incoming.head is None:
+                    if requests == limits.MAX_REQUESTS_A_TURN:
+                        transport.pause_reading()
+                        self._advance_soon()
+                        return
+                    requests += 1
+                    incoming.head = incoming.reader.read_head()
+                    if incoming.head is None:
+                        break
+                    if not self._accept(incoming.head):
+                        continue
+                    incoming.begin_form(incoming.head, self._memo.table)
+                if incoming.stream is not None:
+                    if self._pass_on(incoming.stream):
+                        continue
+                    break
+                body = incoming.reader.read_body()
+                if body is None:
+                    if incoming.reader.large is not None:
+                        transport.begin_intake(incoming.reader.large, self._router.work)
+                    elif incoming.reader.pending:
+                        self._read_rest_soon()
+                        return
+                    break
+                self._dispatch(incoming.head, body)
+            else:
+                return
+        except ApiError as error:
+            self.session.break_off(error)
+            return
+        if transport.paused:
+            transport.resume_reading()
+
+    def _advance_soon(self) -> None:
+        # In its turn, so that a long pipeline does not keep others from theirs.
+        self._router.work.put(self.advance)
+
+    def _read_rest_soon(self) -> None:
+        """Let others have their turn before more of what has come of a body is read."""
+        self._transport.rest()
+        self._router.work.put(self._read_rest)
+
+    def _read_rest(self) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.read_on()
+        if self._incoming.stream is not None:
+            self._read_on(self._incoming.stream)
+        else:
+            self.advance()
+
+    def _accept(self, head: RequestHead) -> bool:
+        """Decide by its head whether a request's body is wanted; answer it if not.
+
+        Raises ApiError where the body would still come.
+        """
+        self._record.begin(head)
+        reader = self._incoming.reader
+        try:
+            self._memo.admit(head, self._router.table)
+        except ApiError as error:
+            if reader.has_body:
+                raise
+            self._answer_error(error)
+            return False
+        reader.start_body(head, self._memo.table.max_body_bytes)
+        if head.expect_continue and reader.awaits_body:
+            self.write(CONTINUE)
+        return True
+
+    # Deciding.
+
+    def _dispatch(self, head: RequestHead, body: Body) -> None:
+        self._record.bytes_in = len(body)
+        try:
+            decision = self._memo.table.decide(head, body)
+        except ApiError as error:
+            self._answer_error(error)
+            return
+        if isinstance(decision, Route):
+            if decision.renames:
+                body = rename(head, body, decision.model)
+            self._exchange.start(self, head, body, decision)
+            self._check_waiting()
+        elif isinstance(decision, Ready):
+            look = self._router.readiness.answer
+            self._exchange.answer(self, partial(look, self._memo.table, decision))
+        elif isinstance(decision, MetricsPage):
+            self._exchange.answer(self, self._router.metrics_page)
+        else:
+            self._answer(Page(200, decision.body))
+
+    def _check_waiting(self) -> None:
+        """Refuse a request that has to wait where nothing may wait, or no more."""
+        exchange = self._exchange
+        if not exchange.waits:
+            return
+        if self._router.draining:
+            exchange.stop_waiting()
+        if exchange.active and not (self.session.account() or self.session.account_less()):
+            self._router.observer.refused("buffered_bytes")
+            exchange.refuse(overloaded())
+
+    # Requests that go on as they come.
+
+    def _read_on(self, stream: FormStream | WebSocketStream) -> None:
+        try:
+            self._pass_on(stream)
+        except ApiError as error:
+            self.session.break_off(error)
+        if self._transport.state != LINGERING:
+            self.session.account_read()
+        self.session.wait()
+
+    def _pass_on(self, stream: FormStream | WebSocketStream) -> bool:
+        """Send on what has come, if the backend takes it. Raises ApiError.
+
+        Answers False where more must come before there is a backend to send it to.
+        """
+        exchange, incoming = self._exchange, self._incoming
+        if exchange.active and self._transport.paused:
+            return True
+        pieces = stream.read()
+        self._record.bytes_in += sum(map(len, pieces))
+        if stream.complete:
+            incoming.stream = None
+        if exchange.active:
+            exchange.send_more(pieces, stream.complete)
+        elif isinstance(stream, FormStream) and stream.route is not None:
+            self._begin(stream, stream.route)
+        if incoming.stream is not None and incoming.reader.pending:
+            self._read_rest_soon()
+        return incoming.stream is None or exchange.active
+
+    def _begin(self, form: FormStream, route: Route) -> None:
+        length, body = form.begin()
+        self._record.bytes_in = len(body)
+        is_open = not form.complete
+        if is_open:
+            self.pause_request()
+        self._exchange.start(self, form.head, body, route, is_open, length)
+        self._check_waiting()
+
+    # What the exchange calls.
+
+    def unsent_bytes(self) -> int:
+        """How much of what was written the client has not taken."""
+        return self._transport.unsent_bytes()
+
+    def wants_close(self) -> bool:
+        """Whether the connection is to end after the response to the current request.
+
+        It is where the response came before the whole request did: nobody wants the rest.
+        """
+        incoming = self._incoming
+        head = incoming.head
+        return head is None or head.close or self._router.draining or incoming.stream is not None
+
+    def exchange_done(self, close: bool) -> None:
+        """Go on with the next request, or close."""
+        incoming, transport = self._incoming, self._transport
+        if transport.takes_writes():
+            self._record.end(self._record.status, "complete")
+        if incoming.stream is not None and not isinstance(incoming.stream, WebSocketStream):
+            self.session.linger()
+            return
+        # At a drain, who was not told of the end and has asked for more is served once more.
+        self.session.finish(close or (self._router.draining and not incoming.reader.pending))
+        if incoming.reader.pending or transport.paused or self.session.refusal is not None:
+            self._advance_soon()
+
+    def exchange_answered(self, page: Page) -> None:
+        """Answer with a page that took a while."""
+        self._answer(page)
+        self._advance_soon()
+
+    def exchange_refused(self, error: ApiError) -> None:
+        """Answer with an error."""
+        if self._incoming.stream is not None:
+            self.session.refuse(error)
+            return
+        self._answer_error(error)
+        self._advance_soon()
+
+    def place_refused(self, model: str) -> None:
+        """Answer that the model has no place; at a drain nobody waits for one."""
+        if self._router.draining:
+            self._router.observer.refused("shutting_down")
+            self.exchange_refused(shutting_down(unserved=True))
+        else:
+            self.exchange_refused(queue_full(model))
+
+    def exchange_broken(self, end: str) -> None:
+        """Close after what was relayed, without the end that a whole response has."""
+        self._record.end(self._record.status, end)
+        self.session.cut()
+
+    def arm_reset(self) -> None:
+        """Have whatever closes the connection look like no end of the response."""
+        self._transport.arm_reset()
+
+    def disarm_reset(self) -> None:
+        """Close as usual."""
+        self._transport.disarm_reset()
+
+    def pause_request(self) -> None:
+        """Read no more than the backend takes."""
+        if self._incoming.stream is not None:
+            self._transport.pause_reading()
+            self.session.wait()
+
+    def resume_request(self) -> None:
+        """Read on what the backend takes."""
+        stream = self._incoming.stream
+        if stream is not None:
+            self._transport.resume_reading()
+            self._read_on(stream)
+
+    def request_sent(self) -> None:
+        """Count what the backend has taken no more."""
+        self.session.account()
+
+    def upgraded(self) -> None:
+        """Let through what comes, beginning with what came ahead."""
+        self._incoming.upgrade()
+        self._transport.half_close_ends = False
+        self.resume_request()
+
+    # Answers of llmhop's own, and how a request ends.
+
+    def _answer(self, page: Page) -> None:
+        close = self.wants_close()
+        self.session.write_page(page, close, "complete")
+        self.session.finish(close)
+
+    def _answer_error(self, error: ApiError) -> None:
+        """Answer a request that was read to its end."""
+        close = self.wants_close()
+        self.session.write_error(error, close)
+        self.session.finish(close)

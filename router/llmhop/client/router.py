@@ -1,0 +1,31 @@
+"""What the connections of clients share, as they see it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from llmhop.backend.backends import Backends
+from llmhop.backend.readiness import Readiness
+from llmhop.client.connection_limit import ConnectionLimit
+from llmhop.client.memory_budget import Budget
+from llmhop.client.work_queue import WorkQueue
+from llmhop.http.local_response import Page
+from llmhop.observe.observer import Observer
+from llmhop.routing.table import Table
+
+
+class Router(Protocol):
+    """What serves all clients of a process. `now` is loop time, as of the last sweep."""
+
+    table: Table
+    backends: Backends
+    readiness: Readiness
+    observer: Observer
+    budget: Budget
+    connection_limit: ConnectionLimit
+    work: WorkQueue
+    draining: bool
+    now: float
+
+    async def metrics_page(self) -> Page:
+        """Return the page for Prometheus."""

@@ -1,0 +1,224 @@
+"""One client's connection as a whole: what it waits for, what it holds, how requests and it end.
+
+It stands on parts that know nothing of one another, each with a state of its own: `transport` (how
+the connection is), `incoming` (what has come of a request), `exchange` (what a backend does with
+it), `deadline`, and the share of the memory that all clients may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from llmhop.client.deadline import (
+    BACKEND,
+    BODY,
+    CLIENT_END,
+    END,
+    HEAD,
+    NOTHING,
+    READER,
+    REQUEST,
+    SOCKET_END,
+    Deadline,
+)
+from llmhop.client.incoming_request import IncomingRequest
+from llmhop.client.memory_budget import Share
+from llmhop.client.router import Router
+from llmhop.client.transport import CLOSING, HALF_CLOSED, LINGERING, ClientTransport
+from llmhop.errors import ApiError, overloaded
+from llmhop.http.local_response import Page, error_page, render
+from llmhop.relay.body_stream import FormStream
+from llmhop.relay.exchange import Exchange
+from llmhop.relay.head_memo import HeadMemo
+
+
+class Session:
+    """A client's connection. `record` is that of its requests, each in turn.
+
+    `refusal` is what a client is told that sent too much ahead, when its turn comes. `write` is
+    there once the client is connected.
+    """
+
+    __slots__ = (
+        "_share",
+        "deadline",
+        "exchange",
+        "has_served",
+        "incoming",
+        "memo",
+        "record",
+        "refusal",
+        "router",
+        "transport",
+        "write",
+    )
+
+    write: Callable[[bytes], None]
+    """Sends bytes to the client."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self.memo = HeadMemo(router.table)
+        self.record = router.observer.new_record()
+        self.incoming = IncomingRequest()
+        self.exchange = Exchange(self.memo, self.record, router.backends)
+        self.transport = ClientTransport()
+        self.deadline = Deadline(router)
+        self.refusal: ApiError | None = None
+        self.has_served = False
+        self._share = Share(router.budget)
+
+    def connected(self, transport: asyncio.Transport, address: str) -> None:
+        """Begin with the time that a first request may take."""
+        self.transport.connected(transport)
+        self.write = self.transport.write
+        scheme = b"https" if self.transport.is_tls else b"http"
+        self.memo.connected(address.encode(), scheme)
+        self.record.connected(address)
+
+    def disconnected(self) -> None:
+        """Hold nothing any more, and stop the backend's work for a client that went."""
+        self._share.close()
+        self.let_go("client_left")
+
+    def let_go(self, end: str) -> None:
+        """End the current request, whoever waits for it; `end` is for the access log."""
+        try:
+            if self.exchange.active:
+                self.exchange.cancel()
+        finally:
+            if self.record.active:
+                self.record.end(self.record.status, end)
+
+    # What is waited for, and what is held.
+
+    def waits_for(self) -> int:
+        """Return what the connection waits for (see deadline)."""
+        state, incoming = self.transport.state, self.incoming
+        if state == LINGERING:
+            return CLIENT_END
+        if state == CLOSING:
+            return END
+        if self.exchange.active:
+            if state == HALF_CLOSED:
+                return SOCKET_END
+            reads = isinstance(incoming.stream, FormStream) and not self.transport.paused
+            return BODY if reads else BACKEND
+        if self.transport.write_paused:
+            return READER
+        if incoming.head is not None:
+            return BODY
+        return HEAD if incoming.reader.pending else REQUEST
+
+    def wait(self) -> None:
+        """Set the deadline if something else is waited for than before."""
+        self.deadline.wait_for(self.waits_for())
+
+    def held_bytes(self) -> int:
+        """How much of what the client has sent is in memory."""
+        return self.incoming.held_bytes(self.exchange.active, self.exchange.held_bytes)
+
+    def account(self) -> bool:
+        """Have what is held count against the limit; answer whether that has room for it."""
+        return self._share.set(self.held_bytes())
+
+    def account_less(self) -> bool:
+        """Count what is held without the copy of what was sent; answer whether there is room."""
+        self.exchange.drop_copy()
+        return self.account()
+
+    def account_read(self) -> None:
+        """Count what was read; where that is too much, refuse the request that it belongs to."""
+        if self.account() or (self.exchange.active and self.account_less()):
+            return
+        self.router.observer.refused("buffered_bytes")
+        if self.exchange.active:
+            # What runs goes on. Who has sent ahead is told when the turn of that comes.
+            self.refusal = overloaded()
+            self.drop_input()
+            self.account()
+        else:
+            self.break_off(overloaded())
+
+    # How a request ends, and how the connection does.
+
+    def write_error(self, error: ApiError, close: bool) -> None:
+        """Answer the current request with an error; `close` is what the response says of that."""
+        record, head = self.record, self.incoming.head
+        if not record.active:  # its head could not be read
+            record.begin(None)
+        to_llmhop = head is None or head.via_llmhop
+        page = error_page(error, record.request_id, to_llmhop)
+        self.write_page(page, close, error.code or "refused")
+
+    def write_page(self, page: Page, close: bool, end: str) -> None:
+        """Answer it with a page; `end` is for the access log."""
+        record, head_only = self.record, self.incoming.asks_for_head
+        self.write(render(page, record.request_id, head_only=head_only, close=close))
+        if self.transport.takes_writes():
+            record.bytes_out = 0 if head_only else len(page.body)
+            record.end(page.status, end)
+
+    def finish(self, close: bool) -> None:
+        """End the current request, and with `close` the connection."""
+        self.incoming.finish()
+        self.has_served = True
+        self.deadline.waits_for = NOTHING
+        if close:
+            # What was written is still sent, to a client that takes it.
+            self.incoming.stream = None
+            self.transport.begin_close()
+            self.drop_input()
+            self.transport.close()
+        if self._share.held:
+            self.account()
+        self.wait()
+
+    def cut(self) -> None:
+        """Close within a response."""
+        self.finish(close=not self.transport.close_within_response())
+
+    def break_off(self, error: ApiError) -> None:
+        """End a request that can't be read on, which may be on its way to a backend already."""
+        if self.exchange.active:
+            within_response = self.exchange.head_sent
+            self.exchange.cancel()
+            if within_response:
+                self.record.end(self.record.status, error.code or "refused")
+                self.cut()
+                return
+        self.refuse(error)
+
+    def refuse(self, error: ApiError) -> None:
+        """Answer and close, though bytes of the request may still come."""
+        self.write_error(error, True)
+        self.linger()
+
+    def linger(self) -> None:
+        """Close in good order though bytes of the request may still come.
+
+        Closing at once would reset the connection under the answer, so what comes is thrown away
+        until the client closes or some seconds have passed (RFC 9112 section 9.6).
+        """
+        self.transport.begin_linger()
+        self.incoming.stream = None
+        self.drop_input()
+        self.account()
+        self.wait()
+        self.transport.shut_down()
+
+    def drop_input(self) -> None:
+        """Let go of what was read and is not wanted any more."""
+        if self.incoming.reader.large is not None:
+            self.transport.end_intake()  # which would keep what comes
+        self.incoming.drop()
+        if self.transport.turn_asked_at is not None:
+            self.take_turn()
+
+    def take_turn(self) -> None:
+        """Read on, as the pass of the event loop has come that this waited for.
+
+        No deadline ran meanwhile, as the client was not who is late.
+        """
+        self.deadline.postpone(self.transport.take_turn(self.router.now))
