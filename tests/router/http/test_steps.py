@@ -5,35 +5,30 @@ Each input is made for n and for 2 n, and its steps are counted (see step_counte
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from llmhop.errors import ApiError, BackendError
 from llmhop.http.body.json_scanner import MAX_NAMES
 from llmhop.limits import MAX_HEAD_BYTES
 
-from tests.router.support.step_counter import StepCounter, count_in, load
-
-COUNTER = StepCounter()
-LOADED = load(COUNTER)
-REFUSED = (ApiError, BackendError, LOADED["http.body.chunked"].ChunkError)
+from tests.router.support.step_counter import count_in
+from tests.router.support.steps import (
+    COUNTER,
+    LOADED,
+    Make,
+    assert_in_proportion,
+    distinct,
+    pieces,
+    steps,
+)
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: r\r\n"
 UPGRADE = GET + b"Connection: upgrade\r\nUpgrade: websocket\r\n"
 PROTOCOL = b"Sec-WebSocket-Protocol: "
 KEY = b"openai-insecure-api-key."
 FORM = b"POST /v1/x HTTP/1.1\r\nHost: r\r\nContent-Type: multipart/form-data"
-
-Make = Callable[[int], bytes]
-
-
-def distinct(n: int, text: bytes) -> bytes:
-    return b"".join([text % i for i in range(n)])
-
 
 HEADS: dict[str, Make] = {
     "fields": lambda n: GET + distinct(n, b"X-%d: y\r\n"),
@@ -92,28 +87,12 @@ HEADS: dict[str, Make] = {
 }
 
 
-def steps(work: Callable[[], Any]) -> int:
-    COUNTER.steps = 0
-    with contextlib.suppress(*REFUSED):
-        work()
-    return COUNTER.steps
-
-
-def assert_in_proportion(cost: Callable[[int], int], n: int) -> None:
-    once, twice = cost(n), cost(2 * n)
-    assert twice <= 2.2 * once + 2_000, (once, twice)
-
-
 def assert_costs_as_its_bytes(make: Make, read: Callable[[bytes], None]) -> None:
     """Compare a head with one of about half of its bytes, as large as may be."""
     n = next(n for n in (3_000, 1_000, 300, 100) if len(make(2 * n)) < MAX_HEAD_BYTES)
     once, twice = make(n), make(2 * n)
     more = len(twice) / len(once)
     assert steps(lambda: read(twice)) <= 1.1 * more * steps(lambda: read(once)) + 2_000
-
-
-def pieces(raw: bytes, size: int) -> list[bytes]:
-    return [raw[at : at + size] for at in range(0, len(raw), size)] if size else [raw]
 
 
 def read_request(raw: bytes, size: int) -> None:
@@ -235,128 +214,6 @@ def test_a_query_that_names_its_model_often_costs_a_few_steps_a_byte(
     assert steps(read) < 20 * (len(query) + MAX_NAMES * len(model))
 
 
-CHUNKS = {
-    "of one byte": b"1\r\na\r\n",
-    "of many": b"40\r\n" + b"a" * 64 + b"\r\n",
-    "with a zero": b"01\r\na\r\n",
-    "with zeros": b"0001\r\na\r\n",
-    "with more zeros": b"00000001\r\na\r\n",
-    "with and without": b"1\r\na\r\n01\r\na\r\n",
-    "with spaces": b"1 \t\r\na\r\n",
-    "with short extensions": b"1;a\r\na\r\n",
-    "with extensions": b"1;a=b\r\na\r\n",
-    "with long extensions": b"1;" + b"a" * 100 + b"\r\na\r\n",
-    "trailers": b"0\r\nX: y\r\n",
-    "size lines that don't end": b"1" * 20,
-    "an extension that does not end": b"1;aaaaa",
-}
-
-
-@pytest.mark.parametrize("size", [0, 1, 5, 1_000])
-@pytest.mark.parametrize("decode", [False, True])
-@pytest.mark.parametrize("chunk", CHUNKS.values(), ids=CHUNKS.keys())
-def test_chunks_cost_in_proportion_to_their_bytes(chunk: bytes, decode: bool, size: int) -> None:
-    def read(n: int) -> None:
-        reader, payload = (
-            LOADED["http.body.chunked"].ChunkedReader(),
-            bytearray() if decode else None,
-        )
-        first, rest = chunk[:3], chunk[3:]
-        raw = first + rest * n if chunk.startswith((b"0\r\n", b"1;a")) and n else chunk * n
-        for piece in pieces(raw, size):
-            reader.feed(piece, payload)
-
-    assert_in_proportion(lambda n: steps(lambda: read(n)), 500)
-
-
-@pytest.mark.parametrize(
-    "chunk",
-    [b"01\r\na\r\n", b"0001\r\na\r\n", b"1 \r\na\r\n", b"1;a\r\na\r\n", b"1\r\na\r\n01\r\na\r\n"],
-)
-@pytest.mark.parametrize("decode", [False, True])
-def test_an_odd_spelling_of_chunks_costs_as_the_usual_one(chunk: bytes, decode: bool) -> None:
-    def each(chunk: bytes) -> float:
-        raw, payload = chunk * 2_000, bytearray() if decode else None
-        reader = LOADED["http.body.chunked"].ChunkedReader()
-        return steps(lambda: reader.feed(raw, payload)) / len(raw)
-
-    assert each(chunk) <= 1.5 * each(b"1\r\na\r\n")
-
-
-PART = b'--b\r\nContent-Disposition: form-data; name="%b"'
-FORMS: dict[str, Make] = {
-    "a long head": lambda n: PART % b"x" + b"; y=" + b"z" * n,
-    "a head of many fields": lambda n: PART % b"x" + distinct(n // 8, b"\r\nX%d: y"),
-    "a head of line ends": lambda n: PART % b"x" + b"\r\n" * n,
-    "a long name": lambda n: PART % (b"x" * n) + b"\r\n\r\n",
-    "a long model": lambda n: PART % b"model" + b"\r\n\r\n" + b"m" * n,
-    "a model of line ends": lambda n: PART % b"model" + b"\r\n\r\n" + b"\r\n--" * n,
-    "a file": lambda n: PART % b"x" + b"\r\n\r\n" + b"y" * n,
-    "a file of line ends": lambda n: PART % b"x" + b"\r\n\r\n" + b"\r\n" * n,
-    "a file of half boundaries": lambda n: PART % b"x" + b"\r\n\r\n" + b"\r\n--\r" * n,
-    "a file of dashes": lambda n: PART % b"x" + b"\r\n\r\n" + b"-" * n,
-    "a file of nearly boundaries": lambda n: PART % b"x" + b"\r\n\r\n" + b"--a" * n,
-    "parts": lambda n: (PART % b"x" + b"\r\n\r\ny\r\n") * (n // 8),
-    "no boundary": lambda n: b"-" * n,
-    "an end that goes on": lambda n: b"--b--\r\n" * n,
-}
-
-
-@pytest.mark.parametrize("size", [0, 1, 7, 1_000])
-@pytest.mark.parametrize("make", FORMS.values(), ids=FORMS.keys())
-def test_a_form_costs_in_proportion_to_its_bytes(make: Make, size: int) -> None:
-    def read(n: int) -> None:
-        reader = LOADED["http.body.multipart"].FormReader(b"b", lambda _: b"m")
-        for piece in pieces(make(n), size):
-            reader.feed(piece)
-
-    for n in (400, 3_500):  # the model may have 1 KB, a head 8 KB
-        assert_in_proportion(lambda n: steps(lambda: read(n)), n)
-
-
-MEMBERS = [
-    b'"a":1,', b'"a":"b",', b'"x":[],', b'"":{},', b'"model":"m",', b'"x":"\\"\\"\\"",', b" ",
-    b'"x":"' + b"\\\\" * 99 + b'",', b'"x":"' + b"y" * 70 + b'\\n",', b'"x":[{"model":"m"}],',
-    b'"x":"' + (b"y" * 65 + b"\\n") * 20 + b'",', b'"x":"' + b"y" * 990 + b'",',
-    b'"x":"' + (b"y" * 40 + b'\\"') * 20 + b'",', b'"x":"' + b"\\\\" * 99 + b'\\"",',
-]  # fmt: skip
-# Keys that nobody takes for `model`.
-KEYS = [b'"\xff":1,', b'"\\u0061":1,', b'"\xff\xff\xff\xff\xff":1,', b'"\\modex":1,', b'"Modex":1,']
-# Of which each is a beginning alone.
-ENDLESS = [
-    (b'{"x":', b"["),
-    (b'{"x":"', b"y" * 65 + b"\\n"),
-    (b'{"x":"', b'\\"'),
-    (b'{"x":"', b"\\"),
-]
-
-
-@pytest.mark.parametrize("size", [0, 1, 1_000])
-@pytest.mark.parametrize(("start", "unit"), [*[(b"{", member) for member in MEMBERS], *ENDLESS])
-def test_a_json_body_costs_a_few_steps_a_byte(start: bytes, unit: bytes, size: int) -> None:
-    def read(count: int) -> None:
-        scanner = LOADED["http.body.json_scanner"].ModelScanner()
-        for piece in pieces(start + unit * count, size):
-            scanner.feed(piece)
-
-    count = 3_000 // len(unit)
-    assert_in_proportion(lambda n: steps(lambda: read(n)), count)
-    assert steps(lambda: read(count)) < 40 * 3_000
-
-
-@pytest.mark.parametrize("size", [0, 1_000])
-@pytest.mark.parametrize("key", KEYS)
-def test_an_odd_key_costs_little_more_than_another_of_its_length(key: bytes, size: int) -> None:
-    def each(member: bytes) -> float:
-        scanner = LOADED["http.body.json_scanner"].ModelScanner()
-        body = b"{" + member * 1_000
-        return steps(lambda: [scanner.feed(piece) for piece in pieces(body, size)]) / 1_000
-
-    length = len(key) - len(b'"":1,')
-    most = 1.4 if length >= len("model") else 1.05
-    assert each(key) <= most * each(b'"%b":1,' % (b"a" * length))
-
-
 @pytest.mark.parametrize("size", [0, 7, 1_000])
 @pytest.mark.parametrize(
     "request_",
@@ -368,20 +225,6 @@ def test_an_odd_key_costs_little_more_than_another_of_its_length(key: bytes, siz
 )
 def test_a_pipeline_costs_in_proportion_to_its_requests(request_: bytes, size: int) -> None:
     assert_in_proportion(lambda n: steps(lambda: read_request(request_ * n, size)), 500)
-
-
-def test_a_body_in_small_pieces_costs_in_proportion() -> None:
-    start = b"POST / HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\n\r\n"
-
-    def read(n: int) -> None:
-        reader = LOADED["http.request_reader"].RequestReader()
-        reader.feed(start % n)
-        reader.start_body(reader.read_head(), 10**6)
-        for _ in range(n):
-            reader.feed(b"x")
-            reader.read_body()
-
-    assert_in_proportion(lambda n: steps(lambda: read(n)), 5_000)
 
 
 # That the counter sees what it is for.

@@ -1,0 +1,149 @@
+"""`llmhop --check`: what is said of a config, and that nothing else is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.router.support.endpoints import (
+    TIMEOUT,
+)
+from tests.router.support.process import llmhop
+
+
+def test_a_check_imports_no_event_loop() -> None:
+    """It is asked before every change of a host, and importing one would take a third of it."""
+    script = "import sys, llmhop.cli; print({'asyncio', 'ssl', 'uvloop'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_check_tells_programs_each_problem_and_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_text(json.dumps({"workers": "two", "models": {"a.b": {"urls": [1]}}}))
+    done = llmhop("--config", str(path), "--check", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    url, workers = json.loads(done.stdout)["problems"]
+    assert workers == {
+        "where": "workers",
+        "what": "is not a whole number",
+        "todo": "write a number from 1 to 256",
+        "path": ["workers"],
+    }
+    assert url["path"] == ["models", "a.b", "urls", 0]
+    path.write_text(json.dumps({"models": {"m": {"url": "http://h"}}}))
+    done = llmhop("--config", str(path), "--check", "--json")
+    assert (done.returncode, done.stderr, json.loads(done.stdout)) == (0, "", {"problems": []})
+
+
+def test_a_check_without_secrets_reads_no_file_and_no_variable(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    config = {
+        "tls": {"certificate": "cert.pem", "key": "key.pem"},
+        "authTokens": ["${file:token}", "$NOT_SET"],
+        "models": {"m": {"url": "http://h", "headers": {"A": "Bearer ${env:NOT_SET}"}}},
+    }
+    path.write_text(json.dumps(config))
+    arguments = ("--config", str(path), "--check")
+    assert llmhop(*arguments).returncode == 1
+    done = llmhop(*arguments, "--without-secrets")
+    assert (done.returncode, done.stderr) == (0, "")
+    path.write_text(json.dumps(config | {"authTokens": ["", "${file:}"], "tls": {"key": "\0"}}))
+    done = llmhop(*arguments, "--without-secrets")
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
+        *("tls.certificate", "tls.key", "authTokens[0]", "authTokens[1]")
+    ]
+
+
+def test_what_belongs_to_a_check_is_refused_without_it(tmp_path: Path) -> None:
+    for option in ("--json", "--without-secrets"):
+        assert llmhop("--config", str(tmp_path / "llmhop.json"), option).returncode == 2
+
+
+def test_check_says_what_would_be_served_and_binds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        models = {"a": {"url": "http://h"}, "b": {"url": "https://h"}}
+        path.write_text(json.dumps({"listen": address, "models": models}))
+        done = llmhop("--config", str(path), "--check")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"ok: 2 models, listening on {address}\n"
+        done = llmhop("--config", str(path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"listen: can't bind {address} (")
+        assert "Traceback" not in done.stderr
+
+
+BAD_FILES = {
+    "empty": (b"", "is not JSON (line 1, column 1: Expecting value)"),
+    "not JSON": (b'{\n  "models": {,\n}', "is not JSON (line 2, column 14"),
+    "trailing comma": (b'{"models": {},}', "is not JSON (line 1, column"),
+    "not UTF-8": (b'{"listen": "\xff"}', "is not UTF-8 (byte 12)"),
+    "byte order mark": (b"\xef\xbb\xbf{}", "is not JSON (line 1, column 1"),
+    "key twice": (b'{"listen": ":1", "listen": ":2"}', "has the key 'listen' twice"),
+    "NaN": (b'{"maxBodyBytes": NaN}', "has NaN, which JSON does not know"),
+    "endless number": (b'{"port": ' + b"1" * 5000 + b"}", "has a number that is too long"),
+    "deep nesting": (b"[" * 100_000, "is nested too deeply"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_a_file_that_is_no_config_is_refused_with_its_name(
+    content: bytes, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_bytes(content)
+    done = llmhop("--config", str(path), "--check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{path}: {words}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_path_that_can_not_be_read_is_refused_with_its_name(tmp_path: Path) -> None:
+    for path, words in (
+        (tmp_path, "is a directory"),
+        (tmp_path / "none", "does not exist"),
+        (tmp_path / "file" / "below", "can't be read (Not a directory)"),
+    ):
+        (tmp_path / "file").touch()
+        done = llmhop("--config", str(path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"{path}: {words}")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_text("{}")
+    path.chmod(0)
+    # Root reads everything, so the command runs without that right where we are root.
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*drop, sys.executable, "-m", "llmhop", "--config", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{path}: can't be read (permission denied); let the user of llmhop read it\n"
+    )
+
+
+def test_every_problem_of_a_config_is_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_text('{"port": "x", "modelz": {}, "models": {"m": {"url": "h"}}}')
+    done = llmhop("--config", str(path))
+    assert (done.returncode, done.stdout) == (1, "")
+    starts = [line.partition(": ")[0] for line in done.stderr.splitlines()]
+    assert starts == ["modelz", "port", "models.m.url"]
