@@ -21,6 +21,8 @@ from tests.images.vllm.image import VERSION, vllm_tar
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 ETC = "/etc/llmhop"
+# Options of vLLM: a model that is not up at the first look is looked at again in 1 s, not in 5 s.
+FOUND_HEALTHY_SOON = {"containerConfig": {"HealthStartupInterval": "1s"}}
 
 
 @dataclass(frozen=True)

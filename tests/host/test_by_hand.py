@@ -9,7 +9,7 @@ import pytest
 from tests.host.cache import Cache
 from tests.host.machine import Machine
 from tests.host.project import wheels
-from tests.host.setup import Setup, standin_image, write
+from tests.host.setup import FOUND_HEALTHY_SOON, Setup, standin_image, write
 from tests.host.shared_machine import Share, SharedMachine
 
 CONFIG = "/etc/llmhop/config.json"
@@ -29,6 +29,7 @@ def config(**models: dict[str, Any]) -> str:
         "tag": "v0.12.0",
         "startupOrdering": False,
         "serviceConfig": {"RestartSec": 2},
+        **FOUND_HEALTHY_SOON,
         "models": {name: {"model": "m", "port": port, **model} for port, (name, model) in ports},
     }
     return json.dumps({"version": 1, "vllm": vllm})

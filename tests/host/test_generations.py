@@ -10,7 +10,7 @@ from typing import Any
 from tests.host.cache import Cache
 from tests.host.machine import Machine
 from tests.host.project import wheels
-from tests.host.setup import Setup, standin_image, write
+from tests.host.setup import FOUND_HEALTHY_SOON, Setup, standin_image, write
 from tests.images.load import as_user
 
 UNITS_SERVICE = """\
@@ -44,6 +44,7 @@ def config(**models: int) -> str:
         "subUidStart": 300000,
         "image": "localhost/standin",
         "tag": "v0.12.0",
+        **FOUND_HEALTHY_SOON,
         "models": {name: {"model": f"m/{port}", "port": port} for name, port in models.items()},
     }
     return json.dumps({"version": 1, "llmhop": elsewhere(), "vllm": vllm})

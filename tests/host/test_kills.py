@@ -16,7 +16,7 @@ from tests.host.cache import Cache
 from tests.host.machine import Machine
 from tests.host.project import wheels
 from tests.host.root import VENV
-from tests.host.setup import Setup, standin_image
+from tests.host.setup import FOUND_HEALTHY_SOON, Setup, standin_image
 
 KILLS = int(os.environ.get("LLMHOP_TEST_KILLS", "4"))
 CALLS = int(os.environ.get("LLMHOP_TEST_CALLS", "4"))
@@ -33,6 +33,7 @@ def config(models: dict[str, dict[str, Any]]) -> str:
         "image": "localhost/standin",
         "tag": "v0.12.0",
         "startupOrdering": False,
+        **FOUND_HEALTHY_SOON,
         "models": {"steady": steady, **models},
     }
     return json.dumps({"version": 1, "vllm": vllm})

@@ -20,7 +20,7 @@ import pytest
 from tests.host.cache import Cache
 from tests.host.machine import Machine
 from tests.host.project import wheels
-from tests.host.setup import Setup, standin_image, write
+from tests.host.setup import FOUND_HEALTHY_SOON, Setup, standin_image, write
 from tests.host.shared_machine import Share, SharedMachine
 from tests.images.load import as_user
 
@@ -45,6 +45,7 @@ class State:
             "subUidStart": 300000,
             "image": "localhost/standin",
             "tag": "v0.12.0",
+            **FOUND_HEALTHY_SOON,
             **self.vllm,
             "models": self.models,
         }
