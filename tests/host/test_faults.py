@@ -12,7 +12,7 @@ import pytest
 from tests.host.cache import Cache
 from tests.host.machine import Machine
 from tests.host.project import wheels
-from tests.host.setup import Setup, standin_image, write
+from tests.host.setup import FOUND_HEALTHY_SOON, Setup, standin_image, write
 from tests.host.shared_machine import Share, SharedMachine
 from tests.images.load import as_user, tag_image
 
@@ -23,7 +23,7 @@ UNITS = "/etc/containers/systemd/users/503/llmhop"
 def config(*, image: str = "localhost/standin", **a: Any) -> str:
     models = {"a": {"model": "m/a", "port": 18001, **a}, "b": {"model": "m/b", "port": 18002}}
     vllm = {"enable": True, "uid": 503, "subUidStart": 300000, "image": image, "tag": "v0.12.0"}
-    return json.dumps({"version": 1, "vllm": {**vllm, "models": models}})
+    return json.dumps({"version": 1, "vllm": {**vllm, **FOUND_HEALTHY_SOON, "models": models}})
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +131,12 @@ def routes(machine: Machine) -> str:
 
 @pytest.mark.parametrize("number", ["HUP", "QUIT", "TERM", "INT"])
 def test_a_run_that_a_signal_ends_leaves_each_model_its_route(number: str, host: Machine) -> None:
-    write(host, CONFIG, config(environment={"STANDIN_START_DELAY": "15"}))
+    write(host, CONFIG, config(environment={"STANDIN_START_DELAY": "5"}))
+    starting = "systemctl --user -M vllm@.host is-active vllm-a.service | grep -qx activating"
     # To the whole group and more than once, as timeout(1) and terminals do.
     code, output = host.execute(
-        f"setsid -w llmhop-generator apply {CONFIG} 2>&1 & sleep 8; group=$(pgrep -P $!); "
+        f"setsid -w llmhop-generator apply {CONFIG} 2>&1 & group=$(pgrep -P $!); "
+        f"until {starting}; do sleep 0.1; done; "
         f"for _ in 1 2 3 4 5 6; do kill -{number} -- -$group; sleep 0.05; done; wait $!"
     )
     assert code != 0, output
