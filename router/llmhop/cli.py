@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -19,6 +21,35 @@ from llmhop.errors import ConfigError, Problem
 from llmhop.log.logger import LOG, take_stderr
 
 _STDERR = 2
+
+
+@contextmanager
+def _reports_output() -> Iterator[None]:
+    """Say in a line that standard output can't be written, and end."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError):
+            click.echo(f"llmhop: standard output can't be written ({error.strerror})", err=True)
+        # Or what is left in its buffer would be tried again, and told as a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+class _Command(click.Command):
+    """One whose --help, --version and --schema may meet a full disk."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the command line."""
+        with _reports_output():
+            return super().make_context(info_name, args, parent, **extra)
 
 
 def _print_schema(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -44,7 +75,7 @@ def _version_line() -> str:
     return "%(prog)s %(version)s" + (" (compiled)" if compiled else "")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     "path",
@@ -80,7 +111,9 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
     usage.
     """
     if check:
-        sys.exit(_check(path, check_unread if without_secrets else _load, for_programs))
+        with _reports_output():
+            code = _check(path, check_unread if without_secrets else _load, for_programs)
+        sys.exit(code)
     if without_secrets or for_programs:
         raise click.UsageError("--without-secrets and --json belong to --check")
     _fill_standard_streams()

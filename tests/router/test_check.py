@@ -26,6 +26,45 @@ def test_a_check_imports_no_event_loop() -> None:
     assert done.stdout == "set()\n"
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["--schema"], ["--config", "FILE", "--check"]]
+)
+def test_output_that_can_not_be_written_is_told_in_a_line(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_text('{"models": {"m": {"url": "http://h"}}}')
+    given = [str(path) if word == "FILE" else word for word in arguments]
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-m", "llmhop", *given],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "llmhop: standard output can't be written (No space left on device)\n"
+
+
+def test_authorities_that_can_not_be_read_are_told_where_there_is_an_https_backend(
+    tmp_path: Path,
+) -> None:
+    path, authorities = tmp_path / "llmhop.json", tmp_path / "authorities.pem"
+    for content, reason in ((None, "No such file or directory"), ("x", "not PEM")):
+        if content is not None:
+            authorities.write_text(content)
+        for scheme, code in (("http", 0), ("https", 1)):
+            path.write_text(json.dumps({"models": {"m": {"url": f"{scheme}://h"}}}))
+            done = llmhop("--config", str(path), "--check", SSL_CERT_FILE=str(authorities))
+            assert done.returncode == code
+            assert (
+                f"SSL_CERT_FILE: names no certificates of authorities ({reason}); name a"
+                in done.stderr
+            ) == bool(code)
+
+
 def test_check_tells_programs_each_problem_and_its_path(tmp_path: Path) -> None:
     path = tmp_path / "llmhop.json"
     path.write_text(json.dumps({"workers": "two", "models": {"a.b": {"urls": [1]}}}))

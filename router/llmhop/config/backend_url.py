@@ -12,6 +12,7 @@ from llmhop.limits import CONNECT_TIMEOUT_S, UPSTREAM_IDLE_S
 
 _PRINTABLE = re.compile(r"[!-~]*")
 _UNIX = "unix:"
+_REPEATED = re.compile(r"/(?:\.?/)+")  # names one directory, as a slash alone
 
 
 class Origin(NamedTuple):
@@ -50,6 +51,14 @@ class BackendUrl(NamedTuple):
     authority: str
     path: str
     query: str
+
+    @property
+    def identity(self) -> object:
+        """What is alike in all ways to write one URL, as far as that shows without asking."""
+        origin = self.origin
+        if origin.socket is not None:
+            origin = origin._replace(socket=_REPEATED.sub("/", origin.socket))
+        return origin._replace(host=origin.host.lower()), self.path or "/", self.query
 
     def with_timeouts(self, connect: float, idle: float) -> BackendUrl:
         """Return this URL with other timeouts of its connections, in seconds."""

@@ -44,6 +44,7 @@ from llmhop.config.values import (
     NAME,
     URL,
     Aliases,
+    BackendUrls,
     BodySize,
     Headers,
     Listen,
@@ -84,7 +85,9 @@ class ModelConfig:
         "/route/NAME.",
     )
     urls: tuple[BackendUrl, ...] = setting(
-        ListOf(URL, 'write ["http://127.0.0.1:8000"]', least=1, most=MAX_REPLICAS, unique=True),
+        BackendUrls(
+            URL, 'write ["http://127.0.0.1:8000"]', least=1, most=MAX_REPLICAS, unique=True
+        ),
         (),
         "In place of url: several backends that serve the same model. Each request "
         "goes to the one with the fewest requests in flight.",

@@ -87,7 +87,19 @@ def parse_listen(text: str) -> Address:
             raise ValueError("has brackets around something that is not an IPv6 address")
     elif ":" in host:
         raise ValueError("has an IPv6 address without brackets")
-    return TcpAddress(check_host(host) if host else None, check_port(port))
+    address = TcpAddress(check_host(host) if host else None, check_port(port))
+    if _is_mapped(address.host):
+        raise ValueError("has an IPv4 address written as an IPv6 one, which can't be bound")
+    return address
+
+
+def _is_mapped(host: str | None) -> bool:
+    """Whether a host is such as ::ffff:127.0.0.1; sockets for IPv6 take that protocol alone."""
+    if host is None or ":" not in host:
+        return False
+    import ipaddress  # slow to import and rarely needed
+
+    return ipaddress.IPv6Address(host).ipv4_mapped is not None
 
 
 def check_port(text: str) -> int:
@@ -103,9 +115,10 @@ def check_host(host: str) -> str:
         import ipaddress  # slow to import and rarely needed
 
         try:
-            return str(ipaddress.IPv6Address(host))
+            address = ipaddress.IPv6Address(host)
         except ValueError:
             raise ValueError("has a host that is not an IPv6 address") from None
+        return str(address)
     if not _HOST_NAME.fullmatch(host):
         raise ValueError("has a host that is neither a host name nor an IP address")
     return host

@@ -9,9 +9,9 @@ from typing import Any
 
 from llmhop.config.config import Certificate, Config
 from llmhop.config.parser import parse
-from llmhop.config.regular_file import read_regular
+from llmhop.config.regular_file import read_at_most, read_regular
 from llmhop.config.secrets import expand, expand_unread
-from llmhop.config.tls import load_certificate
+from llmhop.config.tls import check_authorities, load_certificate
 from llmhop.errors import ConfigError, Problem
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -22,11 +22,14 @@ def load(path: Path, *, may_wait: bool) -> Config:
 
     With `may_wait` it may be a pipe, as of a shell's `<(…)`, which is read to its end.
     """
-    return parse(
+    config = parse(
         _read_json(path, may_wait),
         lambda text: expand(text, os.environ),
         lambda certificate, key: load_certificate(certificate, key, os.environ),
     )
+    if any(url.origin.tls for model in config.models.values() for url in model.urls):
+        check_authorities(os.environ)
+    return config
 
 
 def check_unread(path: Path) -> Config:
@@ -52,7 +55,7 @@ def _read(where: str, path: Path, may_wait: bool) -> str:
     try:
         if may_wait:
             with path.open("rb") as file:
-                data = file.read(_MAX_FILE_BYTES + 1)
+                data = read_at_most(file, _MAX_FILE_BYTES)
         else:
             data = read_regular(path, _MAX_FILE_BYTES)
     except FileNotFoundError:

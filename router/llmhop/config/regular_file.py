@@ -6,6 +6,22 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
+
+_PIECE_BYTES = 1 << 20
+
+
+def read_at_most(file: BinaryIO, limit: int) -> bytes:
+    """Return what is in a file, up to a byte more than `limit`, in memory for that alone.
+
+    Raises OSError.
+    """
+    pieces: list[bytes] = []
+    left = limit + 1
+    while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -23,6 +39,6 @@ def read_regular(path: Path, limit: int) -> bytes:
         if not stat.S_ISREG(kind):
             raise OSError(errno.EINVAL, "not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(limit + 1)
+            return read_at_most(file, limit)
     finally:
         os.close(descriptor)

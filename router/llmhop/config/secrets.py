@@ -84,7 +84,12 @@ def _any_file(name: str) -> str:
 
 def _variable(name: str, environment: Mapping[str, str], reference: str) -> str:
     try:
-        return environment[name]
+        if value := environment[name]:
+            return value
+        raise SecretError(
+            f"{reference} refers to an environment variable that is empty",
+            f"give {name} a value in the environment of llmhop",
+        )
     except KeyError:
         pass
     if not _ENV_STYLE.fullmatch(name) and not reference.startswith("${env:"):
@@ -108,7 +113,9 @@ def _file(name: str, environment: Mapping[str, str]) -> str:
         data = read_regular(path, _MAX_FILE_BYTES)
         if len(data) > _MAX_FILE_BYTES:
             raise SecretError(f"{reference} is larger than {_MAX_FILE_BYTES} bytes", todo)
-        return data.decode().rstrip("\r\n")
+        if not (value := data.decode().rstrip("\r\n")):
+            raise SecretError(f"{reference} is empty", "write a value into it")
+        return value
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise SecretError(f"{reference} can't be read ({reason}: {path})", todo) from None

@@ -48,6 +48,25 @@ def load_certificate(
     return found
 
 
+def check_authorities(environment: Mapping[str, str]) -> None:
+    """See that https backends can be known by what SSL_CERT_FILE names, where it is set.
+
+    OpenSSL passes over a file that it can't read, and then knows nobody. Raises ConfigError.
+    """
+    path = environment.get("SSL_CERT_FILE")
+    if not path:
+        return
+    import ssl  # 10 ms that only https needs
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError as error:  # ssl.SSLError is one
+        reason = "not PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        what = f"names no certificates of authorities ({reason})"
+        todo = "name a PEM file that llmhop can read, or leave it unset for the system's"
+        raise ConfigError([Problem("SSL_CERT_FILE", what, todo)]) from None
+
+
 def server_context(certificate: Certificate) -> ssl.SSLContext:
     """Return a context for serving HTTP/1.1 over TLS 1.2 and 1.3.
 

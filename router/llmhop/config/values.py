@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llmhop.config.backend_url import parse_backend_url
+from llmhop.config.backend_url import BackendUrl, parse_backend_url
 from llmhop.config.listen_address import (
     Address,
     TcpAddress,
@@ -201,6 +201,14 @@ class Headers(Kind[tuple[tuple[str, str], ...]]):
             if secret is not None:
                 headers[name.lower()] = (name, secret.strip(" \t"))
         return tuple(headers.values())
+
+
+class BackendUrls(ListOf[BackendUrl]):
+    """The replicas of a model."""
+
+    def identity(self, value: BackendUrl) -> object:
+        """Where requests go to, and whether under another name."""
+        return value.identity
 
 
 class Aliases(ListOf[str]):

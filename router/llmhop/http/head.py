@@ -17,8 +17,8 @@ from llmhop.http.fields.media_type import form_boundary
 from llmhop.http.fields.message import (
     REQUEST_DROPPED,
     RESPONSE_DROPPED,
-    ErrorClass,
     Field,
+    MakeError,
     Names,
     examine,
     field_lines,
@@ -225,12 +225,12 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
         pass  # Whether that was asked for is known where the response is read.
     except httptools.HttpParserError as error:
         raise BackendError(f"sent no valid HTTP response: {error}") from None
-    _check_lines(raw, sink, BackendError)
+    _check_lines(raw, sink, _bad_head)
     version = parser.get_http_version()
     status = parser.get_status_code()
     if version not in ("1.1", "1.0") or not 100 <= status <= 599:
         raise BackendError(f"sent HTTP/{version} with status {status}")
-    examined = examine(sink.fields, BackendError)
+    examined = examine(sink.fields, _bad_head)
     if status == 101 and not is_to_websocket(examined):
         raise BackendError("switched to another protocol than that of WebSockets")
     nominated = examined.nominated
@@ -292,7 +292,12 @@ def _bearer(authorization: bytes | None) -> bytes | None:
     return token.strip(b" ") if scheme.lower() == b"bearer" else None
 
 
-def _check_lines(raw: bytes, sink: _Sink, error: ErrorClass) -> None:
+def _bad_head(sentence: str) -> BackendError:
+    """What is wrong with a head, as what its backend did."""
+    return BackendError(f"sent a bad head: {sentence[0].lower()}{sentence[1:].rstrip('.')}")
+
+
+def _check_lines(raw: bytes, sink: _Sink, error: MakeError) -> None:
     # Independent of how lenient the installed llhttp is: lines end with CRLF, are not folded, and
     # hold no control characters.
     lines = raw.count(b"\r\n")

@@ -15,6 +15,7 @@ from llmhop.errors import ConfigError, Problem
 from llmhop.process.exposure import is_open_file, is_open_host
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
+_MAX_DIGITS = 10
 _PASSED_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -106,7 +107,11 @@ def _passed() -> list[socket.socket]:
     environment = {name: os.environ.pop(name, "") for name in _PASSED_VARIABLES}
     if environment["LISTEN_PID"] != str(os.getpid()):
         return []
-    count = int(environment["LISTEN_FDS"] or 0)
+    passed = environment["LISTEN_FDS"] or "0"
+    if not passed.isdecimal() or len(passed) > _MAX_DIGITS:
+        todo = "leave it to systemd, which sets it"
+        raise ConfigError([Problem("LISTEN_FDS", "is no number of descriptors", todo)])
+    count = int(passed)
     return [_taken(descriptor) for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + count)]
 
 

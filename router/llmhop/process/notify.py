@@ -16,6 +16,7 @@ from typing import Final
 from llmhop.limits import DRAIN_SPARE_S
 
 _MAX_UNSENT: Final = 16
+_MAX_DIGITS: Final = 18  # more microseconds than any clock has
 """Messages that are kept. The latest ones say where the service stands: a READY=1 that follows
 says all that the ones before it did."""
 
@@ -77,6 +78,8 @@ class Notifier:
 def watchdog_interval() -> float | None:
     """How often systemd wants to hear WATCHDOG=1, in seconds, or None (sd_watchdog_enabled(3))."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
+    if len(microseconds) > _MAX_DIGITS:
+        return None
     meant_for = os.environ.get("WATCHDOG_PID", str(os.getpid()))
     if not microseconds.isdecimal() or int(microseconds) == 0 or meant_for != str(os.getpid()):
         return None

@@ -153,6 +153,28 @@ def test_a_timeout_alone_is_taken_and_may_be_a_day() -> None:
     assert model.urls[0].origin == Origin(False, "127.0.0.1", 8000, None, 10.0, 86400.0)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("http://x", "http://x/"),
+        ("http://x", "http://X:80"),
+        ("https://x:443/v1", "https://x/v1"),
+        ("unix:/run/a.sock", "unix:/run//./a.sock:/"),
+    ],
+)
+def test_one_backend_written_in_two_ways_is_listed_twice(first: str, second: str) -> None:
+    assert problems({"models": {"m": {"urls": [first, second]}}}) == [
+        "models.m.urls[1]: is listed twice; remove it"
+    ]
+
+
+@pytest.mark.parametrize(
+    "urls", [["http://x/a", "http://x/a/"], ["http://x", "https://x"], ["http://x", "http://x?b"]]
+)
+def test_backends_that_may_be_two_are_two(urls: list[str]) -> None:
+    assert len(check({"models": {"m": {"urls": urls}}}).models["m"].urls) == 2
+
+
 def test_white_space_around_a_header_is_not_sent() -> None:
     config = check({"models": {"m": {"url": URL, "headers": {"X": " a b\t"}}}})
     assert config.models["m"].headers == (("X", "a b"),)

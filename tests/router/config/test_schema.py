@@ -56,6 +56,7 @@ ONLY_THE_PARSER_SEES = {
     "url 'unix:/s:/v1#f'",
     "url 'http://h\\n'",  # for ECMA's $ it is an error, not for Python's
     "a listener twice",
+    "a listener for IPv4 as IPv6",
     "listen 'h:65536'",
     "listen '::1:80'",
     "listen '[h]:80'",

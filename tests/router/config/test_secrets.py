@@ -21,11 +21,10 @@ from llmhop.config.secrets import SecretError, expand, expand_unread
         ("${env:A}", "one"),
         ("Bearer ${env:A}-$B.", "Bearer one-$A."),
         ("100 $ or $, $-", "100 $ or $, $-"),
-        ("${env:EMPTY}", ""),
     ],
 )
 def test_variables_are_replaced_once(text: str, value: str) -> None:
-    assert expand(text, {"A": "one", "B": "$A", "EMPTY": ""}) == value
+    assert expand(text, {"A": "one", "B": "$A"}) == value
 
 
 def test_a_relative_file_is_a_credential_and_loses_its_trailing_newline(tmp_path: Path) -> None:
@@ -43,7 +42,7 @@ def test_a_relative_file_without_credentials_starts_at_the_working_directory(
     assert expand("${file:token}", {}) == "here"
 
 
-@pytest.mark.parametrize("content", [b"\xff", b"x" * 70_000])
+@pytest.mark.parametrize("content", [b"\xff", b"x" * 70_000, b"", b"\r\n"])
 def test_a_file_that_is_no_secret_is_refused_without_its_content(
     content: bytes, tmp_path: Path
 ) -> None:
@@ -51,6 +50,13 @@ def test_a_file_that_is_no_secret_is_refused_without_its_content(
     with pytest.raises(SecretError) as caught:
         expand("${file:token}", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("text", ["$EMPTY", "${EMPTY}", "Bearer ${env:EMPTY}"])
+def test_a_variable_without_a_value_is_no_secret(text: str) -> None:
+    with pytest.raises(SecretError, match="is empty"):
+        expand(text, {"EMPTY": ""})
+    assert expand_unread(text)
 
 
 @pytest.mark.parametrize("text", ["${}", "${env:}", "$5", "${file:a\0b}", "${x:y}", "a${"])

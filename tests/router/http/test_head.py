@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from llmhop.errors import BackendError, BadRequestError
 from llmhop.http.fields.message import Field, examine
 from llmhop.http.head import parse_request_head, parse_response_head
+from llmhop.http.response_reader import ResponseReader
+
+from tests.router.support.corpus.responses import RESPONSES
 
 
 def fields(*pairs: tuple[bytes, bytes]) -> list[Field]:
@@ -62,3 +67,20 @@ def test_a_response_head_says_whether_its_connection_ends() -> None:
     ):
         head, _ = parse_response_head(raw)
         assert head.close is close
+
+
+BROKEN = [each.raw for each in RESPONSES.values() if each.status == 502]
+
+
+@pytest.mark.parametrize("raw", BROKEN)
+def test_what_is_wrong_with_a_response_is_told_as_what_its_backend_did(raw: bytes) -> None:
+    """The log puts the backend before it, and more after it."""
+    reader = ResponseReader()
+    reader.start(False, False)
+    with pytest.raises(BackendError) as caught:
+        reader.feed_head(raw)
+        while reader.read_head() is not None:
+            pass
+        reader.end_of_stream()
+    assert re.match(r"(sent|closed|switched) \S", str(caught.value))
+    assert str(caught.value)[-1] not in ".;"

@@ -202,25 +202,38 @@ def test_sockets_meant_for_another_process_are_not_taken(run: Run) -> None:
     assert served(Wire(process.port))
 
 
-def test_a_passed_socket_that_does_not_listen_is_refused(tmp_path: Path) -> None:
+def start_with_sockets(count: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Start llmhop as systemd would, with a socket that does not listen."""
     config = tmp_path / "llmhop.json"
     config.write_text('{"models": {"m": {"url": "http://h"}}}')
     script = (
         "import os, socket, sys\n"
         "sock = socket.socket()\n"
         "os.dup2(os.dup(sock.fileno()), 3)\n"
-        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=sys.argv[2])\n"
         "os.execv(sys.executable, [sys.executable, '-m', 'llmhop', '--config', sys.argv[1]])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(config)],
+    return subprocess.run(
+        [sys.executable, "-c", script, str(config), count],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        ("1", "LISTEN_FDS: passes something (descriptor 3) that is no"),
+        *[(word, "LISTEN_FDS: is no number of descriptors; ") for word in ("a", "-1", "9" * 5000)],
+    ],
+)
+def test_passed_sockets_that_are_none_are_refused(count: str, told: str, tmp_path: Path) -> None:
+    done = start_with_sockets(count, tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("LISTEN_FDS: passes something (descriptor 3) that is no")
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ def test_the_watchdog_is_pinged_again_and_again(run: Run) -> None:
         ({"WATCHDOG_USEC": "soon"}, None),
         ({"WATCHDOG_USEC": "1500000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "1500000"}, 1.5),
+        ({"WATCHDOG_USEC": "9" * 400}, None),
+        ({"WATCHDOG_USEC": "9" * 5000}, None),
     ],
 )
 def test_only_the_process_that_systemd_watches_pings(

@@ -162,13 +162,21 @@ class ListOf(Kind[tuple[T, ...]]):
         elif self._most and len(given) > self._most:
             check.problem(path, "is too long", f"write up to {self._most} {path[-1]}")
         found: list[T] = []
+        known: set[object] = set()
         for index, item in enumerate(given):
             read = self.of.read(check, (*path, index), item)
-            if self._unique and read in found:
+            if read is None:
+                continue
+            if self._unique and self.identity(read) in known:
                 self.refuse_repeated(check, (*path, index))
-            elif read is not None:
-                found.append(read)
+                continue
+            known.add(self.identity(read))
+            found.append(read)
         return tuple(found)
+
+    def identity(self, value: T) -> object:
+        """What two values have in common where they are one, written in two ways. Hashable."""
+        return value
 
     def refuse_repeated(self, check: Checker, path: Path) -> None:
         """Keep the problem that a value was there before."""

@@ -216,7 +216,7 @@ class ChunkedReader:
         if self._state == _SIZE:
             match = _SIZE_LINE.fullmatch(line)
             if match is None:
-                raise ChunkError("a chunk's size is not a hex number")
+                raise ChunkError("a chunk's size is not a hex number of up to 15 digits")
             self._left = size = int(match[1], 16)
             self._state = _DATA if size else _TRAILER
             self._excess = max(0, self._excess + len(line) - _LINE_BYTES - size)

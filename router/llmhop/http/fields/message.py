@@ -7,9 +7,8 @@ so does the framing, which is written anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from llmhop.errors import BackendError, BadRequestError
 from llmhop.limits import MAX_FIELDS
 
 Field = tuple[bytes, bytes, bytes]
@@ -37,7 +36,7 @@ RESPONSE_DROPPED: Names = HOP_BY_HOP | {
     b"x-request-id",  # the client gets that of its request
 }
 
-ErrorClass = type[BadRequestError] | type[BackendError]
+MakeError = Callable[[str], Exception]
 
 _EXAMINED = frozenset(
     (
@@ -111,7 +110,7 @@ class Examined:
         "vias",
     )
 
-    def __init__(self, fields: Iterable[Field], error: ErrorClass) -> None:
+    def __init__(self, fields: Iterable[Field], error: MakeError) -> None:
         self.authorization: bytes | None = None
         self.chunked = False
         self.content_length: int | None = None
@@ -157,13 +156,13 @@ class Examined:
         """Whether a body is announced, by its length or as chunks."""
         return self.chunked or self.content_length is not None
 
-    def _length(self, value: bytes, error: ErrorClass) -> int:
+    def _length(self, value: bytes, error: MakeError) -> int:
         if self.content_length is not None or not _LENGTH.fullmatch(value):
             raise error("The Content-Length is not one number.")
         return int(value)
 
 
-def examine(fields: Iterable[Field], error: ErrorClass) -> Examined:
+def examine(fields: Iterable[Field], error: MakeError) -> Examined:
     """Read the fields that decide about a message.
 
     Raises `error` where they leave doubt about its length, even if llhttp had let them pass.

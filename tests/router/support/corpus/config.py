@@ -223,6 +223,10 @@ BAD |= {
         {"models": MODELS, "listen": ["h:1", "h:1"]},
         "listen[1]: is listed twice; remove it",
     ),
+    "a listener for IPv4 as IPv6": (
+        {"models": MODELS, "listen": "[::ffff:127.0.0.1]:8080"},
+        "listen: has an IPv4 address written as an IPv6 one, which can't be bound; write",
+    ),
     "an unknown log": (
         {"models": MODELS, "accessLog": "xml"},
         'accessLog: is not a known format; write "text", "json" or "off"',
