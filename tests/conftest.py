@@ -1,5 +1,6 @@
 """What holds for every test, and how several workers share them."""
 
+import signal
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from xdist.scheduler import LoadFileScheduling
 # Time is no rule of a test: a machine may be busy.
 settings.register_profile("llmhop", deadline=None)
 settings.load_profile("llmhop")
+
+# Who runs the tests by nohup(1) ignores it, and so would every process that they start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # What takes longest, first: begun last, it would end after all else. What is not named follows.
 LONGEST = (

@@ -26,7 +26,7 @@ echo "$kinds"; printf '%s\n' "${COMPREPLY[@]}"
         (
             "llmhop-generator",
             "",
-            "apply check diff eval logs provision render schema status validate",
+            "apply check diff eval logs provision render restore-routes schema status validate",
         ),
         ("llmhop-generator st", "", "status"),
         ("llmhop-generator apply --no-", "", "--no-wait --no-wait-at-boot"),

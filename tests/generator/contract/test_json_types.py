@@ -221,7 +221,7 @@ def test_what_models_share_is_found_however_a_number_is_spelled() -> None:
         (("vllm", "enable"), 1, "vllm.enable: must be true or false, not 1"),
         (("vllm", "enable"), 0, "vllm.enable: must be true or false, not 0"),
         (("vllm", "enable"), 1.0, "vllm.enable: must be true or false, not 1.0"),
-        (("vllm", "uid"), 503.5, "vllm.uid: must be a whole number, not a number"),
+        (("vllm", "uid"), 503.5, "vllm.uid: must be a whole number, not 503.5"),
     ],
     ids=str,
 )
