@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from io import TextIOBase
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ from llmhop.config.parser import config_schema_text
 from llmhop.errors import ConfigError, Problem
 from llmhop.log.logger import LOG, take_stderr
 
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
+
+
+def _stdout_is_closed() -> bool:
+    # Python then has none (sys.stdout), which its types do not say.
+    return not isinstance(sys.stdout, TextIOBase)
 
 
 @contextmanager
@@ -28,12 +34,13 @@ def _reports_output() -> Iterator[None]:
     """Say in a line that standard output can't be written, and end."""
     try:
         yield
-        sys.stdout.flush()
+        if not _stdout_is_closed():
+            sys.stdout.flush()
     except OSError as error:
         with suppress(OSError):
             click.echo(f"llmhop: standard output can't be written ({error.strerror})", err=True)
         # Or what is left in its buffer would be tried again, and told as a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         sys.exit(1)
 
 
