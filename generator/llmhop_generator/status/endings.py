@@ -5,6 +5,7 @@ those of podman-run(1), "Exit Status".
 """
 
 import re
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,23 +22,6 @@ _OF_PODMAN = {
 }
 _SIGNALLED = 128  # what a shell and Podman add to the number of a signal
 _LAST_SIGNAL = 64  # SIGRTMAX of Linux
-# Those of Linux on x86 and Arm, which end a process (signal(7)).
-_SIGNALS = {
-    1: "HUP",
-    2: "INT",
-    3: "QUIT",
-    4: "ILL",
-    5: "TRAP",
-    6: "ABRT",
-    7: "BUS",
-    8: "FPE",
-    9: "KILL",
-    11: "SEGV",
-    13: "PIPE",
-    14: "ALRM",
-    15: "TERM",
-    31: "SYS",
-}
 _WORDS = {
     "oom-kill": "it was killed by the OOM killer or systemd-oomd, as memory ran out",
     "timeout": "it was not healthy before its start timed out",
@@ -100,4 +84,7 @@ def with_last(words: str, lines: Sequence[str]) -> str:
 
 
 def _name(number: int) -> str:
-    return f"SIG{_SIGNALS[number]}" if number in _SIGNALS else f"signal {number}"
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of those for real time has no name
+        return f"signal {number}"
