@@ -28,7 +28,7 @@ from llmhop_generator.planning.steps import (
     Swap,
     Turn,
 )
-from llmhop_generator.planning.turns import reached_at
+from llmhop_generator.planning.turns import reached_at, wanted_ports
 from llmhop_generator.render.start_note import note_of
 from llmhop_generator.router.routes import Routing
 from llmhop_generator.state.environment import keep_key
@@ -197,9 +197,7 @@ class Run:
         if wanted.uid is None or wanted.router is None:
             return
         given = given if present is None else (present, *given)
-        notes = {name: note_of(text) for name, text in wanted.sources.items()}
-        ports = {name: note.port for name, note in notes.items() if note is not None}
-        keep_unfinished(Unfinished(given, wanted.router, wanted.uid, ports))
+        keep_unfinished(Unfinished(given, wanted.router, wanted.uid, wanted_ports(wanted)))
 
     def _await(self, step: Await) -> None:
         def healthy(service: str) -> None:

@@ -25,9 +25,8 @@ from llmhop_generator.planning.steps import (
     Turn,
     Wanted,
 )
-from llmhop_generator.planning.turns import Work, reached_at, survey
+from llmhop_generator.planning.turns import Work, reached_at, survey, wanted_ports
 from llmhop_generator.render.provenance import Command
-from llmhop_generator.render.start_note import note_of
 from llmhop_generator.render.unit_text import image_of, started_with, with_order
 from llmhop_generator.router.routes import Routing, route_names
 from llmhop_generator.unit_names import model_of, service_of, source_of
@@ -78,9 +77,9 @@ def _there(wanted: Wanted, present: Present) -> Files:
 
 
 def _ports(wanted: Wanted, names: Iterable[str]) -> dict[str, int]:
-    """The ports that models will have by their wanted units."""
-    notes = {model_of(name): note_of(wanted.sources[name]) for name in names}
-    return {model: note.port for model, note in notes.items() if note is not None}
+    """The ports that models will have by their wanted units, by the models' names."""
+    ports = wanted_ports(wanted)
+    return {model_of(name): ports[name] for name in names if name in ports}
 
 
 def _begin(wanted: Wanted, present: Present, work: Work) -> Routing:

@@ -75,7 +75,11 @@ def survey(wanted: Wanted, present: Present, *, wait: bool = True) -> Work:
         last = tuple(n for n in wanted.sources if n in running or n in down)
         return Work(running, at_once=running, last=last, starting=starting)
     stopped = [n for n in down if running and state[n] != "failed" and n in present.notes]
-    shares, reached, will = _Sharing(wanted, present), reached_at(wanted, present), _ports(wanted)
+    shares, reached, will = (
+        _Sharing(wanted, present),
+        reached_at(wanted, present),
+        wanted_ports(wanted),
+    )
     at_once = tuple(n for n in running if reached.get(n) in {will[o] for o in will if o != n})
     waiting = [n for n in running if n not in at_once]
     return Work(
@@ -103,7 +107,8 @@ def reached_at(wanted: Wanted, present: Present) -> dict[str, int]:
     return ports
 
 
-def _ports(wanted: Wanted) -> dict[str, int]:
+def wanted_ports(wanted: Wanted) -> dict[str, int]:
+    """The port that each model has by its wanted unit, by file name."""
     notes = {name: note_of(text) for name, text in wanted.sources.items()}
     return {name: note.port for name, note in notes.items() if note is not None}
 
