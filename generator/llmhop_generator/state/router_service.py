@@ -108,6 +108,8 @@ def give_config(text: str) -> None:
     # Past a start limit that it hit before, or would hit by being told so often.
     system("reset-failed", *(ROUTER_UNITS if has_socket else [ROUTER_UNIT]), check=False)
     done = system(*call, check=False)
+    if done.code != 0 and ROUTER_SOCKET in call and _listened_too_soon():
+        done = system(*call, check=False)
     if done.code != 0 and system_is_stopping():
         # It was not refused: nothing starts any more. llmhop reads it at the next boot.
         files.remove(ROUTER_BEFORE)
@@ -122,6 +124,15 @@ def give_config(text: str) -> None:
             "llmhop does not take its new configuration (services.llmhop.settings) and goes on "
             f"with the one it has; it says:\n{last_messages(ROUTER_UNIT, ROUTER_SOCKET)}"
         )
+
+
+def _listened_too_soon() -> bool:
+    """Whether systemd's socket could not be opened.
+
+    The one before it is closed in the background, and on a busy host that may not be over when
+    a restart opens the next one at the same address (systemd/systemd#26512).
+    """
+    return system_states([ROUTER_SOCKET])[ROUTER_SOCKET].result == "resources"
 
 
 def _restore() -> None:
