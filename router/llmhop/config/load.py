@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from llmhop.config.config import Certificate, Config
+from llmhop.config.json_text import read_json
 from llmhop.config.parser import parse
+from llmhop.config.parsing.checker import LoadTls
 from llmhop.config.regular_file import read_at_most, read_regular
 from llmhop.config.secrets import expand, expand_unread
 from llmhop.config.tls import check_authorities, load_certificate
@@ -22,7 +24,7 @@ def load(path: Path, *, may_wait: bool) -> Config:
 
     With `may_wait` it may be a pipe, as of a shell's `<(…)`, which is read to its end.
     """
-    config = parse(
+    config = _parse(
         _read_json(path, may_wait),
         lambda text: expand(text, os.environ),
         lambda certificate, key: load_certificate(certificate, key, os.environ),
@@ -37,12 +39,31 @@ def check_unread(path: Path) -> Config:
 
     The config that is returned can't serve. Raises ConfigError.
     """
-    return parse(
+    return _parse(
         _read_json(path, True), expand_unread, lambda _certificate, _key: Certificate(b"", b"")
     )
 
 
-def _read_json(path: Path, may_wait: bool) -> object:
+def _parse(
+    read: tuple[object, list[Problem]], resolve_secret: Callable[[str], str], load_tls: LoadTls
+) -> Config:
+    """Check a value of which something may be in doubt; of that nothing else is told."""
+    data, doubts = read
+    try:
+        config = parse(data, resolve_secret, load_tls)
+    except ConfigError as error:
+        other = [
+            problem
+            for problem in error.problems
+            if not any(problem.path[: len(doubt.path)] == doubt.path for doubt in doubts)
+        ]
+        raise ConfigError(doubts + other) from None
+    if doubts:
+        raise ConfigError(doubts)
+    return config
+
+
+def _read_json(path: Path, may_wait: bool) -> tuple[object, list[Problem]]:
     where = ascii(str(path))[1:-1]
     return _json(where, _read(where, path, may_wait))
 
@@ -78,33 +99,14 @@ def _read(where: str, path: Path, may_wait: bool) -> str:
         raise _error(where, f"is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
 
 
-class _NotJsonError(ValueError):
-    """Something that Python's json module takes and JSON does not."""
-
-
-def _json(where: str, text: str) -> object:
+def _json(where: str, text: str) -> tuple[object, list[Problem]]:
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
+        return read_json(text)
     except json.JSONDecodeError as error:
         what = f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
         raise _error(where, what, "correct it there") from None
-    except _NotJsonError as error:
-        raise _error(where, str(error), "correct it") from None
     except RecursionError:
         raise _error(where, "is nested too deeply", "write the keys of a config") from None
     except ValueError:
         # Python refuses to convert integers of more than 4300 digits.
         raise _error(where, "has a number that is too long", "correct it") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _NotJsonError(f"has the key {key!a} twice in one object")
-        found[key] = value
-    return found
-
-
-def _constant(name: str) -> Any:
-    raise _NotJsonError(f"has {name}, which JSON does not know")
