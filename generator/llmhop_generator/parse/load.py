@@ -1,7 +1,6 @@
 """Reads a configuration: from bytes to a `Config`, or to every problem in it at once."""
 
 import json
-import math
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from llmhop_generator.contract.model import Config, Llmhop, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Path, Problem, option_path
+from llmhop_generator.parse.json_text import read_json
 from llmhop_generator.parse.rules import check
 from llmhop_generator.parse.source import read_source, refuse
 from llmhop_generator.router.check import Judge, no_judge
@@ -46,7 +46,7 @@ def parse_config(data: bytes, source: str, judge: Judge = no_judge) -> Config:
     Raises:
         GeneratorError: with every problem of the configuration.
     """
-    raw = _parse_json(data, source)
+    raw, doubts = _parse_json(data, source)
     found: set[tuple[Path, str]] = set()
     config = None
     try:
@@ -61,6 +61,8 @@ def parse_config(data: bytes, source: str, judge: Judge = no_judge) -> Config:
         raise refuse(source, "is nested too deeply to be read; flatten it") from None
     found.update(check(raw))
     found.update(_judged(raw, judge, {path for path, _ in found}))
+    doubted = {path for path, _ in doubts}
+    found = {(path, what) for path, what in found if not _below(path, doubted)} | set(doubts)
     problems = [Problem(option_path(path), what) for path, what in found]
     if config is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -77,7 +79,12 @@ def _judged(raw: Any, judge: Judge, told: Collection[Path]) -> Iterator[tuple[Pa
             yield option, what
 
 
-def _parse_json(data: bytes, source: str) -> Any:
+def _below(path: Path, places: Collection[Path]) -> bool:
+    """Whether a path is one of some places, or leads into one."""
+    return any(path[: len(place)] == place for place in places)
+
+
+def _parse_json(data: bytes, source: str) -> tuple[Any, list[tuple[Path, str]]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,50 +92,12 @@ def _parse_json(data: bytes, source: str) -> Any:
     if not text.strip():
         raise refuse(source, 'is empty; the smallest configuration is {"version": 1}')
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_no_key_twice,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_short,
-        )
+        return read_json(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise refuse(source, f"is not JSON: {error.msg} ({where})") from None
     except RecursionError:
         raise refuse(source, "is nested too deeply to be read; flatten it") from None
-    except _UnclearError as error:
-        raise refuse(source, str(error)) from None
-
-
-class _UnclearError(ValueError):
-    """JSON that Python would read but whose meaning is not plain."""
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    if len(read) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _UnclearError(f"has the key {json.dumps(twice)} twice in one object; keep one")
-    return read
-
-
-def _no_constant(name: str) -> Any:
-    raise _UnclearError(f"has {name}, which is not JSON; write a number or a string")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise _UnclearError(f"has the number {digits}, which is too large; write a smaller one")
-    return number
-
-
-def _short(digits: str) -> int:
-    if len(digits) > 400:
-        raise _UnclearError(f"has a number of {len(digits)} digits; shorten it")
-    return int(digits)
 
 
 def _explain(detail: ErrorDetails) -> tuple[Path, str]:
