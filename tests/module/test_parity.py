@@ -1,6 +1,7 @@
 """NixOS and a plain host get the same: module and generator are compared."""
 
 import json
+import socket
 from collections import defaultdict
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from llmhop_generator.contract.model import Config
 from llmhop_generator.contract.schema import contract_schema
+from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.render.host_tree import host_files
+from llmhop_generator.router.check import default_llmhop, judge_by
 
-from tests.module.nix import EXAMPLES, evaluate, needs_nix, vllm
+from tests.module.nix import EXAMPLES, ROOT, evaluate, evaluate_text, needs_nix, vllm
 
 pytestmark = needs_nix
 
@@ -96,6 +99,10 @@ def test_llmhop_runs_alike_on_nixos_and_elsewhere() -> None:
         {"listen": "127.0.0.1:0"},
         {"listen": ["127.0.0.1:9000", "unix:/run/llmhop/a b.sock"]},
         {"listen": ["127.0.0.1:9000", "h:9001"]},
+        {"listen": "255.0.0.1:9000"},
+        {"listen": "192.168.1.300:9000"},
+        {"listen": "127.0.0.01:9000"},
+        {"host": "010.0.0.1"},
     ],
     ids=str,
 )
@@ -120,6 +127,43 @@ def test_llmhops_socket_is_alike_on_nixos_and_elsewhere(settings: dict[str, Any]
         theirs["unitConfig"]["ConditionPathExists"]
     )
     assert section(ours, "Install")["WantedBy"] == theirs["wantedBy"]
+
+
+def test_nix_gives_systemd_the_ipv4_addresses_that_inet_pton_takes() -> None:
+    numbers = [*map(str, range(1100)), "", "00", "01", "010", "0255", "x", "-1", " 1"]
+    hosts = [f"{number}.0.0.1" for number in numbers] + [f"1.0.0.{number}" for number in numbers]
+    hosts += ["1", "1.2.3", "1.2.3.4.5", "1.2.3.4.", "1.2.3.4\n"]
+    texts = json.dumps(json.dumps([f"{host}:80" for host in hosts]))
+    taken = evaluate_text(
+        f"""let lib = import <nixpkgs/lib>; in map
+          (listen: (import {ROOT}/module/lib/listen.nix {{
+            inherit lib; settings.listen = listen;
+          }}).streams != null)
+          (builtins.fromJSON {texts})"""
+    )
+
+    assert dict(zip(hosts, taken, strict=True)) == {host: is_address(host) for host in hosts}
+
+
+def is_address(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "address", ["192.168.1.300:8080", "127.0.0.01:8081", "010.0.0.1:80", "[1:2]:80"]
+)
+def test_an_address_that_is_none_fails_the_build_by_its_option(address: str) -> None:
+    settings = f'{{ services.llmhop.settings.listen = [ ":9000" "{address}" ]; }}'
+    contract = evaluate("config.services.llmhop.contract", vllm(), settings)
+    with pytest.raises(GeneratorError) as caught:
+        parse_config(json.dumps(contract).encode(), "contract", judge_by(default_llmhop()))
+
+    [problem] = caught.value.problems
+    assert str(problem).startswith("services.llmhop.settings.listen[1]: has a host that is not")
 
 
 def test_directories_are_alike_on_nixos_and_elsewhere() -> None:

@@ -92,8 +92,7 @@ def put_files(config: Config, report: Report) -> None:
         GeneratorError: the host can't be asked, or a file can't be written.
     """
     rendered = render(config)
-    if isinstance(config.vllm, Vllm):
-        verify_units(config.vllm, rendered.quadlets)
+    verify_units(config, rendered.quadlets)
     wanted = _wanted(config, rendered)
     plan = make_plan(wanted, read_present(wanted))
     if plan.present.states:

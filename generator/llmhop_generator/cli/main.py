@@ -135,15 +135,14 @@ def render(config: str, llmhop: str, output: Path, verify: bool) -> None:
     DIR/host what a host needs that is not NixOS.
     """
     from llmhop_generator.cli.write_tree import write_tree
-    from llmhop_generator.contract.model import Vllm
     from llmhop_generator.parse.load import read_config
     from llmhop_generator.preflight.verify import verify_units
     from llmhop_generator.render.tree import render as render_config
     from llmhop_generator.render.tree import render_tree
 
     read = read_config(config, judge_by(llmhop))
-    if verify and isinstance(read.vllm, Vllm):
-        verify_units(read.vllm, render_config(read).quadlets)
+    if verify:
+        verify_units(read, render_config(read).quadlets)
     tree = render_tree(read, llmhop)
     write_tree(output, tree)
 

@@ -1,13 +1,13 @@
 """What a host must have before anything on it is changed; every finding at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from llmhop_generator.contract.model import Config, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host.podman import has_image, require_podman
 from llmhop_generator.host.process import Account, account_of
 from llmhop_generator.host.systemd import system_states
-from llmhop_generator.layout import user_manager
+from llmhop_generator.layout import ROUTER_SOCKET, user_manager
 from llmhop_generator.preflight.boot import model_boot_findings, router_boot_findings
 from llmhop_generator.preflight.devices import device_findings
 from llmhop_generator.preflight.paths import path_findings
@@ -17,7 +17,7 @@ from llmhop_generator.preflight.secrets import secret_findings
 from llmhop_generator.preflight.storage import storage_findings
 from llmhop_generator.preflight.units import mask_findings, requirement_findings
 from llmhop_generator.preflight.user import user_findings
-from llmhop_generator.preflight.verify import unit_findings
+from llmhop_generator.preflight.verify import router_socket_findings, unit_findings
 from llmhop_generator.render.model_unit import image
 from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state.present import read_sources
@@ -29,12 +29,15 @@ def preflight(config: Config, rendered: Rendered) -> None:
     Raises:
         GeneratorError: with every finding.
     """
-    found = []
+    found: list[Problem] = []
     if isinstance(config.vllm, Vllm):
-        found += [*_findings(config.vllm), *_units(config.vllm, rendered.quadlets)]
+        vllm = config.vllm
+        found += _findings(vllm)
+        found += _asked("units", lambda: unit_findings(vllm, rendered.quadlets))
     if rendered.router is not None:
         of_service = list(service_findings())
         found += router_boot_findings()
+        found += _asked(ROUTER_SOCKET, lambda: router_socket_findings(config.llmhop))
         found += [*of_service, *socket_findings(config.llmhop), *router_findings(config.llmhop)]
         if not of_service:
             found += secret_findings(rendered.router)
@@ -73,11 +76,12 @@ def _findings(vllm: Vllm) -> Iterator[Problem]:
     yield from port_findings(vllm, {vllm.uid, *serving})
 
 
-def _units(vllm: Vllm, sources: Mapping[str, str]) -> Iterator[Problem]:
+def _asked(where: str, ask: Callable[[], Iterable[Problem]]) -> Iterator[Problem]:
+    """What a program finds; that it can't be asked is a finding too."""
     try:
-        yield from unit_findings(vllm, sources)
+        yield from ask()
     except GeneratorError as error:
-        yield Problem("units", str(error))
+        yield Problem(where, str(error))
 
 
 def _managers(vllm: Vllm) -> Iterator[Problem]:

@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmhop_generator.contract.model import Vllm
-from llmhop_generator.errors import GeneratorError, Problem
+from llmhop_generator.contract.model import Config, Llmhop, Vllm
+from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host.process import run
+from llmhop_generator.layout import ROUTER_SOCKET
 from llmhop_generator.render.model_unit import added_option
+from llmhop_generator.render.router_units import router_socket
 from llmhop_generator.unit_names import service_of
 
 _log = logging.getLogger(__name__)
@@ -24,13 +26,16 @@ _SERVICE = re.compile(r"^---(.+)---$", re.MULTILINE)
 _ADVICE = re.compile(r"obsolete|deprecated|please (use|update)", re.IGNORECASE)
 
 
-def verify_units(vllm: Vllm, sources: Mapping[str, str]) -> None:
-    """See that Podman and systemd take the units.
+def verify_units(config: Config, sources: Mapping[str, str]) -> None:
+    """See that Podman and systemd take the units of models, and systemd llmhop's socket.
 
     Raises:
         GeneratorError: with what they would not take, or one of them can't be asked.
     """
-    if found := unit_findings(vllm, sources):
+    found = unit_findings(config.vllm, sources) if isinstance(config.vllm, Vllm) else []
+    if config.llmhop.enable:
+        found += router_socket_findings(config.llmhop)
+    if found:
         raise GeneratorError("Podman and systemd would not take all that is set", found)
 
 
@@ -95,14 +100,40 @@ def _adds_to_systemd(vllm: Vllm) -> bool:
     return any(own) or any(m.unit_config or m.service_config for m in vllm.enabled_models)
 
 
+def router_socket_findings(llmhop: Llmhop) -> list[Problem]:
+    """Find what systemd would not open of llmhop's socket, where it is to open it.
+
+    Raises:
+        GeneratorError: systemd can't be asked.
+    """
+    socket = router_socket(llmhop)
+    if socket is None:
+        return []
+    # A port of its own has the right type, or it would not be here.
+    address = "host" if llmhop.settings.listen is None else "listen"
+    options = {"ListenStream": address, "SocketMode": "socketMode"}
+    return sorted(
+        Problem(option_path(("llmhop", "settings", options[key])), what)
+        for _, _, key, what in _passed_over({ROUTER_SOCKET: socket})
+        if key in options
+    )
+
+
 def _ignored_by_systemd(
     vllm: Vllm, of: Mapping[str, str], services: Mapping[str, str]
 ) -> Iterator[Problem]:
     """The deployers' keys that systemd complains of; `of` gives each service's source."""
+    for name, section, key, what in _passed_over(services):
+        if option := added_option(vllm, of[name], key, section):
+            yield Problem(option, f"{what}; see systemd.directives(7)")
+
+
+def _passed_over(units: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
+    """The lines that systemd would pass over: unit, section, key, and what systemd says."""
     with tempfile.TemporaryDirectory(prefix="llmhop-units-") as directory:
-        paths = [Path(directory) / name for name in services]
+        paths = [Path(directory) / name for name in units]
         for path in paths:
-            path.write_text(services[path.name], encoding="utf-8")
+            path.write_text(units[path.name], encoding="utf-8")
         command = ["systemd-analyze", "verify", "--user", "--man=no", "--generators=no"]
         # A manager of its own, that knows of these units only and of no running one.
         own = {"SYSTEMD_UNIT_PATH": directory, "XDG_RUNTIME_DIR": directory, "HOME": directory}
@@ -112,11 +143,9 @@ def _ignored_by_systemd(
     for name, number, what in re.findall(
         rf"^{re.escape(directory)}/([^/]+):(\d+): (.+)$", said.stderr, re.MULTILINE
     ):
-        section, key = _place(services[name].splitlines(), int(number))
-        option = added_option(vllm, of[name], key, section)
-        if option and not _ADVICE.search(what):
+        if not _ADVICE.search(what):
             told = what.replace(", ignoring", "").rstrip(".")
-            yield Problem(option, f"systemd says: {told}; see systemd.directives(7)")
+            yield name, *_place(units[name].splitlines(), int(number)), f"systemd says: {told}"
 
 
 def _place(lines: Sequence[str], number: int) -> tuple[str, str]:

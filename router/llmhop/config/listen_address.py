@@ -15,6 +15,7 @@ _UNIX = "unix:"
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 )
+_ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[Xx][0-9A-Fa-f]*)\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -110,7 +111,11 @@ def check_port(text: str) -> int:
 
 
 def check_host(host: str) -> str:
-    """Return `host` if it is a host name or an IP address. Raises ValueError."""
+    """Return `host` if it is a host name or an IP address. Raises ValueError.
+
+    What ends in a number is an IPv4 address (WHATWG URL, section 3.5), here one as inet_pton(3)
+    and systemd take it: resolvers read 010.0.0.1 as 8.0.0.1, and look 192.168.1.300 up as a name.
+    """
     if ":" in host:
         import ipaddress  # slow to import and rarely needed
 
@@ -121,6 +126,13 @@ def check_host(host: str) -> str:
         return str(address)
     if not _HOST_NAME.fullmatch(host):
         raise ValueError("has a host that is neither a host name nor an IP address")
+    if _ENDS_IN_NUMBER.fullmatch(host):
+        import ipaddress
+
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise ValueError("has a host that is not an IPv4 address") from None
     return host
 
 

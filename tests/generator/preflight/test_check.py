@@ -19,7 +19,7 @@ FINDERS = (
     *("user_findings", "storage_findings", "device_findings", "port_findings", "path_findings"),
     *("unit_findings", "mask_findings", "requirement_findings", "model_boot_findings"),
     *("service_findings", "socket_findings", "router_boot_findings"),
-    *("router_findings", "secret_findings"),
+    *("router_findings", "router_socket_findings", "secret_findings"),
 )
 
 
@@ -61,8 +61,9 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     later = ("secret_findings", *of_manager)
     told = {f"{name}: is missing" for name in FINDERS if name not in later}
     assert findings(config()) == sorted(told)
-    names = ("router_boot_findings", "router_findings", "service_findings", "socket_findings")
-    of_llmhop = [f"{name}: is missing" for name in names]
+    of_service = ("service_findings", "socket_findings")
+    of_addresses = ("router_boot_findings", "router_findings", "router_socket_findings")
+    of_llmhop = [f"{name}: is missing" for name in (*of_addresses, *of_service)]
     remote = {"models": {"far": {"url": "http://far"}}}
     alone = config(vllm={}, llmhop={"enable": True, "settings": remote})
     assert findings(alone) == of_llmhop
@@ -71,7 +72,7 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     without = config(llmhop={"enable": False})
     assert findings(without) == sorted(told - {*of_llmhop})
     monkeypatch.setattr(preflight, "service_findings", lambda: iter(()))
-    names = ("router_boot_findings", "router_findings", "secret_findings", "socket_findings")
+    names = (*of_addresses, "secret_findings", "socket_findings")
     assert findings(alone) == [f"{name}: is missing" for name in names]
 
 
@@ -79,7 +80,7 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     "name",
     [
         *("require_podman", "_absent_images", "mask_findings", "model_boot_findings"),
-        *("requirement_findings", "unit_findings"),
+        *("requirement_findings", "unit_findings", "router_socket_findings"),
     ],
 )
 def test_who_can_not_be_asked_is_a_finding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,12 @@ for path in sorted(pathlib.Path(os.environ["QUADLET_UNIT_DIRS"]).glob("*.contain
 
 
 def verified(
-    directory: Path, *, quadlet: Path | None = None, of_b: Any = None, **options: Any
+    directory: Path,
+    *,
+    quadlet: Path | None = None,
+    of_b: Any = None,
+    llmhop: Any = None,
+    **options: Any,
 ) -> "subprocess.CompletedProcess[str]":
     program = directory / "quadlet"
     program.write_text(QUADLET)
@@ -43,8 +48,10 @@ def verified(
     models = {"a": {"model": "m", "port": 18001}, "b": {"model": "m", "port": 18002}}
     models["b"] |= of_b or {}
     vllm = {"enable": True, "uid": 503, "subUidStart": 300000, "tag": "v1", "models": models}
-    config = {"version": 1, "vllm": vllm | options, "llmhop": {"enable": False}}
+    config = {"version": 1, "vllm": vllm | options, "llmhop": llmhop or {"enable": False}}
     command = [sys.executable, "-m", "llmhop_generator", "render", "-", "--verify"]
+    # Whose own check would be the first to refuse an address.
+    command += ["--llmhop", "/nowhere/llmhop"]
     return subprocess.run(
         [*command, "-o", directory / "out"],
         input=json.dumps(config),
@@ -107,6 +114,41 @@ def test_what_systemd_would_pass_over_is_told_by_its_option(tmp_path: Path) -> N
 @needs_systemd
 def test_what_systemd_advises_against_is_not_refused(tmp_path: Path) -> None:
     done = verified(tmp_path, serviceConfig={"StandardOutput": "syslog"})
+    assert done.returncode == 0, done.stderr
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"listen": "[1:2]:80"},
+            "listen: systemd says: Failed to parse address value in '[1:2]:80'",
+        ),
+        ({"host": "1::2::3"}, "host: systemd says: Failed to parse address value"),
+        ({"listen": [":80", "unix:/run/" + "x" * 108]}, "listen: systemd says: "),
+    ],
+    ids=str,
+)
+def test_what_systemd_would_not_open_of_llmhops_socket_is_told_by_its_option(
+    settings: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    remote = {"models": {"far": {"url": "http://far"}}}
+    llmhop = {"enable": True, "settings": settings | remote}
+    # Also without a model here, whose units would be read too.
+    for enable in (True, False):
+        done = verified(tmp_path, llmhop=llmhop, enable=enable)
+        assert done.returncode == 1
+        _, *found = done.stderr.splitlines()
+        [line] = [line.strip() for line in found if "systemd says" in line]
+        assert line.startswith(f"llmhop.settings.{told}")
+        assert not (tmp_path / "out").exists()
+
+
+@needs_systemd
+def test_a_socket_that_systemd_takes_is_written(tmp_path: Path) -> None:
+    listen = ["127.0.0.1:80", "[::1]:80", ":81", "unix:/run/llmhop/a b%.sock"]
+    done = verified(tmp_path, llmhop={"enable": True, "settings": {"listen": listen}})
     assert done.returncode == 0, done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -110,6 +111,32 @@ def test_a_secret_with_a_dollar_sign_is_not_printed_as_a_variable() -> None:
 )
 def test_the_address_to_listen_on(data: dict[str, Any], listen: TcpAddress) -> None:
     assert check({"models": MODELS, **data}).addresses == (listen,)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "0.0.0.0", "255.255.255.255"),  # noqa: S104 - only parsed
+        *("192.168.1.300", "256.0.0.1", "127.0.0.01", "010.0.0.1", "00.0.0.0"),
+        *("1.2.3", "127.1", "1.2.3.4.5", "2130706433", "0x7f.1", "0X7F000001", "127.0.0.0x", "0x"),
+        *("1.2.3.4.", "a.1", "gpu.example.300."),
+    ],
+)
+def test_a_host_that_ends_in_a_number_is_an_ipv4_address_as_systemd_takes_it(host: str) -> None:
+    try:
+        socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        what = "has a host that is not an IPv4 address"
+        for place in ({"listen": f"{host}:1"}, {"host": host}):
+            assert what in problems({"models": MODELS, **place})[0]
+        assert what in problems({"models": {"m": {"urls": [f"http://{host}:1/v1"]}}})[0]
+    else:
+        assert check({"models": MODELS, "host": host}).addresses == (TcpAddress(host, 8080),)
+
+
+@pytest.mark.parametrize("host", ["1a.example", "300.example", "h1", "gpu.0xg", "1.2.3.4a", "a.b1"])
+def test_a_host_name_may_have_digits_but_no_number_last(host: str) -> None:
+    assert check({"models": MODELS, "host": host}).addresses == (TcpAddress(host, 8080),)
 
 
 def test_several_addresses_and_sockets_can_be_listened_on() -> None:

@@ -26,6 +26,7 @@ COMMITTED = Path(__file__).parents[3] / "router" / "config.schema.json"
 ONLY_THE_PARSER_SEES = {
     "surrogate in a model name",
     "host is no host",
+    "host that is no IPv4 address",
     "host with a port",
     "token with a space",
     "unset variable",
@@ -52,6 +53,7 @@ ONLY_THE_PARSER_SEES = {
     "url 'http://h#f'",
     "url 'http://u:secret@h'",
     "url 'http://-_*'",
+    "url 'http://127.0.0.01'",
     f"url {'unix:/' + 'x' * 107!r}",
     "url 'unix:/s:/v1#f'",
     "url 'http://h\\n'",  # for ECMA's $ it is an error, not for Python's
@@ -61,6 +63,7 @@ ONLY_THE_PARSER_SEES = {
     "listen '::1:80'",
     "listen '[h]:80'",
     "listen '[::g]:80'",
+    "listen '192.168.1.300:80'",
     "listen 'unix:/\\ud800'",
     f"listen {'unix:/' + 'é' * 54!r}",
 }

@@ -43,6 +43,10 @@ BAD: dict[str, tuple[object, str]] = {
     ),
     "host is a number": ({"models": MODELS, "host": 1}, "host: is not a string"),
     "host is no host": ({"models": MODELS, "host": "a b"}, "host: has a host that is neither"),
+    "host that is no IPv4 address": (
+        {"models": MODELS, "host": "010.0.0.1"},
+        "host: has a host that is not an IPv4",
+    ),
     "host with a port": (
         {"models": MODELS, "host": "h:80"},
         "host: has a host that is not an IPv6",
@@ -322,6 +326,7 @@ BAD |= {
         "http://h#f": "has a fragment",
         "http://u:secret@h": "holds a user name or password, which are not sent; put credentials",
         "http://-_*": "has a host that is neither",
+        "http://127.0.0.01": "has a host that is not an IPv4 address",
         "unix:engine.sock": "has a socket path that is not absolute; write e.g. unix:/run/engine",
         "unix:/" + "x" * 107: "has a socket path of more than 107 bytes",
         "unix:/s:/v1#f": "has a fragment",
@@ -339,6 +344,7 @@ BAD |= {
         "::1:80": "has an IPv6 address without brackets",
         "[h]:80": "has brackets around something that is not an IPv6 address",
         "[::g]:80": "has a host that is not an IPv6 address",
+        "192.168.1.300:80": "has a host that is not an IPv4 address",
         "a/b:80": "has a '/', as a URL has",
         "http://127.0.0.1:8080": "has a '/', as a URL has",
         "unix:": "has a socket path that is not absolute",
