@@ -79,7 +79,9 @@ def client_head(head: ResponseHead, length: int | None, *, decode: bool) -> byte
     """Write the head that a client gets."""
     if head.status < 200:
         return rewrite.interim_head(head)
-    return rewrite.response_head(head, length, decode, not head.framed, REQUEST_ID, b"")
+    return rewrite.response_head(
+        head, length, REQUEST_ID, b"", decoded=decode, close=not head.framed
+    )
 
 
 def read_response(
@@ -87,7 +89,7 @@ def read_response(
 ) -> Response:
     """Read one response, the way an upstream connection does; with `ends`, to the end of it."""
     reader = ResponseReader()
-    reader.start(to_head, decode)
+    reader.start(head_only=to_head, decode=decode, websocket=False)
     heads: list[tuple[ResponseHead, int | None]] = []
     body, in_body, index = b"", False, 0
     try:

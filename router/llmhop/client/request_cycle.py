@@ -275,7 +275,7 @@ class RequestCycle:
         is_open = not form.complete
         if is_open:
             self.pause_request()
-        self._exchange.start(self, form.head, body, route, is_open, length)
+        self._exchange.start(self, form.head, body, route, is_open=is_open, length=length)
         self._check_waiting()
 
     # What the exchange calls.

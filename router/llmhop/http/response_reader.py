@@ -44,14 +44,15 @@ class ResponseReader:
         self._last = LastHead(_HEADS)
         self._left = 0
         self.length: int | None = None
-        self.start(False, False)
+        self.start(head_only=False, decode=False, websocket=False)
 
-    def start(self, to_head_request: bool, decode: bool, websocket: bool = False) -> None:
-        """Begin with a response. Its chunks are relayed as they come, or taken off by `decode`.
+    def start(self, *, head_only: bool, decode: bool, websocket: bool) -> None:
+        """Begin with a response: to a HEAD it is `head_only`.
 
-        Where a `websocket` was asked for, a 101 is a final head, and everything after it the body.
+        Its chunks are relayed as they come, or taken off by `decode`. Where a `websocket` was asked
+        for, a 101 is a final head, and everything after it the body.
         """
-        self._no_body = to_head_request
+        self._no_body = head_only
         self._decode = decode
         self._websocket = websocket
         self._buffer: bytes | bytearray = b""

@@ -143,10 +143,11 @@ class UpstreamConnection(asyncio.Protocol):
         self,
         request: Sent,
         sink: ResponseSink,
+        *,
         head_only: bool,
         decode: bool,
-        websocket: bool = False,
-        request_open: bool = False,
+        websocket: bool,
+        request_open: bool,
     ) -> None:
         """Write a request and report its response to `sink`, which owns the connection until then.
 
@@ -156,7 +157,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = sink
         self._in_body = False
         self._request_open = request_open
-        self._reader.start(head_only, decode, websocket)
+        self._reader.start(head_only=head_only, decode=decode, websocket=websocket)
         head, body = request
         if isinstance(body, ScannedBody):
             self._transport.writelines([head, *body.parts])

@@ -87,21 +87,22 @@ class Exchange(RequestOwner):
         request: RequestHead,
         body: Body,
         route: Route,
-        request_open: bool = False,
+        *,
+        is_open: bool = False,
         length: int | None = None,
     ) -> None:
         """Send a request to a replica of the route's backend, when it is its turn.
 
-        `body` is what the backend gets. Of an open request it is the first part: there is more for
-        `send_more` from `resume_request` on until `pause_request`, and `length` bytes in all, where
-        that is known.
+        `body` is what the backend gets. Where the request `is_open` it is the first part: there is
+        more for `send_more` from `resume_request` on until `pause_request`, and `length` bytes in
+        all, where that is known.
         """
         self.state = SENDING
         self._downstream = downstream
         self._record.model = route.model
         self._http10 = request.http10
         self._progress.moved = True
-        self._upstream.start(self, request, body, route, request_open, length)
+        self._upstream.start(self, request, body, route, is_open=is_open, length=length)
 
     def answer(self, downstream: Downstream, work: Callable[[], Coroutine[Any, Any, Page]]) -> None:
         """Answer with what `work` finds out."""
@@ -265,7 +266,9 @@ class Exchange(RequestOwner):
         record = self._record
         record.response_started(head, body, complete)
         date = b"" if head.dated else date_now()
-        start = rewrite.response_head(head, length, decoded, close, record.request_id, date)
+        start = rewrite.response_head(
+            head, length, record.request_id, date, decoded=decoded, close=close
+        )
         downstream.write(start + body)
         if complete:
             self._done()

@@ -71,5 +71,5 @@ class HeadMemo:
     def _start(self, head: RequestHead, route: Route, replica: int) -> bytes:
         table = self.table
         return rewrite.request_start(
-            head, route, replica, self._client, table.pseudonym, table.has_auth
+            head, route, replica, self._client, table.pseudonym, strip_auth=table.has_auth
         )

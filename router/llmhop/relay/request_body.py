@@ -34,7 +34,7 @@ class RequestBody:
         self._copy: list[bytes] | None = None
         self._copied = 0
 
-    def start(self, data: Body, is_open: bool, length: int | None) -> None:
+    def start(self, data: Body, *, is_open: bool, length: int | None) -> None:
         """Begin with a request's body, of which there is more where it `is_open`."""
         self.data = data
         self._untaken = len(data)

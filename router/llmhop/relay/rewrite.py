@@ -22,6 +22,7 @@ def request_start(
     replica: int,
     client: tuple[bytes, bytes],
     pseudonym: bytes,
+    *,
     strip_auth: bool,
 ) -> bytes:
     """Return the head that a replica gets, up to the value of X-Request-Id.
@@ -70,10 +71,11 @@ def interim_head(head: ResponseHead) -> bytes:
 def response_head(
     head: ResponseHead,
     length: int | None,
-    decoded: bool,
-    close: bool,
     request_id: bytes,
     date: bytes,
+    *,
+    decoded: bool,
+    close: bool,
 ) -> bytes:
     """Return the final head that the client gets; `length` is what the backend announced.
 

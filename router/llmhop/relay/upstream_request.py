@@ -118,6 +118,7 @@ class UpstreamRequest(ConnectionWaiter):
         request: RequestHead,
         body: Body,
         route: Route,
+        *,
         is_open: bool,
         length: int | None,
     ) -> None:
@@ -125,7 +126,7 @@ class UpstreamRequest(ConnectionWaiter):
         self._owner = owner
         self._request = request
         self._route = route
-        self.body.start(body, is_open, length)
+        self.body.start(body, is_open=is_open, length=length)
         self.choice.start(route)
         self.paused = self._copy_dropped = False
         backend = self.choice.backend
@@ -224,10 +225,10 @@ class UpstreamRequest(ConnectionWaiter):
         connection.send(
             (head, body.next_part(self._is_repeatable())),
             owner,
-            request.method == b"HEAD",
-            request.http10,
-            request.websocket,
-            body.open,
+            head_only=request.method == b"HEAD",
+            decode=request.http10,
+            websocket=request.websocket,
+            request_open=body.open,
         )
         if self.paused:
             connection.pause_reading(owner)

@@ -76,7 +76,7 @@ BROKEN = [each.raw for each in RESPONSES.values() if each.status == 502]
 def test_what_is_wrong_with_a_response_is_told_as_what_its_backend_did(raw: bytes) -> None:
     """The log puts the backend before it, and more after it."""
     reader = ResponseReader()
-    reader.start(False, False)
+    reader.start(head_only=False, decode=False, websocket=False)
     with pytest.raises(BackendError) as caught:
         reader.feed_head(raw)
         while reader.read_head() is not None:

@@ -85,7 +85,7 @@ def test_a_response_that_ends_early_is_an_error_wherever_it_ends(raw: bytes) -> 
 
 def test_a_response_to_head_has_no_body() -> None:
     reader = ResponseReader()
-    reader.start(True, False)
+    reader.start(head_only=True, decode=False, websocket=False)
     reader.feed_head(CHUNKED)
     assert reader.read_head() is not None
     assert reader.first_body() == b""
@@ -114,7 +114,7 @@ def test_a_response_read_whole_is_the_same_response(
 ) -> None:
     for to_head_request in (False, True):
         reader = ResponseReader()
-        reader.start(to_head_request, True)
+        reader.start(head_only=to_head_request, decode=True, websocket=False)
         whole = reader.read_whole(raw)
         if whole is not None:
             assert not to_head_request

@@ -109,7 +109,7 @@ def read_request(raw: bytes, size: int) -> None:
 
 def read_response(raw: bytes, size: int) -> None:
     reader = LOADED["http.response_reader"].ResponseReader()
-    reader.start(False, False)
+    reader.start(head_only=False, decode=False, websocket=False)
     for piece in pieces(raw, size):
         reader.read_whole(piece)
         reader.feed_head(piece)
