@@ -1,8 +1,8 @@
 """Proxy-Status (RFC 9209): tells the llmhop before this one that no engine has seen a request.
 
-Such an answer is to the next llmhop as if it had not been reached. Only what came through an
-llmhop is answered with it, and each takes it off, so that no client gets to see it; who is refused
-before the head of its request was read may be one, so it is answered with it too.
+To the one before, such an answer is a reason to ask another replica. Only what came through an
+llmhop is answered with it, and each takes off what it gets. A client sees it in one case: where it
+is refused before the head of its request was read, it is not known who asks.
 """
 
 from __future__ import annotations
