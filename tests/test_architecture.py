@@ -65,8 +65,7 @@ def test_a_package_has_twelve_files_at_most(directory: Path) -> None:
     assert {path: count for path, count in found.items() if count > 12} == {}
 
 
-# Those of the router, so far.
-@pytest.mark.parametrize("directory", [ROUTER], ids=lambda path: path.name)
+@pytest.mark.parametrize("directory", SMALL, ids=lambda path: path.parent.name)
 def test_a_file_has_400_lines_at_most(directory: Path) -> None:
     lines = {path: len(path.read_bytes().splitlines()) for path in directory.rglob("*.py")}
     assert {path: count for path, count in lines.items() if count > 400} == {}
