@@ -45,35 +45,50 @@ REFUSALS: Final = ("buffered_bytes", "connections", "upload_rate", "shutting_dow
 """Why clients are refused that did nothing wrong, or hardly: maxBufferedBytes, maxConnections,
 minUploadRate, a drain."""
 
-# Gauges first.
-IN_FLIGHT: Final = 0
-QUEUED: Final = 1
-STREAMS: Final = 2
-GAUGES: Final = range(3)
 
-BYTES_IN: Final = 3
-BYTES_OUT: Final = 4
-PROMPT_TOKENS: Final = 5
-COMPLETION_TOKENS: Final = 6
-FAILURE: Final = 7
-DURATION: Final = FAILURE + len(FAILURES)
-DURATION_SUM: Final = DURATION + len(BOUNDS_US) + 1
-FIRST_BYTE: Final = DURATION_SUM + 1
-FIRST_BYTE_SUM: Final = FIRST_BYTE + len(BOUNDS_US) + 1
-STATUS: Final = FIRST_BYTE_SUM + 1
-CELLS: Final = STATUS + len(STATUSES)
+class _Layout:
+    """Gives out cells, one after the other."""
 
-# The numbers of a process.
-CONNECTIONS: Final = 0
-BUFFERED_BYTES: Final = 1
-PROCESS_GAUGES: Final = range(2)
-RELOADS: Final = 2
-FAILED_RELOADS: Final = 3
-DROPPED_LINES: Final = 4
-DROPPED_LOG_LINES: Final = 5
-WORKER_RESTARTS: Final = 6
-REFUSAL: Final = 7
-PROCESS_CELLS: Final = REFUSAL + len(REFUSALS)
+    def __init__(self) -> None:
+        self.size = 0
+
+    def add(self, cells: int = 1) -> int:
+        """Return where so many cells begin."""
+        start = self.size
+        self.size += cells
+        return start
+
+
+# The cells of a model, gauges first.
+_model = _Layout()
+IN_FLIGHT: Final = _model.add()
+QUEUED: Final = _model.add()
+STREAMS: Final = _model.add()
+GAUGES: Final = range(_model.size)
+BYTES_IN: Final = _model.add()
+BYTES_OUT: Final = _model.add()
+PROMPT_TOKENS: Final = _model.add()
+COMPLETION_TOKENS: Final = _model.add()
+FAILURE: Final = _model.add(len(FAILURES))
+DURATION: Final = _model.add(len(BOUNDS_US) + 1)
+DURATION_SUM: Final = _model.add()
+FIRST_BYTE: Final = _model.add(len(BOUNDS_US) + 1)
+FIRST_BYTE_SUM: Final = _model.add()
+STATUS: Final = _model.add(len(STATUSES))
+CELLS: Final = _model.size
+
+# Those of a process, gauges first.
+_process = _Layout()
+CONNECTIONS: Final = _process.add()
+BUFFERED_BYTES: Final = _process.add()
+PROCESS_GAUGES: Final = range(_process.size)
+RELOADS: Final = _process.add()
+FAILED_RELOADS: Final = _process.add()
+DROPPED_LINES: Final = _process.add()
+DROPPED_LOG_LINES: Final = _process.add()
+WORKER_RESTARTS: Final = _process.add()
+REFUSAL: Final = _process.add(len(REFUSALS))
+PROCESS_CELLS: Final = _process.size
 
 
 def _status_cell(status: int) -> int:
