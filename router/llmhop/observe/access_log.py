@@ -29,7 +29,7 @@ _CLOSE_S: Final = 1.0
 _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")  # no white space, quote, backslash or equals sign
 
 
-class Entry(msgspec.Struct, gc=False):
+class Entry(msgspec.Struct, gc=False, kw_only=True):
     """One request. Times are milliseconds; those of a stage that was not reached are None.
 
     `end` says how it ended: `complete`; `client_left`; `client_stalled`, `backend_broke`,

@@ -70,21 +70,21 @@ def log_requests(requests: Iterable[EndedRequest], log: AccessLog) -> None:
 def _entry(request: EndedRequest, log: AccessLog) -> Entry:
     started, first = request.started_ns, request.first_ns
     return Entry(
-        log.date(request.ns),
-        request.request_id.decode(),
-        request.client,
-        request.method,
-        request.path,
-        request.model,
-        request.backend,
-        request.status,
-        request.bytes_in,
-        request.bytes_out,
-        _queue_ms(request),
-        _connect_ms(request),
-        (first - started) // 1000 / 1000 if first else None,
-        (request.ns - started) // 1000 / 1000,
-        request.end,
+        time=log.date(request.ns),
+        request_id=request.request_id.decode(),
+        client=request.client,
+        method=request.method,
+        path=request.path,
+        model=request.model,
+        backend=request.backend,
+        status=request.status,
+        bytes_in=request.bytes_in,
+        bytes_out=request.bytes_out,
+        queue_ms=_queue_ms(request),
+        connect_ms=_connect_ms(request),
+        first_byte_ms=(first - started) // 1000 / 1000 if first else None,
+        total_ms=(request.ns - started) // 1000 / 1000,
+        end=request.end,
     )
 
 

@@ -24,7 +24,7 @@ MAX_ENDED: Final = 256
 """So many requests wait to be counted, at most: about 1 MB, and a stop of about 1 ms."""
 
 
-class EndedRequest(msgspec.Struct, gc=False):
+class EndedRequest(msgspec.Struct, gc=False, kw_only=True):
     """A request that is over. Times are of the monotonic clock; 0 stands for what did not happen.
 
     `end` is what access_log.Entry says of it. `tail` is the end of a response that may report
@@ -184,24 +184,24 @@ class RequestRecord:
         ended = recorder.ended
         ended.append(
             EndedRequest(
-                monotonic_ns(),
-                self._started_ns,
-                self._first_ns,
-                self._queued_ns,
-                self._admitted_ns,
-                self._connecting_ns,
-                self._connected_ns,
-                self.request_id,
-                self._client,
-                self._method,
-                self._path,
-                self.model,
-                self.backend,
-                status,
-                self.bytes_in,
-                self.bytes_out,
-                self._tail,
-                end,
+                ns=monotonic_ns(),
+                started_ns=self._started_ns,
+                first_ns=self._first_ns,
+                queued_ns=self._queued_ns,
+                admitted_ns=self._admitted_ns,
+                connecting_ns=self._connecting_ns,
+                connected_ns=self._connected_ns,
+                request_id=self.request_id,
+                client=self._client,
+                method=self._method,
+                path=self._path,
+                model=self.model,
+                backend=self.backend,
+                status=status,
+                bytes_in=self.bytes_in,
+                bytes_out=self.bytes_out,
+                tail=self._tail,
+                end=end,
             )
         )
         self._tail = None

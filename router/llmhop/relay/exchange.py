@@ -93,7 +93,7 @@ class Exchange(RequestOwner):
     ) -> None:
         """Send a request to a replica of the route's backend, when it is its turn.
 
-        `body` is what the backend gets. Where the request `is_open` it is the first part: there is
+        `body` is what the backend gets. Where the request `is_open`, it is the first part: there is
         more for `send_more` from `resume_request` on until `pause_request`, and `length` bytes in
         all, where that is known.
         """

@@ -244,8 +244,24 @@ def test_an_observer_whose_numbers_are_wrong_ends_no_sweep(server: Server) -> No
 def ended(request_id: bytes, status: int = 200) -> EndedRequest:
     """A request that is over."""
     return EndedRequest(
-        *(1, 0, 0, 0, 0, 0, 0, request_id, "c", "GET", "/", "m", "b", status, 1, 2, None),
-        "complete",
+        ns=1,
+        started_ns=0,
+        first_ns=0,
+        queued_ns=0,
+        admitted_ns=0,
+        connecting_ns=0,
+        connected_ns=0,
+        request_id=request_id,
+        client="c",
+        method="GET",
+        path="/",
+        model="m",
+        backend="b",
+        status=status,
+        bytes_in=1,
+        bytes_out=2,
+        tail=None,
+        end="complete",
     )
 
 
