@@ -84,6 +84,57 @@ def test_every_package_is_in_its_table(title: str, package: Path) -> None:
     )
 
 
+PLAN_PAGES = ["ARCHITECTURE.md", "CONTRIBUTING.md"]
+PLANS = {name: (ROOT / name).read_text(encoding="utf-8") for name in PLAN_PAGES}
+
+
+def found_files(path: str) -> list[Path]:
+    """The files that a page means by a path: from the root, or from a room that it tells of."""
+    return [at / path for at in (ROOT, GENERATOR, ROUTER, ROOT / "module") if (at / path).exists()]
+
+
+@pytest.mark.parametrize("page", PLAN_PAGES)
+def test_every_file_that_a_plan_names_is_there_and_has_what_it_is_named_for(page: str) -> None:
+    named = set(re.findall(r"`([\w.{},/-]+/[\w.{},-]*\.(?:py|nix|md|json))`", PLANS[page]))
+    assert len(named) > 3
+    every = [spelled for path in named for spelled in spellings(path)]
+    assert [path for path in every if not found_files(path)] == []
+    for name, path in re.findall(r"`(\w+)` in `([\w./-]+\.(?:py|nix))`", PLANS[page]):
+        assert any(defines(file, [name]) for file in found_files(path)), f"{name} in {path}"
+
+
+def test_every_module_and_name_that_the_way_of_the_data_names_is_there() -> None:
+    """Those written with dots, such as `apply.fast_path.is_settled`."""
+    named = re.findall(r"`([a-z_]+(?:\.\w+)+)`", PLANS["ARCHITECTURE.md"])
+    packages = {path.name for at in (GENERATOR, ROUTER) for path in at.iterdir() if path.is_dir()}
+    found = {name for name in named if name.partition(".")[0] in packages} - {"host.toml"}
+    assert len(found) > 30
+    assert {name for name in found if not is_defined(name.split("."))} == set()
+
+
+def spellings(path: str) -> list[str]:
+    """A path with one of {a,b} chosen, in each way."""
+    before, brace, rest = path.partition("{")
+    inner, _, after = rest.partition("}")
+    return [before + one + after for one in inner.split(",")] if brace else [path]
+
+
+def is_defined(parts: list[str]) -> bool:
+    for at in (GENERATOR, ROUTER):
+        path = at
+        for count, part in enumerate(parts, 1):
+            path = path / part
+            file = path.with_suffix(".py")
+            if file.is_file() and defines(file, parts[count:]):
+                return True
+    return False
+
+
+def defines(file: Path, names: list[str]) -> bool:
+    text = file.read_text(encoding="utf-8")
+    return all(re.search(rf"\b(class|def) {name}\b|^ *{name}\b.* = ", text, re.M) for name in names)
+
+
 def test_nothing_imports_from_a_test_module() -> None:
     """What tests share stands beside them, so that each of their files can be split or go."""
     found = {
