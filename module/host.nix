@@ -90,7 +90,8 @@ in
           }
         ];
       };
-      users.groups.${vllm.group}.gid = vllm.gid;
+      # Where the group is another's, an assertion tells of two gids.
+      users.groups.${vllm.group}.gid = lib.mkDefault vllm.gid;
     })
 
     (lib.mkIf cfg.enable {

@@ -8,6 +8,7 @@
 }:
 let
   cfg = config.services.llmhop.vllm;
+  inherit (import ./lib/accounts.nix { inherit config lib; }) users;
   kinds = import ./lib/id-kinds.nix { inherit config lib; };
   kept = import ./lib/kept-subordinate-ids.nix { inherit config lib options; };
 
@@ -18,7 +19,7 @@ let
     );
 in
 {
-  config = lib.mkIf (cfg.enable && !kept && config.users.users ? ${cfg.user}) {
+  config = lib.mkIf (cfg.enable && !kept && users ? ${cfg.user}) {
     environment.etc = lib.listToAttrs (
       map (
         kind:

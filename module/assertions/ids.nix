@@ -3,52 +3,89 @@
 { config, lib, ... }:
 let
   cfg = config.services.llmhop.vllm;
-  inherit (config.users) users;
+  inherit (import ../lib/accounts.nix { inherit config lib; }) users;
   kinds = import ../lib/id-kinds.nix { inherit config lib; };
-  others = lib.attrNames (removeAttrs users [ cfg.user ]);
+  # Without the one that is declared for the models under another name.
+  others = lib.filter (name: name != cfg.user && users.${name}.key != cfg.user) (
+    lib.attrNames users
+  );
 
   contains = kind: id: id != null && id >= kind.start && id < kind.start + kind.count;
   overlap = a: b: a.start < b.start + b.count && b.start < a.start + a.count;
 
-  ownNumbers = kind: [
-    {
-      assertion = kind.id != 0;
-      message = ''
-        services.llmhop.vllm.${kind.idOption} is 0, the id of root, but the
-        containers are rootless. Set the id of a system user, such as 503.
-      '';
-    }
-    {
-      assertion = kind.start >= 1000;
-      message = ''
-        ${kind.range}, which reaches into the ids of system users (below 1000).
-        Move it, for instance to 300000.
-      '';
-    }
+  given = (import ../lib/host.nix { inherit lib; }).given_ids;
+  # NixOS gives these uids to people (allocUid in update-users-groups.pl).
+  forPeople = {
+    start = 1000;
+    count = 29000;
+  };
+  people = lib.filter (name: users.${name}.isNormalUser && users.${name}.uid == null) others;
+
+  # What is wrong with a range by itself; the first of it is told.
+  faultsOf = kind: [
     {
       # The last id, 4294967295, means "no id" to the kernel.
-      assertion = kind.start + kind.count <= 4294967295;
+      when = kind.start + kind.count > 4294967295;
       message = ''
         ${kind.range}, which ends above the highest id, 4294967294. Lower the
         start or the count.
       '';
     }
     {
-      assertion = !contains kind kind.id;
+      when = contains kind kind.id;
       message = ''
         ${kind.range}, which contains services.llmhop.vllm.${kind.idOption} = ${toString kind.id}.
         Move the range away from it.
       '';
     }
-  ];
+  ]
+  ++ map (ids: {
+    when = kind.start <= ids.last && kind.start + kind.count > ids.first;
+    message = ''
+      ${kind.range}, which reaches into ${toString ids.first}-${toString ids.last}, the ids
+      that are given to ${ids.to}. Move it, for instance to 300000.
+    '';
+  }) given
+  ++ lib.optional (kind.idOption == "uid") {
+    when = people != [ ] && overlap kind forPeople;
+    message = ''
+      ${kind.range}, from which NixOS can give a uid to users that have none set:
+      ${lib.concatStringsSep ", " people}. Move it, for instance to 300000, or set their uids.
+    '';
+  };
+
+  # Of two kinds that are alike the second follows the first.
+  numbers = kind: { inherit (kind) id start count; };
+  uids = lib.head kinds;
+  followed = kind: kind.idOption != uids.idOption && numbers kind == numbers uids;
+
+  ownNumbers =
+    kind:
+    let
+      fault = lib.findFirst (fault: fault.when) null (faultsOf kind);
+    in
+    lib.optionals (!followed kind) [
+      {
+        # Of root itself another assertion tells.
+        assertion = kind.id != 0 || kind.owner == "root";
+        message = ''
+          services.llmhop.vllm.${kind.idOption} is 0, the id of root, but the
+          containers are rootless. Set the id of a system user, such as 503.
+        '';
+      }
+      {
+        assertion = fault == null;
+        message = fault.message or "";
+      }
+    ];
 
   othersIds =
     kind:
-    lib.mapAttrsToList (name: owner: {
+    lib.mapAttrsToList (_: owner: {
       assertion = !contains kind owner.${kind.idOption};
       message = ''
         ${kind.range}, which contains
-        ${kind.ownersOption}.${name}.${kind.idOption} = ${toString owner.${kind.idOption}}.
+        ${owner.path}.${kind.idOption} = ${toString owner.${kind.idOption}}.
         Move the range away from it.
       '';
     }) kind.owners;
@@ -61,7 +98,7 @@ let
         assertion = !overlap kind range;
         message = ''
           ${kind.range}, which overlaps ${range.shown} of
-          users.users.${name}.${kind.rangesOption}. Move one of the two.
+          ${users.${name}.path}.${kind.rangesOption}. Move one of the two.
         '';
       }) (kind.rangesOf name)
     ) others;
@@ -75,7 +112,9 @@ let
     count = 65536 * lib.length automatic;
   };
   automaticEnd = automaticRange.start + automaticRange.count;
-  reached = lib.filter (kind: automatic != [ ] && overlap kind automaticRange) kinds;
+  reached = lib.filter (
+    kind: automatic != [ ] && overlap kind automaticRange && !followed kind
+  ) kinds;
 in
 {
   config = lib.mkIf cfg.enable {

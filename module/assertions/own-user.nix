@@ -8,41 +8,85 @@
 }:
 let
   cfg = config.services.llmhop.vllm;
-  inherit (config.users) users groups;
+  inherit (import ../lib/accounts.nix { inherit config lib; }) users groups;
   kinds = import ../lib/id-kinds.nix { inherit config lib; };
   kept = import ../lib/kept-subordinate-ids.nix { inherit config lib options; };
-  declared = users ? ${cfg.user} && users.${cfg.user}.enable or true;
   own = users.${cfg.user};
+  gid = groups.${cfg.group}.gid or null;
   show = id: if id == null then "not set" else toString id;
 
   # What systemd and the generator take for the name of a user or a group.
   isName = name: builtins.match "[A-Za-z_][A-Za-z0-9_.-]{0,30}" name != null;
-  named = option: {
-    assertion = isName cfg.${option};
-    message = ''
-      services.llmhop.vllm.${option} is `${cfg.${option}}`, which is no name: give
-      letters, digits, `_`, `-` and dots, a letter or `_` first, at most 31.
-    '';
+  # What is wrong with the names themselves; null if nothing is.
+  misnamed =
+    option:
+    let
+      name = cfg.${option};
+    in
+    if !isName name then
+      ''
+        services.llmhop.vllm.${option} is `${name}`, which is no name: give
+        letters, digits, `_`, `-` and dots, a letter or `_` first, at most 31.
+      ''
+    else if whose ? ${name} then
+      ''
+        services.llmhop.vllm.${option} is `${name}`, ${whose.${name}}.
+        Leave it out, or name one that is for the models alone.
+      ''
+    else
+      null;
+
+  # Who has files that no container may read.
+  whose = {
+    root = "and the containers are rootless";
+    llmhop = "which is llmhop's own and reads its secrets";
   };
+
+  undeclared =
+    let
+      path = "users.users.${cfg.user}";
+      declared = config.users.users.${cfg.user};
+    in
+    if !(config.users.users ? ${cfg.user}) then
+      ''
+        services.llmhop.vllm.user is `${cfg.user}`, which the module does not
+        declare. Declare ${path} and users.groups.${cfg.group},
+        or leave the option at `vllm`.
+      ''
+    else if !declared.enable then
+      ''
+        services.llmhop.vllm.user is `${cfg.user}`, but ${path}.enable is false, and
+        nobody could run the models. Leave that out, or turn services.llmhop.vllm off.
+      ''
+    else
+      ''
+        services.llmhop.vllm.user is `${cfg.user}`, but ${path}.name is
+        `${declared.name}`, so that the host has no ${cfg.user}. Leave the name out, or set
+        services.llmhop.vllm.user to it.
+      '';
 
   directory = path: lib.removeSuffix "/" (toString path);
 
+  sorted = kind: lib.sort (a: b: a.start < b.start) (kind.rangesOf cfg.user);
+  # By one range or by several that follow one another (have_range in shadow's
+  # lib/subordinateio.c).
   covered =
     kind:
-    lib.any (r: r.start <= kind.start && kind.start + kind.count <= r.start + r.count) (
-      kind.rangesOf cfg.user
-    );
+    let
+      reach = end: range: if range.start <= end then lib.max end (range.start + range.count) else end;
+    in
+    kind.start + kind.count <= lib.foldl' reach kind.start (sorted kind);
   # newuidmap maps no id twice.
   overlapping =
     kind:
     let
-      ranges = lib.sort (a: b: a.start < b.start) (kind.rangesOf cfg.user);
+      ranges = sorted kind;
       pairs = lib.zipListsWith (one: other: { inherit one other; }) ranges (lib.drop 1 ranges);
     in
     map (pair: {
       assertion = pair.one.start + pair.one.count <= pair.other.start;
       message = ''
-        users.users.${cfg.user}.${kind.rangesOption} has ranges that overlap, ${pair.one.shown}
+        ${own.path}.${kind.rangesOption} has ranges that overlap, ${pair.one.shown}
         and ${pair.other.shown}, with which Podman can't start. Merge the two.
       '';
     }) pairs;
@@ -55,71 +99,82 @@ let
     && kept
     && kind.start >= 100000
     && lib.mod (kind.start - 100000) 65536 + kind.count <= 65536;
+  ofOwn = [
+    {
+      assertion = own.uid == cfg.uid;
+      message = ''
+        services.llmhop.vllm.uid is ${toString cfg.uid}, but ${own.path}.uid
+        is ${show own.uid}. Set both to the same number.
+      '';
+    }
+    {
+      assertion = own.group == cfg.group;
+      message = ''
+        services.llmhop.vllm.group is `${cfg.group}`, but ${own.path}.group
+        is `${own.group}`. Set both to the same name.
+      '';
+    }
+    {
+      assertion = own.group != cfg.group || gid == cfg.gid;
+      message = ''
+        services.llmhop.vllm.gid is ${toString cfg.gid}, but ${
+          groups.${cfg.group}.path or "users.groups.${cfg.group}"
+        }.gid
+        is ${show gid}. Set both to the same number.
+      '';
+    }
+    {
+      assertion = directory own.home == directory cfg.dataDir;
+      message = ''
+        services.llmhop.vllm.dataDir is ${toString cfg.dataDir}, but ${own.path}.home
+        is ${toString own.home}, below which Podman would keep its storage. Set both
+        to the same directory.
+      '';
+    }
+    {
+      # As with the ids: what a host has by chance is not relied on. Where NixOS
+      # leaves linger alone, only the host can tell.
+      assertion = own.linger == true || !config.users.manageLingering;
+      message = ''
+        services.llmhop.vllm.user is `${cfg.user}`, but ${own.path}.linger is
+        ${if own.linger == false then "false" else "not set"}: no boot would start the models, and
+        each switch would fail. Set ${own.path}.linger = true.
+      '';
+    }
+  ]
+  ++ map (kind: {
+    assertion = covered kind || mayBeCovered kind;
+    message = ''
+      ${kind.range}, which ${own.path}.${kind.rangesOption} does not
+      contain, so that Podman may not map it. Add the range there.
+    '';
+  }) kinds
+  ++ lib.concatMap overlapping kinds;
+
+  # One fault after the other: what is wrong by the first is not told of again.
+  faults = lib.filter (message: message != null) [
+    (misnamed "user")
+    # It follows the user where it is not set.
+    (if cfg.group == cfg.user then null else misnamed "group")
+    (if users ? ${cfg.user} then null else undeclared)
+  ];
 in
 {
   config = lib.mkIf cfg.enable {
-    assertions = [
-      (named "user")
-      (named "group")
-      {
-        assertion = declared;
-        message = ''
-          services.llmhop.vllm.user is `${cfg.user}`, which the module does not
-          declare. Declare users.users.${cfg.user} and users.groups.${cfg.group},
-          or leave the option at `vllm`.
-        '';
-      }
-    ]
-    ++ lib.optionals declared (
-      [
-        {
-          assertion = own.uid == cfg.uid;
-          message = ''
-            services.llmhop.vllm.uid is ${toString cfg.uid}, but users.users.${cfg.user}.uid
-            is ${show own.uid}. Set both to the same number.
-          '';
-        }
-        {
-          assertion = own.group == cfg.group;
-          message = ''
-            services.llmhop.vllm.group is `${cfg.group}`, but users.users.${cfg.user}.group
-            is `${own.group}`. Set both to the same name.
-          '';
-        }
-        {
-          assertion = own.group != cfg.group || (groups.${cfg.group}.gid or null) == cfg.gid;
-          message = ''
-            services.llmhop.vllm.gid is ${toString cfg.gid}, but users.groups.${cfg.group}.gid
-            is ${show (groups.${cfg.group}.gid or null)}. Set both to the same number.
-          '';
-        }
-        {
-          assertion = directory own.home == directory cfg.dataDir;
-          message = ''
-            services.llmhop.vllm.dataDir is ${toString cfg.dataDir}, but users.users.${cfg.user}.home
-            is ${toString own.home}, below which Podman would keep its storage. Set both
-            to the same directory.
-          '';
-        }
-      ]
-      ++ map (kind: {
-        assertion = covered kind || mayBeCovered kind;
-        message = ''
-          ${kind.range}, which users.users.${cfg.user}.${kind.rangesOption} does not
-          contain, so that Podman may not map it. Add the range there.
-        '';
-      }) kinds
-      ++ lib.concatMap overlapping kinds
-    );
+    assertions =
+      if faults == [ ] then
+        ofOwn
+      else
+        [
+          {
+            assertion = false;
+            message = lib.head faults;
+          }
+        ];
 
-    warnings = lib.optionals declared (
-      lib.optional (own.linger != true) ''
-        services.llmhop.vllm.user is `${cfg.user}`, whose linger is not turned on:
-        without it the models stop at the user's last logout and do not start at
-        boot. Set users.users.${cfg.user}.linger = true.
-      ''
-      ++ map (kind: ''
-        ${kind.range}, which is only in the automatic range of users.users.${cfg.user}
+    warnings = lib.optionals (faults == [ ]) (
+      map (kind: ''
+        ${kind.range}, which is only in the automatic range of ${own.path}
         if NixOS happens to give it that one. Add it to ${kind.rangesOption} there.
       '') (lib.filter (kind: mayBeCovered kind && !covered kind) kinds)
     );

@@ -2,7 +2,7 @@
 { config, lib }:
 let
   cfg = config.services.llmhop.vllm;
-  inherit (config.users) users groups;
+  inherit (import ./accounts.nix { inherit config lib; }) users groups;
   show = first: count: "${toString first}-${toString (first + count - 1)}";
 
   kind =
@@ -10,6 +10,7 @@ let
     names
     // {
       id = cfg.${names.idOption};
+      owner = cfg.${names.ownerOption};
       start = cfg.${names.startOption};
       count = cfg.${names.countOption};
       # How a message about the range begins.
@@ -31,22 +32,22 @@ in
 [
   (kind {
     idOption = "uid";
+    ownerOption = "user";
     startOption = "subUidStart";
     countOption = "subUidCount";
     rangesOption = "subUidRanges";
     rangeStart = "startUid";
     file = "subuid";
-    ownersOption = "users.users";
     owners = removeAttrs users [ cfg.user ];
   })
   (kind {
     idOption = "gid";
+    ownerOption = "group";
     startOption = "subGidStart";
     countOption = "subGidCount";
     rangesOption = "subGidRanges";
     rangeStart = "startGid";
     file = "subgid";
-    ownersOption = "users.groups";
     owners = removeAttrs groups [ cfg.group ];
   })
 ]

@@ -15,7 +15,8 @@ in
       default = "vllm";
       description = ''
         System user that runs the containers, owns the cache directory and is
-        root inside the containers.
+        root inside the containers. Neither it nor its group may be `root` or
+        llmhop's own, `llmhop`.
 
         Under the default name the module declares the user, its group, its
         subordinate ranges and its linger. Any other user is declared by the
@@ -64,7 +65,8 @@ in
         First UID of the user's subordinate range. UID 1 of every container
         and those that follow are mapped to the UIDs from here on, whatever
         other ranges the user has. The range must begin above the system users
-        (1000), not contain the UID of any user, people who log in included, and
+        (1000), leave out the ids that systemd gives to services (61184 to 65535),
+        not contain the UID of any user, people who log in included, and
         not overlap the range of any other. `UserNS`, `UIDMap` or
         `GIDMap` in {option}`services.llmhop.vllm.containerConfig` take the
         place of this mapping.

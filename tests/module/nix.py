@@ -84,6 +84,14 @@ class Refused(NamedTuple):
     names: list[str]
 
 
+def assert_one_message(case: Refused) -> None:
+    """See that a configuration is refused by one message, which names what the case names."""
+    failures = evaluate("failures", *case.modules)
+
+    assert len(failures) == 1, failures
+    assert [name for name in case.names if name not in failures[0]] == [], failures
+
+
 def canonical(contract: Any) -> str:
     """Give the text of a contract as it is committed beside an example."""
     return json.dumps(contract, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

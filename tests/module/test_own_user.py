@@ -6,7 +6,7 @@ import pytest
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config
 
-from tests.module.nix import NixError, Refused, V, evaluate, needs_nix, vllm
+from tests.module.nix import NixError, Refused, V, assert_one_message, evaluate, needs_nix, vllm
 
 pytestmark = needs_nix
 
@@ -53,6 +53,31 @@ FITTING = {
     "a group of another name": [
         own_user('group = "staff"; gid = 50;'),
         deployers(group='"staff"'),
+        "{ users.groups.staff.gid = 50; }",
+    ],
+    "a range in two parts that follow one another": [
+        own_user(),
+        deployers(
+            subUidRanges="""[
+              { startUid = 340000; count = 25536; }
+              { startUid = 300000; count = 40000; }
+            ]"""
+        ),
+        GID,
+    ],
+    "a user by another attribute": [
+        own_user(),
+        deployers("models").replace("uid = 503;", 'uid = 503; name = "ai";'),
+        GID,
+    ],
+    "a user whose linger NixOS leaves alone": [
+        own_user(),
+        deployers(linger=""),
+        GID,
+        "{ users.manageLingering = false; }",
+    ],
+    "a group of NixOS's own": [
+        vllm('group = "staff"; gid = 50;'),
         "{ users.groups.staff.gid = 50; }",
     ],
     "names with dots": [
@@ -133,9 +158,70 @@ UNFIT = {
         [own_user(), deployers(subUidRanges="", autoSubUidGidRange="true"), GID],
         [f"{V}.subUidStart", "users.users.ai.subUidRanges"],
     ),
-    "a user that is turned off": Refused(
-        [own_user(), deployers(enable="false"), GID], [f"{V}.user is `ai`", "users.users.ai"]
+    "a range in two parts with an id between them": Refused(
+        [
+            own_user(),
+            deployers(
+                subUidRanges="""[
+                  { startUid = 300000; count = 40000; }
+                  { startUid = 340001; count = 25536; }
+                ]"""
+            ),
+            GID,
+        ],
+        [f"{V}.subUidStart", "users.users.ai.subUidRanges"],
     ),
+    "a user that is turned off": Refused(
+        [own_user(), deployers(enable="false"), GID],
+        [f"{V}.user is `ai`", "users.users.ai.enable is false"],
+    ),
+    "the module's own user, turned off": Refused(
+        [vllm(), "{ users.users.vllm.enable = false; }"],
+        [f"{V}.user is `vllm`", "users.users.vllm.enable is false"],
+    ),
+    "a user of another name": Refused(
+        [own_user(), deployers().replace("uid = 503;", 'uid = 503; name = "x";'), GID],
+        [f"{V}.user is `ai`", "users.users.ai.name", "`x`"],
+    ),
+    "the module's own user under another name": Refused(
+        [vllm(), '{ users.users.vllm.name = "models"; }'],
+        [f"{V}.user is `vllm`", "users.users.vllm.name", "`models`"],
+    ),
+    "root": Refused(
+        [
+            vllm('user = "root";'),
+            '{ users.groups.root.gid = 0; users.users.root = { uid = 0; group = "root"; }; }',
+        ],
+        [f"{V}.user is `root`", "rootless"],
+    ),
+    "root, with its ids": Refused(
+        [
+            vllm('user = "root";').replace("uid = 503", "uid = 0"),
+            '{ users.groups.root.gid = 0; users.users.root = { uid = 0; group = "root"; }; }',
+        ],
+        [f"{V}.user is `root`", "rootless"],
+    ),
+    "the group of root": Refused(
+        [vllm('group = "root"; gid = 0;'), "{ users.groups.root.gid = 0; }"],
+        [f"{V}.group is `root`"],
+    ),
+    "llmhop's user": Refused([vllm('user = "llmhop";')], [f"{V}.user is `llmhop`", "secrets"]),
+    "llmhop's group": Refused([vllm('group = "llmhop";')], [f"{V}.group is `llmhop`", "secrets"]),
+    "a group that has another gid": Refused(
+        [vllm('group = "users";')], [f"{V}.gid is 503", "users.groups.users.gid", "100"]
+    ),
+    "a user that does not linger": Refused(
+        [own_user(), deployers(linger="false"), GID], ["users.users.ai.linger is false"]
+    ),
+    "a user whose linger is left to chance": Refused(
+        [own_user(), deployers(linger=""), GID],
+        [f"{V}.user is `ai`", "users.users.ai.linger is not set", "linger = true"],
+    ),
+    "the module's own user without linger": Refused(
+        [vllm(), "{ lib, ... }: { users.users.vllm.linger = lib.mkForce false; }"],
+        ["users.users.vllm.linger is false"],
+    ),
+    "a name that is none": Refused([vllm('user = "a b";')], [f"{V}.user is `a b`, which is no"]),
 }
 
 
@@ -143,10 +229,7 @@ UNFIT = {
 def test_a_deployers_user_that_does_not_fit_is_refused_by_the_option_to_change(
     case: Refused,
 ) -> None:
-    failures = evaluate("failures", *case.modules)
-
-    assert len(failures) == 1, failures
-    assert [name for name in case.names if name not in failures[0]] == []
+    assert_one_message(case)
 
 
 NAMES = ["vllm", "a.i", "a-i_2", "_x", "a.", "A" * 31]
@@ -170,12 +253,6 @@ def test_the_build_and_the_generator_take_the_same_names(option: str, name: str)
         refused = True  # by the type that NixOS has for groups
 
     assert refused is told is (name in NO_NAMES)
-
-
-def test_a_deployers_user_that_does_not_linger_is_warned_of() -> None:
-    (warning,) = evaluate("warnings", own_user(), deployers(linger="null"), GID)
-
-    assert "users.users.ai.linger" in warning
 
 
 def test_an_automatic_range_that_may_be_the_one_is_warned_of() -> None:

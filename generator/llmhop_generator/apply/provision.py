@@ -10,7 +10,7 @@ from llmhop_generator.contract.model import Config, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.process import require_root, run
-from llmhop_generator.host.subids import ranges_of
+from llmhop_generator.host.subids import is_given, ranges_of
 from llmhop_generator.host.systemd import is_enabled, system
 from llmhop_generator.layout import (
     ETC,
@@ -209,7 +209,7 @@ def _user_steps(vllm: Vllm) -> Iterator[Step]:
         ("gid", vllm.sub_gid_start, vllm.sub_gid_count),
     ):
         own = ranges_of(ETC / f"sub{kind}", vllm.user, vllm.uid)
-        if not any(each.contains(start, count) for each in own):
+        if not is_given(own, start, count):
             ids = f"{start}-{start + count - 1}"
             yield Command(("usermod", f"--add-sub{kind}s", ids, vllm.user))
     if not is_enabled(MODELS_TARGET, "--global"):

@@ -1,6 +1,6 @@
 """Subordinate ids: the lines of /etc/subuid and /etc/subgid (subuid(5))."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,6 @@ class Range:
         """The first and the last id, for messages."""
         return f"{self.start} to {self.last}"
 
-    def contains(self, start: int, count: int) -> bool:
-        """Whether all of these ids lie in this range."""
-        return self.start <= start and start + count <= self.start + self.count
-
     def overlaps(self, start: int, count: int) -> bool:
         """Whether some of these ids lie in another range."""
         return self.start < start + count and start < self.start + self.count
@@ -46,6 +42,18 @@ def _parse(lines: list[str]) -> Iterator[Range]:
         match line.strip().split(":"):
             case [owner, start, count] if start.isdecimal() and count.isdecimal():
                 yield Range(owner, int(start), int(count))
+
+
+def is_given(ranges: Iterable[Range], start: int, count: int) -> bool:
+    """Whether some ids all lie in ranges, be it in several that follow one another.
+
+    As newuidmap sees it (have_range in shadow's lib/subordinateio.c).
+    """
+    reached = start
+    for each in sorted(ranges, key=lambda each: each.start):
+        if each.start <= reached:
+            reached = max(reached, each.start + each.count)
+    return start + count <= reached
 
 
 def ranges_of(path: Path, user: str, uid: int) -> list[Range]:

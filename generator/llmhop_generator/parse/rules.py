@@ -14,6 +14,7 @@ from llmhop_generator.contract.json_types import whole
 from llmhop_generator.contract.listen import ports
 from llmhop_generator.contract.model import MAX_ID
 from llmhop_generator.errors import Path, option_path
+from llmhop_generator.layout import HOST, ROUTER_USER
 from llmhop_generator.parse import unit_relations
 from llmhop_generator.router.settings import ROUTES, has_route
 
@@ -31,6 +32,7 @@ def check(raw: Any) -> Found:
     yield from _enable(vllm, llmhop)
     served = vllm.get("enable") is True
     if served:
+        yield from _user(vllm)
         yield from _ids(vllm)
         yield from _backend(vllm)
         yield from _ports(vllm, llmhop)
@@ -78,8 +80,9 @@ def _ids(vllm: dict[str, Any]) -> Found:
     counts["subGidCount"] = _number(vllm.get("subGidCount", counts["subUidCount"]))
     follows = {"uid": True, "gid": "gid" in vllm, "subUidStart": True}
     follows["subGidStart"] = "subGidStart" in vllm or "subGidCount" in vllm or "gid" in vllm
-    for key, number in (("uid", uid), ("gid", gid)):
-        if number == 0 and follows[key]:
+    user, group = _names_of(vllm)
+    for key, number, name in (("uid", uid, user), ("gid", gid, group)):
+        if number == 0 and follows[key] and name != "root":
             yield (
                 ("vllm", key),
                 "must not be 0: the containers are rootless; give a system user's id",
@@ -95,8 +98,40 @@ def _ids(vllm: dict[str, Any]) -> Found:
             yield path, f"{shown} ends above {MAX_ID}, the highest id; start lower"
         elif own is not None and start <= own <= last:
             yield path, f"{shown} contains {kind.lower()} {own} of the user itself; start higher"
-        elif 0 <= start < 1000:
-            yield path, f"{shown} begins among the system users (below 1000); start higher"
+        else:
+            for given in HOST["given_ids"]:
+                if given["first"] <= last and 0 <= start <= given["last"]:
+                    among = f"{given['first']} to {given['last']}"
+                    yield (
+                        path,
+                        f"{shown} reaches into {among}, the ids that are given to {given['to']}; "
+                        "start higher, for example at 300000",
+                    )
+                    break
+
+
+_WHOSE = {
+    "root": "and the containers are rootless",
+    ROUTER_USER: "which is llmhop's own and reads its secrets",
+}
+
+
+def _names_of(vllm: dict[str, Any]) -> tuple[Any, Any]:
+    user = vllm.get("user", "vllm")
+    # The group follows the user where it is not set.
+    return user, vllm.get("group", user)
+
+
+def _user(vllm: dict[str, Any]) -> Found:
+    """Find a user or group that has files of its own, which no container may read."""
+    user, group = _names_of(vllm)
+    for key, name in (("user", user), ("group", group)):
+        if isinstance(name, str) and name in _WHOSE and (key == "user" or name != user):
+            yield (
+                ("vllm", key),
+                f"is {name}, {_WHOSE[name]}; leave it out, or name one that is for the models "
+                "alone",
+            )
 
 
 def _backend(vllm: dict[str, Any]) -> Found:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llmhop_generator.contract.model import Vllm
 from llmhop_generator.errors import Problem, option_path
-from llmhop_generator.host.subids import Range, read_ranges
+from llmhop_generator.host.subids import Range, is_given, read_ranges
 from llmhop_generator.preflight.boot import HOW
 
 
@@ -25,6 +25,7 @@ def user_findings(vllm: Vllm) -> Iterator[Problem]:
     for ids in _subordinate_ids(vllm):
         yield from ids.missing()
         yield from ids.overlaps()
+        yield from ids.accounts()
         program = f"new{ids.kind}map"
         if shutil.which(program) is None and not Path("/run/wrappers/bin", program).exists():
             yield _problem(
@@ -40,6 +41,7 @@ def user_conflicts(vllm: Vllm) -> Iterator[Problem]:
     yield from _taken_ids(vllm) if account is None else _other_ids(vllm, account)
     for ids in _subordinate_ids(vllm):
         yield from ids.overlaps()
+        yield from ids.accounts()
         yield from ids.overlaps_to_be()
 
 
@@ -131,6 +133,15 @@ class _SubordinateIds:
                     f"{other.owner} in {self.path}; choose another"
                 )
 
+    def accounts(self) -> Iterator[Problem]:
+        """Find users or groups that have one of the ids, and could read what a container has."""
+        for name, number in _accounts(self.kind):
+            if self.wanted.overlaps(number, 1):
+                yield self._problem(
+                    f"the range {self.wanted.shown} contains {self.kind} {number} of {name} on "
+                    "this host; choose another"
+                )
+
     def overlaps_to_be(self) -> Iterator[Problem]:
         """Find ranges of the user's own that overlap the one that it is to be given."""
         if self._is_given():
@@ -144,10 +155,18 @@ class _SubordinateIds:
                 )
 
     def _is_given(self) -> bool:
-        return any(each.contains(self.wanted.start, self.wanted.count) for each in self.own)
+        return is_given(self.own, self.wanted.start, self.wanted.count)
 
     def _problem(self, what: str) -> Problem:
         return _problem(f"sub{self.kind.capitalize()}Start", what)
+
+
+def _accounts(kind: str) -> Iterator[tuple[str, int]]:
+    """The users or groups of this host, as far as it lists them, and their ids."""
+    if kind == "uid":
+        yield from ((each.pw_name, each.pw_uid) for each in pwd.getpwall())
+    else:
+        yield from ((each.gr_name, each.gr_gid) for each in grp.getgrall())
 
 
 def _subordinate_ids(vllm: Vllm) -> Iterator[_SubordinateIds]:

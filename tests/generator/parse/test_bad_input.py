@@ -74,6 +74,15 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "contains gid",
     ),
     "range too low": ({"vllm/subUidStart": 900, "vllm/uid": 100}, "subUidStart", "system users"),
+    "range that systemd's dynamic users have": (
+        {"vllm/subUidStart": 30000},
+        "vllm.subUidStart",
+        "61184 to 65535",
+    ),
+    "user of root": ({"vllm/user": "root", "vllm/uid": 0}, "vllm.user", "containers are rootless"),
+    "user of llmhop": ({"vllm/user": "llmhop"}, "vllm.user", "llmhop's own"),
+    "group of root": ({"vllm/group": "root", "vllm/gid": 0}, "vllm.group", "rootless"),
+    "group of llmhop": ({"vllm/group": "llmhop"}, "vllm.group", "llmhop's own"),
     "range too high": ({"vllm/subUidStart": 4294967000}, "subUidStart", "start lower"),
     "empty range": ({"vllm/subUidCount": 0}, "vllm.subUidCount", "more than 0"),
     "misspelt option": (

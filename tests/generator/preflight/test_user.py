@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llmhop_generator.host.subids import Range, ranges_of, read_ranges
+from llmhop_generator.host.subids import Range, is_given, ranges_of, read_ranges
 from llmhop_generator.preflight import storage as host_storage
 from llmhop_generator.preflight import user as host_user
 
@@ -74,6 +74,7 @@ def test_a_user_that_is_what_was_asked_for_is_let_through(host: Host) -> None:
         "503:300000:65536",
         "vllm:200000:1000\nvllm:300000:65536\nvllm:400000:1",
         "vllm:234464:131072",
+        "vllm:340000:25536\nvllm:300000:40000",
         "other:234464:65536\nvllm:300000:65536\nother:365536:1",
         "vllm:300000:65536\n503:300000:65536",
     ],
@@ -91,6 +92,7 @@ def test_ranges_that_contain_the_one_are_let_through(host: Host, ranges: str) ->
         ("vllm:300000:65535", "but 65535"),
         ("vllm:300001:65536", "none of them"),
         ("other:300000:65536", "none of them"),
+        ("vllm:300000:40000\nvllm:340001:25536", "but 40000"),
         ("vllm:200000:100001\nvllm:300000:65536", "200000 to 300000 and 300000 to 365535"),
         ("vllm:300000:65536\nother:365535:9", "365535 to 365543 of other"),
     ],
@@ -128,6 +130,7 @@ def conflicts(host: Host) -> list[str]:
     [
         ("", None),
         ("vllm:290000:100000", None),
+        ("vllm:340000:25536\nvllm:300000:40000", None),
         ("vllm:200000:65536\nother:365536:1", None),
         ("vllm:300000:1000", "the range from 300000 on would overlap 300000 to 300999 of vllm"),
         ("other:310000:10", "the range 300000 to 365535 overlaps 310000 to 310009 of other"),
@@ -186,13 +189,40 @@ def test_another_group_is_told_by_what_is_other(host: Host) -> None:
     assert told.startswith("gid: is 503, but vllm has 600")
 
 
-@given(st.integers(0, 30), st.integers(1, 30), st.integers(0, 30), st.integers(1, 30))
-def test_a_range_contains_what_all_of_its_ids_say(
-    start: int, count: int, wanted: int, length: int
+_RANGES = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=5)
+
+
+@given(_RANGES, st.integers(0, 30), st.integers(1, 30))
+def test_ranges_give_what_all_of_their_ids_say(
+    given_ranges: list[tuple[int, int]], wanted: int, length: int
 ) -> None:
-    ids, others = set(range(start, start + count)), set(range(wanted, wanted + length))
-    assert Range("x", start, count).contains(wanted, length) is (others <= ids)
-    assert Range("x", start, count).overlaps(wanted, length) is bool(others & ids)
+    ranges = [Range("x", start, count) for start, count in given_ranges]
+    ids = {each for start, count in given_ranges for each in range(start, start + count)}
+    others = {*range(wanted, wanted + length)}
+    assert is_given(ranges, wanted, length) is (others <= ids)
+    assert any(each.overlaps(wanted, length) for each in ranges) is bool(others & ids)
+
+
+@pytest.mark.parametrize("first", [300000, 365535])
+def test_a_range_in_which_this_host_has_a_user_or_a_group_is_told(
+    host: Host, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    bob = pwd.struct_passwd(("bob", "x", first, 100, "", "/", "/bin/sh"))
+    staff = grp.struct_group(("staff", "x", first, []))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [bob])
+    monkeypatch.setattr(grp, "getgrall", lambda: [staff])
+    assert host.findings() == [
+        f"subUidStart: the range 300000 to 365535 contains uid {first} of bob on this host; "
+        "choose another",
+        f"subGidStart: the range 300000 to 365535 contains gid {first} of staff on this host; "
+        "choose another",
+    ]
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere"}
+    assert len(conflicts(host)) == 2
+    first_free = {"subUidStart": 365536, "subGidStart": 365536}
+    host.ranges = {"subuid": "vllm:365536:65536", "subgid": "vllm:365536:65536"}
+    host.vllm |= first_free
+    assert conflicts(host) == []
 
 
 def test_the_ranges_of_a_user_stand_by_its_name_and_by_its_number(tmp_path: Path) -> None:

@@ -1,0 +1,158 @@
+"""Ids of the models' user and its containers that cannot be theirs are refused by their option."""
+
+import json
+
+import pytest
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.parse.load import parse_config
+
+from tests.module.nix import Refused, V, assert_one_message, evaluate, needs_nix, vllm
+
+pytestmark = needs_nix
+
+OTHER_USER = "users.users.other"
+OTHER_IS_NORMAL = f"{{ {OTHER_USER}.isNormalUser = true; }}"
+
+
+def starting_at(start: int, count: int = 65536) -> str:
+    """A configuration whose containers have just these ids."""
+    return vllm(f"subUidCount = {count};").replace("300000", str(start))
+
+
+REFUSED = {
+    "root's uid": Refused([vllm("gid = 503;").replace("uid = 503", "uid = 0")], [f"{V}.uid is 0"]),
+    "root's gid": Refused([vllm("gid = 0;")], [f"{V}.gid is 0"]),
+    "the uid in its own range": Refused(
+        [vllm("gid = 400; subGidStart = 500000;").replace("uid = 503", "uid = 300000")],
+        [f"{V}.subUidStart", "300000-365535", f"{V}.uid = 300000"],
+    ),
+    "the gid in its own range": Refused(
+        [vllm("gid = 365535;")], [f"{V}.subGidStart", "300000-365535", f"{V}.gid = 365535"]
+    ),
+    "a range among system users": Refused(
+        [vllm("subGidStart = 999;")], [f"{V}.subGidStart", "999-66534", "0-999", "system users"]
+    ),
+    "a range above the highest id": Refused(
+        [vllm("subGidStart = 4294967295; subGidCount = 1;")], [f"{V}.subGidStart", "4294967294"]
+    ),
+    "another user in the range": Refused(
+        [vllm(), OTHER_IS_NORMAL, f"{{ {OTHER_USER}.uid = 300500; }}"],
+        [f"{V}.subUidStart", f"{OTHER_USER}.uid"],
+    ),
+    "another group in the range": Refused(
+        [vllm(), "{ users.groups.other.gid = 300500; }"],
+        [f"{V}.subGidStart", "users.groups.other.gid = 300500"],
+    ),
+    "another user's range that ends in ours": Refused(
+        [
+            vllm(),
+            OTHER_IS_NORMAL,
+            f"{{ {OTHER_USER}.subUidRanges = [ {{ startUid = 299999; count = 2; }} ]; }}",
+        ],
+        [f"{V}.subUidStart", "300000-365535", "299999-300000", f"{OTHER_USER}.subUidRanges"],
+    ),
+    "another user's range that begins in ours": Refused(
+        [
+            vllm(),
+            OTHER_IS_NORMAL,
+            f"{{ {OTHER_USER}.subGidRanges = [ {{ startGid = 365535; count = 9; }} ]; }}",
+        ],
+        [f"{V}.subGidStart", "365535-365543", f"{OTHER_USER}.subGidRanges"],
+    ),
+    "one range for both kinds among system users": Refused(
+        [starting_at(999, 9)], [f"{V}.subUidStart", "999-1007", "system users"]
+    ),
+    "one range for both kinds above the highest id": Refused(
+        [starting_at(4294967295, 1)], [f"{V}.subUidStart", "4294967294"]
+    ),
+    "one id of root's for both kinds": Refused(
+        [vllm().replace("uid = 503", "uid = 0")], [f"{V}.uid is 0"]
+    ),
+    "a range from which NixOS gives people their uids": Refused(
+        [starting_at(20000, 10000), OTHER_IS_NORMAL],
+        [f"{V}.subUidStart", "20000-29999", "other"],
+    ),
+    "a range in which a user of another name is": Refused(
+        [vllm(), OTHER_IS_NORMAL, f'{{ {OTHER_USER} = {{ name = "x"; uid = 300500; }}; }}'],
+        [f"{V}.subUidStart", f"{OTHER_USER}.uid"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
+def test_ids_that_cannot_be_give_one_message_that_names_the_option(case: Refused) -> None:
+    assert_one_message(case)
+
+
+ALLOWED = {
+    "ranges side by side": [
+        vllm(),
+        OTHER_IS_NORMAL,
+        f"""{{ {OTHER_USER}.subUidRanges = [
+          {{ startUid = 234464; count = 65536; }}
+          {{ startUid = 365536; count = 65536; }}
+        ]; }}""",
+    ],
+    "a uid next to the range": [vllm(), OTHER_IS_NORMAL, f"{{ {OTHER_USER}.uid = 365536; }}"],
+    "ids that are not set": [vllm(), OTHER_IS_NORMAL, "{ users.groups.other = { }; }"],
+    "the highest range": [vllm("subGidStart = 4294967294; subGidCount = 1;")],
+    "a range beside those from which NixOS gives people their uids": [
+        starting_at(30000, 10),
+        OTHER_IS_NORMAL,
+    ],
+    "a range among uids of people who all have one": [
+        starting_at(2000, 10),
+        OTHER_IS_NORMAL,
+        f"{{ {OTHER_USER} = {{ uid = 2010; subUidRanges = [ {{ startUid = 70000; }} ]; }}; }}",
+    ],
+    "what a user that is turned off would have": [
+        vllm(),
+        OTHER_IS_NORMAL,
+        f"""{{ {OTHER_USER} = {{
+          enable = false;
+          uid = 300500;
+          subUidRanges = [ {{ startUid = 300000; }} ];
+        }}; }}""",
+    ],
+    "an automatic range of a user that is turned off": [
+        starting_at(100000),
+        OTHER_IS_NORMAL,
+        f"{{ {OTHER_USER}.enable = false; }}",
+    ],
+}
+
+
+@pytest.mark.parametrize("modules", ALLOWED.values(), ids=ALLOWED.keys())
+def test_ids_that_can_be_are_not_refused(modules: list[str]) -> None:
+    assert evaluate("failures", *modules) == []
+    assert evaluate("warnings", *modules) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "is_free"),
+    [(999, False), (1000, True), (61183, True), (61184, False), (65535, False), (65536, True)],
+)
+def test_the_build_and_the_generator_keep_the_same_ids_from_containers(
+    first: int, is_free: bool
+) -> None:
+    module = starting_at(first, 1)
+    contract = evaluate("config.services.llmhop.contract", module)
+    try:
+        parse_config(json.dumps(contract).encode(), "contract")
+        told = False
+    except GeneratorError:
+        told = True
+
+    assert (evaluate("failures", module) == []) is (not told) is is_free
+
+
+def test_automatic_ranges_that_can_reach_ours_are_warned_of() -> None:
+    users = "{ users.users = { %s }; }"
+    three = users % " ".join(f"u{n}.isNormalUser = true;" for n in range(3))
+    four = users % " ".join(f"u{n}.isNormalUser = true;" for n in range(4))
+
+    assert evaluate("warnings", vllm(), three) == []
+    (warning,) = evaluate("warnings", vllm(), four)
+    assert f"{V}.subUidStart" in warning
+    warnings = evaluate("warnings", vllm("subGidCount = 1;"), four)
+    assert [f"{V}.subUidStart" in warnings[0], f"{V}.subGidStart" in warnings[1]] == [True, True]
