@@ -15,6 +15,7 @@
     ./options/start.nix
     ./options/vllm.nix
 
+    ./assertions/directories.nix
     ./assertions/ids.nix
     ./assertions/models.nix
     ./assertions/own-user.nix
@@ -23,6 +24,7 @@
 
     ./generator-services.nix
     ./host.nix
+    ./pre-switch-check.nix
     ./services.nix
     ./subordinate-ids.nix
     ./user-manager.nix

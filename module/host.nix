@@ -3,7 +3,6 @@
 {
   config,
   lib,
-  pkgs,
   ...
 }:
 let
@@ -39,11 +38,13 @@ in
       # would make two links of one name and fail the build.
       virtualisation.podman.enable = true;
 
-      systemd.tmpfiles.settings."10-llmhop" = {
-        ${toString vllm.dataDir}.d = ownedByUser "0700";
-        ${toString vllm.cacheDir}.d = ownedByUser "0750";
-        ${quadletDir}.d = ownedByRoot;
-      };
+      # Each by itself, or two that are one would end the evaluation before the
+      # assertion that names them.
+      systemd.tmpfiles.settings."10-llmhop" = lib.mkMerge [
+        { ${toString vllm.dataDir}.d = ownedByUser "0700"; }
+        { ${toString vllm.cacheDir}.d = ownedByUser "0750"; }
+        { ${quadletDir}.d = ownedByRoot; }
+      ];
 
       # Where rootless Podman looks for units that are not the user's own. /etc
       # may be read-only, so the units live elsewhere. The source is a string,
@@ -51,20 +52,6 @@ in
       # place of the number itself: Podman's generator compares that with what it
       # resolves to, and every user's manager would have these models.
       environment.etc."containers/systemd/users/${uid}/llmhop".source = quadletDir;
-    })
-
-    # NixOS leaves the uid of a user that exists as it is, with a warning, and the
-    # models would be left to a user that there is not. Nothing is changed then.
-    (lib.mkIf vllm.enable {
-      system.preSwitchChecks.llmhopUid = ''
-        uid=$(${lib.getExe' pkgs.coreutils "id"} -u -- ${lib.escapeShellArg vllm.user} 2>/dev/null || true)
-        if [ -n "$uid" ] && [ "$uid" != ${uid} ]; then
-          echo "services.llmhop.vllm.uid is ${uid}, but the user ${vllm.user} has $uid on this host, and"
-          echo "NixOS changes no uid. Set it to $uid; or turn services.llmhop.vllm off, switch, give what"
-          echo "the user owns to ${uid} (${toString vllm.dataDir}, ${toString vllm.cacheDir}), and turn it on."
-          exit 1
-        fi
-      '';
     })
 
     # Under another name the user is the deployer's.

@@ -21,6 +21,10 @@ MODELS_TARGET = f"{HOST['models_target']}.target"
 """What a user's manager starts of models when it starts itself."""
 DEVICE_SERVICES: Final[list[str]] = HOST["device_services"]
 """Services that write the CDI specifications of devices."""
+SYSTEM_DIRECTORIES: Final[list[str]] = HOST["system_directories"]
+"""Directories of every system, which are nobody's to be given."""
+SYSTEM_TREES: Final[list[str]] = HOST["system_trees"]
+"""Directories below which nothing is either."""
 ROUTER_USER: Final[str] = HOST["router"]["user"]
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"

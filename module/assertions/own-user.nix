@@ -65,7 +65,7 @@ let
         services.llmhop.vllm.user to it.
       '';
 
-  directory = path: lib.removeSuffix "/" (toString path);
+  inherit (import ../lib/paths.nix { inherit lib; }) plain;
 
   sorted = kind: lib.sort (a: b: a.start < b.start) (kind.rangesOf cfg.user);
   # By one range or by several that follow one another (have_range in shadow's
@@ -124,7 +124,7 @@ let
       '';
     }
     {
-      assertion = directory own.home == directory cfg.dataDir;
+      assertion = plain own.home == plain cfg.dataDir;
       message = ''
         services.llmhop.vllm.dataDir is ${toString cfg.dataDir}, but ${own.path}.home
         is ${toString own.home}, below which Podman would keep its storage. Set both

@@ -275,7 +275,7 @@ def test_another_uid_is_refused_before_anything_changes(host: Machine) -> None:
     before = containers(host)
     code, said = switch(host, "other-uid")
     assert code == 1
-    assert "services.llmhop.vllm.uid is 504, but the user vllm has 503 on this host" in said
+    assert "services.llmhop.vllm.uid: is 504, but the user vllm has 503 on this host" in said
     assert containers(host) == before
     answers(host, "a", "b")
 

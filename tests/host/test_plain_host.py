@@ -96,6 +96,7 @@ def provision_refused(machine: Machine) -> list[str]:
 
 def test_provision_takes_nothing_from_others(host: Machine) -> None:
     host.succeed("useradd --create-home --uid 1000 alice", "mkdir -m 755 /srv/models")
+    host.succeed("touch /srv/models/theirs")
     host.succeed("echo alice:100000:65536 > /etc/subuid", "echo > /etc/subgid")
     write(host, CONFIG, config(cacheDir="/srv/models", dataDir="/home/alice", subUidStart=120000))
     owners = host.succeed("stat -c '%A %U' /srv/models /home/alice")

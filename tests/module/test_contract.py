@@ -170,7 +170,7 @@ def test_a_file_given_as_a_nix_path_is_named_and_not_copied(tmp_path: Path) -> N
     directory = tmp_path / "cache"
     directory.mkdir()
     module = vllm(
-        f"environmentFile = {secret}; cacheDir = {directory}; dataDir = {directory}/home;",
+        f"environmentFile = {secret}; cacheDir = {directory}; dataDir = {tmp_path}/home;",
         f'a = {{ model = "org/a"; port = 18001; environmentFile = {secret}; }};',
     )
 
@@ -179,7 +179,7 @@ def test_a_file_given_as_a_nix_path_is_named_and_not_copied(tmp_path: Path) -> N
     assert written["environmentFile"] == str(secret)
     assert written["models"]["a"]["environmentFile"] == str(secret)
     assert written["cacheDir"] == str(directory)
-    assert written["dataDir"] == f"{directory}/home"
+    assert written["dataDir"] == f"{tmp_path}/home"
 
 
 def test_text_with_store_paths_keeps_its_context_so_that_nix_keeps_the_files() -> None:

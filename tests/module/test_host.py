@@ -1,8 +1,6 @@
 """What the module declares on the host, beside the contract."""
 
 import json
-import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -245,22 +243,6 @@ def test_a_generator_that_can_not_be_overridden_will_do() -> None:
     own = f"{{ services.llmhop.generatorPackage = {{ {package} }}; }}"
     service = evaluate("host.services", vllm(), own)["llmhop-generator"]
     assert service["serviceConfig"]["ExecStart"].startswith("/nix/store/g/bin/g apply ")
-
-
-@pytest.mark.parametrize(
-    ("user", "uid", "code"), [("nobody-here", 503, 0), ("root", 0, 0), ("root", 503, 1)]
-)
-def test_a_switch_is_refused_only_where_the_user_has_another_uid(
-    user: str, uid: int, code: int
-) -> None:
-    """In the shell of nixpkgs' pre-switch checks, which ends at the first command that fails."""
-    declared = f"users.users.{user}.isSystemUser = lib.mkForce true;"
-    module = f'{{ lib, ... }}: {{ services.llmhop.vllm.user = "{user}"; {declared} }}'
-    text = evaluate("generation.preSwitchChecks", vllm().replace("503", str(uid)), module)
-    script = re.sub(r"/nix/store/[^ ]*-coreutils/bin/", "/usr/bin/", text)
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done
-    assert ("uid is 503, but the user root has 0" in done.stdout) is (code == 1)
 
 
 def test_settings_are_judged_by_the_llmhop_that_serves() -> None:

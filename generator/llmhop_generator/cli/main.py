@@ -164,21 +164,29 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
 @_config
 @llmhop_option
 @_json
+@click.option(
+    "--before-switch",
+    is_flag=True,
+    help="Look only for what a switch of NixOS would take from others, or leave as it is.",
+)
 @reports_errors
-def check(config: str, llmhop: str, for_programs: bool) -> None:
+def check(config: str, llmhop: str, for_programs: bool, before_switch: bool) -> None:
     """See that this host is ready for CONFIG; every finding at once, with what to do."""
     from llmhop_generator.contract.model import Vllm
     from llmhop_generator.image.parser import check_flags
     from llmhop_generator.parse.load import read_config
-    from llmhop_generator.preflight.check import preflight
+    from llmhop_generator.preflight.check import preflight, switch_preflight
     from llmhop_generator.render.tree import render
 
     with reports_findings(for_programs) as found:
         read = read_config(config, judge_by(llmhop))
         require_root("check")
-        preflight(read, render(read))
         notes: list[str] = []
-        if isinstance(read.vllm, Vllm):
+        if before_switch:
+            switch_preflight(read)
+        else:
+            preflight(read, render(read))
+        if isinstance(read.vllm, Vllm) and not before_switch:
             check_flags(read.vllm, notes.append if for_programs else say)
         found["notes"] = notes
     if not for_programs:

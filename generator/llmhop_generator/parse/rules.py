@@ -15,7 +15,7 @@ from llmhop_generator.contract.listen import ports
 from llmhop_generator.contract.model import MAX_ID
 from llmhop_generator.errors import Path, option_path
 from llmhop_generator.layout import HOST, ROUTER_USER
-from llmhop_generator.parse import unit_relations
+from llmhop_generator.parse import directories, unit_relations
 from llmhop_generator.router.settings import ROUTES, has_route
 
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
@@ -138,6 +138,7 @@ def _backend(vllm: dict[str, Any]) -> Found:
     yield from _flags(("vllm", "modelSettings"), vllm.get("modelSettings"))
     yield from _environment(("vllm", "environment"), vllm.get("environment"))
     yield from _unit_keys(("vllm",), vllm)
+    yield from directories.problems(vllm)
     yield from container_paths.problems(vllm)
     yield from unit_relations.problems(vllm, _in_start_order(vllm))
     for index, device in enumerate(_list(vllm.get("devices"))):

@@ -14,9 +14,9 @@ from llmhop_generator.preflight.paths import path_findings
 from llmhop_generator.preflight.ports import port_findings, router_findings
 from llmhop_generator.preflight.router import service_findings, socket_findings
 from llmhop_generator.preflight.secrets import secret_findings
-from llmhop_generator.preflight.storage import storage_findings
+from llmhop_generator.preflight.storage import directory_conflicts, storage_findings
 from llmhop_generator.preflight.units import mask_findings, requirement_findings
-from llmhop_generator.preflight.user import user_findings
+from llmhop_generator.preflight.user import kept_ids, user_findings
 from llmhop_generator.preflight.verify import router_socket_findings, unit_findings
 from llmhop_generator.render.model_unit import image
 from llmhop_generator.render.tree import Rendered
@@ -44,6 +44,20 @@ def preflight(config: Config, rendered: Rendered) -> None:
     findings = sorted(set(found))
     if findings:
         raise GeneratorError("the host is not ready, and nothing was changed", findings)
+
+
+def switch_preflight(config: Config) -> None:
+    """See that a switch of NixOS takes no directory from others, and has the ids that it declares.
+
+    Raises:
+        GeneratorError: with every finding.
+    """
+    if isinstance(config.vllm, Vllm):
+        findings = sorted({*kept_ids(config.vllm), *directory_conflicts(config.vllm)})
+        if findings:
+            raise GeneratorError(
+                "this host can't be switched so, and nothing was changed", findings
+            )
 
 
 def _findings(vllm: Vllm) -> Iterator[Problem]:

@@ -57,7 +57,10 @@ def storage_findings(
 
 
 def directory_conflicts(vllm: Vllm) -> Iterator[Problem]:
-    """Find what is there for `provision` to take: systemd-tmpfiles gives it to the user."""
+    """Find what others have there: `provision`, or a switch of NixOS, would give it to the user.
+
+    systemd-tmpfiles does. What is empty and root's is nobody's yet, such as a disk that is mounted.
+    """
     account = find_account(vllm.user)
     ours = {vllm.uid} if account is None else {vllm.uid, account.pw_uid}
     for where, path in _directories(vllm):
@@ -65,13 +68,18 @@ def directory_conflicts(vllm: Vllm) -> Iterator[Problem]:
             uid = Path(path).stat().st_uid
         except OSError:
             continue
-        if uid not in ours:
+        if uid not in ours and not (uid == 0 and _is_empty(Path(path))):
             owner = f"{vllm.uid}:{vllm.gid} {shlex.quote(path)}"
             yield Problem(
                 where,
                 f"{path} is there and belongs to {_user_name(uid)}, not to {vllm.user}; choose "
                 f"another, or, where nobody else uses it, `chown {owner}`",
             )
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a directory has nothing in it but what a new file system has."""
+    return path.is_dir() and all(each.name == "lost+found" for each in path.iterdir())
 
 
 def _user_name(uid: int) -> str:

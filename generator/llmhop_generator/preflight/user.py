@@ -45,6 +45,28 @@ def user_conflicts(vllm: Vllm) -> Iterator[Problem]:
         yield from ids.overlaps_to_be()
 
 
+def kept_ids(vllm: Vllm) -> Iterator[Problem]:
+    """Find other ids of the user and its group: NixOS leaves those that are there as they are.
+
+    It only warns (nixos/modules/config/update-users-groups.pl), and the models would be left to
+    an id that nobody has.
+    """
+    account = find_account(vllm.user)
+    uid = None if account is None else account.pw_uid
+    for key, wanted, found, name in (
+        ("uid", vllm.uid, uid, f"user {vllm.user}"),
+        ("gid", vllm.gid, _group_id(vllm.group), f"group {vllm.group}"),
+    ):
+        if found not in (None, wanted):
+            yield _problem(
+                key,
+                f"is {wanted}, but the {name} has {found} on this host, and NixOS changes no {key} "
+                f"of what is there; set it to {found}, or switch to a configuration without that "
+                f"{name.split()[0]} first (services.llmhop.vllm.enable = false), give what it owns "
+                f"to {wanted} ({vllm.data_dir}, {vllm.cache_dir}), and switch to this one then",
+            )
+
+
 def find_account(user: str) -> pwd.struct_passwd | None:
     """The account of a user, or None where there is none."""
     try:
@@ -58,11 +80,9 @@ def _taken_ids(vllm: Vllm) -> Iterator[Problem]:
     with suppress(KeyError):
         other = pwd.getpwuid(vllm.uid).pw_name
         yield _problem("uid", f"{vllm.uid} is {other}'s on this host; choose another")
-    with suppress(KeyError):
-        gid = grp.getgrnam(vllm.group).gr_gid
-        if gid != vllm.gid:
-            what = f"is {vllm.gid}, but group {vllm.group} has {gid} on this host; make them agree"
-            yield _problem("gid", what)
+    if (gid := _group_id(vllm.group)) not in (None, vllm.gid):
+        what = f"is {vllm.gid}, but group {vllm.group} has {gid} on this host; make them agree"
+        yield _problem("gid", what)
     if _group_name(vllm.gid) is not None:
         yield from _other_group(vllm)
 
@@ -94,6 +114,13 @@ def _problem(key: str, what: str) -> Problem:
 def _group_name(gid: int) -> str | None:
     try:
         return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return None
+
+
+def _group_id(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
     except KeyError:
         return None
 

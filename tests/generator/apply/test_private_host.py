@@ -136,7 +136,7 @@ def refused(host: PrivateHost, config: Any) -> list[str]:
 
 
 def test_provision_takes_nothing_from_others(host: PrivateHost) -> None:
-    (host.root / "srv/models").mkdir()
+    host.put("srv/models/theirs", "")
     host.put("etc/subuid", "alice:100000:65536\n")
     config = models(uid=1, gid=4, cacheDir="/srv/models", subUidStart=120000)
     found = refused(host, config)
@@ -147,6 +147,14 @@ def test_provision_takes_nothing_from_others(host: PrivateHost) -> None:
     assert "is vllm, but group 4 is adm here" in found[1]
     assert "the range 120000 to 185535 overlaps 100000 to 165535 of alice" in found[2]
     assert "1 is daemon's on this host" in found[3]
+
+
+def test_provision_takes_an_empty_directory_such_as_where_a_disk_is_mounted(
+    host: PrivateHost,
+) -> None:
+    (host.root / "srv/models/lost+found").mkdir(parents=True)
+    done = host.run("provision", "--dry-run", config=models(cacheDir="/srv/models"))
+    assert done.returncode == 0, done.stderr
 
 
 def test_provision_leaves_a_user_of_the_deployers_to_the_deployer(host: PrivateHost) -> None:

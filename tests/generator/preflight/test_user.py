@@ -23,7 +23,7 @@ class Host:
     def __init__(self, patch: pytest.MonkeyPatch, home: Path, linger: Path) -> None:
         self.home, self.gid, self.group = str(home), 503, "vllm"
         self.ranges = {"subuid": "vllm:300000:65536", "subgid": "vllm:300000:65536"}
-        self.vllm: dict[str, Any] = {"dataDir": str(home), "cacheDir": str(home)}
+        self.vllm: dict[str, Any] = {"dataDir": str(home), "cacheDir": str(home / "cache")}
         patch.setattr(pwd, "getpwnam", lambda name: self._account(name))
         patch.setattr(grp, "getgrgid", lambda gid: self._group(gid))
         patch.setattr(host_user, "read_ranges", lambda path: self._ranges(linger, path))
@@ -58,7 +58,7 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     home, linger = tmp_path / "home", tmp_path / "linger"
-    home.mkdir()
+    (home / "cache").mkdir(parents=True)
     linger.mkdir()
     return Host(monkeypatch, home, linger)
 
@@ -115,7 +115,7 @@ def test_another_home_than_data_dir_is_told(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_home_that_is_spelled_otherwise_is_the_same(host: Host) -> None:
-    host.vllm["dataDir"] = f"{host.home}/../home/"
+    host.vllm["dataDir"] = f"{host.home}//./"
     assert host.findings() == []
 
 
@@ -139,7 +139,7 @@ def conflicts(host: Host) -> list[str]:
 )
 def test_ranges_that_no_further_one_can_mend(host: Host, ranges: str, told: str | None) -> None:
     host.ranges["subgid"] = ranges
-    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere"}
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere/cache"}
     found = conflicts(host)
     assert [each.startswith(f"subGidStart: {told}") for each in found] == [True] * bool(told)
 
@@ -154,7 +154,7 @@ def test_ids_that_others_have_before_the_user_is_made(
     monkeypatch.setattr(pwd, "getpwuid", absent)
     monkeypatch.setattr(grp, "getgrnam", absent)
     host.ranges = {"subuid": "", "subgid": ""}
-    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere"}
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere/cache"}
     assert conflicts(host) == []
     host.group = "staff"
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: host._account("bob"))
@@ -173,7 +173,7 @@ def test_a_directory_of_anybody_elses_is_told(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.vllm = {"dataDir": "/nowhere", "cacheDir": str(tmp_path / "a b")}
-    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "theirs").mkdir(parents=True)
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: host._account("bob"))
     assert conflicts(host) == [
         f"cacheDir: {tmp_path}/a b is there and belongs to bob, not to vllm; choose another, or, "
@@ -217,7 +217,7 @@ def test_a_range_in_which_this_host_has_a_user_or_a_group_is_told(
         f"subGidStart: the range 300000 to 365535 contains gid {first} of staff on this host; "
         "choose another",
     ]
-    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere"}
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/nowhere/cache"}
     assert len(conflicts(host)) == 2
     first_free = {"subUidStart": 365536, "subGidStart": 365536}
     host.ranges = {"subuid": "vllm:365536:65536", "subgid": "vllm:365536:65536"}

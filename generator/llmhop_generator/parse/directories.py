@@ -1,0 +1,61 @@
+"""Which directories can be the models' own.
+
+`systemd-tmpfiles` gives both to the models' user, and what runs in a container can write the one
+for the cache.
+"""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmhop_generator.contract.model import Vllm
+from llmhop_generator.errors import Path
+from llmhop_generator.layout import STATE_DIR, SYSTEM_DIRECTORIES, SYSTEM_TREES
+
+Found = Iterator[tuple[Path, str]]
+
+
+def problems(vllm: Mapping[str, Any]) -> Found:
+    """Find what can't be one of the two directories in the JSON of the backend."""
+    given = {}
+    for option, field in (("dataDir", "data_dir"), ("cacheDir", "cache_dir")):
+        default = Vllm.model_fields[field].default
+        path = vllm.get(option, default)
+        if isinstance(path, str) and path.startswith("/"):
+            given[option] = path
+            advice = f"name one that is theirs alone, such as {default}"
+            yield from ((("vllm", option), f"{what}; {advice}") for what in _of_system(path))
+            if ".." in path.split("/"):
+                what = f"{path} has .., which systemd-tmpfiles refuses; write {_normal(path)}"
+                yield ("vllm", option), what
+    if len(given) == len({"dataDir", "cacheDir"}):
+        yield from _shared(given["dataDir"], given["cacheDir"])
+
+
+def _of_system(path: str) -> Iterator[str]:
+    normal = _normal(path)
+    if normal in SYSTEM_DIRECTORIES:
+        yield f"{path} is a directory of the system, and would be given to the models' user"
+    for tree in SYSTEM_TREES:
+        if _is_within(normal, tree):
+            yield f"{path} is in {tree}, which is the system's"
+    if _is_within(normal, str(STATE_DIR)):
+        yield f"{path} is in {STATE_DIR}, where llmhop-generator keeps its own"
+
+
+def _shared(data: str, cache: str) -> Found:
+    if _is_within(_normal(data), _normal(cache)):
+        how = "is" if _normal(data) == _normal(cache) else "is in"
+        yield (
+            ("vllm", "dataDir"),
+            f"{data} {how} the cacheDir ({cache}), which containers can write, and with it what "
+            "starts them; name another directory for one of the two",
+        )
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

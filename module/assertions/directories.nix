@@ -1,0 +1,73 @@
+# systemd-tmpfiles gives dataDir and cacheDir to the models' user: neither may be the
+# system's or anybody else's. What only the host knows, a switch asks it (host.nix).
+{ config, lib, ... }:
+let
+  cfg = config.services.llmhop.vllm;
+  host = import ../lib/host.nix { inherit lib; };
+  inherit (import ../lib/paths.nix { inherit lib; }) isWithin plain;
+  owners = import ../lib/directory-owners.nix { inherit config lib; };
+
+  option = name: "services.llmhop.vllm.${name}";
+  data = plain cfg.dataDir;
+  cache = plain cfg.cacheDir;
+
+  ofOne =
+    name: example:
+    let
+      given = toString cfg.${name};
+      path = plain given;
+      isSystems = lib.elem path host.system_directories || lib.any (isWithin path) host.system_trees;
+      isGenerators = isWithin path host.state_dir;
+      others = lib.filter (other: isWithin other.path path) owners;
+    in
+    [
+      {
+        assertion = !lib.elem ".." (lib.splitString "/" given);
+        message = ''
+          ${option name} is ${given}, and systemd-tmpfiles refuses paths with `..`.
+          Write the path without it.
+        '';
+      }
+      {
+        assertion = !isSystems;
+        message = ''
+          ${option name} is ${given}, a directory of the system, which would be given to
+          ${cfg.user}. Name one for the models alone, such as ${example}.
+        '';
+      }
+      {
+        assertion = !isGenerators;
+        message = ''
+          ${option name} is ${given}, in ${host.state_dir}, where llmhop-generator keeps
+          its own. Name another, such as ${example}.
+        '';
+      }
+      {
+        assertion = others == [ ] || isSystems || isGenerators;
+        message = ''
+          ${option name} is ${given}, which would be given to ${cfg.user}, and is also set
+          or needed by ${lib.concatMapStringsSep ", " (other: other.option) others}. Name one
+          for the models alone, such as ${example}.
+        '';
+      }
+    ];
+in
+{
+  config = lib.mkIf cfg.enable {
+    assertions =
+      ofOne "dataDir" "/var/lib/vllm"
+      ++ ofOne "cacheDir" "/var/cache/vllm"
+      ++ [
+        {
+          assertion = !isWithin data cache;
+          message = ''
+            ${option "dataDir"} is ${toString cfg.dataDir}, ${
+              if data == cache then "the same as" else "in"
+            } ${option "cacheDir"} (${toString cfg.cacheDir}), which
+            containers can write, and with it what starts them. Name another directory
+            for one of the two.
+          '';
+        }
+      ];
+  };
+}

@@ -1,0 +1,252 @@
+"""What may be given to the models' user, and which ids it may have, before anything is."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.layout import SYSTEM_DIRECTORIES, SYSTEM_TREES
+from llmhop_generator.parse.load import parse_config
+
+from tests.generator.support.private_host import PrivateHost, why_not
+from tests.module.nix import Refused, V, evaluate, needs_nix, vllm
+
+pytestmark = needs_nix
+
+BOB = '{ users.users.bob = { isNormalUser = true; home = "/srv/bob"; }; }'
+
+# Both are refused by module and generator alike.
+REFUSED = {
+    "the root directory": ('dataDir = "/";', "dataDir"),
+    "a directory of the system": ('cacheDir = "/var/cache";', "cacheDir"),
+    "that directory with slashes": ('cacheDir = "//etc/./";', "cacheDir"),
+    "a directory below a tree": ('dataDir = "/usr/share/vllm";', "dataDir"),
+    "a directory in the store": ('cacheDir = "/nix/store/x";', "cacheDir"),
+    "the generator's": ('dataDir = "/var/lib/llmhop";', "dataDir"),
+    "one in the generator's": ('cacheDir = "/var/lib/llmhop/quadlet/";', "cacheDir"),
+    "one with dots": ('cacheDir = "/srv/../models";', "cacheDir"),
+    "one for both": ('dataDir = "/srv/m"; cacheDir = "/srv/m";', "dataDir"),
+    "one for both with a slash": ('dataDir = "/srv/m/"; cacheDir = "/srv//m";', "dataDir"),
+    "the default of the other": ('cacheDir = "/var/lib/vllm";', "dataDir"),
+    "the home in the cache": ('dataDir = "/srv/m/home"; cacheDir = "/srv/m";', "dataDir"),
+}
+ALLOWED = {
+    "the defaults": "",
+    "a directory at the top": 'cacheDir = "/models"; dataDir = "/vllm";',
+    "one in a directory of the system": 'cacheDir = "/srv/models";',
+    "names that begin alike": 'dataDir = "/var/lib/llmhop-2"; cacheDir = "/usrs";',
+    "names with dots": 'cacheDir = "/srv/..models/a..b";',
+    "the cache in the home": 'cacheDir = "/var/lib/vllm/cache";',
+    "homes that begin alike": 'dataDir = "/srv/m2"; cacheDir = "/srv/m";',
+}
+
+
+def told_by_the_generator(module: str) -> list[str]:
+    contract = evaluate("config.services.llmhop.contract", module)
+    try:
+        parse_config(json.dumps(contract).encode(), "contract")
+    except GeneratorError as error:
+        return [problem.where for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(("text", "option"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_can_not_be_the_models_own_is_refused_once_by_its_option(
+    text: str, option: str
+) -> None:
+    (failure,) = evaluate("failures", vllm(text))
+    assert failure.startswith(f"{V}.{option} is ")
+    assert told_by_the_generator(vllm(text)) == [f"{V}.{option}"]
+
+
+@pytest.mark.parametrize("text", ALLOWED.values(), ids=ALLOWED.keys())
+def test_what_can_be_the_models_own_is_not_refused(text: str) -> None:
+    assert evaluate("failures", vllm(text)) == []
+    assert told_by_the_generator(vllm(text)) == []
+
+
+def test_every_directory_above_one_of_the_system_is_one_too() -> None:
+    known = {*SYSTEM_DIRECTORIES, *SYSTEM_TREES}
+    for path in map(Path, known):
+        assert {str(above) for above in path.parents} <= known
+
+
+def tmpfile(line: str) -> str:
+    return f'{{ systemd.tmpfiles.rules = [ "{line}" ]; }}'
+
+
+def service(name: str, text: str) -> str:
+    return f"{{ systemd.services.{name}.serviceConfig = {{ {text} }}; }}"
+
+
+TAKEN = {
+    "another user's home": Refused(
+        [vllm('cacheDir = "/srv/bob/";'), BOB], [f"{V}.cacheDir", "users.users.bob.home"]
+    ),
+    "what homes are in": Refused(
+        [vllm('dataDir = "/homes";'), BOB.replace("/srv/", "/homes/")],
+        [f"{V}.dataDir", "users.users.bob.home"],
+    ),
+    "a rule of tmpfiles": Refused(
+        [vllm('cacheDir = "/srv/m";'), tmpfile("d  /srv/m 0755 alice users - -")],
+        [f"{V}.cacheDir", "systemd.tmpfiles.rules (`d  /srv/m 0755 alice users - -`)"],
+    ),
+    "a rule without a user, which is root's": Refused(
+        [vllm('cacheDir = "/srv/m";'), tmpfile("d /srv/m")], ["systemd.tmpfiles.rules"]
+    ),
+    "a rule in quotes, with tabs, for what is below": Refused(
+        [vllm('cacheDir = "/srv/m";'), tmpfile(r"v!\t\"/srv/m/a/\"\t-\tbob")],
+        ["systemd.tmpfiles.rules"],
+    ),
+    "a rule that changes the owner": Refused(
+        [vllm('cacheDir = "/srv/m";'), tmpfile("Z /srv/m - bob - - -")],
+        ["systemd.tmpfiles.rules"],
+    ),
+    "a setting of tmpfiles": Refused(
+        [
+            vllm('dataDir = "/srv/m";'),
+            '{ systemd.tmpfiles.settings.samba."/srv/m/".d.user = "root"; }',
+        ],
+        [f"{V}.dataDir", 'systemd.tmpfiles.settings.samba."/srv/m/"'],
+    ),
+    "a service's state": Refused(
+        [vllm('dataDir = "/var/lib/db";'), service("postgres", 'StateDirectory = "x db:y";')],
+        [f"{V}.dataDir", "systemd.services.postgres.serviceConfig.StateDirectory"],
+    ),
+    "a service's cache": Refused(
+        [vllm(), service("ollama", 'CacheDirectory = [ "a" "vllm/b" ];')],
+        [f"{V}.cacheDir", "systemd.services.ollama.serviceConfig.CacheDirectory"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN.values(), ids=TAKEN.keys())
+def test_what_another_option_gives_to_somebody_is_told_with_that_option(case: Refused) -> None:
+    (failure,) = evaluate("failures", *case.modules)
+    assert [name for name in case.names if name not in failure] == []
+
+
+FREE = {
+    "rules for the models' user": [
+        tmpfile("d /srv/m 0750 vllm vllm"),
+        tmpfile("d /srv/m 0750 :503 -"),
+    ],
+    "rules that make no directory of it": [
+        tmpfile("Z /srv/m 0750"),
+        tmpfile("x /srv/m"),
+        tmpfile("L+ /srv/m/link - - - - /etc/hosts"),
+        tmpfile("d /srv/m2 0755 bob"),
+        tmpfile("d /srv 0755 bob"),
+        tmpfile(""),
+    ],
+    "a service of the models' user": [
+        service("fetch", 'User = "vllm"; StateDirectory = "vllm/fetch";'),
+        service("by-number", 'User = 503; CacheDirectory = "vllm";'),
+    ],
+    "others' directories beside": [
+        service("other", 'StateDirectory = "vllm2"; CacheDirectory = ""; LogsDirectory = "vllm";'),
+        BOB,
+    ],
+    "a user who is turned off": [
+        BOB,
+        '{ lib, ... }: { users.users.bob = { enable = false; home = lib.mkForce "/srv/m"; }; }',
+    ],
+}
+
+
+@pytest.mark.parametrize("modules", FREE.values(), ids=FREE.keys())
+def test_what_nobody_else_has_may_be_the_models(modules: list[str]) -> None:
+    assert evaluate("failures", vllm('cacheDir = "/srv/m";'), *modules) == []
+
+
+needs_namespaces = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+
+def before_switch(host: PrivateHost, *modules: str) -> "subprocess.CompletedProcess[str]":
+    """Run what NixOS runs before a switch to a configuration, in the shell of nixpkgs."""
+    script = evaluate("generation.preSwitchChecks", *modules)
+    contract = evaluate("contractText", *modules)
+    host.put("srv/contract.json", contract)
+    script = re.sub(r"/nix/store/\S*-llmhop-contract.json", "/srv/contract.json", script)
+    own = f"{sys.executable} -m llmhop_generator"
+    script = re.sub(r"/nix/store/\S*/bin/llmhop-generator", own, script)
+    host.put("srv/pre-switch-checks", script)
+    return subprocess.run(
+        host.command("--version", before="bash /srv/pre-switch-checks || exit"),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **host.environment},
+    )
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> PrivateHost:
+    return PrivateHost(tmp_path)
+
+
+def passwd(uid: int, gid: int) -> str:
+    return f"root:x:0:0::/root:/bin/sh\nvllm:x:{uid}:{gid}::/var/lib/vllm:/bin/false\n"
+
+
+@needs_namespaces
+def test_a_switch_on_a_host_without_the_user_goes_on(host: PrivateHost) -> None:
+    done = before_switch(host, vllm())
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1  # of what comes after
+    assert done.stderr == ""
+    remote = (
+        '{ services.llmhop.settings.models.b.url = "http://h"; services.llmhop.enable = true; }'
+    )
+    assert evaluate("config.system.preSwitchChecks", remote) == {}
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("uid", "gid", "told"),
+    [
+        (503, 503, []),
+        (600, 503, [f"{V}.uid: is 503, but the user vllm has 600 on this host"]),
+        (503, 600, [f"{V}.gid: is 503, but the group vllm has 600 on this host"]),
+        (
+            600,
+            600,
+            [
+                f"{V}.gid: is 503, but the group vllm has 600 on this host",
+                f"{V}.uid: is 503, but the user vllm has 600 on this host",
+            ],
+        ),
+    ],
+)
+def test_a_switch_is_refused_where_nixos_would_keep_another_id(
+    uid: int, gid: int, told: list[str], host: PrivateHost
+) -> None:
+    host.put("etc/passwd", passwd(uid, gid))
+    host.put("etc/group", f"root:x:0:\nvllm:x:{gid}:\n")
+    done = before_switch(host, vllm())
+    assert done.returncode == (1 if told else 0), done
+    _, *found = done.stderr.splitlines() or [""]
+    assert [line.strip().partition(", and NixOS")[0] for line in found] == told
+    assert all("/var/lib/vllm, /var/cache/vllm" in line for line in found)
+
+
+@needs_namespaces
+def test_a_switch_is_refused_where_somebody_has_the_directory(host: PrivateHost) -> None:
+    module = vllm('cacheDir = "/srv/shared"; dataDir = "/srv/link";')
+    host.put("srv/shared/lost+found/x", "")
+    (host.root / "srv/link").symlink_to("/srv/shared")
+    assert before_switch(host, module).returncode == 0  # as a disk that was just mounted
+
+    host.put("srv/shared/theirs", "")
+    done = before_switch(host, module)
+    assert done.returncode == 1
+    title, *found = done.stderr.splitlines()
+    assert title == "error: this host can't be switched so, and nothing was changed"
+    assert [line.split(", not to")[0].strip() for line in found] == [
+        f"{V}.cacheDir: /srv/shared is there and belongs to root",
+        f"{V}.dataDir: /srv/link is there and belongs to root",
+    ]
