@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from llmhop_generator.host.process import Account, Finished, run
 
@@ -184,6 +184,34 @@ def _states(call: Callable[..., Finished], units: Sequence[str]) -> dict[str, Un
     return {unit: UnitState.parse(block) for unit, block in zip(units, blocks, strict=True)}
 
 
+def start_commands(unit: str) -> list[list[str]]:
+    """The commands by which the system's manager would start a service, as words.
+
+    systemctl runs the words together (org.freedesktop.systemd1(5), ExecStart). None where the
+    manager does not know the service.
+    """
+    done = run(["busctl", *_property(unit, "Service", "ExecStart")], check=False)
+    return [words for _program, words, *_ in _data(done)]
+
+
+def _property(unit: str, interface: str, name: str) -> list[str]:
+    """What busctl is asked for a property of a unit."""
+    bus = "org.freedesktop.systemd1"
+    path = "/org/freedesktop/systemd1/unit/" + re.sub(
+        "[^A-Za-z0-9]", lambda char: f"_{ord(char[0]):02x}", unit
+    )
+    return ["--json=short", "get-property", bus, path, f"{bus}.{interface}", name]
+
+
+def _data(done: Finished) -> list[list[Any]]:
+    """The structures that busctl printed; none where it was not answered."""
+    try:
+        found: list[list[Any]] = json.loads(done.stdout)["data"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return found
+
+
 def last_messages(*units: str) -> str:
     """The last lines that system units wrote to the journal in this boot."""
     named = [word for unit in units for word in ("-u", unit)]
@@ -284,19 +312,10 @@ class UserManager:
 
         systemctl does not print this property (org.freedesktop.systemd1(5)).
         """
-        path = "/org/freedesktop/systemd1/unit/" + re.sub(
-            "[^A-Za-z0-9]", lambda char: f"_{ord(char[0]):02x}", unit
-        )
-        bus, manager = "org.freedesktop.systemd1", ["busctl", "--user", "--json=short"]
-        question = ["get-property", bus, path, f"{bus}.Unit", kind]
-        done = self._run([*manager, *question], check=False)
-        try:
-            found = json.loads(done.stdout)["data"]
-        except (ValueError, KeyError, TypeError):
-            return []
+        done = self._run(["busctl", "--user", *_property(unit, "Unit", kind)], check=False)
         return [
             f"{key}={'|' if triggers else ''}{'!' if negated else ''}{value}"
-            for key, triggers, negated, value, result in found
+            for key, triggers, negated, value, result in _data(done)
             if result < 0
         ]
 

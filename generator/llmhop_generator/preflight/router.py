@@ -11,6 +11,7 @@ from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT, SYSTEM_UNITS
 from llmhop_generator.preflight.boot import HOW
 from llmhop_generator.render.router_units import router_socket
 from llmhop_generator.render.unit_text import values
+from llmhop_generator.state.router_command import foreign_command
 from llmhop_generator.state.router_service import router_group
 
 
@@ -21,8 +22,11 @@ def service_findings() -> Iterator[Problem]:
         router_group()
     except GeneratorError as error:
         yield Problem(where, str(error))
-    if system_states([ROUTER_UNIT])[ROUTER_UNIT].load != "loaded":
+    state = system_states([ROUTER_UNIT])[ROUTER_UNIT]
+    if state.load != "loaded":
         yield Problem(where, f"{ROUTER_UNIT} is not on this host, or masked; {HOW}")
+    elif foreign := foreign_command(state):
+        yield Problem(where, foreign)
 
 
 def socket_findings(llmhop: Llmhop) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from llmhop_generator.layout import (
     ROUTER_USER,
 )
 from llmhop_generator.router.routes import ADDRESS_KEYS, restart_keys
+from llmhop_generator.state.router_command import foreign_command, foreign_file_read
 
 # Its group is llmhop's, which has to read it.
 _MODE = 0o640
@@ -58,8 +59,11 @@ def router_runs(states: Mapping[str, UnitState]) -> bool:
     They are those of ROUTER_UNITS. The socket may be down beside it where there was no
     configuration when it was to start.
     """
-    is_up = states[ROUTER_UNIT].active in ("active", "reloading")
-    return is_up and not _lacks_socket(states) and files.read(ROUTER_BEFORE) is None
+    service = states[ROUTER_UNIT]
+    is_up = service.active in ("active", "reloading")
+    if not is_up or _lacks_socket(states) or files.read(ROUTER_BEFORE) is not None:
+        return False
+    return foreign_file_read(service) is None and foreign_command(service) is None
 
 
 def router_drifted() -> bool:
@@ -100,7 +104,7 @@ def give_config(text: str) -> None:
     if has_socket and (_lacks_socket(states) or keys & ADDRESS_KEYS):
         # In one transaction: the service ends before its socket, and starts after it.
         call = ["restart", *ROUTER_UNITS]
-    elif keys:
+    elif keys or foreign_file_read(states[ROUTER_UNIT]) is not None:
         call = ["restart", ROUTER_UNIT]
     else:
         call = ["reload-or-restart", ROUTER_UNIT]

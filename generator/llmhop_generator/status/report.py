@@ -23,6 +23,7 @@ from llmhop_generator.preflight.boot import HOW, model_boot_findings, router_boo
 from llmhop_generator.render.unit_text import Entry, entries
 from llmhop_generator.router.routes import route_names
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
+from llmhop_generator.state.router_command import foreign_command, foreign_file_read
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.failures import why
 from llmhop_generator.status.progress import Outcome, outcome
@@ -72,7 +73,11 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class RouterStatus:
-    """llmhop: its state in systemd's words, and what it says of itself."""
+    """llmhop: its state in systemd's words, and what it says of itself.
+
+    `foreign_config` says that it has read another file than the one that `apply` writes, or is
+    started by one.
+    """
 
     state: str
     up_s: int | None
@@ -80,6 +85,7 @@ class RouterStatus:
     says: str
     unit: str
     last_error: str | None
+    foreign_config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,9 +135,9 @@ def status() -> Status:
             models += map(_unseen, entries(texts))
             unseen.append(f"how the models of user {uid} are")
     boot: list[Problem] = []
+    router = files.read(ROUTER_CONFIG) if is_root() else None
     if is_root():
         boot = [problem for uid, texts in found.items() if texts for problem in _boot(uid)]
-        router = files.read(ROUTER_CONFIG)
         if router is not None:
             routed = route_names(router)
             boot += router_boot_findings()
@@ -143,9 +149,13 @@ def status() -> Status:
     applying = applying or run_at_work()
     if applying is not None:
         models = [_on_its_way(model) for model in models]
+    llmhop = _router(units[ROUTER_UNIT])
+    if router is not None:
+        foreign = _foreign_config(units[ROUTER_UNIT], is_on_its_way=applying is not None)
+        llmhop = replace(llmhop, foreign_config=foreign)
     return Status(
         tuple(models),
-        _router(units[ROUTER_UNIT]),
+        llmhop,
         unseen=tuple(unseen),
         boot=tuple(boot),
         unanswered=tuple(unanswered),
@@ -178,6 +188,14 @@ def _router(state: UnitState) -> RouterStatus:
         if state.active in ("failed", "activating")
         else None,
     )
+
+
+def _foreign_config(state: UnitState, *, is_on_its_way: bool) -> str | None:
+    told = foreign_command(state)
+    if told or is_on_its_way:
+        return told
+    read = foreign_file_read(state)
+    return f"llmhop runs by {read}, not by {ROUTER_CONFIG}; apply again" if read else None
 
 
 def _without_manager(entry: Entry) -> ModelStatus:
@@ -328,6 +346,7 @@ def remarks(found: Status) -> list[str]:
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]
     lines += [f"At the next boot: {problem.what}" for problem in found.boot]
     lines.append(_router_line(found.llmhop))
+    lines += [found.llmhop.foreign_config] if found.llmhop.foreign_config else []
     lines += [f"Not known of images and containers: {why}" for why in found.unanswered]
     if found.unseen:
         lines.append(f"Not shown: {', '.join(found.unseen)}; run it as root")

@@ -76,6 +76,7 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
             "says": "",
             "unit": "llmhop.service",
             "last_error": None,
+            "foreign_config": None,
         },
         "unseen": [],
         "unanswered": [],

@@ -8,6 +8,7 @@ import pytest
 from llmhop_generator.contract.model import Config
 from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.host.process import Account
+from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight import check as preflight
 from llmhop_generator.preflight import router as host_router
@@ -96,14 +97,17 @@ def test_llmhop_without_its_group_or_unit_is_told(monkeypatch: pytest.MonkeyPatc
     def absent() -> int:
         raise GeneratorError("the group llmhop does not exist")
 
-    class State:
-        load = "loaded"
-
     monkeypatch.setattr(host_router, "router_group", lambda: 1)
-    monkeypatch.setattr(host_router, "system_states", lambda units: {units[0]: State})
+    monkeypatch.setattr(host_router, "foreign_command", lambda _: None)
+    loads = iter(["loaded", "not-found", "masked"])
+
+    def answer(units: list[str]) -> dict[str, UnitState]:
+        return {units[0]: UnitState.parse(f"LoadState={next(loads)}")}
+
+    monkeypatch.setattr(host_router, "system_states", answer)
     assert list(host_router.service_findings()) == []
     monkeypatch.setattr(host_router, "router_group", absent)
-    for State.load in ("not-found", "masked"):
+    for _ in range(2):
         group, unit = map(str, host_router.service_findings())
         assert group == "services.llmhop.enable: the group llmhop does not exist"
         assert unit.startswith("services.llmhop.enable: llmhop.service is not on this host")

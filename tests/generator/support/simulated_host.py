@@ -73,17 +73,19 @@ class SimulatedHost:
     """What a host is, and what happens on it.
 
     `router` is the configuration that llmhop has read, None where it is down; `lacks_socket`
-    whether systemd's socket for it is. `goes_down` says that the host does: nothing starts or
-    reloads any more. `ailing` are
-    models that fail to start, whatever their unit; `says_why` whether their journal tells that
-    they fail in the same way again. `interrupt` is called before each
-    effect of the generator, with its name. `stops_fail` has the next stop fail; `pulls_fail`
-    every pull. `down` are units of the system's manager that do not run.
+    whether systemd's socket for it is; `router_command` is its unit's, `router_pid` its process
+    until it restarts. `goes_down` says that the host does: nothing starts or reloads any more.
+    `ailing` are models that fail to start, whatever their unit; `says_why` whether their journal
+    tells that they fail in the same way again. `interrupt` is called before each effect of the
+    generator, with its name. `stops_fail` has the next stop fail; `pulls_fail` every pull. `down`
+    are units of the system's manager that do not run.
     """
 
     root: Path
     units: dict[str, Unit] = field(default_factory=dict)
     router: dict[str, Any] | None = None
+    router_command: list[str] = field(default_factory=list)
+    router_pid: int = 0
     lacks_socket: bool = False
     goes_down: bool = False
     ailing: set[str] = field(default_factory=set)
@@ -253,7 +255,7 @@ class SimulatedHost:
         stdin: str | None = None,
     ) -> Finished:
         """Answer a command as `process.run` does."""
-        if "show" not in command:
+        if not {"show", "get-property"}.intersection(command):
             self.interrupt(next(word for word in command[1:] if not word.startswith("-")))
         match list(command):
             case ["systemctl", "--user", *words]:
@@ -261,6 +263,8 @@ class SimulatedHost:
                 done = self._user(words)
             case ["systemctl", *words]:
                 done = self._system(words)
+            case ["busctl", *_]:
+                done = Finished(0, json.dumps({"data": [["llmhop", self.router_command]]}), "")
             case ["podman", "image", "exists", image]:
                 done = Finished(0 if image in self.images else 1, "", "")
             case ["podman", "run", *_]:
@@ -353,15 +357,12 @@ class SimulatedHost:
     def _system(self, words: list[str]) -> Finished:
         match words:
             case ["show", "-p", _, "--", *units]:
-                up = {
-                    "llmhop.service": self.router is not None,
-                    "llmhop.socket": not self.lacks_socket,
-                }
-                up |= dict.fromkeys(self.down, False)
+                up = {"llmhop.socket": not self.lacks_socket, **dict.fromkeys(self.down, False)}
+                up.setdefault("llmhop.service", self.router is not None)
                 told = [
                     f"LoadState=loaded\n"
                     f"ActiveState={'active' if up.get(unit, True) else 'inactive'}\n"
-                    f"MainPID={os.getpid()}"
+                    f"MainPID={self.router_pid if unit == 'llmhop.service' else os.getpid()}"
                     for unit in units
                 ]
                 return Finished(0, "\n\n".join(told), "")
@@ -369,6 +370,7 @@ class SimulatedHost:
                 pass
             case ["restart", *sockets, "llmhop.service"]:
                 self.lacks_socket = self.lacks_socket and not sockets
+                self.router_pid = 0
                 self.router = self._router_reads()
                 if self.router is None:
                     return Finished(1, "", "refused")

@@ -23,6 +23,7 @@ from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state import (
     environment,
     present,
+    router_command,
     router_service,
     staging,
     unfinished_routes,
@@ -36,7 +37,7 @@ from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
     *(apply, boot, carry_out, environment, files, host_units, podman, present, progress),
-    *(router_service, routes, settled, staging, status, systemd),
+    *(router_command, router_service, routes, settled, staging, status, systemd),
     *(unfinished_routes, wanted_notes),
 )
 
