@@ -15,6 +15,7 @@ from llmhop_generator.layout import (
     LINGER,
     MODELS_TARGET,
     ROUTER_UNIT,
+    ROUTES_UNIT,
     SYSTEM_UNITS,
     USER_UNITS,
     model_files,
@@ -84,12 +85,31 @@ def _closed_directory(uid: int) -> str:
     return run(["/bin/sh", "-c", _CLOSED, "sh", *words], account=account_of(uid)).stdout
 
 
-def router_boot_findings() -> Iterator[Problem]:
+def router_boot_findings(*, has_models: bool) -> Iterator[Problem]:
     """Find what keeps a boot from starting llmhop by the units that `provision` wrote.
 
-    Its service brings its socket with it.
+    Its service brings its socket with it. With models on its host it also needs the service that
+    gives their routes back.
     """
-    is_ours = files.is_ours(files.read(SYSTEM_UNITS / ROUTER_UNIT) or "")
-    if is_ours and not is_enabled(ROUTER_UNIT):
+    if not files.is_ours(files.read(SYSTEM_UNITS / ROUTER_UNIT) or ""):
+        return
+    where = option_path(("llmhop", "enable"))
+    if not is_enabled(ROUTER_UNIT):
         what = f"{ROUTER_UNIT} is not enabled, so a boot does not start it; {HOW}"
-        yield Problem(option_path(("llmhop", "enable")), what)
+        yield Problem(where, what)
+    if has_models:
+        for what in _of_routes():
+            yield Problem(where, f"{what}; {HOW}")
+
+
+def _of_routes() -> Iterator[str]:
+    path = SYSTEM_UNITS / ROUTES_UNIT
+    text = files.read(path)
+    gives = "gives llmhop the routes that an apply was cut off before giving"
+    if text is None:
+        yield f"{path}, which {gives}, is not on this host"
+    elif files.is_ours(text):
+        if files.has_drifted(path):
+            yield f"{path} has another owner or mode than it was given"
+        if not is_enabled(ROUTES_UNIT):
+            yield f"{ROUTES_UNIT} is not enabled, so no boot {gives}"

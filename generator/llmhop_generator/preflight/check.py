@@ -36,7 +36,7 @@ def preflight(config: Config, rendered: Rendered) -> None:
         found += _asked("units", lambda: unit_findings(vllm, rendered.quadlets))
     if rendered.router is not None:
         of_service = list(service_findings())
-        found += router_boot_findings()
+        found += router_boot_findings(has_models=isinstance(config.vllm, Vllm))
         found += _asked(ROUTER_SOCKET, lambda: router_socket_findings(config.llmhop))
         found += [*of_service, *socket_findings(config.llmhop), *router_findings(config.llmhop)]
         if not of_service:

@@ -140,7 +140,7 @@ def status() -> Status:
         boot = [problem for uid, texts in found.items() if texts for problem in _boot(uid)]
         if router is not None:
             routed = route_names(router)
-            boot += router_boot_findings()
+            boot += router_boot_findings(has_models=any(found.values()))
             models = [replace(model, unrouted=model.model not in routed) for model in models]
     else:
         unseen.append("what was applied last")

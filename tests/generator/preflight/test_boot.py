@@ -13,6 +13,7 @@ from llmhop_generator.layout import (
     MODELS_TARGET,
     ROUTER_SOCKET,
     ROUTER_UNIT,
+    ROUTES_UNIT,
     model_files,
 )
 from llmhop_generator.preflight import boot
@@ -57,7 +58,10 @@ class Host:
     def findings(self) -> list[str]:
         return [
             problem.what
-            for problem in (*boot.model_boot_findings("vllm", UID), *boot.router_boot_findings())
+            for problem in (
+                *boot.model_boot_findings("vllm", UID),
+                *boot.router_boot_findings(has_models=True),
+            )
         ]
 
 
@@ -122,6 +126,18 @@ LACKS: dict[str, tuple[Callable[[Host], Any], str]] = {
         lambda host: host.disabled.add(ROUTER_UNIT),
         f"{ROUTER_UNIT} is not enabled",
     ),
+    "the service of its routes": (
+        lambda host: (host.etc / "systemd/system" / ROUTES_UNIT).unlink(),
+        f"{ROUTES_UNIT}, which gives llmhop the routes",
+    ),
+    "the service of its routes, which nobody may read": (
+        lambda host: (host.etc / "systemd/system" / ROUTES_UNIT).chmod(0o600),
+        f"{ROUTES_UNIT} has another owner or mode than it was given",
+    ),
+    "a link to the service of its routes": (
+        lambda host: host.disabled.add(ROUTES_UNIT),
+        f"{ROUTES_UNIT} is not enabled",
+    ),
 }
 
 
@@ -153,9 +169,14 @@ def test_llmhops_service_brings_its_socket_with_it(host: Host) -> None:
     assert host.findings() == []
 
 
+def test_without_models_there_are_no_routes_to_give_back(host: Host) -> None:
+    (host.etc / "systemd/system" / ROUTES_UNIT).unlink()
+    assert [*boot.router_boot_findings(has_models=False)] == []
+
+
 def test_what_somebody_else_wrote_is_theirs_to_enable(host: Host) -> None:
     for path in (host.etc / "systemd").rglob("*"):
         if path.is_file():
             path.write_text("# theirs\n")
-    host.disabled |= {MODELS_TARGET, ROUTER_SOCKET, ROUTER_UNIT}
+    host.disabled |= {MODELS_TARGET, ROUTER_SOCKET, ROUTER_UNIT, ROUTES_UNIT}
     assert host.findings() == []
