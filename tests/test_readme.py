@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from llmhop.config.parser import config_schema
 from llmhop_generator.cli.main import main
 from llmhop_generator.contract.model import Vllm
-from llmhop_generator.contract.unit_keys import SECTIONS
+from llmhop_generator.contract.unit_keys import SECTIONS, TYING
 from llmhop_generator.parse.load import parse_config
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +39,14 @@ def test_the_readme_names_each_option() -> None:
     ours = {"openFirewall", "waitUntilHealthy", "package", "generatorPackage"}
     for leaf in leaves | ours | set(SECTIONS):
         assert re.search(rf"[`.]{leaf}[`.]", README), leaf
+
+
+def test_the_keys_that_may_not_tie_models_are_named() -> None:
+    options = (ROOT / "docs/options.md").read_text(encoding="utf-8")
+    of_units = options.split("### `services.llmhop.vllm.unitConfig`")[1].split("\n### ")[0]
+    for key in TYING:
+        assert f"`{key}`" in README, key
+        assert f"`{key}`" in of_units, key
 
 
 def test_the_readme_names_each_setting_of_the_router() -> None:

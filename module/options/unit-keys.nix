@@ -34,7 +34,12 @@ let
 in
 {
   unitConfig = keys "Unit" "unitConfig" {
-    about = "See {manpage}`systemd.unit(5)`. What systemd would pass over fails the build.";
+    about = ''
+      See {manpage}`systemd.unit(5)`. What systemd would pass over fails the build, as do names
+      that are no units' (`example` without `.service`), orders in a circle, and keys by which a
+      model would stop or start with another: `BindsTo`, `Conflicts`, `PartOf`,
+      `PropagatesStopTo`, `Requires`, `Requisite`, `StopPropagatedFrom`, `Upholds`. Between
+      models use `After`, which only orders.'';
     example.PartOf = "inference.target";
   };
 
