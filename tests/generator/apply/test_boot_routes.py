@@ -115,6 +115,15 @@ def test_what_llmhop_refused_is_not_given_back(host: SimulatedHost) -> None:
     assert host.router is not None
 
 
+def test_of_a_first_configuration_that_llmhop_refused_nothing_is_left_to_do(
+    host: SimulatedHost,
+) -> None:
+    with pytest.raises(Exception, match="llmhop does not take"):
+        bring(FIRST, maxHeaderBytes=REFUSED)
+    assert not kept(host)
+    assert boot(host) == ["nothing to do"]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"given": []}'])
 def test_what_is_damaged_is_passed_over(text: str, host: SimulatedHost) -> None:
     bring(FIRST)

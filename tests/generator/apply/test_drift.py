@@ -58,6 +58,11 @@ DRIFTS: dict[str, tuple[Callable[[SimulatedHost], Any], set[str]]] = {
         {A, B},
     ),
 }
+if os.geteuid() == 0:  # who alone may give it away
+    DRIFTS["a directory of somebody else"] = (
+        lambda host: os.chown(host.quadlet_dir(UID), 65534, -1),
+        {A, B},
+    )
 
 
 @pytest.mark.parametrize("exchanges", [True, False])
@@ -88,6 +93,7 @@ def test_a_drift_of_units_is_told_and_mended_while_models_serve(
     assert {what for what, *_ in told} == {"write", "swap", "reload"}
     apply_again()
     assert host.quadlet_dir(UID).stat().st_mode & 0o777 == 0o755
+    assert host.quadlet_dir(UID).stat().st_uid == os.geteuid()
     for service in (A, B):
         assert host.unit(service).loaded is not None
         assert host.unit(service).starts == starts[service]

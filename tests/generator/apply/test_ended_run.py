@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.apply.run import apply
-from llmhop_generator.host.signals import Ended
+from click.testing import CliRunner
+from llmhop_generator.apply.run import apply, put_files
+from llmhop_generator.cli.main import main
+from llmhop_generator.host import lock
+from llmhop_generator.host.signals import ENDING, Ended
 from llmhop_generator.parse.load import parse_config
 
 from tests.generator.conftest import MINIMAL
@@ -23,13 +27,17 @@ A, B, C = "vllm-a.service", "vllm-b.service", "vllm-c.service"
 WAY_OUT = ". Apply again to go on, or the earlier configuration to go back"
 
 
-def bring(told: list[str], **settings: Any) -> None:
+def configuration(**settings: Any) -> bytes:
     models = {
         name: {"model": "m", "port": 18001 + number, "settings": settings.get(name, {})}
         for number, name in enumerate("abc")
     }
     vllm = {**MINIMAL["vllm"], "openFilesLimit": 64, "models": models}
-    read = parse_config(json.dumps({**MINIMAL, "vllm": vllm}).encode(), "config.json")
+    return json.dumps({**MINIMAL, "vllm": vllm}).encode()
+
+
+def bring(told: list[str], **settings: Any) -> None:
+    read = parse_config(configuration(**settings), "config.json")
     apply(read, told.append, lambda _: None, wait=True)
 
 
@@ -70,6 +78,61 @@ def test_a_signal_leaves_a_note_of_what_is_left(
         bring(told, **{name: {"seed": 1} for name in "abc"})
     assert ended.value.__notes__ == [left]
     assert ended.value.code == 128 + number
+
+
+def ends_before(effect: str) -> Callable[[str], None]:
+    def end(name: str) -> None:
+        if name == effect:
+            raise Ended(signal.SIGTERM)
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("effect", "left"),
+    [
+        ("stage", "nothing was changed"),
+        ("swap", "at the step `swap units of user 503`"),
+    ],
+)
+def test_a_signal_before_the_users_manager_starts_leaves_a_note(
+    effect: str, left: str, simulated: SimulatedHost
+) -> None:
+    simulated.down = {"user@503.service"}
+    simulated.interrupt = ends_before(effect)
+    with pytest.raises(Ended) as ended:
+        put_files(parse_config(configuration(), "config.json"), print)
+    assert ended.value.__notes__ == [left]
+
+
+def test_a_signal_while_llmhop_is_turned_off_leaves_a_note(simulated: SimulatedHost) -> None:
+    bring([])
+    off = {**json.loads(configuration()), "llmhop": {"enable": False}}
+    simulated.interrupt = ends_before("remove")
+    with pytest.raises(Ended) as ended:
+        apply(parse_config(json.dumps(off).encode(), "config.json"), print, print, wait=True)
+    assert ended.value.__notes__ == ["at the step `stop llmhop: it is not enabled`"]
+
+
+def test_a_signal_after_the_last_step_says_that_all_were_taken(
+    simulated: SimulatedHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remember(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("llmhop_generator.apply.fast_path.remember", remember)
+    monkeypatch.setattr("llmhop_generator.cli.main.require_root", lambda _: None)
+    monkeypatch.setattr(lock, "LOCK", tmp_path / "lock")
+    config = tmp_path / "config.json"
+    config.write_bytes(configuration())
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        done = CliRunner().invoke(main, ["apply", str(config)])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert done.exit_code == 128 + signal.SIGTERM, done.output
+    assert f"error: ended by SIGTERM: every step was taken{WAY_OUT}\n" in done.output
 
 
 def test_of_models_that_a_run_does_not_touch_it_tells_nothing(simulated: SimulatedHost) -> None:

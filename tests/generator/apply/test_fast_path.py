@@ -179,6 +179,28 @@ def test_a_host_that_was_provisioned_for_another_configuration_is_noticed(
     assert is_settled(data)
 
 
+ENABLED = (
+    f"etc/systemd/system/multi-user.target.wants/{layout.ROUTER_UNIT}",
+    f"etc/systemd/system/sockets.target.wants/{layout.ROUTER_SOCKET}",
+    f"etc/systemd/system/multi-user.target.wants/{layout.ROUTES_UNIT}",
+    f"etc/systemd/user/default.target.wants/{layout.MODELS_TARGET}",
+    "linger/vllm",
+)
+
+
+@pytest.mark.parametrize("name", ENABLED)
+def test_what_a_boot_starts_no_more_is_noticed(name: str, host: SimulatedHost, data: bytes) -> None:
+    path = host.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("/dev/null")
+    assert not is_settled(data)
+    applied(data)
+    path.unlink()
+    assert not is_settled(data)
+    applied(data)
+    assert is_settled(data)
+
+
 def test_all_that_provision_writes_is_looked_at(host: SimulatedHost) -> None:
     assert {*host_files(parse_config(contract(host), "config.json"), "llmhop")} == {
         *provisioned_files(MINIMAL["vllm"]["uid"])

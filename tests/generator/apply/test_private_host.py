@@ -1,6 +1,8 @@
 """Commands with their real effects, on a host of the test's own and without root of this one."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.apply.provision import own_command
+from llmhop_generator.cli.exits import EXIT_CHANGES
 from llmhop_generator.render.host_tree import host_files
 
 from tests.generator.support.contracts import parse
@@ -339,6 +342,16 @@ def test_status_tells_of_llmhop_where_there_are_no_models(
     assert "active" in done.stdout
     if form:
         assert json.loads(done.stdout)["models"] == []
+
+
+def test_while_a_run_is_at_work_diff_says_so(served: PrivateHost) -> None:
+    lock = served.put("run/llmhop-generator.lock", f"{os.getpid()}\n")
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = served.run("diff", config=router())
+    assert done.returncode == EXIT_CHANGES, done.stderr
+    assert done.stderr.startswith(f"An apply is under way (pid {os.getpid()}): ")
+    assert served.run("diff", config=router()).stderr == ""
 
 
 def test_a_terminal_shows_the_steps_of_diff_in_colours(served: PrivateHost) -> None:
