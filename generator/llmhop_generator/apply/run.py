@@ -27,6 +27,7 @@ from llmhop_generator.render.model_unit import added_keys, serve_commands
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.render.tree import Rendered, render
 from llmhop_generator.state.environment import digests, read_key
+from llmhop_generator.state.foreign_units import changed_by
 from llmhop_generator.state.present import read_models, read_present
 from llmhop_generator.state.router_service import offer_config, router_group
 from llmhop_generator.state.staging import discard
@@ -129,7 +130,7 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
     _discard_staged(plan)  # what a run that was killed may have left
     for path in (ROUTER_CONFIG, ROUTER_BEFORE, ENVIRONMENT_KEY, WANTED_NOTES, STAMP):
         files.discard_unfinished(path)
-    for warning in _warnings(plan):
+    for warning in warnings(plan):
         report(f"warning: {warning}")
     watch = None
     if wait and plan.wanted.uid is not None:
@@ -168,10 +169,15 @@ def _discard_staged(plan: Plan) -> None:
         discard(quadlet_dir(uid))
 
 
-def _warnings(plan: Plan) -> list[str]:
+def warnings(plan: Plan) -> list[str]:
+    """What holds of the models beside the configuration, and no step changes."""
+    told = [
+        f"{service} is {changed_by(service, paths)}"
+        for service, paths in plan.present.drop_ins.items()
+    ]
     if plan.present.limits_are_fixed and plan.present.open_files < plan.wanted.open_files:
-        return [
+        told.append(
             f"services.llmhop.vllm.openFilesLimit: the models get {plan.present.open_files}, "
             f"not {plan.wanted.open_files}: root may not raise limits on this host"
-        ]
-    return []
+        )
+    return told

@@ -200,7 +200,7 @@ def check(config: str, llmhop: str, for_programs: bool, before_switch: bool) -> 
 @reports_errors
 def diff(config: str, llmhop: str, for_programs: bool) -> None:
     """Show what `apply` would do, and do nothing. Exit code 0: nothing, 4: these steps."""
-    from llmhop_generator.apply.run import plan_for
+    from llmhop_generator.apply.run import plan_for, warnings
     from llmhop_generator.host.lock import run_at_work
     from llmhop_generator.parse.load import read_config
     from llmhop_generator.planning.plan_text import as_json, lines
@@ -212,6 +212,8 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
     plan = plan_for(read)
     if at_work := at_work or run_at_work():
         say(under_way(at_work), err=True)
+    for warning in warnings(plan):
+        say(f"warning: {warning}", err=True)
     if for_programs:
         say(as_json(plan))
     elif plan.steps:

@@ -35,6 +35,9 @@ _PROPERTIES = ",".join(
         "ControlGroup",
         "InvocationID",
         "UnitFileState",
+        "FragmentPath",
+        "SourcePath",
+        "DropInPaths",
         "ConditionResult",
         "ConditionTimestampMonotonic",
         "AssertResult",
@@ -54,7 +57,8 @@ class UnitState:
     is systemd's id of its last start; `file_state` says how it came to be what it is. `unmet`
     says what kept the last start from beginning: `Conditions`, `Asserts` or nothing. `main_code`
     says how the main process ended, `exited`, `killed`, `dumped` or nothing, and `main_status` by
-    which exit code or signal.
+    which exit code or signal. `fragment` is the file that the unit was read from, `source` what
+    that was made of, and `drop_ins` what was read beside.
     """
 
     load: str
@@ -73,6 +77,9 @@ class UnitState:
     unmet: str = ""
     main_code: str = ""
     main_status: int = 0
+    fragment: str = ""
+    source: str = ""
+    drop_ins: tuple[str, ...] = ()
 
     @property
     def is_up(self) -> bool:
@@ -125,6 +132,9 @@ class UnitState:
             unmet=_unmet(read),
             main_code=_MAIN_CODES.get(read.get("ExecMainCode", ""), ""),
             main_status=int(read.get("ExecMainStatus") or 0),
+            fragment=read.get("FragmentPath", ""),
+            source=read.get("SourcePath", ""),
+            drop_ins=tuple(read.get("DropInPaths", "").split()),
         )
 
 

@@ -36,7 +36,8 @@ class Present:
 
     `states` are systemd's words for services, by uid, of the managers that run.
     `notes` say, by file name, by what each model of the user that is to serve was started.
-    `router_runs` says that llmhop runs by `router`.
+    `router_runs` says that llmhop runs by `router`. `drop_ins` are those of somebody else, by
+    service.
     `outdated` names the users whose manager has read units that have changed since, or could not
     read one. `drifted` are sources with another owner or mode than they were given, by uid.
     `images` are None where Podman can't be asked as its user's manager is down.
@@ -51,6 +52,7 @@ class Present:
     images: frozenset[str] | None = frozenset()
     router: str | None = None
     router_runs: bool = False
+    drop_ins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: Mapping[str, StartNote] = field(default_factory=dict)
     open_files: float = inf
     limits_are_fixed: bool = False

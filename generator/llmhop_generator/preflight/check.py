@@ -15,7 +15,11 @@ from llmhop_generator.preflight.ports import port_findings, router_findings
 from llmhop_generator.preflight.router import service_findings, socket_findings
 from llmhop_generator.preflight.secrets import secret_findings
 from llmhop_generator.preflight.storage import directory_conflicts, storage_findings
-from llmhop_generator.preflight.units import mask_findings, requirement_findings
+from llmhop_generator.preflight.units import (
+    hidden_findings,
+    mask_findings,
+    requirement_findings,
+)
 from llmhop_generator.preflight.user import kept_ids, user_findings
 from llmhop_generator.preflight.verify import router_socket_findings, unit_findings
 from llmhop_generator.render.model_unit import image
@@ -102,6 +106,7 @@ def _managers(vllm: Vllm) -> Iterator[Problem]:
     try:
         yield from model_boot_findings(vllm.user, vllm.uid)
         yield from mask_findings(vllm)
+        yield from hidden_findings(vllm)
         yield from requirement_findings(vllm)
     except GeneratorError as error:
         yield Problem("the user's manager", str(error))

@@ -6,9 +6,10 @@ from llmhop_generator.contract.model import Vllm
 from llmhop_generator.contract.unit_keys import REQUIRING, service_named, units_named
 from llmhop_generator.errors import Path, Problem, option_path
 from llmhop_generator.host.process import account_of
-from llmhop_generator.host.systemd import UserManager, system_states
+from llmhop_generator.host.systemd import UnitState, UserManager, system_states
 from llmhop_generator.layout import user_manager
 from llmhop_generator.render.model_unit import file_name
+from llmhop_generator.state.foreign_units import hiding_file, made_of
 from llmhop_generator.state.present import read_sources
 from llmhop_generator.unit_names import service_of
 
@@ -22,20 +23,25 @@ def mask_findings(vllm: Vllm) -> Iterator[Problem]:
     Raises:
         GeneratorError: the user's manager can't be asked.
     """
-    if not _is_up(vllm):
-        return
-    services = {
-        name: service_of(file_name(model)) for name, model in vllm.models.items() if model.enable
-    }
-    states = UserManager(account_of(vllm.uid)).states([*services.values()])
-    for name, service in services.items():
-        if states[service].is_masked:
-            runtime = " --runtime" if states[service].file_state.endswith("runtime") else ""
+    for name, service, state in _units(vllm):
+        if state.is_masked:
+            runtime = " --runtime" if state.file_state.endswith("runtime") else ""
             yield Problem(
                 option_path(("vllm", "models", name)),
                 f"{service} is masked, so nothing can start it; unmask it by `systemctl --user "
                 f"-M {vllm.user}@.host unmask{runtime} {service}`, or disable the model",
             )
+
+
+def hidden_findings(vllm: Vllm) -> Iterator[Problem]:
+    """Find the models whose units come from files of somebody else, which hide those of `apply`.
+
+    Raises:
+        GeneratorError: the user's manager can't be asked.
+    """
+    for name, service, state in _units(vllm):
+        if path := hiding_file(vllm.uid, state):
+            yield Problem(option_path(("vllm", "models", name)), f"{service} is {made_of(path)}")
 
 
 def requirement_findings(vllm: Vllm) -> Iterator[Problem]:
@@ -59,6 +65,17 @@ def requirement_findings(vllm: Vllm) -> Iterator[Problem]:
                 "could start the model; name a unit of that manager (one of the system's is "
                 "none), or use Wants",
             )
+
+
+def _units(vllm: Vllm) -> Iterator[tuple[str, str, UnitState]]:
+    """Each enabled model by its key, its service, and what its user's manager says of that."""
+    if not _is_up(vllm):
+        return
+    services = {
+        name: service_of(file_name(model)) for name, model in vllm.models.items() if model.enable
+    }
+    states = UserManager(account_of(vllm.uid)).states([*services.values()])
+    yield from ((name, service, states[service]) for name, service in services.items())
 
 
 def _required(vllm: Vllm) -> dict[str, Path]:

@@ -24,6 +24,7 @@ from llmhop_generator.layout import (
 from llmhop_generator.planning.steps import Present, Wanted
 from llmhop_generator.render.start_note import Started, StartNote, note_file, note_of
 from llmhop_generator.render.unit_text import image_of
+from llmhop_generator.state.foreign_units import foreign_drop_ins
 from llmhop_generator.state.router_service import router_drifted, router_runs
 from llmhop_generator.unit_names import UNIT_PREFIX, service_of, source_of
 
@@ -77,6 +78,7 @@ def read_present(wanted: Wanted) -> Present:
         router=files.read(ROUTER_CONFIG),
         router_runs=router_runs(units) and not router_drifted(),
         notes=_notes(wanted, there, found),
+        drop_ins=_drop_ins(wanted, found),
         open_files=_open_files(wanted, units),
         limits_are_fixed=not may_raise_limits(),
     )
@@ -168,6 +170,18 @@ def _notes(
         elif not state.needs_reload and name in there.get(wanted.uid, {}):
             notes[name] = note_of(there[wanted.uid][name])
     return {name: note for name, note in notes.items() if note is not None}
+
+
+def _drop_ins(
+    wanted: Wanted, found: Mapping[int, Mapping[str, UnitState]]
+) -> Mapping[str, tuple[str, ...]]:
+    states = {} if wanted.uid is None else found.get(wanted.uid, {})
+    told = {
+        service: foreign_drop_ins(states[service])
+        for service in map(service_of, wanted.sources)
+        if service in states
+    }
+    return {service: paths for service, paths in told.items() if paths}
 
 
 def _images(wanted: Wanted, up: Iterable[int]) -> frozenset[str] | None:

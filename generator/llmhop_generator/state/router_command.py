@@ -31,6 +31,15 @@ def foreign_command(state: UnitState) -> str | None:
     return None if named is None else f"{told}; {_HOW}"
 
 
+def foreign_config(state: UnitState, *, is_on_its_way: bool) -> str | None:
+    """Say by which other file llmhop is started, or runs, no `apply` being about to restart it."""
+    told = foreign_command(state)
+    if told or is_on_its_way:
+        return told
+    read = foreign_file_read(state)
+    return f"llmhop runs by {read}, not by {ROUTER_CONFIG}; apply again" if read else None
+
+
 def foreign_file_read(state: UnitState) -> str | None:
     """The file that the llmhop that runs has read, where it is not the one that `apply` writes.
 

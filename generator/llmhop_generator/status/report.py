@@ -22,8 +22,14 @@ from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
 from llmhop_generator.preflight.boot import HOW, model_boot_findings, router_boot_findings
 from llmhop_generator.render.unit_text import Entry, entries
 from llmhop_generator.router.routes import route_names
+from llmhop_generator.state.foreign_units import (
+    changed_by,
+    foreign_drop_ins,
+    hiding_file,
+    made_of,
+)
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
-from llmhop_generator.state.router_command import foreign_command, foreign_file_read
+from llmhop_generator.state.router_command import foreign_config
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.failures import why
 from llmhop_generator.status.progress import Outcome, outcome
@@ -52,7 +58,8 @@ class ModelStatus:
     Of a model whose user's manager may not be asked, `state` is `unknown` and `restarts` None.
     `earlier_unit` says that it runs by another unit than the configuration asks for, or by one that
     nothing tells of; `edited_unit` that it runs by the right one, and its file is another or
-    gone; `unrouted` that llmhop is there and not told of it.
+    gone; `unrouted` that llmhop is there and not told of it. `hidden_by` is a file of somebody
+    else that its unit is made of, in the place of ours, `drop_ins` are those added to it.
     """
 
     model: str
@@ -69,6 +76,8 @@ class ModelStatus:
     earlier_unit: bool = False
     edited_unit: bool = False
     unrouted: bool = False
+    hidden_by: str | None = None
+    drop_ins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ def status() -> Status:
         models = [_on_its_way(model) for model in models]
     llmhop = _router(units[ROUTER_UNIT])
     if router is not None:
-        foreign = _foreign_config(units[ROUTER_UNIT], is_on_its_way=applying is not None)
+        foreign = foreign_config(units[ROUTER_UNIT], is_on_its_way=applying is not None)
         llmhop = replace(llmhop, foreign_config=foreign)
     return Status(
         tuple(models),
@@ -190,14 +199,6 @@ def _router(state: UnitState) -> RouterStatus:
     )
 
 
-def _foreign_config(state: UnitState, *, is_on_its_way: bool) -> str | None:
-    told = foreign_command(state)
-    if told or is_on_its_way:
-        return told
-    read = foreign_file_read(state)
-    return f"llmhop runs by {read}, not by {ROUTER_CONFIG}; apply again" if read else None
-
-
 def _without_manager(entry: Entry) -> ModelStatus:
     """A model whose user's manager is down, and with it every model of that user."""
     return _judge(entry, UnitState.parse("ActiveState=inactive"), None, "its manager is down")
@@ -232,7 +233,12 @@ def _of_user(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[M
         is_there = name in texts and name not in drifted
         is_edited = asked is not None and asked != (entry.note if is_there else None)
         yield replace(
-            judged, port=port, earlier_unit=is_earlier, edited_unit=is_edited and not is_earlier
+            judged,
+            port=port,
+            earlier_unit=is_earlier,
+            edited_unit=is_edited and not is_earlier,
+            hidden_by=hiding_file(uid, state),
+            drop_ins=foreign_drop_ins(state),
         )
 
 
@@ -341,6 +347,9 @@ def remarks(found: Status) -> list[str]:
     lines = [] if found.applying is None else [under_way(found.applying)]
     lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
     lines += [f"{m.model}: {_EDITED}" for m in found.models if m.edited_unit]
+    lines += [f"{m.model}: its unit is {made_of(m.hidden_by)}" for m in found.models if m.hidden_by]
+    changed = [m for m in found.models if m.drop_ins]
+    lines += [f"{m.model}: its unit is {changed_by(m.unit, m.drop_ins)}" for m in changed]
     unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
     lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]

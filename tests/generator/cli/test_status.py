@@ -67,6 +67,8 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
                 "earlier_unit": False,
                 "edited_unit": False,
                 "unrouted": False,
+                "hidden_by": None,
+                "drop_ins": [],
             }
         ],
         "llmhop": {

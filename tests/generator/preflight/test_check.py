@@ -19,7 +19,7 @@ from tests.generator.conftest import MINIMAL
 FINDERS = (
     *("user_findings", "storage_findings", "device_findings", "port_findings", "path_findings"),
     *("unit_findings", "mask_findings", "requirement_findings", "model_boot_findings"),
-    *("service_findings", "socket_findings", "router_boot_findings"),
+    *("hidden_findings", "service_findings", "socket_findings", "router_boot_findings"),
     *("router_findings", "router_socket_findings", "secret_findings"),
 )
 
@@ -58,7 +58,10 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     for name in FINDERS:
         monkeypatch.setattr(preflight, name, finder(name))
     # Secrets are its service's to read, and who does not exist has no manager to ask.
-    of_manager = ("mask_findings", "requirement_findings", "model_boot_findings")
+    of_manager = (
+        *("mask_findings", "requirement_findings", "model_boot_findings"),
+        "hidden_findings",
+    )
     later = ("secret_findings", *of_manager)
     told = {f"{name}: is missing" for name in FINDERS if name not in later}
     assert findings(config()) == sorted(told)
@@ -81,7 +84,7 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     "name",
     [
         *("require_podman", "_absent_images", "mask_findings", "model_boot_findings"),
-        *("requirement_findings", "unit_findings", "router_socket_findings"),
+        *("requirement_findings", "unit_findings", "hidden_findings", "router_socket_findings"),
     ],
 )
 def test_who_can_not_be_asked_is_a_finding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

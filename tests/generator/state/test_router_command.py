@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from llmhop_generator.apply import run as apply
 from llmhop_generator.apply.fast_path import is_settled, remember
+from llmhop_generator.host import lock
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
@@ -71,6 +72,18 @@ def test_a_process_that_has_read_another_file_is_restarted(
     apply_again()
     assert host.router_pid == 0, "it was reloaded, which reads the other file again"
     assert status().llmhop.foreign_config is None
+
+
+def test_what_a_run_at_work_is_about_to_restart_is_not_told(
+    host: SimulatedHost, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host.router_command = ["llmhop", "--config", str(host.router_config)]
+    host.router_pid = start("--config", "/srv/other.json").main_pid
+    monkeypatch.setattr(lock, "LOCK", tmp_path / "lock")
+    with lock.locked(0, print):
+        assert status().llmhop.foreign_config is None
+        host.router_command = ["llmhop", "--config", "/srv/other.json"]
+        assert status().llmhop.foreign_config is not None
 
 
 def test_a_unit_that_names_another_file_is_a_finding(host: SimulatedHost) -> None:

@@ -22,6 +22,7 @@ from llmhop_generator.preflight.units import mask_findings
 from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state import (
     environment,
+    foreign_units,
     present,
     router_command,
     router_service,
@@ -36,8 +37,8 @@ from llmhop_generator.status.cause import Cause
 from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
-    *(apply, boot, carry_out, environment, files, host_units, podman, present, progress),
-    *(router_command, router_service, routes, settled, staging, status, systemd),
+    *(apply, boot, carry_out, environment, files, foreign_units, host_units, podman, present),
+    *(progress, router_command, router_service, routes, settled, staging, status, systemd),
     *(unfinished_routes, wanted_notes),
 )
 

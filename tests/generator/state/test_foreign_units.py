@@ -1,0 +1,142 @@
+"""Models that run by files of somebody else: told as what they run by, with what to do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from llmhop_generator.apply import run as apply
+from llmhop_generator.cli.main import main
+from llmhop_generator.parse.load import parse_config
+from llmhop_generator.preflight.units import hidden_findings
+from llmhop_generator.status.report import remarks, status
+
+from tests.generator.conftest import MINIMAL
+from tests.generator.support.contracts import vllm_of
+from tests.generator.support.simulated_host import UID, SimulatedHost
+
+CONFIG = {**MINIMAL, "vllm": {**MINIMAL["vllm"], "openFilesLimit": 64}}
+MODEL = "qwen2-5-7b"
+SERVICE = f"vllm-{MODEL}.service"
+HOME = "/var/lib/vllm/.config"
+
+Show = Callable[..., None]
+
+
+@pytest.fixture
+def show(simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> Show:
+    """Have the manager of a host on which a model was applied say more of its unit."""
+    bring()
+    shown = simulated._shown
+
+    def say(**more: object) -> None:
+        own = simulated.runtime_dir(UID) / "systemd/generator" / SERVICE
+        source = simulated.quadlet_dir(UID) / f"vllm-{MODEL}.container"
+        told = {"FragmentPath": own, "SourcePath": source, **more}
+        text = "".join(f"\n{key}={value}" for key, value in told.items())
+        monkeypatch.setattr(simulated, "_shown", lambda service: shown(service) + text)
+
+    say()
+    return say
+
+
+def bring() -> list[str]:
+    told: list[str] = []
+    read = parse_config(json.dumps(CONFIG).encode(), "config.json")
+    apply.apply(read, told.append, lambda _: None, wait=True)
+    return told
+
+
+def told_of() -> list[str]:
+    return [line for line in remarks(status()) if line.startswith(f"{MODEL}: ")]
+
+
+def findings() -> list[str]:
+    return [problem.what for problem in hidden_findings(vllm_of(CONFIG))]
+
+
+def test_of_a_model_that_runs_by_our_unit_nothing_is_told(show: Show) -> None:
+    assert told_of() == findings() == []
+    assert bring() == ["nothing to do"]
+
+
+@pytest.mark.parametrize(
+    "drop_in",
+    [
+        f"{HOME}/systemd/user/{SERVICE}.d/override.conf",
+        f"{HOME}/systemd/user.control/{SERVICE}.d/50-MemoryMax.conf",
+        f"/etc/systemd/user/{SERVICE}.d/site.conf",
+        "/etc/systemd/user/service.d/site.conf",
+    ],
+)
+def test_a_drop_in_of_somebody_else_is_told(
+    drop_in: str, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_system = "/usr/lib/systemd/user/service.d/10-timeout-abort.conf"
+    show(DropInPaths=f"{of_system} {drop_in}")
+    [told] = told_of()
+    assert told.startswith(f"{MODEL}: its unit is changed by {drop_in}, which")
+    assert f"`systemctl --user revert {SERVICE}`" in told
+    assert status().models[0].drop_ins == (drop_in,)
+    warning, rest = bring()
+    assert warning.startswith(f"warning: {SERVICE} is changed by {drop_in}, which")
+    assert rest == "nothing to do"
+    assert findings() == []
+    monkeypatch.setattr("llmhop_generator.cli.main.require_root", lambda _: None)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG))
+    assert CliRunner().invoke(main, ["diff", str(config)]).output == f"{warning}\nno change\n"
+
+
+def test_what_comes_with_the_system_is_not_told(show: Show, tmp_path: Path) -> None:
+    link = tmp_path / "overrides.conf"
+    link.symlink_to("/nix/store/0-unit/overrides.conf")
+    module = "/etc/systemd/user/vllm-.service.d/overrides.conf"
+    show(DropInPaths=f"/usr/lib/systemd/user/service.d/x.conf {link} {module}")
+    assert told_of() == []
+
+
+@pytest.mark.parametrize(
+    ("files", "hiding"),
+    [
+        (
+            {"SourcePath": f"{HOME}/containers/systemd/vllm-{MODEL}.container"},
+            f"{HOME}/containers/systemd/vllm-{MODEL}.container",
+        ),
+        (
+            {"FragmentPath": f"{HOME}/systemd/user/{SERVICE}", "SourcePath": ""},
+            f"{HOME}/systemd/user/{SERVICE}",
+        ),
+        (
+            {"FragmentPath": f"/etc/systemd/user/{SERVICE}", "SourcePath": ""},
+            f"/etc/systemd/user/{SERVICE}",
+        ),
+    ],
+)
+def test_a_file_that_hides_our_unit_is_told_and_refused(
+    files: dict[str, str], hiding: str, show: Show
+) -> None:
+    show(**files)
+    [told] = told_of()
+    assert told.startswith(f"{MODEL}: its unit is made of {hiding}, which hides the one that")
+    [found] = findings()
+    assert found.startswith(f"{SERVICE} is made of {hiding}, which hides")
+
+
+def test_our_source_may_be_reached_by_a_link(
+    show: Show, simulated: SimulatedHost, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(simulated.quadlet_dir(UID))
+    show(SourcePath=tmp_path / "link" / f"vllm-{MODEL}.container")
+    assert told_of() == findings() == []
+
+
+def test_a_unit_that_is_masked_or_gone_is_hidden_by_nothing(
+    show: Show, simulated: SimulatedHost
+) -> None:
+    show(LoadState="masked", FragmentPath=f"/etc/systemd/user/{SERVICE}", SourcePath="")
+    assert findings() == []
+    simulated.down = {"user@503.service"}
+    show(FragmentPath=f"/etc/systemd/user/{SERVICE}")
+    assert findings() == []
