@@ -53,8 +53,8 @@ def make_plan(wanted: Wanted, present: Present, *, wait: bool = True) -> Plan:
     if wanted.router is None and present.router is not None:
         steps.append(StopRouter())
     steps += _first_route(wanted, present, begin)
-    for uid, there in present.sources.items():
-        if uid != wanted.uid and there:
+    for uid in present.sources:
+        if uid != wanted.uid:
             steps += _retire(uid, present)
     if wanted.uid is not None:
         swaps = any(stage.uid == wanted.uid for stage in stages)
@@ -178,11 +178,14 @@ def _stages(wanted: Wanted, present: Present, work: Work) -> Iterable[Stage]:
 
 
 def _retire(uid: int, present: Present) -> Iterable[Step]:
-    """Stop and remove the units of a user that serves no longer."""
-    if stop := _to_stop(uid, _removed(uid, (), present), present):
+    """Stop and remove the units of a user that serves no longer, or has no units any more."""
+    there = present.sources[uid]
+    stop = _to_stop(uid, _removed(uid, (), present), present)
+    if stop:
         yield Stop(uid, stop)
-    yield Swap(uid)
-    if uid in present.states:
+    if there:
+        yield Swap(uid)
+    if uid in present.states and (there or stop):
         yield Reload(uid)
 
 

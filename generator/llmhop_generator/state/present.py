@@ -26,6 +26,7 @@ from llmhop_generator.render.start_note import Started, StartNote, note_file, no
 from llmhop_generator.render.unit_text import image_of
 from llmhop_generator.state.foreign_units import foreign_drop_ins
 from llmhop_generator.state.router_service import router_drifted, router_runs
+from llmhop_generator.state.wanted_notes import last_user
 from llmhop_generator.unit_names import UNIT_PREFIX, service_of, source_of
 
 Sources = dict[int, dict[str, str]]
@@ -35,10 +36,14 @@ _NOTE_BYTES = 1 << 22  # more than any source has
 def read_sources() -> Sources:
     """Read our Quadlet sources: texts by uid and file name.
 
+    Of a user of whose files none are left, models may still run.
+
     Raises:
         GeneratorError: one can't be read.
     """
     uids = [int(name) for name in files.names_in(QUADLET_USERS) if name.isdecimal()]
+    if (last := last_user()) is not None and last not in uids:
+        uids.append(last)
     return {uid: files.read_ours(quadlet_dir(uid)) for uid in uids}
 
 
@@ -60,7 +65,8 @@ def read_present(wanted: Wanted) -> Present:
         GeneratorError: something can't be read, or a manager can't be asked.
     """
     there = read_sources()
-    uids = {uid for uid, texts in there.items() if texts} | {u for u in [wanted.uid] if u}
+    uids = {uid for uid, texts in there.items() if texts or read_started(uid)}
+    uids |= {u for u in [wanted.uid] if u}
     units = system_states([*ROUTER_UNITS, *map(user_manager, uids)])
     up = [uid for uid in uids if units[user_manager(uid)].active == "active"]
     found = {

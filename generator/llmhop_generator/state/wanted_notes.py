@@ -25,6 +25,15 @@ def keep_wanted_notes(wanted: Wanted) -> None:
         files.write(WANTED_NOTES, text, mode=0o600)
 
 
+def last_user() -> int | None:
+    """The user that the last configuration's models are of; None where nothing tells."""
+    try:
+        uid = json.loads(files.read(WANTED_NOTES) or "{}").get("uid")
+    except (GeneratorError, ValueError, AttributeError):
+        return None
+    return uid if isinstance(uid, int) else None
+
+
 def read_wanted_notes(uid: int) -> dict[str, StartNote]:
     """Read the notes that are wanted of a user's models, by the names of their sources."""
     try:

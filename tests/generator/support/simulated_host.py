@@ -117,7 +117,7 @@ class SimulatedHost:
     def _read(self) -> dict[str, str]:
         """The sources that the user's manager can read."""
         directory = self.quadlet_dir(UID)
-        if not directory.stat().st_mode & 0o001:
+        if not directory.is_dir() or not directory.stat().st_mode & 0o001:
             return {}
         modes = {s: (directory / f"{s[:-8]}.container").stat().st_mode for s in self.on_disk()}
         return {s: text for s, text in self.on_disk().items() if modes[s] & 0o004}

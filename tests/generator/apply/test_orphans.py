@@ -1,0 +1,78 @@
+"""Models that run on without any unit on the disk: stopped where nobody asks for them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from llmhop_generator.apply import run as apply
+from llmhop_generator.parse.load import parse_config
+from llmhop_generator.planning.plan_text import lines
+from llmhop_generator.status.report import status
+
+from tests.generator.conftest import MINIMAL
+from tests.generator.support.simulated_host import UID, SimulatedHost
+
+A, B = "vllm-a.service", "vllm-b.service"
+MODELS = {name: {"model": "m", "port": 18001 + i} for i, name in enumerate("ab")}
+ON = {**MINIMAL, "vllm": {**MINIMAL["vllm"], "openFilesLimit": 64, "models": MODELS}}
+FAR = {"settings": {"models": {"far": {"url": "http://192.0.2.1:1"}}}}
+OFF = {"version": 1, "llmhop": {"enable": True, **FAR}, "vllm": {"enable": False}}
+
+
+def bring(config: Any) -> None:
+    apply.apply(parse_config(json.dumps(config).encode(), "config.json"), print, print, wait=True)
+
+
+def planned(config: Any) -> list[tuple[str, str, str]]:
+    return lines(apply.plan_for(parse_config(json.dumps(config).encode(), "config.json")))
+
+
+@pytest.mark.parametrize("is_reloaded", [False, True])
+@pytest.mark.parametrize(
+    "remove",
+    [
+        lambda host: [path.unlink() for path in host.quadlet_dir(UID).iterdir()],
+        lambda host: shutil.rmtree(host.quadlet_dir(UID)),
+        lambda host: shutil.rmtree(host.quadlet_dir(UID).parent),
+    ],
+    ids=["their units are gone", "the directory of them is", "the directory of their user is"],
+)
+def test_models_all_of_whose_units_are_gone_are_stopped(
+    remove: Callable[[SimulatedHost], Any], is_reloaded: bool, simulated: SimulatedHost
+) -> None:
+    bring(ON)
+    remove(simulated)
+    if is_reloaded:
+        simulated.quadlet_dir(UID).mkdir(parents=True, exist_ok=True)
+        simulated.reload()
+    assert {model.unit for model in status().models} == {A, B}
+    assert [(what, name) for what, name, _ in planned(OFF) if what != "route"] == [
+        ("stop", B),
+        ("stop", A),
+        ("reload", f"user@{UID}.service"),
+    ]
+    bring(OFF)
+    assert {simulated.unit(service).state for service in (A, B)} == {"inactive"}
+    assert planned(OFF) == []
+    assert status().models == ()
+
+
+def test_where_they_are_asked_for_they_are_made_anew(simulated: SimulatedHost) -> None:
+    bring(ON)
+    shutil.rmtree(simulated.quadlet_dir(UID).parent)
+    bring(ON)
+    assert {simulated.unit(service).state for service in (A, B)} == {"active"}
+    assert planned(ON) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"uid": "503"}', '{"uid": null}'])
+def test_where_nothing_tells_of_their_user_none_is_asked(
+    text: str, simulated: SimulatedHost
+) -> None:
+    bring(ON)
+    shutil.rmtree(simulated.quadlet_dir(UID).parent)
+    (simulated.router_config.parent / "wanted.json").write_text(text)
+    assert status().models == ()
+    assert {what for what, *_ in planned(OFF)} == {"route"}
