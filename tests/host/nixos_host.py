@@ -31,7 +31,7 @@ _WRAPPED = ("newuidmap", "newgidmap")
 _PROGRAMS = {
     "coreutils": ("true", "env", "cat", "sleep", "id", "stat"),
     "podman": ("podman",),
-    "systemd": ("systemctl", "systemd-run", "journalctl", "loginctl", "systemd-analyze"),
+    "systemd": ("systemctl", "busctl", "systemd-run", "journalctl", "loginctl", "systemd-analyze"),
     "findutils": ("find",),
     "gnugrep": ("grep",),
     "gnused": ("sed",),
