@@ -21,6 +21,7 @@
     ./assertions/own-user.nix
     ./assertions/privileged-ports.nix
     ./assertions/secrets.nix
+    ./assertions/user-units.nix
 
     ./generator-services.nix
     ./host.nix

@@ -30,30 +30,7 @@ let
     userManager
   ];
 
-  # It is root, and runs Podman and images as the models' user. What would need a
-  # mount namespace (ProtectSystem=, PrivateTmp=) is left out: Podman's pause process
-  # would hold it for every later container. So is what keeps newuidmap from being
-  # setuid (NoNewPrivileges=) or images from having such files (RestrictSUIDSGID=).
-  hardening = {
-    CapabilityBoundingSet = [
-      "CAP_CHOWN"
-      "CAP_DAC_OVERRIDE"
-      "CAP_DAC_READ_SEARCH"
-      "CAP_FOWNER"
-      # What it runs as the user.
-      "CAP_KILL"
-      "CAP_SETGID"
-      "CAP_SETUID"
-      # Who has a port, and the limit of open files of a manager that runs.
-      "CAP_SYS_PTRACE"
-      "CAP_SYS_RESOURCE"
-    ];
-    LockPersonality = true;
-    RestrictRealtime = true;
-    SystemCallArchitectures = "native";
-    SystemCallErrorNumber = "EPERM";
-    SystemCallFilter = [ "~@clock @cpu-emulation @debug @module @obsolete @raw-io @reboot @swap" ];
-  };
+  models = lib.optional cfg.vllm.enable "llmhop-models.service";
 
   common = {
     # systemctl is on every path of NixOS, newuidmap on that of podman's wrapper.
@@ -63,7 +40,7 @@ let
       Type = "oneshot";
       UMask = "0022";
     }
-    // hardening;
+    // import ./lib/generator-hardening.nix;
   };
 in
 {
@@ -82,7 +59,11 @@ in
           # restart units. A service can, once the user's manager runs. On the
           # first switch it is linger that starts the manager.
           wants = [ "network-online.target" ] ++ managers;
-          after = [ "network-online.target" ] ++ managers ++ host.device_services;
+          after = [ "network-online.target" ] ++ managers ++ models ++ host.device_services;
+          # Who restarts those gets them back.
+          partOf = models;
+          # It pulls images.
+          environment = lib.mapAttrs (_: lib.mkDefault) (config.networking.proxy.envVars or { });
           serviceConfig = {
             RemainAfterExit = true;
             # A changed contract is another store path, so a switch restarts the
@@ -129,6 +110,8 @@ in
         {
           description = "Models of llmhop on this host";
           wantedBy = [ "multi-user.target" ];
+          # Which starts them: this one can only end them.
+          wants = [ "llmhop-generator.service" ];
           # An update must not end every model.
           restartIfChanged = false;
           # Nor is there anything to do at shutdown.

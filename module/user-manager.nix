@@ -26,6 +26,30 @@ let
     LimitNOFILE=${toString vllm.openFilesLimit}
     Environment=CONTAINERS_CONF_OVERRIDE=/etc/${podman.path}
   '';
+
+  # A user's manager gives its own environment to its units, but for PATH. Each
+  # model first runs a podman that is found here, and the note of its start takes
+  # systemctl, cat and stat. A unit that sets its own PATH keeps it, such as one of
+  # an administrator whose name begins alike.
+  models = ''
+    [Service]
+    ExecSearchPath=${
+      lib.makeBinPath [
+        config.virtualisation.podman.package
+        config.systemd.package
+        pkgs.coreutils
+      ]
+    }
+  '';
+
+  # Podman gives them to its containers too (containers.conf(5), http_proxy). Added, so
+  # that others in an administrator's containers.conf stay.
+  proxies = lib.mapAttrsToList (name: value: builtins.toJSON "${name}=${toString value}") (
+    config.networking.proxy.envVars or { }
+  );
+  engine = lib.optionalString (proxies != [ ]) ''
+    env = [${lib.concatStringsSep ", " proxies}, {append = true}]
+  '';
 in
 {
   config = lib.mkIf vllm.enable {
@@ -33,6 +57,7 @@ in
     # instance alike, and one for the instance would take the other's place.
     systemd.packages = [
       (pkgs.writeTextDir "lib/systemd/system/user@${uid}.service.d/llmhop.conf" userManager)
+      (pkgs.writeTextDir "lib/systemd/user/${host.unit_prefix}.service.d/llmhop.conf" models)
     ];
 
     # What the manager starts at boot. A switch starts default.target of each
@@ -44,19 +69,8 @@ in
       unitConfig.X-OnlyManualStart = true;
     };
 
-    # A user's manager gives its own environment to its units, but for PATH.
-    # Each model first runs a podman that is found there, and the note of its
-    # start takes systemctl, cat and stat.
-    systemd.user.services.${host.unit_prefix} = {
-      overrideStrategy = "asDropin";
-      path = [
-        config.virtualisation.podman.package
-        config.systemd.package
-        pkgs.coreutils
-      ];
-    };
-
-    environment.etc.${podman.path}.text = podman.text;
+    # Its last table is the one of `env`.
+    environment.etc.${podman.path}.text = podman.text + engine;
 
     # Quadlet makes every rootless unit wait for this one, which polls
     # `systemctl is-active network-online.target`. It comes without a path that has

@@ -16,12 +16,19 @@ from tests.host.nixos_host import STORE, add_generation, containers, prepare, sw
 from tests.host.project import wheels
 from tests.host.setup import standin_image, write
 from tests.host.shared_machine import Share, SharedMachine
+from tests.images.load import as_user
 from tests.module.nix import evaluate, needs_nix
 
 pytestmark = needs_nix
 
 
 BASE = """{ lib, ... }: {
+  networking.proxy.envVars.https_proxy = "http://127.0.0.1:9";
+  # An administrator's, whose name begins as those of models do.
+  systemd.user.services.vllm-own.serviceConfig = {
+    Type = "oneshot";
+    ExecStart = "/bin/sh -c 'echo $PATH >%t/own-path'";
+  };
   services.llmhop = {
     enable = true;
     settings.models.far.url = "http://127.0.0.1:9";
@@ -255,6 +262,34 @@ def test_nothing_fails_where_logind_or_the_manager_is_started_again(
     assert containers(host) == before
 
 
+def test_a_restart_of_all_models_brings_them_back_and_a_stop_ends_them(host: Machine) -> None:
+    before = containers(host)
+    host.succeed("systemctl restart llmhop-models")
+    host.wait_until_succeeds("! systemctl list-jobs | grep llmhop-generator", timeout=60)
+    host.succeed("systemctl is-active llmhop-models llmhop-generator")
+    assert before.keys() == containers(host).keys()
+    assert not {*before.values()} & {*containers(host).values()}
+    answers(host, "a", "b")
+
+    host.succeed("systemctl stop llmhop-models")
+    assert containers(host) == {}
+    host.succeed("systemctl start llmhop-models")
+    host.wait_until_succeeds("! systemctl list-jobs | grep llmhop-generator", timeout=60)
+    answers(host, "a", "b")
+
+
+def test_a_units_path_is_its_own_though_its_name_begins_as_a_models(host: Machine) -> None:
+    host.succeed("systemctl --user -M vllm@.host start vllm-own")
+    path = host.succeed("cat /run/user/503/own-path").strip()
+    assert "podman" not in path
+    assert f"{STORE}-gnused/bin" in path.split(":")
+
+
+def test_the_hosts_proxies_are_those_of_a_models_container(host: Machine) -> None:
+    ask = as_user("vllm", "podman", "inspect", "vllm-a", "--format={{.Config.Env}}")
+    assert "https_proxy=http://127.0.0.1:9" in host.succeed(ask)
+
+
 def test_other_users_do_not_get_the_models(host: Machine) -> None:
     before = containers(host)
     host.succeed("useradd --create-home alice", "loginctl enable-linger alice root")
@@ -262,7 +297,9 @@ def test_other_users_do_not_get_the_models(host: Machine) -> None:
         uid = host.succeed(f"id -u {user}").strip()
         host.wait_for_unit(f"user@{uid}.service")
         ask = f"systemctl --user -M {user}@.host"
-        assert "vllm-" not in host.succeed(f"{ask} list-unit-files")
+        units = host.succeed(f"{ask} list-unit-files")
+        assert "vllm-own" in units
+        assert "vllm-a" not in units
     goes_well(host, "changed")
     assert containers(host)["vllm-a"] == before["vllm-a"]
     host.succeed("loginctl disable-linger alice root")

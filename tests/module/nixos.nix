@@ -59,6 +59,7 @@ in
 {
   imports = [
     ./systemd-options.nix
+    ./user-units.nix
     ./userborn.nix
     ./users-options.nix
   ]
@@ -105,6 +106,7 @@ in
       apply = ports: lib.unique (lib.sort builtins.lessThan ports);
     };
 
+    networking.proxy.envVars = option types.attrs { };
     virtualisation.podman.enable = flag false;
     virtualisation.podman.package = option types.package (stand-in.derivation "podman");
 

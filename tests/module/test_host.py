@@ -1,12 +1,10 @@
 """What the module declares on the host, beside the contract."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from llmhop_generator.contract.model import Vllm
-from llmhop_generator.layout import DEVICE_SERVICES
 from llmhop_generator.parse.load import parse_config
 
 from tests.module.nix import EXAMPLES, ROOT, evaluate, needs_nix, vllm
@@ -17,9 +15,6 @@ REMOTE = """{ services.llmhop = {
   enable = true;
   settings.models.remote.url = "https://example.org";
 }; }"""
-
-
-MANAGER = "lib/systemd/system/user@503.service.d/llmhop.conf"
 
 
 @pytest.fixture(scope="module")
@@ -73,56 +68,6 @@ def test_directories_are_closed_to_others_and_owned_by_number(host: Any) -> None
 def test_the_directory_of_quadlet_units_is_a_link_to_a_writable_place(host: Any) -> None:
     assert host["etc"]["containers/systemd/users/503/llmhop"] == "/var/lib/llmhop/quadlet"
     assert host["virtualisation"]["podman"]["enable"] is True
-
-
-def test_the_user_manager_allows_the_open_files_limit_and_is_never_restarted() -> None:
-    files = evaluate("host", vllm("openFilesLimit = 2000000;"))["unitFiles"]
-    unit, service = files[MANAGER].split("[Service]\n")
-
-    assert "LimitNOFILE=2000000\n" in service
-    assert "X-RestartIfChanged=false\n" in service
-    assert "X-StopOnRemoval=false\n" in unit
-
-
-def test_the_drop_in_of_the_user_manager_is_not_named_as_nixos_names_those_of_its_template(
-    host: Any,
-) -> None:
-    assert [name for name in host["services"] if "@" in name] == []
-    assert Path(MANAGER).name != "overrides.conf"
-
-
-def test_models_find_the_programs_that_rootless_podman_starts(host: Any) -> None:
-    # Not by the path of the user's manager, which its units do not get.
-    models = host["userServices"]["vllm-"]
-
-    assert models["overrideStrategy"] == "asDropin"
-    found = [path.rsplit("-")[-1] for path in models["path"]]
-    assert found == ["podman", "systemd", "coreutils"]
-
-
-def test_a_switch_does_not_start_models_before_their_new_units_are_there(host: Any) -> None:
-    target = host["userTargets"]["llmhop-models"]
-
-    assert target["wantedBy"] == ["default.target"]
-    assert target["unitConfig"] == {"X-OnlyManualStart": True}
-
-
-def test_models_wait_for_the_services_that_write_the_specifications_of_devices(host: Any) -> None:
-    names = {"nvidia-container-toolkit-cdi-generator.service", "nvidia-cdi-refresh.service"}
-    [after] = [line for line in host["unitFiles"][MANAGER].splitlines() if "After=" in line]
-
-    assert set(after.removeprefix("After=").split()) == names == set(DEVICE_SERVICES)
-    assert names <= set(host["services"]["llmhop-generator"]["after"])
-
-
-def test_something_starts_the_target_for_which_rootless_units_wait(host: Any) -> None:
-    wait = host["userServices"]["podman-user-wait-network-online"]
-
-    assert wait["overrideStrategy"] == "asDropin"
-    assert wait["path"] == []  # NixOS adds its default, which has systemctl and sleep
-    for name in ("llmhop", "llmhop-generator"):
-        assert "network-online.target" in host["services"][name]["wants"]
-        assert "network-online.target" in host["services"][name]["after"]
 
 
 def test_the_generator_applies_the_contract_once_the_users_manager_runs(host: Any) -> None:
@@ -183,6 +128,16 @@ def test_models_go_with_their_service_but_neither_at_an_update_nor_at_shutdown(h
     assert service["serviceConfig"]["RemainAfterExit"] is True
     assert service["restartIfChanged"] is False
     assert service["unitConfig"]["DefaultDependencies"] is False
+
+
+def test_who_restarts_or_starts_the_service_of_all_models_gets_them_back(host: Any) -> None:
+    """PartOf= passes a restart on, Wants= a start; After= has them end before they start."""
+    generator = host["services"]["llmhop-generator"]
+
+    assert host["services"]["llmhop-models"]["wants"] == ["llmhop-generator.service"]
+    assert generator["partOf"] == ["llmhop-models.service"]
+    assert "llmhop-models.service" in generator["after"]
+    assert evaluate("host.services.llmhop-generator", REMOTE)["partOf"] == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from llmhop_generator.unit_names import UNIT_PREFIX
 _OF_THE_SYSTEM = ("/usr/", "/lib/", "/nix/store/")
 _GENERATED = ("systemd/generator", "systemd/generator.early", "systemd/generator.late")
 # The NixOS module's own, where /etc is no tree of links.
-_OWN = f"/etc/systemd/user/{UNIT_PREFIX}.service.d/overrides.conf"
+_OWN = f"/etc/systemd/user/{UNIT_PREFIX}.service.d/llmhop.conf"
 
 
 def hiding_file(uid: int, state: UnitState) -> str | None:

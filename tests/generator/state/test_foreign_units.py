@@ -92,7 +92,7 @@ def test_a_drop_in_of_somebody_else_is_told(
 def test_what_comes_with_the_system_is_not_told(show: Show, tmp_path: Path) -> None:
     link = tmp_path / "overrides.conf"
     link.symlink_to("/nix/store/0-unit/overrides.conf")
-    module = "/etc/systemd/user/vllm-.service.d/overrides.conf"
+    module = "/etc/systemd/user/vllm-.service.d/llmhop.conf"
     show(DropInPaths=f"/usr/lib/systemd/user/service.d/x.conf {link} {module}")
     assert told_of() == []
 
