@@ -168,6 +168,26 @@ def test_a_masked_unit_is_told_with_the_way_out(host: Machine, runtime: str) -> 
     assert apply(host) == "nothing to do\n"
 
 
+def test_a_drop_in_that_changes_what_podman_runs_is_told(host: Machine) -> None:
+    unit = "/run/user/503/systemd/generator/vllm-a.service"
+    for name, place in {
+        "vllm-a.container.d": "/var/lib/vllm/.config/containers/systemd",
+        "vllm-.container.d": "/run/user/503/containers/systemd/below",
+        "container.d": "/etc/containers/systemd/users",
+    }.items():
+        write(host, f"{place}/{name}/x.conf", "[Container]\nEnvironment=DROPPED_IN=1")
+        reload(host)
+        host.succeed(f"grep DROPPED_IN {unit}")
+        assert status(host)["a"]["drop_ins"] == [f"{place}/{name}/x.conf"]
+        code, output = host.execute(f"llmhop-generator diff {CONFIG} 2>&1")
+        assert code == 0, output
+        assert f"warning: vllm-a.service is changed by {place}/{name}/x.conf, " in output, output
+        host.succeed(f"rm -r {place}/{name}")
+    reload(host)
+    host.fail(f"grep DROPPED_IN {unit}")
+    assert status(host)["a"]["drop_ins"] == []
+
+
 # What systemd does not start, and what is told of it.
 NOT_STARTED: dict[str, tuple[dict[str, Any], str]] = {
     "program": (

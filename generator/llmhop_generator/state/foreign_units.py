@@ -1,11 +1,13 @@
 """Files of somebody else by which a model runs: in the place of its unit, or added to it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.layout import quadlet_dir, runtime_dir
-from llmhop_generator.unit_names import UNIT_PREFIX
+from llmhop_generator.state.source_drop_ins import drop_ins_of
+from llmhop_generator.unit_names import UNIT_PREFIX, source_of
 
 # Below these is what comes with the system, and what NixOS was told (systemd.unit(5)).
 _OF_THE_SYSTEM = ("/usr/", "/lib/", "/nix/store/")
@@ -29,22 +31,26 @@ def hiding_file(uid: int, state: UnitState) -> str | None:
     return None if is_own else state.source
 
 
-def foreign_drop_ins(state: UnitState) -> tuple[str, ...]:
-    """The drop-ins of a unit, but for those that come with the system."""
+def foreign_drop_ins(
+    service: str, state: UnitState, of_sources: Mapping[str, list[str]]
+) -> tuple[str, ...]:
+    """The drop-ins of a unit and of its source, but for those that come with the system."""
     return tuple(
         path
-        for path in state.drop_ins
+        for path in (*state.drop_ins, *drop_ins_of(source_of(service), of_sources))
         if path != _OWN and not os.path.realpath(path).startswith(_OF_THE_SYSTEM)
     )
 
 
 def changed_by(service: str, drop_ins: tuple[str, ...]) -> str:
     """Say of a model's unit what changes it, and what to do."""
-    return (
+    told = (
         f"changed by {', '.join(drop_ins)}, which the configuration knows nothing of; move that to "
-        f"serviceConfig or unitConfig (after `systemctl --user edit` of its user: `systemctl "
-        f"--user revert {service}`)"
+        "containerConfig, serviceConfig or unitConfig"
     )
+    if any(Path(path).parent.name == f"{service}.d" for path in drop_ins):
+        told += f" (after `systemctl --user edit` of its user: `systemctl --user revert {service}`)"
+    return told
 
 
 def made_of(path: str) -> str:

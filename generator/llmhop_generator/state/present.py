@@ -26,6 +26,7 @@ from llmhop_generator.render.start_note import Started, StartNote, note_file, no
 from llmhop_generator.render.unit_text import image_of
 from llmhop_generator.state.foreign_units import foreign_drop_ins
 from llmhop_generator.state.router_service import router_drifted, router_runs
+from llmhop_generator.state.source_drop_ins import read_source_drop_ins
 from llmhop_generator.state.wanted_notes import last_user
 from llmhop_generator.unit_names import UNIT_PREFIX, service_of, source_of
 
@@ -181,9 +182,11 @@ def _notes(
 def _drop_ins(
     wanted: Wanted, found: Mapping[int, Mapping[str, UnitState]]
 ) -> Mapping[str, tuple[str, ...]]:
-    states = {} if wanted.uid is None else found.get(wanted.uid, {})
+    if wanted.uid is None:
+        return {}
+    states, of_sources = found.get(wanted.uid, {}), read_source_drop_ins(wanted.uid)
     told = {
-        service: foreign_drop_ins(states[service])
+        service: foreign_drop_ins(service, states[service], of_sources)
         for service in map(service_of, wanted.sources)
         if service in states
     }

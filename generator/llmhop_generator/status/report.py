@@ -30,6 +30,7 @@ from llmhop_generator.state.foreign_units import (
 )
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_command import foreign_config
+from llmhop_generator.state.source_drop_ins import read_source_drop_ins
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.failures import why
 from llmhop_generator.status.progress import Outcome, outcome
@@ -218,6 +219,7 @@ def _of_user(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[M
     found = entries({**texts, **left})
     stalled = UserManager(account).stalled(states)
     wanted, drifted = read_wanted_notes(uid), _drifted(uid, texts)
+    of_sources = read_source_drop_ins(uid)
     for entry in found:
         state, container = states[entry.service], storage.containers.get(container_of(entry.name))
         trouble = _trouble(UserManager(account), entry, state, storage)
@@ -238,7 +240,7 @@ def _of_user(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[M
             earlier_unit=is_earlier,
             edited_unit=is_edited and not is_earlier,
             hidden_by=hiding_file(uid, state),
-            drop_ins=foreign_drop_ins(state),
+            drop_ins=foreign_drop_ins(entry.service, state, of_sources),
         )
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from llmhop_generator.apply import run as apply
 from llmhop_generator.cli.main import main
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight.units import hidden_findings
+from llmhop_generator.state import source_drop_ins
 from llmhop_generator.status.report import remarks, status
 
 from tests.generator.conftest import MINIMAL
@@ -77,7 +79,8 @@ def test_a_drop_in_of_somebody_else_is_told(
     show(DropInPaths=f"{of_system} {drop_in}")
     [told] = told_of()
     assert told.startswith(f"{MODEL}: its unit is changed by {drop_in}, which")
-    assert f"`systemctl --user revert {SERVICE}`" in told
+    is_of_model = f"/{SERVICE}.d/" in drop_in
+    assert (f"`systemctl --user revert {SERVICE}`" in told) is is_of_model
     assert status().models[0].drop_ins == (drop_in,)
     warning, rest = bring()
     assert warning.startswith(f"warning: {SERVICE} is changed by {drop_in}, which")
@@ -140,3 +143,77 @@ def test_a_unit_that_is_masked_or_gone_is_hidden_by_nothing(
     simulated.down = {"user@503.service"}
     show(FragmentPath=f"/etc/systemd/user/{SERVICE}")
     assert findings() == []
+
+
+USERS = "etc/containers/systemd/users"
+
+
+@pytest.mark.parametrize(
+    "directory",
+    [
+        f"home/.config/containers/systemd/vllm-{MODEL}.container.d",
+        f"home/.config/containers/systemd/below/vllm-{MODEL}.container.d",
+        f"run/{UID}/containers/systemd/vllm-{MODEL}.container.d",
+        f"{USERS}/vllm-qwen2-5-.container.d",
+        f"{USERS}/vllm-.container.d",
+        f"{USERS}/container.d",
+        f"{USERS}/{UID}/container.d",
+        f"{USERS}/{UID}/llmhop/vllm-{MODEL}.container.d",
+    ],
+)
+def test_a_drop_in_of_a_source_is_told(
+    directory: str, show: Show, simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show()
+    root = simulated.root
+    users = SimpleNamespace(getpwuid=lambda _: SimpleNamespace(pw_dir=str(root / "home")))
+    monkeypatch.setattr(source_drop_ins, "pwd", users)
+    for name in ("x.conf", "x.txt"):
+        (root / directory).mkdir(parents=True, exist_ok=True)
+        (root / directory / name).write_text("[Container]\nEnvironment=A=1\n")
+    drop_in = str(root / directory / "x.conf")
+    [told] = told_of()
+    assert told.endswith(
+        f"is changed by {drop_in}, which the configuration knows nothing of; move that to "
+        "containerConfig, serviceConfig or unitConfig"
+    )
+    assert status().models[0].drop_ins == (drop_in,)
+    warning, rest = bring()
+    assert warning == f"warning: {SERVICE} {told.partition('its unit ')[2]}"
+    assert rest == "nothing to do"
+
+
+@pytest.mark.parametrize(
+    "directory",
+    [
+        f"{USERS}/504/vllm-{MODEL}.container.d",
+        f"{USERS}/vllm-other.container.d",
+        f"{USERS}/vllm-qwen.container.d",
+        f"{USERS}/vllm-{MODEL}-.container.d",
+        f"{USERS}/qwen2-5-7b.container.d",
+        f"{USERS}/volume.d",
+    ],
+)
+def test_drop_ins_of_other_sources_and_other_users_are_not_told(
+    directory: str, show: Show, simulated: SimulatedHost
+) -> None:
+    show()
+    (simulated.root / directory).mkdir(parents=True)
+    (simulated.root / directory / "x.conf").touch()
+    assert told_of() == []
+
+
+def test_of_links_each_directory_is_looked_through_once(
+    show: Show, simulated: SimulatedHost, tmp_path: Path
+) -> None:
+    show()
+    directory = tmp_path / "elsewhere" / "container.d"
+    directory.mkdir(parents=True)
+    (directory / "x.conf").touch()
+    (directory / "again").symlink_to(directory.parent)
+    for name in ("link", "other"):
+        (simulated.quadlet_dir(UID) / name).symlink_to(directory.parent)
+    (simulated.quadlet_dir(UID) / "container.d").symlink_to(directory)
+    [told] = status().models[0].drop_ins
+    assert told.startswith(str(simulated.quadlet_dir(UID)))
+    assert told.endswith("/container.d/x.conf")

@@ -26,6 +26,7 @@ from llmhop_generator.state import (
     present,
     router_command,
     router_service,
+    source_drop_ins,
     staging,
     unfinished_routes,
     wanted_notes,
@@ -38,8 +39,8 @@ from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
     *(apply, boot, carry_out, environment, files, foreign_units, host_units, podman, present),
-    *(progress, router_command, router_service, routes, settled, staging, status, systemd),
-    *(unfinished_routes, wanted_notes),
+    *(progress, router_command, router_service, routes, settled, source_drop_ins, staging),
+    *(status, systemd, unfinished_routes, wanted_notes),
 )
 
 
