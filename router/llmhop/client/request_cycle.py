@@ -95,7 +95,12 @@ class RequestCycle:
             self._transport.end_intake()
             self.advance()
         else:
+            self._count_body()
             self.session.account_read()
+
+    def _count_body(self) -> None:
+        """Note how much has come of a body, which may be all that comes."""
+        self._record.bytes_in = self._incoming.reader.body_bytes
 
     def _serve_whole(self, data: bytes) -> bool:
         """Serve `data` if it is exactly one request: what `advance` does, in fewer steps."""
@@ -109,6 +114,7 @@ class RequestCycle:
             head, body = whole
             incoming.head = head
             self._record.begin(head)
+            self._record.bytes_in = len(body)
             self._memo.admit(head, table)
         except ApiError as error:
             self.session.refuse(error)
@@ -153,16 +159,20 @@ class RequestCycle:
                     break
                 body = incoming.reader.read_body()
                 if body is None:
+                    self._count_body()
                     if incoming.reader.large is not None:
                         transport.begin_intake(incoming.reader.large, self._router.work)
                     elif incoming.reader.pending:
                         self._read_rest_soon()
                         return
                     break
+                self._record.bytes_in = len(body)
                 self._dispatch(incoming.head, body)
             else:
                 return
         except ApiError as error:
+            if incoming.head is not None:
+                self._count_body()
             self.session.break_off(error)
             return
         if transport.paused:
@@ -208,7 +218,6 @@ class RequestCycle:
     # Deciding.
 
     def _dispatch(self, head: RequestHead, body: Body) -> None:
-        self._record.bytes_in = len(body)
         try:
             decision = self._memo.table.decide(head, body)
         except ApiError as error:
@@ -244,6 +253,7 @@ class RequestCycle:
         try:
             self._pass_on(stream)
         except ApiError as error:
+            self._count_body()
             self.session.break_off(error)
         if self._transport.state != LINGERING:
             self.session.account_read()
@@ -258,7 +268,10 @@ class RequestCycle:
         if exchange.active and self._transport.paused:
             return True
         pieces = stream.read()
-        self._record.bytes_in += sum(map(len, pieces))
+        if isinstance(stream, FormStream):
+            self._count_body()
+        else:
+            self._record.bytes_in += sum(map(len, pieces))
         if stream.complete:
             incoming.stream = None
         if exchange.active:
@@ -271,7 +284,6 @@ class RequestCycle:
 
     def _begin(self, form: FormStream, route: Route) -> None:
         length, body = form.begin()
-        self._record.bytes_in = len(body)
         is_open = not form.complete
         if is_open:
             self.pause_request()

@@ -71,6 +71,18 @@ class RequestReader:
             held += self._collected.size
         return held
 
+    @property
+    def body_bytes(self) -> int:
+        """How much has come of the body that is being read, without its chunks' framing.
+
+        Of a body that was not started nothing but what came with the head.
+        """
+        if self._chunks is not None:
+            return self._taken + len(self._parts)
+        if self.large is not None:
+            return self.large.size
+        return (self.length or 0) - self._left + min(len(self.pending), self._left)
+
     def read_whole(self, data: bytes, limit: int) -> tuple[RequestHead, bytes] | None:
         """Return the request in `data` if that is exactly one, with a body of known length.
 
@@ -119,6 +131,8 @@ class RequestReader:
         self._scanned = 0
         head, length = _HEADS.read(self._take(end + 4))
         self._left = length or 0
+        self._taken = 0
+        self._chunks = None
         self.has_body = head.chunked or self._left > 0
         self.length = length
         self.awaits_body = self.has_body and not self.pending
@@ -135,8 +149,8 @@ class RequestReader:
         if self._left > limit:
             raise body_too_large(limit)
         self._limit = limit
-        self._taken = 0
-        self._chunks = ChunkedReader() if head.chunked else None
+        if head.chunked:
+            self._chunks = ChunkedReader()
 
     def read_body(self) -> Body | None:
         """Return the whole body, without its chunks' framing, or None.

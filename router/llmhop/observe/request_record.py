@@ -70,10 +70,11 @@ class Recorder(Protocol):
 class RequestRecord:
     """The record of a connection's current request. `active` is between `begin` and `end`.
 
-    Whoever knows sets `model` and `backend`, the name of the one that gets the request; `bytes_in`
-    and `bytes_out`, of the bodies, a response's chunk framing included. `request_id` is there from
-    `begin` until the next one. `status` is that of the response, CLIENT_LEFT before there is one.
-    While a response comes in pieces, the end of each goes to `last`, if that is not None.
+    Whoever knows sets `model` and `backend`, the name of the one that gets the request; `bytes_in`,
+    what has come of its body, without chunks' framing; `bytes_out`, of the response's, with it.
+    `request_id` is there from `begin` until the next one. `status` is that of the response,
+    CLIENT_LEFT before there is one. While a response comes in pieces, the end of each goes to
+    `last`, if that is not None.
     """
 
     __slots__ = (
