@@ -11,12 +11,14 @@ let
   data = plain cfg.dataDir;
   cache = plain cfg.cacheDir;
 
+  isOfSystem =
+    path: lib.elem path host.system_directories || lib.any (isWithin path) host.system_trees;
+
   ofOne =
     name: example:
     let
       given = toString cfg.${name};
       path = plain given;
-      isSystems = lib.elem path host.system_directories || lib.any (isWithin path) host.system_trees;
       isGenerators = isWithin path host.state_dir;
       others = lib.filter (other: isWithin other.path path) owners;
     in
@@ -29,7 +31,7 @@ let
         '';
       }
       {
-        assertion = !isSystems;
+        assertion = !isOfSystem path;
         message = ''
           ${option name} is ${given}, a directory of the system, which would be given to
           ${cfg.user}. Name one for the models alone, such as ${example}.
@@ -43,7 +45,7 @@ let
         '';
       }
       {
-        assertion = others == [ ] || isSystems || isGenerators;
+        assertion = others == [ ] || isOfSystem path || isGenerators;
         message = ''
           ${option name} is ${given}, which would be given to ${cfg.user}, and is also set
           or needed by ${lib.concatMapStringsSep ", " (other: other.option) others}. Name one
@@ -59,7 +61,7 @@ in
       ++ ofOne "cacheDir" "/var/cache/vllm"
       ++ [
         {
-          assertion = !isWithin data cache;
+          assertion = !isWithin data cache || isOfSystem cache;
           message = ''
             ${option "dataDir"} is ${toString cfg.dataDir}, ${
               if data == cache then "the same as" else "in"

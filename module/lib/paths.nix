@@ -9,7 +9,6 @@ rec {
       lib.filter (part: part != "" && part != ".") (lib.splitString "/" (toString path))
     );
 
-  isWithin =
-    path: directory:
-    directory == "/" || path == directory || lib.hasPrefix "${directory}/" path;
+  # Of any directory but the root.
+  isWithin = path: directory: path == directory || lib.hasPrefix "${directory}/" path;
 }

@@ -28,8 +28,9 @@ def problems(vllm: Mapping[str, Any]) -> Found:
             if ".." in path.split("/"):
                 what = f"{path} has .., which systemd-tmpfiles refuses; write {_normal(path)}"
                 yield ("vllm", option), what
-    if len(given) == len({"dataDir", "cacheDir"}):
-        yield from _shared(given["dataDir"], given["cacheDir"])
+    data, cache = given.get("dataDir"), given.get("cacheDir")
+    if data is not None and cache is not None and not any(_of_system(cache)):
+        yield from _shared(data, cache)
 
 
 def _of_system(path: str) -> Iterator[str]:

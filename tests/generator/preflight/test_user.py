@@ -2,6 +2,7 @@
 
 import grp
 import json
+import os
 import pwd
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,16 @@ def test_ids_that_others_have_before_the_user_is_made(
     assert conflicts(host)[1] == (
         "gid: is 503, but group vllm has 600 on this host; make them agree"
     )
+
+
+def test_what_is_empty_is_roots_to_give_and_nobody_elses(host: Host, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    if os.geteuid() == 0:
+        os.chown(theirs, 1, 1)
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": str(theirs)}
+    (told,) = conflicts(host)
+    assert told.startswith(f"cacheDir: {theirs} is there and belongs to ")
 
 
 def test_a_directory_of_anybody_elses_is_told(
