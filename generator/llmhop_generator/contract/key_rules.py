@@ -6,23 +6,24 @@ supportedContainerKeys). A later key is Podman's own to refuse or to take.
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 
 @dataclass(frozen=True)
 class Rule:
     """What is refused of a key, and why; also as an argument of `podman run`.
 
-    `values` is a pattern of the values that are refused, or `taken` one of those that are not,
-    beside none and what systemd is to expand; without either it is the key as such. Of a key that
-    has `several` values each counts, else the last one. An argument of `flags` is judged as the
-    key is, one of `alone` is refused whatever its value.
+    `values` is a pattern of the values that are refused, or `taken` one of those that are not, or
+    a test of them, beside none and what systemd is to expand; without either it is the key as such.
+    Of a key that has `several` values each counts, else the last one. An argument of `flags` is
+    judged as the key is, one of `alone` is refused whatever its value.
     """
 
     why: str
     values: str | None = None
-    taken: str | None = None
+    taken: str | Callable[[str], bool] | None = None
     several: bool = False
     flags: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
@@ -35,9 +36,31 @@ class Rule:
     def refuses(self, value: str) -> bool:
         """Whether a value is refused."""
         if self.taken is not None:
-            is_plain = value != "" and not {"%", "$"} & {*value}
-            return is_plain and re.fullmatch(self.taken, value) is None
+            if value == "" or {"%", "$"} & {*value}:
+                return False
+            if isinstance(self.taken, str):
+                return re.fullmatch(self.taken, value) is None
+            return not self.taken(value)
         return self.values is None or re.fullmatch(self.values, value) is not None
+
+
+# Podman reads addresses as it makes the container, when the model before has ended
+# (net.ParseIP of Go, which Python's reading agrees with).
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _are_resolvers(text: str) -> bool:
+    return text == "none" or all(map(_is_address, text.split(",")))
+
+
+def _is_host_entry(text: str) -> bool:
+    names, _, address = text.partition(":")
+    return names != "" and (address == "host-gateway" or _is_address(address.strip()))
 
 
 _TRUE = r"(?i:1|yes|y|true|t|on)"
@@ -49,16 +72,17 @@ _ANY_TIME = rf"{_LENGTH}|\+?0"
 
 _HEALTH = "a model is up when its health check says so"
 _GIVE_TIME = "give a length above 0 with its unit, such as 10s"
+_ADDRESS = "give an IP address"
 _IMAGE = "set the options `image` and `tag`, or `digest`"
 _POD = "a pod publishes the ports of its containers, and a model its own"
 _STARTUP = "until a model is loaded this check waits, where the other one would kill it"
 _SYSTEMD_RESTARTS = "systemd restarts a model that has ended, and serviceConfig says how"
 
 _ALLOWED = """
-AddCapability AddDevice AddHost Annotation AutoUpdate CgroupsMode ContainersConfModule
-DNS DNSOption DNSSearch DropCapability Entrypoint Environment EnvironmentHost
+AddCapability AddDevice Annotation AutoUpdate CgroupsMode ContainersConfModule
+DNSOption DNSSearch DropCapability Entrypoint Environment EnvironmentHost
 ExposeHostPort GIDMap Group GroupAdd HealthLogDestination HealthMaxLogCount
-HealthMaxLogSize HostName IP IP6 Label LogDriver
+HealthMaxLogSize HostName Label LogDriver
 LogOpt Mask Mount NetworkAlias NoNewPrivileges PidsLimit PodmanArgs GlobalArgs ReadOnly
 ReadOnlyTmpfs RemapGid RemapUid RemapUidSize RemapUsers RunInit SeccompProfile Secret
 SecurityLabelDisable SecurityLabelFileType SecurityLabelLevel SecurityLabelNested
@@ -68,7 +92,19 @@ Tmpfs UIDMap Ulimit Unmask User UserNS Volume WorkingDir
 
 CONTAINER: dict[str, Rule | None] = {
     **dict.fromkeys(_ALLOWED.split()),
+    "AddHost": Rule(
+        "give NAME:ADDRESS, with an IP address or host-gateway",
+        taken=_is_host_entry,
+        several=True,
+        flags=("--add-host",),
+    ),
     "ContainerName": Rule("set the model's `name`", flags=("--name",)),
+    "DNS": Rule(
+        "give an IP address, such as 9.9.9.9, or none",
+        taken=_are_resolvers,
+        several=True,
+        flags=("--dns",),
+    ),
     "EnvironmentFile": Rule("set the option `environmentFile`", flags=("--env-file",)),
     "Exec": Rule("set the option `settings`"),
     # Without a check Podman refuses Notify=healthy; one that never runs is never passed
@@ -102,6 +138,8 @@ CONTAINER: dict[str, Rule | None] = {
     ),
     "HealthStartupTimeout": Rule(_GIVE_TIME, taken=_SOME_TIME, flags=("--health-startup-timeout",)),
     "HealthTimeout": Rule(_GIVE_TIME, taken=_SOME_TIME, flags=("--health-timeout",)),
+    "IP": Rule(_ADDRESS, taken=_is_address, flags=("--ip",)),
+    "IP6": Rule(_ADDRESS, taken=_is_address, flags=("--ip6",)),
     "Image": Rule(_IMAGE),
     "Network": Rule(
         "a model is reached by the port that Podman publishes on 127.0.0.1, and of such a network "

@@ -63,6 +63,28 @@ REFUSED: list[tuple[str, Any, str]] = [
         for key in ("HealthInterval", "HealthTimeout", "HealthStartupInterval")
         for value in ("-1s", "0", "0s", "0.0h", "20", "5", "disable", "1d", "1 s", "s", "1.2.3s")
     ),
+    *(
+        (key, value, f'must not be "{value}": give an IP address')
+        for key in ("IP", "IP6", "DNS")
+        for value in ("10.88.0.300", "010.0.0.1", "10.88", "fd00::g", "[::1]", "gpu.example", "1")
+    ),
+    *(
+        ("AddHost", value, f'must not be "{value}": give NAME:ADDRESS')
+        for value in (
+            "h:10.0.0.300",
+            "h:[::1]",
+            "h",
+            "h:",
+            ":10.0.0.1",
+            "h=10.0.0.1",
+            "h:localhost",
+        )
+    ),
+    ("DNS", ["9.9.9.9", "9.9.9.300"], 'must not be "9.9.9.300"'),
+    ("DNS", "9.9.9.9,none", 'must not be "9.9.9.9,none"'),
+    ("PodmanArgs", "--ip=10.88.0.300", 'must not have --ip "10.88.0.300": give an IP address'),
+    ("PodmanArgs", "--dns 9.9.9.300", 'must not have --dns "9.9.9.300": give an IP address'),
+    ("PodmanArgs", "--add-host=h:1.2.3", 'must not have --add-host "h:1.2.3": give NAME'),
     ("HealthStartupTimeout", "0s", 'must not be "0s": give a length above 0 with its unit'),
     ("PodmanArgs", "hidden", "has a word that is no flag and belongs to none, and Podman would"),
     ("PodmanArgs", "--init hidden", "has a word after --init that is no flag"),
@@ -147,6 +169,9 @@ TAKEN: list[dict[str, Any]] = [
     {"PodmanArgs": "--label -x --env='a b' -t -e 'c d' --init=false"},
     {"PodmanArgs": "--health-cmd='curl none'"},
     {"LogDriver": "none"},
+    {"IP": "10.88.0.9", "IP6": "fd00::9", "DNS": ["9.9.9.9,::1", "none", ""], "AddHost": ""},
+    {"IP": "%i", "DNS": [], "AddHost": ["h:$A", "a;b:10.0.0.1", "h:::1", "h:host-gateway"]},
+    {"DNS": ["9.9.9.300", "", "9.9.9.9"], "PodmanArgs": "--add-host 'h: 10.0.0.1' --dns none"},
     {"UserNS": "keep-id:uid=1000", "User": 1000},
 ]
 
