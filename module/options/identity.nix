@@ -100,7 +100,8 @@ in
         Home of {option}`services.llmhop.vllm.user`. Rootless Podman keeps its
         images and containers below it (`.local/share/containers`), so the
         filesystem has to support overlayfs, and needs room for images of 10 to
-        20 GB each.
+        20 GB each. The directory is given to the user: one that somebody else has,
+        or that lies in {option}`services.llmhop.vllm.cacheDir`, is refused.
       '';
     };
   };

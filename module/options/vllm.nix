@@ -21,7 +21,9 @@ in
       default = "/var/cache/vllm";
       description = ''
         Directory of the host that every container sees as its Hugging Face
-        cache. Models are downloaded once and shared.
+        cache. Models are downloaded once and shared. It is given to
+        {option}`services.llmhop.vllm.user`: a directory of the system, or one that
+        somebody else has, is refused.
       '';
     };
 
