@@ -50,17 +50,20 @@ CUT_OFF = {
     ),
 }
 
-REFUSED = {
+BY_HEAD = {
     "too large": (begun(LIMIT + 1, b"x" * 40, KEY), 413, 40),
-    "too large in chunks": (chunked(chunks(LIMIT, 1) + chunks(7, 1), KEY), 413, LIMIT + 7),
     "no token": (begun(100, b"x" * 40), 401, 40),
     "no token, and all of it": (post(b"x" * 100), 401, 100),
     "no token, and chunks": (chunked(chunks(30, 1)), 401, 0),
+    "no head": (b"NO HTTP\r\n\r\n" + b"x" * 40, 400, 0),
+}
+
+BY_BODY = {
+    "too large in chunks": (chunked(chunks(LIMIT, 1) + chunks(7, 1), KEY), 413, LIMIT + 7),
     "broken chunk": (chunked(chunks(30, 1) + b"x\r\n", KEY), 400, 30),
     "form that ends too soon": (post(FILE, "/v1/x", KEY, FORM), 400, len(FILE)),
     "form of no model": (post(FILE + END, "/v1/x", KEY, FORM), 400, len(FILE + END)),
     "unknown model": (post(chat("none"), "/v1/x", KEY), 404, len(chat("none"))),
-    "no head": (b"NO HTTP\r\n\r\n" + b"x" * 40, 400, 0),
 }
 
 
@@ -93,12 +96,22 @@ def test_what_came_of_a_body_is_counted_whose_client_left(
     assert sorted(told(process, 5)) == sorted([50, come, 50, come, 0])
 
 
-@pytest.mark.parametrize(("raw", "status", "come"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_came_of_a_body_is_counted_that_is_refused(
+@pytest.mark.parametrize(("raw", "status", "come"), BY_HEAD.values(), ids=BY_HEAD.keys())
+def test_what_came_of_a_body_is_counted_that_is_refused_by_its_head(
     raw: bytes, status: int, come: int, process: Process
 ) -> None:
     with Wire(process.port) as wire:
-        wire.send(raw[:-7])
-        wire.send(raw[-7:])
+        wire.send(raw)
+        assert wire.response().status == status
+    assert told(process, 1) == [come]
+
+
+@pytest.mark.parametrize(("raw", "status", "come"), BY_BODY.values(), ids=BY_BODY.keys())
+def test_what_came_of_a_body_is_counted_that_is_refused_at_its_end(
+    raw: bytes, status: int, come: int, process: Process
+) -> None:
+    with Wire(process.port) as wire:
+        wire.send(raw[:-2])
+        wire.send(raw[-2:])
         assert wire.response().status == status
     assert told(process, 1) == [come]
