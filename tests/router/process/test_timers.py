@@ -243,26 +243,14 @@ def test_an_observer_whose_numbers_are_wrong_ends_no_sweep(server: Server) -> No
 
 def ended(request_id: bytes, status: int = 200) -> EndedRequest:
     """A request that is over."""
-    return EndedRequest(
-        ns=1,
-        started_ns=0,
-        first_ns=0,
-        queued_ns=0,
-        admitted_ns=0,
-        connecting_ns=0,
-        connected_ns=0,
-        request_id=request_id,
-        client="c",
-        method="GET",
-        path="/",
-        model="m",
-        backend="b",
-        status=status,
-        bytes_in=1,
-        bytes_out=2,
-        tail=None,
-        end="complete",
-    )
+    request = EndedRequest()
+    request.ns = 1
+    request.request_id = request_id
+    request.model = "m"
+    request.status = status
+    request.bytes_in, request.bytes_out = 1, 2
+    request.end = "complete"
+    return request
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
