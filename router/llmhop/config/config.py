@@ -19,8 +19,8 @@ from typing import Any, Final, Literal
 
 from llmhop.config.backend_url import BackendUrl
 from llmhop.config.listen_address import DEFAULT_HOST, DEFAULT_PORT, Address, TcpAddress
-from llmhop.config.parsing.checker import Checker, Path, key_path
-from llmhop.config.parsing.kinds import (
+from llmhop.config.schema.checker import Checker, Path, key_path
+from llmhop.config.schema.kinds import (
     MAX_BYTES,
     Boolean,
     Choice,
@@ -29,7 +29,7 @@ from llmhop.config.parsing.kinds import (
     Seconds,
     Whole,
 )
-from llmhop.config.parsing.table import (
+from llmhop.config.schema.table import (
     NotTogether,
     OneOf,
     Setting,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from llmhop.config.parsing.checker import Path, key_path
+from llmhop.config.schema.checker import Path, key_path
 from llmhop.errors import Problem
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmhop.config.config import CONFIG, Config
-from llmhop.config.parsing.checker import Checker, LoadTls
+from llmhop.config.schema.checker import Checker, LoadTls
 from llmhop.errors import ConfigError
 
 SCHEMA_ID = "urn:llmhop:router-config"

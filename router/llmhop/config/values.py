@@ -13,8 +13,8 @@ from llmhop.config.listen_address import (
     overlap,
     parse_listen,
 )
-from llmhop.config.parsing.checker import Checker, Path, encodable
-from llmhop.config.parsing.kinds import MAX_BYTES, Kind, ListOf, Schema, Text, Whole
+from llmhop.config.schema.checker import Checker, Path, encodable
+from llmhop.config.schema.kinds import MAX_BYTES, Kind, ListOf, Schema, Text, Whole
 
 _TEXT: Schema = {"type": "string", "pattern": r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$"}
 _ADDRESS: Schema = {

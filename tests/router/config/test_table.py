@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from llmhop.config.config import CONFIG
-from llmhop.config.parsing.checker import Checker
-from llmhop.config.parsing.kinds import Boolean, ListOf, Named, Seconds, Whole
-from llmhop.config.parsing.table import NotTogether, OneOf, Table, required, setting
+from llmhop.config.schema.checker import Checker
+from llmhop.config.schema.kinds import Boolean, ListOf, Named, Seconds, Whole
+from llmhop.config.schema.table import NotTogether, OneOf, Table, required, setting
 from llmhop.config.values import NAME, Token
 
 

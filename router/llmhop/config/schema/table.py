@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
-from llmhop.config.parsing.checker import Checker, Path
-from llmhop.config.parsing.kinds import Kind, Schema
+from llmhop.config.schema.checker import Checker, Path
+from llmhop.config.schema.kinds import Kind, Schema
 
 T = TypeVar("T")
 D = TypeVar("D")

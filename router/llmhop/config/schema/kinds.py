@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, get_args
 
-from llmhop.config.parsing.checker import Checker, Path, encodable
+from llmhop.config.schema.checker import Checker, Path, encodable
 
 Schema = Mapping[str, Any]
 
