@@ -1,12 +1,9 @@
 """Where the llmhop of a host is reached from other hosts."""
 
-import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from llmhop_generator.contract.listen import addresses
 from llmhop_generator.fleet.hosts import Host
-
-_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}|\[::1\]|localhost")
-_EVERY = frozenset({"", "0.0.0.0", "[::]"})  # noqa: S104 - names them, and listens nowhere
 
 
 def base_urls(host: Host) -> list[str]:
@@ -21,8 +18,20 @@ def base_urls(host: Host) -> list[str]:
     scheme = "https" if settings.get("tls") else "http"
     urls = []
     for address in addresses(settings):
-        interface, _, port = address.rpartition(":")
-        if address.startswith("unix:") or _LOOPBACK.fullmatch(interface):
+        if address.startswith("unix:"):
             continue
-        urls.append(f"{scheme}://{host.address if interface in _EVERY else interface}:{port}")
+        interface, _, port = address.rpartition(":")
+        ip = _ip(interface)
+        if interface == "localhost" or (ip is not None and ip.is_loopback):
+            continue
+        is_every = interface == "" or (ip is not None and ip.is_unspecified)
+        urls.append(f"{scheme}://{host.address if is_every else interface}:{port}")
     return list(dict.fromkeys(urls))
+
+
+def _ip(interface: str) -> IPv4Address | IPv6Address | None:
+    """An address, however it is written, or None for a name."""
+    try:
+        return ip_address(interface.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None

@@ -78,8 +78,11 @@ def directory_conflicts(vllm: Vllm) -> Iterator[Problem]:
 
 
 def _is_empty(path: Path) -> bool:
-    """Whether a directory has nothing in it but what a new file system has."""
-    return path.is_dir() and all(each.name == "lost+found" for each in path.iterdir())
+    """Whether a directory is seen to have nothing in it but what a new file system has."""
+    try:
+        return path.is_dir() and all(each.name == "lost+found" for each in path.iterdir())
+    except OSError:  # closed to who only asks what `provision` would do
+        return False
 
 
 def _user_name(uid: int) -> str:

@@ -43,6 +43,9 @@ def accepted(settings: dict[str, Any]) -> dict[str, Any]:
         ({"listen": "[::]:80"}, ["http://gpu1.lan:80"]),
         ({"listen": ["127.0.0.1:8080", "unix:/run/l", "10.0.0.7:81"]}, ["http://10.0.0.7:81"]),
         ({"listen": ["[::1]:8080", "localhost:8080", "127.9.9.9:1"]}, []),
+        # However an address is written.
+        ({"listen": ["[0:0::0:1]:8080", "[0:0:0:0:0:0:0:1]:1"]}, []),
+        ({"listen": "[0:0::0]:80"}, ["http://gpu1.lan:80"]),
         ({"listen": "api.example.org:80"}, ["http://api.example.org:80"]),
         ({"host": "fd00::7", "port": 81}, ["http://[fd00::7]:81"]),
         (

@@ -180,6 +180,18 @@ def test_what_is_empty_is_roots_to_give_and_nobody_elses(host: Host, tmp_path: P
     assert told.startswith(f"cacheDir: {theirs} is there and belongs to ")
 
 
+def test_a_directory_that_is_closed_to_who_asks_is_not_taken_for_empty(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> Any:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": "/etc/ssl"}  # root's, wherever tests run
+    (told,) = conflicts(host)
+    assert told.startswith("cacheDir: /etc/ssl is there and belongs to ")
+
+
 def test_a_directory_of_anybody_elses_is_told(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
