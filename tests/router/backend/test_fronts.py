@@ -363,14 +363,16 @@ def test_no_request_fails_while_one_host_can_serve_it(
                 assert status == (429 if "full" in (first, second) else 503)
 
 
+async def work(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Take a moment to answer."""
+    await asyncio.sleep(0.05)
+    await respond_json(request, writer)
+
+
 def test_hosts_that_are_each_others_fallback_do_not_wait_for_each_other(
     start_router: StartRouter, start_backend: StartBackend
 ) -> None:
     """Each has a place for one request, and it may go to the other host."""
-
-    async def work(request: Received, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.05)
-        await respond_json(request, writer)
 
     routers = [start_router({"m": CLOSED}) for _ in range(2)]
     for own, other in (routers, reversed(routers)):
@@ -378,6 +380,21 @@ def test_hosts_that_are_each_others_fallback_do_not_wait_for_each_other(
         own.reload({"models": {"m": {"urls": urls, "maxConcurrent": 1, "queueTimeout": 600}}})
     with ExitStack() as stack:
         wires = [stack.enter_context(Wire(router.port)) for router in routers * 8]
+        for wire in wires:
+            wire.send(post(chat()))
+        assert [wire.response().status for wire in wires] == [200] * len(wires)
+
+
+def test_requests_wait_at_an_llmhop_that_leads_to_others_alone(
+    start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    """It is nobody's fallback, and none of them waits for it."""
+    hosts = [start_router({"m": start_backend(work)}) for _ in range(2)]
+    urls = [f"{host.url}/route/m" for host in hosts]
+    middle = start_router({"m": {"urls": urls, "maxConcurrent": 1}})
+    front = start_router({"m": f"{middle.url}/route/m"})
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(front.port)) for _ in range(6)]
         for wire in wires:
             wire.send(post(chat()))
         assert [wire.response().status for wire in wires] == [200] * len(wires)
