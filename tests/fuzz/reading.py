@@ -10,7 +10,7 @@ from llmhop.http.request_reader import RequestReader
 from llmhop.http.response_reader import ResponseReader
 from llmhop.relay import rewrite
 from llmhop.relay.head_memo import HeadMemo
-from llmhop.routing.table import Route, Table
+from llmhop.routing.table import Route, RoutingTable
 
 REQUEST_ID = b"id-1"
 
@@ -68,7 +68,7 @@ def read_requests(pieces: list[bytes], limit: int = 10_000) -> Requests:
     return Requests(messages, None, closed=False)
 
 
-def forwarded_head(table: Table, head: RequestHead, route: Route, body_bytes: int) -> bytes:
+def forwarded_head(table: RoutingTable, head: RequestHead, route: Route, body_bytes: int) -> bytes:
     """Write the head that a backend gets from a client at 192.0.2.1."""
     memo = HeadMemo(table)
     memo.connected(b"192.0.2.1", b"http")

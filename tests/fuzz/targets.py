@@ -16,7 +16,7 @@ from llmhop.http.body.large_body import Body, ScannedBody
 from llmhop.http.fields.message import REQUEST_DROPPED
 from llmhop.http.head import RequestHead, parse_request_head
 from llmhop.routing.body_model import model_if_any, read_model, rename
-from llmhop.routing.table import Route, Table
+from llmhop.routing.table import Route, RoutingTable
 from llmhop.routing.target import read_target
 
 from tests.fuzz import oracle
@@ -42,8 +42,8 @@ def _no_tls(_certificate: str, _key: str) -> object:
     raise ConfigError([])
 
 
-def _config(data: object) -> Table:
-    return Table(parse(data, lambda text: expand(text, {}), _no_tls), 0)  # type: ignore[arg-type]
+def _config(data: object) -> RoutingTable:
+    return RoutingTable(parse(data, lambda text: expand(text, {}), _no_tls), 0)  # type: ignore[arg-type]
 
 
 _MODELS = {

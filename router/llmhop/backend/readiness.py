@@ -21,7 +21,7 @@ from llmhop.config.backend_url import BackendUrl
 from llmhop.http.local_response import Page
 from llmhop.limits import READY_AT_ONCE, READY_S
 from llmhop.origin.probe import Condition, condition, serves
-from llmhop.routing.table import Ready, Table
+from llmhop.routing.table import Ready, RoutingTable
 
 Found = dict[str, list[bool]]
 """Of each model, which of its replicas serve it."""
@@ -32,7 +32,7 @@ class _Round:
 
     __slots__ = ("table", "task", "until")
 
-    def __init__(self, table: Table, task: asyncio.Task[Found]) -> None:
+    def __init__(self, table: RoutingTable, task: asyncio.Task[Found]) -> None:
         self.table = table
         self.task = task
         self.until = 0.0
@@ -47,7 +47,7 @@ class Readiness:
         self._at_once = asyncio.Semaphore(READY_AT_ONCE)
         self._rounds: dict[bool, _Round] = {}  # by whether other llmhops are asked further
 
-    async def answer(self, table: Table, ready: Ready) -> Page:
+    async def answer(self, table: RoutingTable, ready: Ready) -> Page:
         """Return the answer.
 
         Who asks while a round of questions runs waits for that one, and for a second after it
@@ -78,7 +78,7 @@ class Readiness:
     def _ended(self, current: _Round) -> None:
         current.until = self._loop.time() + READY_S
 
-    async def _ask_all(self, table: Table, deep: bool) -> Found:
+    async def _ask_all(self, table: RoutingTable, deep: bool) -> Found:
         replicas = {name: b.replicas for name, b in self._backends.all().items()}
         urls = list(dict.fromkeys(r.url for group in replicas.values() for r in group))
 
@@ -106,7 +106,7 @@ class Readiness:
         return found
 
 
-def _page(found: Found, table: Table, ready: Ready) -> Page:
+def _page(found: Found, table: RoutingTable, ready: Ready) -> Page:
     served = bool(found) and all(map(any, found.values()))
     whole = all(map(all, found.values()))
     status = "ok" if served and whole else "degraded" if served else "down"

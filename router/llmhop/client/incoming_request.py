@@ -9,7 +9,7 @@ from __future__ import annotations
 from llmhop.http.head import RequestHead
 from llmhop.http.request_reader import RequestReader
 from llmhop.relay.body_stream import FormStream, WebSocketStream
-from llmhop.routing.table import Table
+from llmhop.routing.table import RoutingTable
 
 
 class IncomingRequest:
@@ -48,7 +48,7 @@ class IncomingRequest:
         held = held_for_backend + self.reader.held_bytes + len(self.deferred)
         return held + stream.held_bytes if isinstance(stream, FormStream) else held
 
-    def begin_form(self, head: RequestHead, table: Table) -> None:
+    def begin_form(self, head: RequestHead, table: RoutingTable) -> None:
         """Have the form that follows `head`, if one does, go on as it comes. Raises ApiError."""
         if head.boundary is not None and self.reader.has_body:
             self.stream = FormStream(head, head.boundary, self.reader, table)

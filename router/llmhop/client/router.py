@@ -11,13 +11,13 @@ from llmhop.client.memory_budget import Budget
 from llmhop.client.work_queue import WorkQueue
 from llmhop.http.local_response import Page
 from llmhop.observe.observer import Observer
-from llmhop.routing.table import Table
+from llmhop.routing.table import RoutingTable
 
 
 class Router(Protocol):
     """What serves all clients of a process. `now` is loop time, as of the last sweep."""
 
-    table: Table
+    table: RoutingTable
     backends: Backends
     readiness: Readiness
     observer: Observer

@@ -40,7 +40,7 @@ from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.pool import Pools
 from llmhop.process.listeners import Listeners, is_unix, open_listeners
 from llmhop.process.timer import Timer
-from llmhop.routing.table import Table
+from llmhop.routing.table import RoutingTable
 
 if TYPE_CHECKING:
     import socket
@@ -83,7 +83,7 @@ class Server:
         # One timer for all connections: setting a deadline costs an assignment, no heap.
         self._sweeper = Timer(limits.SWEEP_S, "the sweep", self._sweep)
         self._pseudonym = pseudonym or new_pseudonym()
-        self.table = Table(config, int(time.time()), self._pseudonym)
+        self.table = RoutingTable(config, int(time.time()), self._pseudonym)
         self.pools = Pools(self._loop)
         self.backends = Backends(self.pools, gates or LocalGates(), self._pseudonym, self._loop)
         self.backends.serve(config.models)
@@ -138,7 +138,7 @@ class Server:
 
         Where it raises, requests are routed by the old config as before.
         """
-        table, tls = Table(config, int(time.time()), self._pseudonym), self._tls
+        table, tls = RoutingTable(config, int(time.time()), self._pseudonym), self._tls
         if tls is not None and config.tls is not None and config.tls != self.config.tls:
             tls = _context(config.tls)
         self.backends.serve(config.models)

@@ -13,7 +13,7 @@ from llmhop.http.body.large_body import Body
 from llmhop.http.body.multipart import FormReader
 from llmhop.http.head import RequestHead
 from llmhop.http.request_reader import RequestReader
-from llmhop.routing.table import Route, Table
+from llmhop.routing.table import Route, RoutingTable
 
 
 class FormStream:
@@ -37,7 +37,7 @@ class FormStream:
     )
 
     def __init__(
-        self, head: RequestHead, boundary: bytes, reader: RequestReader, table: Table
+        self, head: RequestHead, boundary: bytes, reader: RequestReader, table: RoutingTable
     ) -> None:
         """Raises ApiError where the target names no known model."""
         self.head = head

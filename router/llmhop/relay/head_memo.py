@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from llmhop.http.head import RequestHead
 from llmhop.relay import rewrite
-from llmhop.routing.table import Route, Table
+from llmhop.routing.table import Route, RoutingTable
 
 
 class HeadMemo:
@@ -16,7 +16,7 @@ class HeadMemo:
 
     __slots__ = ("_admitted", "_client", "_route", "_sent", "_starts", "table")
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: RoutingTable) -> None:
         """`table` is the one in force now; `admit` takes a newer one."""
         self.table = table
         self._client = (b"unknown", b"http")
@@ -29,7 +29,7 @@ class HeadMemo:
         """Take note of the client's address and scheme, which its requests are sent on with."""
         self._client = (address, scheme)
 
-    def admit(self, head: RequestHead, table: Table) -> None:
+    def admit(self, head: RequestHead, table: RoutingTable) -> None:
         """Take `table` for a request, if that lets it pass. Raises ApiError (401)."""
         if head is not self._admitted or table is not self.table:
             self.table = table

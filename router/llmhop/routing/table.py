@@ -81,7 +81,7 @@ class Ready(msgspec.Struct, frozen=True):
     from_llmhop: bool = False
 
 
-class Table:
+class RoutingTable:
     """What a config means for requests. Replaced as a whole on reload."""
 
     def __init__(self, config: Config, created: int, pseudonym: bytes = UNNAMED) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llmhop.config.config import Config
 from llmhop.errors import ApiError
 from llmhop.http.head import parse_request_head
-from llmhop.routing.table import Route, Table
+from llmhop.routing.table import Route, RoutingTable
 
 from tests.fuzz import oracle
 from tests.fuzz.reading import forwarded_head, read_requests, read_response
@@ -107,7 +107,7 @@ def test_no_field_of_a_client_moves_a_request_or_forges_what_is_known_of_it() ->
 
 
 def _try_fields(config: Config) -> dict[str, int]:
-    table = Table(config, 0)
+    table = RoutingTable(config, 0)
     seen = dict.fromkeys(("refused", "unauthorized", "sent"), 0)
     spelled = st.sampled_from(KNOWN).flatmap(
         lambda name: st.sampled_from(

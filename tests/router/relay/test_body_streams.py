@@ -11,7 +11,7 @@ from llmhop.errors import ApiError
 from llmhop.http.body.chunked import ChunkedReader
 from llmhop.http.request_reader import RequestReader
 from llmhop.relay.body_stream import FormStream
-from llmhop.routing.table import Table
+from llmhop.routing.table import RoutingTable
 
 from tests.router.support.corpus.form_bodies import ACCEPTED, REFUSED
 from tests.router.support.corpus.form_requests import chunked, head
@@ -19,7 +19,7 @@ from tests.router.support.corpus.forms import FILE, MODEL, form
 from tests.router.support.endpoints import check
 
 MODELS = {"m": {"url": "http://h:1", "aliases": ["alias"]}, "o": {"url": "http://h:2"}}
-TABLE = Table(check({"models": MODELS}), 0)
+TABLE = RoutingTable(check({"models": MODELS}), 0)
 NEXT = b"GET /next HTTP/1.1\r\nHost: r\r\n\r\n"
 BODIES = [
     *ACCEPTED.values(),
