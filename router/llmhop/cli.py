@@ -18,7 +18,7 @@ from llmhop import __version__
 from llmhop.config.config import Config
 from llmhop.config.load import check_unread, load
 from llmhop.config.parser import config_schema_text
-from llmhop.errors import ConfigError, Problem
+from llmhop.config.problems import ConfigError, Problem
 from llmhop.log.logger import LOG, take_stderr
 
 _STDOUT, _STDERR = 1, 2

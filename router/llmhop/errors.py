@@ -1,4 +1,4 @@
-"""Errors: what a client is told (as OpenAI words it) and what is wrong with a config.
+"""Errors of a request: what its client is told, as OpenAI words it, and what a backend did.
 
 The shape of an error body is that of the OpenAI API:
 ``{"error": {"message": …, "type": …, "param": …, "code": …}}``, with the id of the request beside
@@ -272,27 +272,3 @@ def internal_error() -> ApiError:
 
 class BackendError(Exception):
     """A backend broke off or broke the rules of HTTP. The message is for the log."""
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a config: where, what, and what to do about it.
-
-    `path` are the keys and indices that lead there from the top of the config, for programs;
-    it is empty for the whole of it, and for what does not stand in it.
-    """
-
-    where: str
-    what: str
-    todo: str
-    path: tuple[str | int, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}; {self.todo}"
-
-
-class ConfigError(Exception):
-    """A config that can't be used, with every problem found in it."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
 from llmhop.config.parser import parse
+from llmhop.config.problems import ConfigError
 from llmhop.config.secrets import expand
-from llmhop.errors import ApiError, ConfigError
+from llmhop.errors import ApiError
 from llmhop.http.body.large_body import Body, ScannedBody
 from llmhop.http.fields.message import REQUEST_DROPPED
 from llmhop.http.head import RequestHead, parse_request_head

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sys import maxsize
 from typing import Final, cast
 
-from llmhop.errors import ConfigError, Problem
+from llmhop.config.problems import ConfigError, Problem
 from llmhop.limits import LINGER_S, SPARE_DESCRIPTORS
 
 LEAST_DESCRIPTORS: Final = SPARE_DESCRIPTORS + 2

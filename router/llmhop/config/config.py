@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 
 from llmhop.config.backend_url import BackendUrl
 from llmhop.config.listen_address import DEFAULT_HOST, DEFAULT_PORT, Address, TcpAddress
+from llmhop.config.problems import ConfigError
 from llmhop.config.schema.checker import Checker, Path, key_path
 from llmhop.config.schema.kinds import (
     MAX_BYTES,
@@ -52,7 +53,6 @@ from llmhop.config.values import (
     Port,
     Token,
 )
-from llmhop.errors import ConfigError
 from llmhop.limits import (
     CLIENT_BODY_S,
     CONNECT_TIMEOUT_S,

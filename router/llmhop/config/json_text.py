@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from llmhop.config.problems import Problem
 from llmhop.config.schema.checker import Path, key_path
-from llmhop.errors import Problem
 
 
 class _Object(dict[str, Any]):

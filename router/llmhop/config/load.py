@@ -10,11 +10,11 @@ from pathlib import Path
 from llmhop.config.config import Certificate, Config
 from llmhop.config.json_text import read_json
 from llmhop.config.parser import parse
+from llmhop.config.problems import ConfigError, Problem
 from llmhop.config.regular_file import read_at_most, read_regular
 from llmhop.config.schema.checker import LoadTls
 from llmhop.config.secrets import expand, expand_unread
 from llmhop.config.tls import check_authorities, load_certificate
-from llmhop.errors import ConfigError, Problem
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from llmhop.config.config import CONFIG, Config
+from llmhop.config.problems import ConfigError
 from llmhop.config.schema.checker import Checker, LoadTls
-from llmhop.errors import ConfigError
 
 SCHEMA_ID = "urn:llmhop:router-config"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmhop.config.config import Certificate
+from llmhop.config.problems import ConfigError, Problem
 from llmhop.config.regular_file import read_regular
-from llmhop.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     import ssl

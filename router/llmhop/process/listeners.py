@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmhop.config.listen_address import Address, TcpAddress, UnixAddress, overlap
-from llmhop.errors import ConfigError, Problem
+from llmhop.config.problems import ConfigError, Problem
 from llmhop.process.exposure import is_open_file, is_open_host
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)

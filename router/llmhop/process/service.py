@@ -16,7 +16,7 @@ import uvloop
 from llmhop import __version__, limits
 from llmhop.config.config import Config, after_reload
 from llmhop.config.load import load
-from llmhop.errors import ConfigError
+from llmhop.config.problems import ConfigError
 from llmhop.log.faults import log_loops_fault
 from llmhop.log.logger import LOG, log
 from llmhop.process.listeners import Listeners

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from llmhop.config.parser import parse as parse_router_config
+from llmhop.config.problems import ConfigError
 from llmhop.config.tls import load_certificate
-from llmhop.errors import ConfigError
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.fleet import compare as fleet_compare
 from llmhop_generator.fleet import report as fleet_report

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from llmhop.config.config import Certificate
 from llmhop.config.parser import parse
+from llmhop.config.problems import ConfigError
 from llmhop.config.secrets import expand_unread
-from llmhop.errors import ConfigError
 from llmhop_generator.apply import fast_path as settled
 from llmhop_generator.cli import main as cli
 from llmhop_generator.errors import GeneratorError, json_names, option_path

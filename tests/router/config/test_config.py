@@ -10,10 +10,10 @@ from llmhop.config.backend_url import Origin
 from llmhop.config.config import Config
 from llmhop.config.listen_address import TcpAddress, UnixAddress
 from llmhop.config.parser import parse
+from llmhop.config.problems import ConfigError
 from llmhop.config.schema.checker import key_path
 from llmhop.config.secrets import expand
 from llmhop.config.tls import load_certificate
-from llmhop.errors import ConfigError
 
 from tests.router.support.corpus.config import BAD, MODELS, URL
 

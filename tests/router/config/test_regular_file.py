@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from llmhop.config.problems import ConfigError
 from llmhop.config.regular_file import read_regular
 from llmhop.config.secrets import SecretError, expand
 from llmhop.config.tls import load_certificate
-from llmhop.errors import ConfigError
 
 from tests.router.support.endpoints import TIMEOUT, ask
 from tests.router.support.process import Process, Run, llmhop
