@@ -127,9 +127,9 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
     try:
         config = _load(path)
         # Imported late: a check needs no event loop.
-        from llmhop.client.connection_limit import check_descriptors
+        from llmhop.client.connection_limit import take_descriptors
 
-        check_descriptors()
+        take_descriptors()
         if config.workers > 1:
             from llmhop.workers.supervisor import run
         else:

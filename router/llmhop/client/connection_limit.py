@@ -19,12 +19,16 @@ LEAST_DESCRIPTORS: Final = SPARE_DESCRIPTORS + 2
 """For one client and its backend."""
 
 
-def check_descriptors() -> None:
-    """See that this process may open the files that it needs. Raises ConfigError."""
+def take_descriptors() -> None:
+    """Let this process, and those that it starts, open as many files as the limit allows.
+
+    Raises ConfigError where these are too few.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < LEAST_DESCRIPTORS:
         what = f"allows {hard} open files, and one client takes {LEAST_DESCRIPTORS}"
         raise ConfigError([Problem("LimitNOFILE", what, "raise it (in a shell: ulimit -n)")])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def connections_that_fit(wanted: int) -> int:

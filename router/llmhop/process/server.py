@@ -226,12 +226,9 @@ class Server:
         return (client.record for client in self.clients)
 
     def _limit_connections(self, config: Config) -> None:
-        wanted = _share(config.max_connections, config)
-        self.connection_limit.limit = fitting = connections_that_fit(wanted)
+        fitting = connections_that_fit(_share(config.max_connections, config))
+        self.connection_limit.limit = fitting
         self.pools.limit = backends_that_fit(fitting)
-        asked_for = config.max_connections != limits.DEFAULT_MAX_CONNECTIONS
-        if fitting < (wanted if asked_for else min(wanted, limits.FEW_CONNECTIONS)):
-            log(f"of {wanted} connections the limit of open files (LimitNOFILE=) allows {fitting}")
 
     def _new_client(self) -> asyncio.Protocol:
         full = self.connection_limit.full

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import resource
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 import uvloop
 
 from llmhop import __version__, limits
+from llmhop.client.connection_limit import connections_that_fit
 from llmhop.config.config import Config, after_reload
 from llmhop.config.load import load
 from llmhop.config.problems import ConfigError
@@ -45,8 +45,6 @@ class Service(ABC):
         self, config: Config, listeners: Listeners | None, watchdog: float | None
     ) -> None:
         """Serve until a signal ends it."""
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         keep_freed_memory()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(log_loops_fault)
@@ -98,6 +96,7 @@ class _SingleService(Service):
         self._reload_due = False
 
     def new_server(self, config: Config) -> Server:
+        log_few_places(config)
         return Server(config)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -151,6 +150,7 @@ class _SingleService(Service):
             log(f"{REFUSED}: {fault(error)}")
             return False
         log(f"reloaded, serves {counted(len(config.models), 'model')}")
+        log_few_places(config)
         log_openness(config, self.server.open_addresses)
         return True
 
@@ -195,6 +195,15 @@ def log_openness(config: Config, open_addresses: list[str]) -> None:
             f"authTokens is empty: whoever reaches {', '.join(open_addresses)} is served; "
             "set it, or listen on 127.0.0.1, or on a unix socket that socketMode closes to others"
         )
+
+
+def log_few_places(config: Config) -> None:
+    """Say so where there are fewer places for clients than were asked for, or few at all."""
+    wanted, workers = config.max_connections, config.workers
+    fitting = connections_that_fit(-(-wanted // workers)) * workers
+    asked_for = wanted != limits.DEFAULT_MAX_CONNECTIONS
+    if fitting < (wanted if asked_for else min(wanted, limits.FEW_CONNECTIONS)):
+        log(f"of {wanted} connections the limit of open files (LimitNOFILE=) allows {fitting}")
 
 
 def counted(number: int, noun: str) -> str:

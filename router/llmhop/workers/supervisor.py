@@ -27,7 +27,14 @@ from llmhop.observe.metric_store import Metrics, MetricStore
 from llmhop.process.listeners import Listeners, open_listeners
 from llmhop.process.notify import Notifier, watchdog_interval
 from llmhop.process.server import new_pseudonym
-from llmhop.process.service import SIGNALS, counted, log_openness, read_again, status
+from llmhop.process.service import (
+    SIGNALS,
+    counted,
+    log_few_places,
+    log_openness,
+    read_again,
+    status,
+)
 from llmhop.workers.messages import (
     Acquire,
     Admitted,
@@ -108,6 +115,7 @@ class _Supervisor:
         signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, lambda number, _: self._signals.add(number))
+        log_few_places(self._config)
         self._start_due()
         while self._stop_by is None or self._workers:
             heard = self._selector.select(self._wait())
@@ -254,6 +262,7 @@ class _Supervisor:
             log(f"worker {pid} does not answer and serves by the old config until it does")
         if outcome.good:
             log(f"reloaded, serves {counted(len(self._config.models), 'model')}")
+            log_few_places(self._config)
             log_openness(self._config, self._open_addresses)
         else:
             log(f"reload incomplete: {self._line()}")

@@ -19,6 +19,7 @@ from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support.certificates import Authority
 from tests.router.support.endpoints import (
     HEALTH,
+    MODELS,
     Backend,
     LoopThread,
     Received,
@@ -30,6 +31,7 @@ from tests.router.support.endpoints import (
     respond_json,
     wait_until,
 )
+from tests.router.support.process import Run
 
 
 def served(port: int) -> int:
@@ -214,6 +216,27 @@ def test_few_descriptors_make_fewer_places_and_never_an_end(
             wait_until(lambda: served(port) == 200)
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_fewer_places_than_asked_for_are_told_once_by_all_processes(workers: int, run: Run) -> None:
+    config = {"models": MODELS, "workers": workers, "maxConnections": 1000}
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))"
+    process = run(config, before=few)
+    places = 32 * workers
+    said = f"of 1000 connections the limit of open files (LimitNOFILE=) allows {places}\n"
+    assert process.started.endswith(said)
+    process.reload()
+    process.write({**config, "listen": "127.0.0.1:0", "maxConnections": places})
+    process.reload()
+    assert process.end().count("LimitNOFILE") == 1, "the first reload said it"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_hard_limit_counts_and_not_what_a_shell_gives(workers: int, run: Run) -> None:
+    config = {"models": MODELS, "workers": workers, "maxConnections": 1000}
+    soft = "from resource import *; n = RLIMIT_NOFILE; setrlimit(n, (256, getrlimit(n)[1]))"
+    assert " serves 1 model" in run(config, before=soft).started
 
 
 @pytest.mark.parametrize("workers", [1, 2])
