@@ -235,8 +235,13 @@ NOT_STARTED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+# One that is not healthy in time, which systemd ends.
+SLOW = {"environment": {"STANDIN_START_DELAY": "60"}, "serviceConfig": {"TimeoutStartSec": 3}}
+
+
 def test_what_systemd_does_not_start_is_told_at_once_by_its_option(host: Machine) -> None:
-    write(host, CONFIG, config(**{name: model for name, (model, _) in NOT_STARTED.items()}))
+    models = {name: model for name, (model, _) in NOT_STARTED.items()}
+    write(host, CONFIG, config(**models, slow=SLOW))
     code, output = host.execute(f"llmhop-generator apply {CONFIG} 2>&1")
     assert code == 3, output
     told: dict[str, list[str]] = {name: [] for name in NOT_STARTED}
@@ -249,6 +254,9 @@ def test_what_systemd_does_not_start_is_told_at_once_by_its_option(host: Machine
         assert told[name][0].startswith(f"vllm.models.{name}.{words}"), (name, output)
     certain = output.count("fails, and so will each start that systemd goes on trying: vllm.models")
     assert certain == 5, output
+    too_slow = "too slow: it was not healthy before its start timed out"
+    assert f"vllm-slow.service: {too_slow}" in output, output
+    assert status(host)["slow"]["last_error"].startswith(too_slow)
     # After the first start, not when a second one has failed.
     at_once = "program: fails, and so will each start"
     assert output.index(at_once) < output.index("program: starting, restart 1"), output
