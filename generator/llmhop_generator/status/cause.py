@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmhop_generator.render.provenance import Added
-from llmhop_generator.status.endings import BY_SYSTEMD, Ending, with_last
+from llmhop_generator.status.endings import BY_SYSTEMD, Ending, tells_of_oom, with_last
 from llmhop_generator.status.journal import EXITED, NOT_SPAWNED, Record, Start
 from llmhop_generator.status.known_causes import Known, known
 from llmhop_generator.status.tracebacks import Chain, Line, Raised, chains
@@ -33,7 +33,11 @@ _REQUEST = re.compile(
 )
 _NO_CONFIGURATION = "Failed to obtain podman configuration: "
 # What systemd says as it ends a service.
-_DONE = re.compile(r"timed out|timeout \(limit|OOM killer|exited, code=")
+_DONE = re.compile(r"timed out|timeout \(limit|exited, code=")
+# What Podman says of a container that has ended while it waited for its health (its
+# libpod/define/errors.go), and the events of one that ran.
+_OVER = re.compile(r"container (is stopped|state improper|has already been removed)$")
+_RAN = re.compile(r" container (start|died) ")
 _COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
 _KEYS = {
     "CHDIR": ("WorkingDirectory",),
@@ -93,7 +97,9 @@ def cause_of(start: Start) -> Cause | None:
     ending = Ending.of_start(start)
     found = _not_spawned(others) or _by_systemd(ending, start.records)
     found = found or _exception(told) or _usage(lines) or _command(start.records)
-    found = found or _logged(lines) or _podman(others) or _systemd(others) or _consequence(told)
+    found = (
+        found or _logged(lines) or _podman(start.records) or _systemd(others) or _consequence(told)
+    )
     return found or _ended(ending, lines)
 
 
@@ -220,7 +226,12 @@ def _podman(records: Sequence[Record]) -> Cause | None:
     """What Podman says where it does not come to a container."""
     written = [record.message for record in records if record.writer == "podman"]
     lines = [line for line in written if not _EVENT.search(line)]
-    begins = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
+    has_run = any(r.is_engine or _RAN.search(r.message) for r in records)
+    begins = [
+        number
+        for number, line in enumerate(lines)
+        if line.startswith("Error: ") and not (has_run and _OVER.search(line))
+    ]
     if not begins:
         # What it says before it knows what it is asked is no "Error: ", and it ends too soon to be
         # known by its name.
@@ -243,10 +254,16 @@ def _by_systemd(ending: Ending, records: Sequence[Record]) -> Cause | None:
     """What was done to an engine that did not end by itself: what it said then follows from it."""
     if ending.result not in BY_SYSTEMD:
         return None
-    done = (n for n, r in enumerate(records) if r.writer == "systemd" and _DONE.search(r.message))
+    done = (n for n, record in enumerate(records) if _tells_of_done(record))
     before = Start(records=list(records[: next(done, len(records))]))
     lines = [Line.parse(printed) for printed in before.engine_lines]
     return _cause(with_last(ending.words, _said(lines)), known(ending.words))
+
+
+def _tells_of_done(record: Record) -> bool:
+    return tells_of_oom(record) or (
+        record.writer == "systemd" and _DONE.search(record.message) is not None
+    )
 
 
 def _ended(ending: Ending, lines: Sequence[Line]) -> Cause | None:

@@ -9,11 +9,12 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmhop_generator.status.journal import EXITED, Start
+from llmhop_generator.status.journal import EXITED, KILLED_BY_OOMD, OUT_OF_MEMORY, Record, Start
 
 BY_SYSTEMD = ("oom-kill", "timeout", "watchdog")
 """Results of what systemd or the kernel did to a service, whatever the engine wrote then."""
 
+_ENDS_WITHIN_S = 60.0  # an engine that has lost a process
 _MAIN = re.compile(r"Main process exited, code=(\w+), status=(\d+)")
 _OF_PODMAN = {
     125: "Podman could not run the container",
@@ -49,7 +50,8 @@ class Ending:
         """Read from what systemd wrote of a start."""
         exits = [r.message for r in start.records if r.about == EXITED]
         found = next((match for said in exits if (match := _MAIN.search(said))), None)
-        return cls(start.result, found[1], int(found[2])) if found else cls(start.result)
+        result = "oom-kill" if _ran_out_of_memory(start) else start.result
+        return cls(result, found[1], int(found[2])) if found else cls(result)
 
     @property
     def signal(self) -> int:
@@ -76,6 +78,20 @@ class Ending:
         if self.code == "exited":
             return _WORDS["protocol"]
         return f"systemd gives its result as {self.result}"
+
+
+def tells_of_oom(record: Record) -> bool:
+    """Whether systemd says that processes of a service were killed for want of memory.
+
+    Of a service of Podman's generator that is no Result=: OOMPolicy= is `continue` where there is
+    Delegate= (systemd.service(5)).
+    """
+    return record.about in (OUT_OF_MEMORY, KILLED_BY_OOMD)
+
+
+def _ran_out_of_memory(start: Start) -> bool:
+    killed = [record.at_s for record in start.records if tells_of_oom(record)]
+    return bool(killed) and start.ended_s - killed[-1] <= _ENDS_WITHIN_S
 
 
 def with_last(words: str, lines: Sequence[str]) -> str:

@@ -156,7 +156,8 @@ KNOWN = (
     _known(
         "no such image",
         r"manifest unknown|initializing source|pinging container registry|"
-        r"reading manifest|image not known|name unknown|requested access to the resource is denied",
+        r"reading manifest|image not known|name unknown|requested access to the resource is denied|"
+        r"short-name .* did not resolve",
         "correct `image`, `tag` or `digest`; else the network or a login is missing",
     ),
     _known(

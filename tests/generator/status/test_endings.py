@@ -160,6 +160,109 @@ def test_what_systemd_did_counts_more_than_what_follows_from_it() -> None:
     assert "Shutting" not in told(*engine(LAST), *TIMED_OUT).said
 
 
+# By OOMPolicy=continue, which Quadlet's Delegate= brings, systemd takes no result from this.
+BY_KERNEL = by_systemd(
+    "A process of this unit has been killed by the OOM killer.", journal.OUT_OF_MEMORY
+)
+BY_OOMD = by_systemd("systemd-oomd killed 3 process(es) in this unit.", journal.KILLED_BY_OOMD)
+
+
+@pytest.mark.parametrize("said", [BY_KERNEL, BY_OOMD], ids=["kernel", "oomd"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        [exited("exited", "137/n/a"), failed("exit-code")],
+        [exited("exited", "1/FAILURE"), failed("exit-code")],
+        [],  # what is yet to be noticed
+    ],
+)
+def test_what_the_oom_killer_did_counts_more_than_what_an_engine_logs(
+    said: str, end: list[str]
+) -> None:
+    late = engine("ERROR: worker 1 is gone", "RuntimeError: cancelled")
+    found = told(*engine("ERROR: no tuned config, using the default", LAST), said, *late, *end)
+    assert found.known is not None
+    assert found.known.name == "out of memory on the host"
+    assert found.said.endswith("memory ran out; it said last: Loading weights")
+
+
+def at(seconds: int, *lines: str) -> list[str]:
+    time = {"__REALTIME_TIMESTAMP": str(seconds * 10**6)}
+    return [json.dumps(json.loads(line) | time) for line in lines]
+
+
+def test_what_the_oom_killer_did_long_before_the_end_is_no_cause() -> None:
+    lines = [*engine("ERROR: no such kernel"), exited("exited", "1/FAILURE"), failed("exit-code")]
+    assert told(*at(1, BY_KERNEL), *at(62, *lines)).said == "no such kernel"
+    assert "OOM killer" in told(*at(1, BY_KERNEL), *at(59, *lines)).said
+    assert "OOM killer" in told(*at(1, BY_KERNEL), *at(50, BY_KERNEL), *at(90, *lines)).said
+
+
+@pytest.mark.parametrize("result", ["oom-kill", "timeout", "watchdog"])
+def test_what_is_written_after_a_service_was_ended_is_no_cause(result: str) -> None:
+    late = engine("ERROR: worker 1 is gone", "RuntimeError: cancelled")
+    end = [exited("killed", "9/KILL")]
+    found = told(*engine(LAST), *end, *late, failed(result))
+    assert found.said.endswith("; it said last: Loading weights")
+
+
+# What Podman 5.4 writes of a container that ended before it was asked for its health.
+STOPPED = [entry("Error: container is stopped", _TRANSPORT="stdout", _COMM="podman")]
+EVENTS = [
+    entry(f"2026-11-28 10:42:43 +0000 UTC m=+2.2 container {what} 69bf (name=a)", _COMM="podman")
+    for what in ("init", "start", "died", "remove")
+]
+
+
+RAN = [engine("told to fail"), EVENTS[1:2], EVENTS[2:3], [*EVENTS, *engine("told to fail")]]
+
+
+@pytest.mark.parametrize("ran", RAN)
+def test_that_a_container_has_ended_is_no_cause_of_its_end(ran: list[str]) -> None:
+    end = [exited("exited", "1/FAILURE"), failed("exit-code")]
+    is_told = any("told to fail" in line for line in ran)
+    words = "told to fail" if is_told else "it ended with exit code 1"
+    assert told(*ran, *STOPPED, *end) == Cause(words)
+    assert cause_of(start(*EVENTS, *STOPPED)) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "initializing source docker://localhost/none:x: pinging container registry localhost: "
+        'Get "https://localhost/v2/": dial tcp [::1]:443: connect: connection refused',
+        "localhost/none:x: image not known",
+        'short-name "none:x" did not resolve to an alias and no unqualified-search registries are '
+        'defined in "/etc/containers/registries.conf"',
+    ],
+)
+def test_an_image_that_podman_does_not_get_is_told(said: str) -> None:
+    """In lines of Podman 5.4."""
+    podman = {"_TRANSPORT": "stdout", "_COMM": "podman"}
+    warned = (
+        f'time="2026-11-28T10:39:26Z" level=warning msg="Failed, retrying in 1s. Error: {said}"'
+    )
+    found = told(
+        entry("Trying to pull localhost/none:x...", **podman),
+        entry(warned, **podman),
+        entry(f"Error: {said}", **podman),
+        entry(f"2026-11-28 10:39:40 +0000 UTC m=+3.1 image pull-error  {said}", _COMM="podman"),
+        exited("exited", "125/n/a"),
+        failed("exit-code"),
+    )
+    assert found.said == said
+    assert found.known is not None
+    assert found.known.name == "no such image"
+
+
+def test_what_podman_says_of_another_container_is_a_cause() -> None:
+    end = [exited("exited", "125/n/a"), failed("exit-code")]
+    assert told(*STOPPED, *end).said == "container is stopped"
+    refused = entry("Error: no such image", _TRANSPORT="stdout", _COMM="podman")
+    assert told(*EVENTS, *STOPPED, refused, *end).said == "no such image"
+    assert told(*EVENTS, refused, *STOPPED, *end).said == "no such image"
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -183,6 +286,8 @@ def test_what_is_logged_of_requests_is_no_reason(line: str) -> None:
     [
         (Ending("exit-code", "exited", 3), "it ended with exit code 3"),
         (Ending("signal", "killed", SIGRTMIN + 1), f"it was ended by signal {SIGRTMIN + 1}"),
+        (Ending("exit-code", "exited", 128 + SIGRTMIN), "it was ended by SIGRTMIN"),
+        (Ending("exit-code", "exited", 0), "it ended before it was healthy, without an error"),
         (Ending("exit-code", "exited", 128), "it ended with exit code 128"),
         (Ending("exit-code", "exited", 255), "it ended with exit code 255"),
         (Ending("success", "killed", 15), ""),
