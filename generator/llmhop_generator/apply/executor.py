@@ -50,7 +50,7 @@ _SOFT_OPEN_FILES = 1024
 Report = Callable[[str], None]
 
 
-class Run:
+class Executor:
     """One run through a plan.
 
     Without a `watch` nothing is waited for. `left` names the services whose turn did not

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from llmhop_generator.apply.executor import Run
+from llmhop_generator.apply.executor import Executor
 from llmhop_generator.contract.model import Config, Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files
@@ -100,13 +100,13 @@ def put_files(config: Config, report: Report) -> None:
         running = ", ".join(map(user_manager, plan.present.states))
         report(f"{running} runs already, so nothing was changed: that takes a whole apply")
         return
-    run = Run(plan, report)
+    executor = Executor(plan, report)
     try:
         for step in plan.steps:
             if isinstance(step, Stage | Swap):
-                run.take(step)
+                executor.take(step)
     except BaseException as error:
-        error.add_note(run.unfinished())
+        error.add_note(executor.unfinished())
         raise
     if plan.wanted.router is not None and plan.wanted.router != plan.present.router:
         # It may be up already. Not waited for: it may have to wait for this to end.
@@ -125,7 +125,7 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
     plan = plan_for(config, wait=wait)
     if plan.steps and isinstance(plan.steps[0], StartManager):
         # Podman can be asked for its images, and systemd for its units, only then.
-        Run(plan, report).take(plan.steps[0])
+        Executor(plan, report).take(plan.steps[0])
         plan = plan_for(config, wait=wait)
     _discard_staged(plan)  # what a run that was killed may have left
     for path in (ROUTER_CONFIG, ROUTER_BEFORE, ENVIRONMENT_KEY, WANTED_NOTES, STAMP):
@@ -136,23 +136,23 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
     if wait and plan.wanted.uid is not None:
         manager = UserManager(account_of(plan.wanted.uid))
         watch = Watch(manager, report, tick, plan.wanted.added, touched=touched_by(plan))
-    run = Run(plan, report, watch)
+    executor = Executor(plan, report, watch)
     try:
-        run.take_all()
+        executor.take_all()
         services = list(map(service_of, plan.wanted.sources))
         failed = watch.until_up(services) if watch else []
-        run.finish()
+        executor.finish()
         if not plan.steps and not failed:
             report("nothing to do")
     except BaseException as error:
-        error.add_note(run.unfinished())
-        if run.changed:
+        error.add_note(executor.unfinished())
+        if executor.changed:
             with suppress(GeneratorError):  # what ended the run is told, not what follows from it
-                run.finish()
+                executor.finish()
         raise
     finally:
         _discard_staged(plan)
-    return Applied(plan.wanted, tuple(failed), _left(plan.wanted, run.left))
+    return Applied(plan.wanted, tuple(failed), _left(plan.wanted, executor.left))
 
 
 def _left(wanted: Wanted, services: Sequence[str]) -> tuple[str, ...]:

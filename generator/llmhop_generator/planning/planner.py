@@ -25,7 +25,7 @@ from llmhop_generator.planning.steps import (
     Turn,
     Wanted,
 )
-from llmhop_generator.planning.turns import Work, reached_at, survey, wanted_ports
+from llmhop_generator.planning.turns import Restarts, plan_restarts, reached_at, wanted_ports
 from llmhop_generator.render.provenance import Command
 from llmhop_generator.render.unit_text import image_of, started_with, with_order
 from llmhop_generator.router.routes import Routing, route_names
@@ -45,10 +45,10 @@ def make_plan(wanted: Wanted, present: Present, *, wait: bool = True) -> Plan:
     Without `wait` all that is replaced stops before any of it starts, and llmhop has every
     route before that: nobody will be there to add one.
     """
-    work = survey(wanted, present, wait=wait)
-    begin = _begin(wanted, present, work)
-    stages = list(_stages(wanted, present, work))
-    steps: list[Step] = [*_ground(wanted, present), *_pulls(wanted, present, work)]
+    restarts = plan_restarts(wanted, present, wait=wait)
+    begin = _begin(wanted, present, restarts)
+    stages = list(_stages(wanted, present, restarts))
+    steps: list[Step] = [*_ground(wanted, present), *_pulls(wanted, present, restarts)]
     steps += [*_asks(wanted, present), *stages]
     if wanted.router is None and present.router is not None:
         steps.append(StopRouter())
@@ -58,13 +58,13 @@ def make_plan(wanted: Wanted, present: Present, *, wait: bool = True) -> Plan:
             steps += _retire(uid, present)
     if wanted.uid is not None:
         swaps = any(stage.uid == wanted.uid for stage in stages)
-        steps += _units(wanted.uid, wanted, present, work, swaps=swaps)
-        waiting = set(work.running) - set(work.at_once)
+        steps += _units(wanted.uid, wanted, present, restarts, swaps=swaps)
+        waiting = set(restarts.running) - set(restarts.at_once)
         routing = begin.move(_ports(wanted, [n for n in wanted.sources if n not in waiting]))
         if not wait:
             routing = routing.show(map(model_of, wanted.sources))
         steps += _route(wanted, begin, routing)
-        steps += _starts(wanted.uid, wanted, present, work, routing, wait=wait)
+        steps += _starts(wanted.uid, wanted, present, restarts, routing, wait=wait)
     return Plan(wanted, present, tuple(steps), begin)
 
 
@@ -82,7 +82,7 @@ def _ports(wanted: Wanted, names: Iterable[str]) -> dict[str, int]:
     return {model_of(name): ports[name] for name in names if name in ports}
 
 
-def _begin(wanted: Wanted, present: Present, work: Work) -> Routing:
+def _begin(wanted: Wanted, present: Present, restarts: Restarts) -> Routing:
     """The routes with which everything begins.
 
     A model's route leaves before it stops or its unit moves to another port, and comes, as
@@ -91,11 +91,11 @@ def _begin(wanted: Wanted, present: Present, work: Work) -> Routing:
     shown, states = route_names(present.router), _states(wanted.uid, present)
     ports = {model_of(name): port for name, port in reached_at(wanted, present).items()}
     will = _ports(wanted, wanted.sources)
-    hidden = set(map(model_of, work.at_once))
+    hidden = set(map(model_of, restarts.at_once))
     for name in wanted.sources:
         model, state = model_of(name), states.get(service_of(name))
         is_new = state != "active" and model not in shown
-        if is_new or (name not in work.running and ports.get(model) != will.get(model)):
+        if is_new or (name not in restarts.running and ports.get(model) != will.get(model)):
             hidden.add(model)
     return Routing(ports, frozenset(hidden))
 
@@ -128,10 +128,10 @@ def _ground(wanted: Wanted, present: Present) -> Iterable[Step]:
         yield RaiseLimit(wanted.uid, wanted.open_files)
 
 
-def _pulls(wanted: Wanted, present: Present, work: Work) -> Iterable[Step]:
+def _pulls(wanted: Wanted, present: Present, restarts: Restarts) -> Iterable[Step]:
     if wanted.uid is None:
         return
-    texts = [wanted.sources[name] for name in wanted.sources if name in set(work.to_start)]
+    texts = [wanted.sources[name] for name in wanted.sources if name in set(restarts.to_start)]
     for image, policy in dict.fromkeys(map(image_of, texts)):
         # What is called localhost/… was made on this host: no registry has it.
         is_local, is_renewed = image.startswith("localhost/"), policy == "newer"
@@ -157,7 +157,7 @@ def _asks(wanted: Wanted, present: Present) -> Iterable[Ask]:
         yield Ask(wanted.uid, by_image)
 
 
-def _stages(wanted: Wanted, present: Present, work: Work) -> Iterable[Stage]:
+def _stages(wanted: Wanted, present: Present, restarts: Restarts) -> Iterable[Stage]:
     """What is written before anything stops: all but the units of models that wait for a turn."""
     for uid, there in present.sources.items():
         if uid != wanted.uid and there:
@@ -168,7 +168,7 @@ def _stages(wanted: Wanted, present: Present, work: Work) -> Iterable[Stage]:
     stale = tuple(name for name in there if name not in wanted.sources)
     # Of those only the order changes, or it could run in a circle with that of the others.
     texts = {
-        name: with_order(there[name], text) if name in work.kept else text
+        name: with_order(there[name], text) if name in restarts.kept else text
         for name, text in wanted.sources.items()
     }
     drifted = present.drifted.get(wanted.uid, frozenset())
@@ -204,34 +204,36 @@ def _to_stop(uid: int, names: Iterable[str], present: Present) -> tuple[str, ...
 
 
 def _units(
-    uid: int, wanted: Wanted, present: Present, work: Work, *, swaps: bool
+    uid: int, wanted: Wanted, present: Present, restarts: Restarts, *, swaps: bool
 ) -> Iterable[Step]:
-    if stop := _to_stop(uid, [*_removed(uid, wanted.sources, present), *work.at_once], present):
+    if stop := _to_stop(uid, [*_removed(uid, wanted.sources, present), *restarts.at_once], present):
         yield Stop(uid, stop)
     if swaps:
         yield Swap(uid)
     # Also where no source changed: a run that was ended early may have left it out.
-    if swaps or set(work.to_start) - set(work.kept) or uid in present.outdated:
+    if swaps or set(restarts.to_start) - set(restarts.kept) or uid in present.outdated:
         yield Reload(uid)
 
 
 def _starts(
-    uid: int, wanted: Wanted, present: Present, work: Work, routing: Routing, *, wait: bool
+    uid: int, wanted: Wanted, present: Present, restarts: Restarts, routing: Routing, *, wait: bool
 ) -> Iterable[Step]:
-    if work.turns and work.starting:
+    if restarts.turns and restarts.starting:
         # Or one that stops now would change the free memory that they measure.
-        step, routing = _wait(uid, wanted, work.starting, routing)
+        step, routing = _wait(uid, wanted, restarts.starting, routing)
         yield step
-    for each in work.turns:
-        turn, routing = _turn(uid, wanted, present, work, each, routing)
+    for each in restarts.turns:
+        turn, routing = _turn(uid, wanted, present, restarts, each, routing)
         yield turn
-    if work.last:
-        yield Start(uid, tuple(map(service_of, work.last)))
+    if restarts.last:
+        yield Start(uid, tuple(map(service_of, restarts.last)))
     if not wait:
         return
     shown = routing.routes(wanted.router) if wanted.router is not None else frozenset()
-    missing = [n for n in work.starting if wanted.router is not None and model_of(n) not in shown]
-    if names := [*missing, *work.last]:
+    missing = [
+        n for n in restarts.starting if wanted.router is not None and model_of(n) not in shown
+    ]
+    if names := [*missing, *restarts.last]:
         yield _wait(uid, wanted, names, routing)[0]
 
 
@@ -239,14 +241,14 @@ def _turn(
     uid: int,
     wanted: Wanted,
     present: Present,
-    work: Work,
+    restarts: Restarts,
     names: tuple[str, ...],
     routing: Routing,
 ) -> tuple[Turn, Routing]:
     """Replace some models, and say which routes there are then."""
     there, services = _there(wanted, present), tuple(map(service_of, names))
-    stop = [name for name in names if name in work.running and name not in work.at_once]
-    write = {n: wanted.sources[n] for n in names if n in work.kept}
+    stop = [name for name in names if name in restarts.running and name not in restarts.at_once]
+    write = {n: wanted.sources[n] for n in names if n in restarts.kept}
     write = {name: text for name, text in write.items() if with_order(there[name], text) != text}
     hidden = routing.hide(map(model_of, stop))
     moved = hidden.move(_ports(wanted, names))

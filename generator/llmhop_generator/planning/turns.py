@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[0-9:]+$")
 
 
 @dataclass(frozen=True)
-class Work:
+class Restarts:
     """What has to happen to the models of the user that is to serve, by file name.
 
     `running` run by another unit than the wanted one, or are stalled. Of them, `at_once` stop
@@ -48,7 +48,7 @@ class Work:
         return (*(name for turn in self.turns for name in turn), *self.last)
 
 
-def survey(wanted: Wanted, present: Present, *, wait: bool = True) -> Work:
+def plan_restarts(wanted: Wanted, present: Present, *, wait: bool = True) -> Restarts:
     """See what has to be started, from what each model was started by.
 
     Where nobody waits, nobody sees when a turn is over, and none may free memory while
@@ -60,7 +60,7 @@ def survey(wanted: Wanted, present: Present, *, wait: bool = True) -> Work:
     nothing waits for it, and others may have to make room for it.
     """
     if wanted.uid is None:
-        return Work()
+        return Restarts()
     states = present.states.get(wanted.uid, {})
     state = {name: states.get(service_of(name), "inactive") for name in wanted.sources}
     right = {
@@ -73,7 +73,7 @@ def survey(wanted: Wanted, present: Present, *, wait: bool = True) -> Work:
     starting = tuple(n for n in wanted.sources if state[n] == "activating" and n in right)
     if not wait:
         last = tuple(n for n in wanted.sources if n in running or n in down)
-        return Work(running, at_once=running, last=last, starting=starting)
+        return Restarts(running, at_once=running, last=last, starting=starting)
     stopped = [n for n in down if running and state[n] != "failed" and n in present.notes]
     shares, reached, will = (
         _Sharing(wanted, present),
@@ -82,7 +82,7 @@ def survey(wanted: Wanted, present: Present, *, wait: bool = True) -> Work:
     )
     at_once = tuple(n for n in running if reached.get(n) in {will[o] for o in will if o != n})
     waiting = [n for n in running if n not in at_once]
-    return Work(
+    return Restarts(
         running=running,
         at_once=at_once,
         kept=tuple(n for n in waiting if _runs_by_its_unit(n, wanted, present)),

@@ -168,7 +168,9 @@ def run(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., list[Problem]]) -
     monkeypatch.setattr(image_parser, "refused", answer)
     step = Ask(UID, {IMAGE: {A: command("--dtype=bf17")}, OTHER: {B: command("--x=1")}})
     told: list[str] = []
-    carry_out.Run(replace(make_plan(Wanted(), Present()), steps=(step,)), told.append).take(step)
+    carry_out.Executor(replace(make_plan(Wanted(), Present()), steps=(step,)), told.append).take(
+        step
+    )
     return told
 
 
