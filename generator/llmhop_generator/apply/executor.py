@@ -8,7 +8,7 @@ from llmhop_generator.host import files
 from llmhop_generator.host.podman import pull
 from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UserManager, system, system_states
-from llmhop_generator.image.parser import require_taken
+from llmhop_generator.image.flag_check import require_taken
 from llmhop_generator.layout import ROUTER_CONFIG, quadlet_dir, user_manager
 from llmhop_generator.planning.plan_text import step_lines
 from llmhop_generator.planning.steps import (

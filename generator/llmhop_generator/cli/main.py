@@ -173,7 +173,7 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
 def check(config: str, llmhop: str, for_programs: bool, before_switch: bool) -> None:
     """See that this host is ready for CONFIG; every finding at once, with what to do."""
     from llmhop_generator.contract.model import Vllm
-    from llmhop_generator.image.parser import check_flags
+    from llmhop_generator.image.flag_check import check_flags
     from llmhop_generator.parse.load import read_config
     from llmhop_generator.preflight.check import preflight, switch_preflight
     from llmhop_generator.render.tree import render

@@ -23,7 +23,7 @@ from llmhop_generator.planning.steps import (
     Turn,
 )
 from llmhop_generator.render.start_note import environment_of, leaves_note, note_of
-from llmhop_generator.render.unit_text import Change, changes
+from llmhop_generator.render.unit_reader import Change, changes
 from llmhop_generator.router.routes import restart_keys
 from llmhop_generator.unit_names import model_of, source_of
 

@@ -27,7 +27,7 @@ from llmhop_generator.planning.steps import (
 )
 from llmhop_generator.planning.turns import Restarts, plan_restarts, reached_at, wanted_ports
 from llmhop_generator.render.provenance import Command
-from llmhop_generator.render.unit_text import image_of, started_with, with_order
+from llmhop_generator.render.unit_reader import image_of, started_with, with_order
 from llmhop_generator.router.routes import Routing, route_names
 from llmhop_generator.unit_names import model_of, service_of, source_of
 
@@ -230,9 +230,8 @@ def _starts(
     if not wait:
         return
     shown = routing.routes(wanted.router) if wanted.router is not None else frozenset()
-    missing = [
-        n for n in restarts.starting if wanted.router is not None and model_of(n) not in shown
-    ]
+    starting = restarts.starting if wanted.router is not None else ()
+    missing = [name for name in starting if model_of(name) not in shown]
     if names := [*missing, *restarts.last]:
         yield _wait(uid, wanted, names, routing)[0]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llmhop_generator.planning.steps import Present, Wanted
 from llmhop_generator.render.start_note import StartNote, note_of
-from llmhop_generator.render.unit_text import devices_of
+from llmhop_generator.render.unit_reader import devices_of
 from llmhop_generator.unit_names import service_of
 
 _UP = ("active", "activating", "reloading", "stalled")

@@ -10,7 +10,7 @@ from llmhop_generator.host.systemd import system_states
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT, SYSTEM_UNITS
 from llmhop_generator.preflight.boot import HOW
 from llmhop_generator.render.router_units import router_socket
-from llmhop_generator.render.unit_text import values
+from llmhop_generator.render.unit_reader import values
 from llmhop_generator.state.router_command import foreign_command
 from llmhop_generator.state.router_service import router_group
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llmhop_generator.host import files
 from llmhop_generator.layout import ENVIRONMENT_KEY
-from llmhop_generator.render.unit_text import environment_files_of
+from llmhop_generator.render.unit_reader import environment_files_of
 
 _KEY_BYTES = 32
 

@@ -23,7 +23,7 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.planning.steps import Present, Wanted
 from llmhop_generator.render.start_note import Started, StartNote, note_file, note_of
-from llmhop_generator.render.unit_text import image_of
+from llmhop_generator.render.unit_reader import image_of
 from llmhop_generator.state.foreign_units import foreign_drop_ins
 from llmhop_generator.state.router_service import router_drifted, router_runs
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins

@@ -20,7 +20,7 @@ from llmhop_generator.host.systemd import (
 )
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
 from llmhop_generator.preflight.boot import HOW, model_boot_findings, router_boot_findings
-from llmhop_generator.render.unit_text import Entry, entries
+from llmhop_generator.render.unit_reader import Entry, entries
 from llmhop_generator.router.routes import route_names
 from llmhop_generator.state.foreign_units import (
     changed_by,

@@ -19,9 +19,8 @@ from llmhop_generator.contract.model import Vllm
 from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.host.process import Account, Finished
 from llmhop_generator.host.systemd import UnitState
-from llmhop_generator.image import parser as image_parser
-from llmhop_generator.image import refusals
-from llmhop_generator.image.parser import check_flags, refused
+from llmhop_generator.image import flag_check, refusals
+from llmhop_generator.image.flag_check import check_flags, refused
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.planner import make_plan
 from llmhop_generator.planning.steps import Ask, Present, Pull, Stage, Wanted
@@ -68,7 +67,7 @@ def ask(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Ask_:
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 
-    monkeypatch.setattr(image_parser, "run_python", run_python)
+    monkeypatch.setattr(flag_check, "run_python", run_python)
     return lambda *commands: list(map(str, refused(ACCOUNT, IMAGE, commands)))
 
 
@@ -155,7 +154,7 @@ def test_an_image_without_that_parser_can_not_be_asked(
     ],
 )
 def test_what_is_no_answer_is_none(done: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_parser, "run_python", lambda *_: done)
+    monkeypatch.setattr(flag_check, "run_python", lambda *_: done)
     with pytest.raises(GeneratorError):
         refused(ACCOUNT, IMAGE, [command("--dtype=auto")])
 
@@ -165,7 +164,7 @@ OTHER = "localhost/other:1"
 
 def run(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., list[Problem]]) -> list[str]:
     monkeypatch.setattr(carry_out, "account_of", lambda uid: ACCOUNT)
-    monkeypatch.setattr(image_parser, "refused", answer)
+    monkeypatch.setattr(flag_check, "refused", answer)
     step = Ask(UID, {IMAGE: {A: command("--dtype=bf17")}, OTHER: {B: command("--x=1")}})
     told: list[str] = []
     carry_out.Executor(replace(make_plan(Wanted(), Present()), steps=(step,)), told.append).take(
@@ -305,9 +304,9 @@ def test_check_asks_the_images_that_are_here(
         return told
 
     manager = UnitState.parse("ActiveState=active")
-    monkeypatch.setattr(image_parser, "account_of", lambda uid: ACCOUNT)
-    monkeypatch.setattr(image_parser, "has_image", lambda _, image: image.endswith(":here"))
-    monkeypatch.setattr(image_parser, "system_states", lambda units: dict.fromkeys(units, manager))
+    monkeypatch.setattr(flag_check, "account_of", lambda uid: ACCOUNT)
+    monkeypatch.setattr(flag_check, "has_image", lambda _, image: image.endswith(":here"))
+    monkeypatch.setattr(flag_check, "system_states", lambda units: dict.fromkeys(units, manager))
     here, away = {"tag": "here"}, {"tag": "away", "settings": {"max-model-length": 1}}
     fine = {"settings": {"dtype": "auto"}, **here}
     image = "docker.io/vllm/vllm-openai:here"

@@ -6,7 +6,7 @@ import pytest
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import HEADER
 from llmhop_generator.render.quadlet import container_line
-from llmhop_generator.render.unit_text import environment_files_of
+from llmhop_generator.render.unit_reader import environment_files_of
 from llmhop_generator.state.environment import digests, keep_key, read_key
 from llmhop_generator.state.staging import discard, stage, staged_dir, swap
 
