@@ -12,7 +12,7 @@ HOST: Final[dict[str, Any]] = tomllib.loads(_HOST_TOML.read_text())
 STATE_DIR = Path(HOST["state_dir"])
 ROUTER_CONFIG = STATE_DIR / "llmhop.json"
 ROUTER_BEFORE = STATE_DIR / "llmhop.before.json"
-"""What llmhop has read, while it has not read its configuration yet."""
+"""The configuration that llmhop runs by, kept until it has read the one in ROUTER_CONFIG."""
 ENVIRONMENT_KEY = STATE_DIR / "environment.key"
 WANTED_NOTES = STATE_DIR / "wanted.json"
 UNFINISHED_ROUTES = STATE_DIR / "unfinished.json"
