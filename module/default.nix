@@ -19,7 +19,7 @@
     ./assertions/ids.nix
     ./assertions/models.nix
     ./assertions/own-user.nix
-    ./assertions/privileged-ports.nix
+    ./assertions/ports.nix
     ./assertions/secrets.nix
     ./assertions/user-units.nix
 

@@ -57,6 +57,17 @@ in
       '';
     })
 
+    # Where vLLM is off as well, the module is, and says nothing.
+    (lib.mkIf (cfg.vllm.enable && !cfg.enable && cfg.openFirewall) {
+      warnings = [
+        ''
+          services.llmhop.openFirewall opens no port, because services.llmhop.enable is
+          false, and the models listen on 127.0.0.1 alone. Turn llmhop on, or leave
+          openFirewall out.
+        ''
+      ];
+    })
+
     (lib.mkIf (cfg.enable && hasSocket) {
       systemd.sockets.llmhop = {
         description = "llmhop's sockets";

@@ -1,6 +1,6 @@
-# What the types cannot say about models, their names and ports. Each message
-# names the option, its value and the way out. Ids and secrets are checked in
-# files of their own.
+# What the types cannot say about models and their names. Each message names the
+# option, its value and the way out. Ports, ids and secrets are checked in files of
+# their own.
 { config, lib, ... }:
 let
   cfg = config.services.llmhop;
@@ -9,24 +9,18 @@ let
 
   modelOption = import ../lib/model-option-path.nix { inherit lib; };
 
-  # For each value of `leaf` that enabled models have.
-  unique =
-    leaf:
+  sameName = lib.mapAttrsToList (
+    name: keys:
     let
-      keysOf = lib.groupBy (key: toString models.${key}.${leaf}) enabled;
-      options = keys: lib.concatMapStringsSep " and " (key: modelOption key leaf) keys;
+      options = lib.concatMapStringsSep " and " (key: modelOption key "name") keys;
     in
-    lib.mapAttrsToList (value: keys: {
+    {
       assertion = lib.length keys == 1;
       message = ''
-        ${options keys} are all `${value}`. Give each enabled model a ${leaf} of its own.
+        ${options} are all `${name}`. Give each enabled model a name of its own.
       '';
-    }) keysOf;
-
-  own = import ../lib/listen.nix {
-    inherit lib;
-    inherit (cfg) settings;
-  };
+    }
+  ) (lib.groupBy (key: models.${key}.name) enabled);
 
   # Headers for a model that is served here are fine; another URL is not.
   remote = import ../lib/router-models.nix {
@@ -46,40 +40,25 @@ in
           '';
         }
       ]
-      ++ unique "port"
-      ++ unique "name"
+      ++ sameName
       ++ lib.concatMap (key: [
         {
-          assertion = models.${key}.port != 0;
-          message = ''
-            ${modelOption key "port"} is 0, which stands for any free port, so that
-            llmhop could not find the model. Set a port from 1 to 65535.
-          '';
-        }
-        {
-          assertion = !cfg.enable || !lib.elem models.${key}.port own.ports;
-          message = ''
-            ${modelOption key "port"} is ${toString models.${key}.port}, a port on which
-            llmhop listens (${own.option}). Change one of the two.
-          '';
-        }
-        {
-          assertion = !(remote ? ${models.${key}.name});
+          assertion = !cfg.enable || !(remote ? ${models.${key}.name});
           message = ''
             ${modelOption key "name"} is `${models.${key}.name}`, and a model of that
             name has a url in services.llmhop.settings.models. Rename one of the
             two, or remove the url.
           '';
         }
-      ]) enabled
-      ++ lib.mapAttrsToList (key: model: {
-        assertion = model.tag == null || model.digest == null;
-        message = ''
-          ${modelOption key "tag"} is `${toString model.tag}` and ${modelOption key "digest"}
-          is `${toString model.digest}`. Set one of the two: a digest pins the
-          image, a tag follows it.
-        '';
-      }) models;
+        {
+          assertion = models.${key}.tag == null || models.${key}.digest == null;
+          message = ''
+            ${modelOption key "tag"} is `${toString models.${key}.tag}` and ${modelOption key "digest"}
+            is `${toString models.${key}.digest}`. Set one of the two: a digest pins the
+            image, a tag follows it.
+          '';
+        }
+      ]) enabled;
     })
 
     (lib.mkIf (cfg.enable || cfg.vllm.enable) {

@@ -52,9 +52,47 @@ let
     '';
   };
 
-  literalTokens = lib.filter (token: lib.isString token && !lib.hasInfix "$" token) (
-    lib.toList (cfg.settings.authTokens or [ ])
+  # llmhop takes `$name` and `${name}` for variables too. In lower case the name of one is
+  # more likely the rest of a secret with a dollar sign.
+  isReference =
+    text:
+    builtins.match ".*[$][{].*" text != null
+    || builtins.match ".*[$][A-Z_][A-Z0-9_]*([^A-Za-z0-9_].*)?" text != null;
+  isPlain = text: lib.isString text && text != "" && !isReference text;
+
+  plainTokens = lib.filter isPlain (lib.toList (cfg.settings.authTokens or [ ]));
+  # What servers take for a login (RFC 9110, and names of APIs such as X-Api-Key).
+  isLogin =
+    header:
+    builtins.match ".*(authorization|cookie|key|password|secret|token).*" (lib.toLower header) != null;
+  headersOf =
+    model:
+    let
+      headers = model.headers or null;
+    in
+    if lib.isAttrs headers then headers else { };
+  plainHeaders = lib.concatLists (
+    lib.mapAttrsToList (
+      name: model:
+      map (
+        header:
+        lib.showOption [
+          "services"
+          "llmhop"
+          "settings"
+          "models"
+          name
+          "headers"
+          header
+        ]
+      ) (lib.attrNames (lib.filterAttrs (header: text: isLogin header && isPlain text) (headersOf model)))
+    ) cfg.settings.models
   );
+  wayOut = ''
+    which everybody can read in the Nix store. Write
+    "''${file:name}" with a credential of systemd.services.llmhop, or
+    "''${env:NAME}". A `$` in the secret itself would be read as the start of such a reference.
+  '';
 in
 {
   config = lib.mkMerge [
@@ -79,12 +117,12 @@ in
 
     (lib.mkIf cfg.enable {
       # llmhop allows it, so it is no error here.
-      warnings = lib.optional (literalTokens != [ ]) ''
-        services.llmhop.settings.authTokens holds ${toString (lib.length literalTokens)} token(s)
-        in plain text, which everybody can read in the Nix store. Write
-        "''${file:name}" with a credential of systemd.services.llmhop, or
-        "''${env:NAME}".
-      '';
+      warnings =
+        lib.optional (plainTokens != [ ]) ''
+          services.llmhop.settings.authTokens holds ${toString (lib.length plainTokens)} token(s)
+          in plain text, ${wayOut}''
+        ++ map (option: ''
+          ${option} looks like a secret in plain text, ${wayOut}'') plainHeaders;
     })
   ];
 }

@@ -40,6 +40,10 @@ let
     ) m.settings;
   };
 
+  needsTag = lib.any (m: m.enable && m.tag == null && m.digest == null) (
+    lib.attrValues cfg.vllm.models
+  );
+
   vllm = {
     inherit (cfg.vllm)
       containerConfig
@@ -56,7 +60,6 @@ let
       subGidStart
       subUidCount
       subUidStart
-      tag
       uid
       unitConfig
       user
@@ -66,7 +69,9 @@ let
     environmentFile = path cfg.vllm.environmentFile;
     modelSettings = jsonValue (options ++ [ "modelSettings" ]) cfg.vllm.modelSettings;
     models = lib.mapAttrs model cfg.vllm.models;
-  };
+  }
+  # Read only where it counts: it has no default.
+  // lib.optionalAttrs needsTag { inherit (cfg.vllm) tag; };
 
   given = import ./given-settings.nix {
     inherit lib;

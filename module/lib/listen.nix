@@ -50,6 +50,11 @@ in
 
   ports = map portOf tcp;
 
+  # Those that it may have on 127.0.0.1, where the models are published.
+  loopbackPorts = map portOf (
+    lib.filter (address: builtins.match defaults.takes_loopback (lib.head (split address)) != null) tcp
+  );
+
   # Those that the network can reach; 0 stands for any.
   publicPorts = lib.remove 0 (map portOf (lib.filter (address: !isLoopback address) tcp));
 

@@ -78,7 +78,10 @@ in
     tag = mkOption {
       type = types.str;
       example = "v0.11.0";
-      description = "Tag of the image for models that set neither `tag` nor `digest`.";
+      description = ''
+        Tag of the image for models that set neither `tag` nor `digest`. Where no enabled
+        model is one of them, it may be left out.
+      '';
     };
 
     modelSettings = mkOption {

@@ -77,6 +77,16 @@ def vllm(text: str = "", models: str | None = None) -> str:
     }}"""
 
 
+def model(key: str, port: int, more: str = "") -> str:
+    """Give the text of a model for `vllm`."""
+    return f'"{key}" = {{ model = "org/x"; port = {port}; {more} }};'
+
+
+def settings(text: str) -> str:
+    """Give a module with settings of llmhop."""
+    return f"{{ services.llmhop.settings = {{ {text} }}; }}"
+
+
 class Refused(NamedTuple):
     """A configuration and what its one message must name."""
 

@@ -2,32 +2,28 @@
 
 import pytest
 
-from tests.module.nix import EXAMPLES, Refused, V, assert_one_message, evaluate, needs_nix, vllm
+from tests.module.nix import (
+    EXAMPLES,
+    NixError,
+    Refused,
+    V,
+    assert_one_message,
+    evaluate,
+    model,
+    needs_nix,
+    settings,
+    vllm,
+)
 
 pytestmark = needs_nix
 
 STORE = '"${builtins.storeDir}/00000000000000000000000000000000-vllm.env"'
 
 
-def model(key: str, port: int, more: str = "") -> str:
-    return f'"{key}" = {{ model = "org/x"; port = {port}; {more} }};'
+DIGEST = f'digest = "sha256:{"ab" * 32}";'
 
-
-def settings(text: str) -> str:
-    return f"{{ services.llmhop.settings = {{ {text} }}; }}"
-
-
-UNPRIVILEGED = '{ boot.kernel.sysctl."net.ipv4.ip_unprivileged_port_start" = %s; }'
 
 REFUSED = {
-    "two models on one port": Refused(
-        [vllm(models=model("a", 18001) + model("qwen3.6", 18001))],
-        [f"{V}.models.a.port", f'{V}.models."qwen3.6".port', "18001"],
-    ),
-    "three models on one port": Refused(
-        [vllm(models=model("a", 18001) + model("b", 18001) + model("c", 18001))],
-        [f"{V}.models.a.port", f"{V}.models.b.port", f"{V}.models.c.port"],
-    ),
     "two models of one name": Refused(
         [vllm(models=model("a", 18001) + model("b", 18002, 'name = "a";'))],
         [f"{V}.models.a.name", f"{V}.models.b.name", "`a`"],
@@ -35,43 +31,6 @@ REFUSED = {
     "no Podman": Refused(
         [vllm(), "{ lib, ... }: { virtualisation.podman.enable = lib.mkForce false; }"],
         ["virtualisation.podman.enable is false"],
-    ),
-    "port 0": Refused([vllm(models=model("a", 0))], [f"{V}.models.a.port is 0", "1 to 65535"]),
-    "a port that only root may open": Refused(
-        [vllm(models=model("qwen3.6", 80))],
-        [f'{V}.models."qwen3.6".port is 80', "net.ipv4.ip_unprivileged_port_start", "1024"],
-    ),
-    "a port below a lower limit": Refused(
-        [vllm(models=model("a", 80) + model("b", 81)), UNPRIVILEGED % '"81"'],
-        [f"{V}.models.a.port is 80", "below 81"],
-    ),
-    "a privileged port that llmhop would open itself": Refused(
-        [vllm(), settings('listen = [ "localhost:80" "127.0.0.1:80" ];')],
-        ["services.llmhop.settings.listen has port 80", "host names"],
-    ),
-    "llmhop's default port": Refused(
-        [vllm(models=model("a", 8080))],
-        [f"{V}.models.a.port", "8080", "services.llmhop.settings.port"],
-    ),
-    "llmhop's port of settings.port": Refused(
-        [vllm(models=model("a", 9000)), settings("port = 9000;")],
-        [f"{V}.models.a.port", "9000", "services.llmhop.settings.port"],
-    ),
-    "llmhop's port of host and port in listen": Refused(
-        [vllm(models=model("a", 9000)), settings('listen = "127.0.0.1:9000";')],
-        [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
-    ),
-    "llmhop's port of a bare port in listen": Refused(
-        [vllm(models=model("a", 9000)), settings('listen = ":09000";')],
-        [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
-    ),
-    "llmhop's port of an IPv6 address in listen": Refused(
-        [vllm(models=model("a", 9000)), settings('listen = "[::1]:9000";')],
-        [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
-    ),
-    "one of llmhop's ports": Refused(
-        [vllm(models=model("a", 9000)), settings('listen = [ "unix:/run/s" ":2000" "h:9000" ];')],
-        [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
     ),
     "a model's tag and digest": Refused(
         [vllm(models=model("a", 18001, 'tag = "v1"; digest = "sha256:ab";'))],
@@ -150,23 +109,27 @@ ALLOWED = {
             'containerConfig.Environment = "A=HF_TOKEN=x";'
         )
     ],
-    "a disabled model on a taken port": [
-        vllm(models=model("a", 18001) + model("b", 18001, "enable = false;"))
-    ],
     "a disabled model of a taken name": [
         vllm(models=model("a", 18001) + model("b", 18002, 'name = "a"; enable = false;'))
-    ],
-    "port 8080 where llmhop listens elsewhere": [
-        vllm(models=model("a", 8080)),
-        settings('listen = "127.0.0.1:9000";'),
-    ],
-    "port 8080 without llmhop": [
-        vllm(models=model("a", 8080)),
-        "{ services.llmhop.enable = false; }",
     ],
     "a listen address that the router will refuse": [vllm(), settings('listen = "nonsense";')],
     "a tag on one model and a digest on another": [
         vllm(models=model("a", 18001, 'tag = "v1";') + model("b", 18002, 'digest = "sha256:ab";'))
+    ],
+    "tag and digest on a disabled model": [
+        vllm(models=model("a", 18001) + model("b", 18002, f'enable = false; tag = "v1"; {DIGEST}'))
+    ],
+    "no tag, where every enabled model has an image of its own": [
+        vllm(
+            models=model("a", 18001, DIGEST)
+            + model("b", 18002, 'tag = "v1";')
+            + model("c", 18003, "enable = false;")
+        ).replace('tag = "v0.11.0";', "")
+    ],
+    "a remote model of the same name without llmhop": [
+        vllm(),
+        settings('models.a.url = "https://example.org";'),
+        "{ services.llmhop.enable = false; }",
     ],
     "headers for a model that is served here": [vllm(), settings('models.a.headers.X = "y";')],
     "a url of null, which is none, for a model that is served here": [
@@ -176,14 +139,6 @@ ALLOWED = {
     "only remote models": [vllm(models=""), settings('models.b.url = "https://example.org";')],
     "an environment file outside the store": [vllm('environmentFile = "/etc/vllm/.env";')],
     "a variable that ends like a secret's": [vllm('serviceConfig.Environment = "MY_HF_TOKEN=x";')],
-    "a privileged port that everybody may open": [
-        vllm(models=model("a", 80)),
-        UNPRIVILEGED % 80,
-    ],
-    "privileged ports that systemd opens": [vllm(), settings('listen = [ ":80" "[::1]:443" ];')],
-    "a disabled model on a privileged port": [
-        vllm(models=model("a", 80, "enable = false;") + model("b", 18001))
-    ],
     "nothing enabled": ["{ }"],
 }
 
@@ -200,13 +155,19 @@ def test_every_problem_is_reported_at_once() -> None:
         model("a", 8080, 'tag = "v1"; digest = "sha256:ab";') + model("b", 8080),
     )
 
-    assert len(evaluate("failures", module)) == 6
+    assert len(evaluate("failures", module)) == 4
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(EXAMPLES.glob("*.nix"))])
 def test_the_examples_are_accepted_without_a_warning(name: str) -> None:
     assert evaluate("failures", EXAMPLES / name) == []
     assert evaluate("warnings", EXAMPLES / name) == []
+
+
+def test_a_configuration_without_the_tag_that_a_model_needs_names_it() -> None:
+    without = vllm(models=model("a", 18001, DIGEST) + model("b", 18002))
+    with pytest.raises(NixError, match=r"option .services\.llmhop\.vllm\.tag' was accessed"):
+        evaluate("contract", without.replace('tag = "v0.11.0";', ""))
 
 
 def test_a_token_in_plain_text_is_warned_of_without_being_shown() -> None:
@@ -217,6 +178,43 @@ def test_a_token_in_plain_text_is_warned_of_without_being_shown() -> None:
     assert "services.llmhop.settings.authTokens" in warning
     assert "1 token(s)" in warning
     assert "hunter2" not in warning
+
+
+PLAIN = ["hunter2", "pa$word", "a$$b", "sk-$TOKENx", "$"]
+REFERENCES = ["\\${file:x}", "Bearer \\${env:TOKEN}", "$TOKEN", "a-$TOKEN-b", "\\${lower}", ""]
+
+
+@pytest.mark.parametrize("text", PLAIN + REFERENCES)
+def test_a_secret_is_told_from_a_reference_to_one(text: str) -> None:
+    """In tokens and in the headers that hold logins."""
+    warnings = evaluate(
+        "warnings",
+        vllm(),
+        settings(f"""
+          authTokens = [ "{text}" ];
+          models.far = {{ url = "https://example.org"; headers.X-Api-Key = "{text}"; }};
+        """),
+    )
+
+    named = [
+        "services.llmhop.settings.authTokens holds 1 token(s)",
+        "services.llmhop.settings.models.far.headers.X-Api-Key",
+    ]
+    told = [name in warning for name, warning in zip(named, warnings, strict=False)]
+    assert told == ([True, True] if text in PLAIN else [])
+    assert len(warnings) == len(told)
+    assert not any(text in warning for warning in warnings if len(text) > 1)
+
+
+def test_headers_that_hold_no_login_are_not_warned_of() -> None:
+    headers = 'headers = { X-Team = "a"; Accept-Language = "de"; }; url = "https://example.org";'
+    names = ["Authorization", "Proxy-Authorization", "cookie", "api-key", "X-Auth-Token"]
+    logins = " ".join(f'"{name}" = "x";' for name in names)
+
+    assert evaluate("warnings", vllm(), settings(f"models.far = {{ {headers} }};")) == []
+    told = evaluate("warnings", vllm(), settings(f"models.a.headers = {{ {logins} }};"))
+    assert sorted(warning.split()[0].rpartition(".")[2] for warning in told) == sorted(names)
+    assert evaluate("warnings", vllm(), settings("models.a.headers = null;")) == []
 
 
 @pytest.mark.parametrize(
@@ -253,6 +251,15 @@ def test_a_firewall_that_would_open_for_nobody_is_warned_of(listen: str) -> None
     (warning,) = evaluate("warnings", vllm(), module)
     assert "services.llmhop.openFirewall" in warning
     assert 'services.llmhop.settings.listen = ":8080"' in warning
+
+
+def test_a_firewall_that_would_open_for_no_llmhop_is_warned_of_where_models_are_served() -> None:
+    opened = "{ services.llmhop = { enable = false; openFirewall = true; }; }"
+
+    (warning,) = evaluate("warnings", vllm(), opened)
+    assert "services.llmhop.openFirewall opens no port" in warning
+    assert "services.llmhop.enable" in warning
+    assert evaluate("warnings", opened) == []
 
 
 def test_a_nixpkgs_that_is_too_old_is_named() -> None:

@@ -14,6 +14,7 @@ DEFAULT_PORT: Final[int] = _LISTEN["port"]
 _UNIX = "unix:"
 _ADDRESS = re.compile(_LISTEN["address"], re.DOTALL)
 _IP = re.compile(_LISTEN["ip"])
+_TAKES_LOOPBACK = re.compile(_LISTEN["takes_loopback"])
 
 
 def addresses(settings: Mapping[str, Any]) -> list[str]:
@@ -34,6 +35,16 @@ def addresses(settings: Mapping[str, Any]) -> list[str]:
 def ports(settings: Mapping[str, Any]) -> list[int]:
     """Give the ports that settings ask for; addresses without a valid one are passed over."""
     return [port for text in addresses(settings) if (port := _port_of(text)) is not None]
+
+
+def loopback_ports(settings: Mapping[str, Any]) -> list[int]:
+    """Give those of the ports that llmhop may have on 127.0.0.1, where models are published."""
+    return [
+        port
+        for text in addresses(settings)
+        if (port := _port_of(text)) is not None
+        and _TAKES_LOOPBACK.fullmatch(text.rpartition(":")[0])
+    ]
 
 
 def given_key(settings: Mapping[str, Any]) -> str:

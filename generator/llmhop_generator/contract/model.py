@@ -210,8 +210,10 @@ class Vllm(Options):
         default_factory=lambda data: data.get("sub_uid_count", 0),
         description="Length of the subordinate GID range. Absent: `subUidCount`.",
     )
-    tag: ImageTag = Field(
-        description="Image tag of models that set neither `tag` nor `digest`.", examples=["v0.11.0"]
+    tag: ImageTag | None = Field(
+        None,
+        description="Image tag of models that set neither `tag` nor `digest`; required by them.",
+        examples=["v0.11.0"],
     )
     unit_config: UnitKeys = Field(
         {}, description="Keys for [Unit] of every model, written after llmhop's own."

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmhop_generator.contract import container_paths, flags, unit_keys
 from llmhop_generator.contract.json_types import whole
-from llmhop_generator.contract.listen import ports
+from llmhop_generator.contract.listen import loopback_ports
 from llmhop_generator.contract.model import MAX_ID
 from llmhop_generator.errors import Path, option_path
 from llmhop_generator.layout import HOST, ROUTER_USER
@@ -143,17 +143,33 @@ def _backend(vllm: dict[str, Any]) -> Found:
     yield from unit_relations.problems(vllm, _in_start_order(vllm))
     for index, device in enumerate(_list(vllm.get("devices"))):
         yield from _device(("vllm", "devices", index), device)
+    yield from _images(vllm)
     for key, model in _object(vllm.get("models")).items():
         if not isinstance(model, dict):
             continue
         path = ("vllm", "models", key)
-        if isinstance(model.get("tag"), str) and isinstance(model.get("digest"), str):
-            yield (*path, "tag"), "excludes `digest`; set one of the two"
         yield from _flags((*path, "settings"), model.get("settings"))
         yield from _environment((*path, "environment"), model.get("environment"))
         yield from _unit_keys(path, model)
         for index, device in enumerate(_list(model.get("devices"))):
             yield from _device((*path, "devices", index), device)
+
+
+def _images(vllm: dict[str, Any]) -> Found:
+    untagged = None
+    for key, model in _enabled(vllm).items():
+        tag, digest = model.get("tag"), model.get("digest")
+        if isinstance(tag, str) and isinstance(digest, str):
+            yield ("vllm", "models", key, "tag"), "excludes `digest`; set one of the two"
+        elif tag is None and digest is None:
+            untagged = untagged or key
+    if untagged is not None and vllm.get("tag") is None:
+        model_path = option_path(("vllm", "models", untagged))
+        yield (
+            ("vllm", "tag"),
+            f"is required and not set, as {model_path} has neither tag nor digest; set it, "
+            'for example "v0.11.0"',
+        )
 
 
 def _in_start_order(vllm: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -207,7 +223,7 @@ def _device(path: Path, device: Any) -> Found:
 def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
     users = defaultdict(list)
     if llmhop.get("enable", True) is True:
-        for own in ports(_object(llmhop.get("settings"))):
+        for own in loopback_ports(_object(llmhop.get("settings"))):
             users[own].append("llmhop itself")
     for key, model in _enabled(vllm).items():
         port = _number(model.get("port"))

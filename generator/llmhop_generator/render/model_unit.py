@@ -131,7 +131,8 @@ def _flags(
 def general_settings(vllm: Vllm, model: Model) -> dict[str, Any]:
     """The backend-wide flags as they are for a model: with defaults where its vLLM knows them."""
     # What a digest stands for is not known.
-    version = vllm_version(vllm.image, model.tag or vllm.tag) if model.digest is None else None
+    tag = (model.tag or vllm.tag) if model.digest is None else None
+    version = vllm_version(vllm.image, tag) if tag is not None else None
     knows = version is not None and version >= DEFAULTS_SINCE
     return flags.merge(DEFAULTS if knows else {}, vllm.model_settings)
 

@@ -56,6 +56,11 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "missing uid": ({"vllm/uid": REMOVE}, "vllm.uid", "for example 503"),
     "missing subUidStart": ({"vllm/subUidStart": REMOVE}, "vllm.subUidStart", "required"),
+    "missing tag beside a digest": (
+        {"vllm/tag": REMOVE, f"{M}/digest": DIGEST, "vllm/models/b": SECOND},
+        "vllm.tag",
+        "vllm.models.b has neither tag nor digest",
+    ),
     "missing tag": ({"vllm/tag": REMOVE}, "vllm.tag", 'for example "v0.11.0"'),
     "uid as a string": ({"vllm/uid": "503"}, "vllm.uid", "a whole number, not a string"),
     "uid as a boolean": ({"vllm/uid": True}, "vllm.uid", "a whole number, not a boolean"),
