@@ -19,7 +19,9 @@ from llmhop.config.config import Config
 from llmhop.config.load import check_unread, load
 from llmhop.config.parser import config_schema_text
 from llmhop.config.problems import ConfigError, Problem
+from llmhop.config.schema.checker import key_path
 from llmhop.log.logger import LOG, take_stderr
+from llmhop.routing.target import renaming_urls
 
 _STDOUT, _STDERR = 1, 2
 
@@ -147,10 +149,10 @@ def _load(path: Path) -> Config:
     return load(path, may_wait=True)
 
 
-def _check(path: Path, load_config: Callable[[Path], Config], for_programs: bool) -> int:
+def _check(file: Path, load_config: Callable[[Path], Config], for_programs: bool) -> int:
     """Print what is wrong with a config, or a line that says that it is good."""
     try:
-        config = load_config(path)
+        config = load_config(file)
     except ConfigError as error:
         if for_programs:
             click.echo(_as_json(error.problems))
@@ -164,6 +166,12 @@ def _check(path: Path, load_config: Callable[[Path], Config], for_programs: bool
     plural = "" if count == 1 else "s"
     addresses = ", ".join(map(str, config.addresses))
     click.echo(f"ok: {count} model{plural}, listening on {addresses}")
+    for path, there in renaming_urls(config.models):
+        click.echo(
+            f"note: {key_path(*path)}: leads to the model {there!a}, and bodies name {path[1]!a}; "
+            "an llmhop there refuses that, unless both are names of one model",
+            err=True,
+        )
     return 0
 
 

@@ -210,3 +210,24 @@ def test_keys_that_are_there_twice_are_named_all_at_once_and_with_all_else(tmp_p
             "models.m.retries: is -Infinity, which JSON does not know; correct it",
             "modelz: is not a known key; write models",
         ]
+
+
+def test_a_url_that_leads_to_another_name_at_an_llmhop_is_noted(tmp_path: Path) -> None:
+    """It is right where both are names of one model there, or where no llmhop is."""
+    path = tmp_path / "llmhop.json"
+    models = {
+        "m": {"url": "http://h/route/other"},
+        "o/n": {"urls": ["http://a/route/o%2Fn", "unix:/s:/x/route/o", "http://a/route/o/v1"]},
+        "n": {"url": "http://h/route/n/"},
+        "p": {"url": "http://h", "aliases": ["q"]},
+    }
+    path.write_text(json.dumps({"models": models}))
+    done = llmhop("--config", str(path), "--check")
+    assert (done.returncode, done.stdout[:13]) == (0, "ok: 4 models,")
+    refused = "an llmhop there refuses that, unless both are names of one model"
+    assert done.stderr.splitlines() == [
+        f"note: models.m.url: leads to the model 'other', and bodies name 'm'; {refused}",
+        f"note: models.\"o/n\".urls[1]: leads to the model 'o', and bodies name 'o/n'; {refused}",
+    ]
+    done = llmhop("--config", str(path), "--check", "--json")
+    assert (done.returncode, done.stderr, json.loads(done.stdout)) == (0, "", {"problems": []})

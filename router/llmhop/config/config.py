@@ -82,7 +82,7 @@ class ModelConfig:
         None,
         "Where the model runs: http or https, or unix:/path of a socket; a path "
         "in the URL (unix:/path:/prefix) comes before the request's. One of another llmhop ends in "
-        "/route/NAME.",
+        "/route/NAME, with the name of this model.",
     )
     urls: tuple[BackendUrl, ...] = setting(
         BackendUrls(

@@ -5,9 +5,12 @@ All of it is pure and works on the bytes of a request target that was checked be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from llmhop.config.config import ModelConfig
+from llmhop.config.schema.checker import Path
 from llmhop.http.body.urlencoded import Field, decode_name, find_fields
 
 ROUTE_PREFIX = b"/route/"
@@ -55,6 +58,22 @@ def read_target(target: bytes) -> NamedTarget:
         in_path = decode_name(segment)
         path = b"/" + rest
     return NamedTarget(in_path, find_fields(query) if query else [], path, query)
+
+
+def renaming_urls(models: Mapping[str, ModelConfig]) -> list[tuple[Path, str]]:
+    """Find urls that lead to a model of another name, of an llmhop: the key, and the name there.
+
+    An llmhop refuses bodies that name another model than the path, so the one there must know
+    both names for one model. Other programs may have such paths too.
+    """
+    found: list[tuple[Path, str]] = []
+    for name, model in models.items():
+        for index, url in enumerate(model.urls):
+            _, there = split_route(url.path)
+            if there is not None and there != name:
+                key: Path = ("urls", index) if model.url is None else ("url",)
+                found.append((("models", name, *key), there))
+    return found
 
 
 def split_route(path: str) -> tuple[str, str | None]:

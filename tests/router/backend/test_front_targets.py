@@ -52,3 +52,13 @@ def test_the_engine_gets_what_it_would_without_a_front_however_the_model_is_name
     assert fronted.line == direct.line
     assert fronted.body == direct.body
     assert answers[0].body == answers[1].body
+
+
+@pytest.mark.parametrize(("aliases", "status"), [([], 400), (["m"], 200)])
+def test_another_name_at_the_host_must_be_one_of_the_same_model(
+    aliases: list[str], status: int, start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    """What `llmhop --check` notes of such a url."""
+    host = start_router({"other": {"url": start_backend().url, "aliases": aliases}})
+    front = start_router({"m": f"{host.url}/route/other"})
+    assert ask(front.port, post(chat())).status == status
