@@ -49,6 +49,7 @@ class WriteFile:
 
     def carry_out(self) -> None:
         """Write it."""
+        files.discard_unfinished(self.path.parent, self.path.name)
         files.write(self.path, self.text)
 
 

@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from llmhop_generator.apply.executor import Executor
 from llmhop_generator.contract.model import Config, Vllm
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.host import files
 from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UserManager
 from llmhop_generator.layout import (
-    ENVIRONMENT_KEY,
-    ROUTER_BEFORE,
-    ROUTER_CONFIG,
-    STAMP,
-    WANTED_NOTES,
     quadlet_dir,
     user_manager,
 )
@@ -128,8 +122,6 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         Executor(plan, report).take(plan.steps[0])
         plan = plan_for(config, wait=wait)
     _discard_staged(plan)  # what a run that was killed may have left
-    for path in (ROUTER_CONFIG, ROUTER_BEFORE, ENVIRONMENT_KEY, WANTED_NOTES, STAMP):
-        files.discard_unfinished(path)
     for warning in warnings(plan):
         report(f"warning: {warning}")
     watch = None

@@ -257,8 +257,10 @@ def apply(
 ) -> None:
     """Bring this host to the state that CONFIG describes."""
     from llmhop_generator.apply.fast_path import is_settled, remember
+    from llmhop_generator.host.files import discard_unfinished
     from llmhop_generator.host.lock import locked, try_locked
     from llmhop_generator.host.systemd import system_is_starting
+    from llmhop_generator.layout import STATE_DIR
 
     data = read_source(config)
     require_root("apply")
@@ -276,6 +278,7 @@ def apply(
                     put_files(parse_config(data, config, judge_by(llmhop)), report)
             return
         with locked(lock_timeout, report):
+            discard_unfinished(STATE_DIR)
             if is_settled(data):
                 report("nothing to do")
                 return

@@ -8,6 +8,9 @@ from pathlib import Path
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import HEADER
 
+_RANDOM_CHARACTERS = 8
+"""How many of them end the name of a file of `tempfile`."""
+
 
 def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> None:
     """Replace a file such that a reader sees the old text or the new, also after a crash.
@@ -59,9 +62,15 @@ def is_written(path: Path, text: str, *, mode: int = 0o644, group: int | None = 
     return read(path) == text and not has_drifted(path, mode=mode, group=group)
 
 
-def discard_unfinished(path: Path) -> None:
-    """Remove what a run that was killed in `write` left beside a file."""
-    for left in path.parent.glob(f".{path.name}.????????"):
+def discard_unfinished(directory: Path, names: str = "*") -> None:
+    """Remove what runs that were killed in `write` left of files in a directory.
+
+    `names` is a pattern of those files' names. It is for who may be the only writer of them.
+
+    Raises:
+        GeneratorError: a file can't be removed.
+    """
+    for left in directory.glob(f".{names}.{'?' * _RANDOM_CHARACTERS}"):
         remove(left)
 
 

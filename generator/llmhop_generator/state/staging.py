@@ -39,6 +39,7 @@ def stage(directory: Path, delete: Iterable[str], write: Mapping[str, str]) -> N
     staged = staged_dir(directory)
     try:
         discard(directory)
+        files.discard_unfinished(directory, "*.container")
         staged.mkdir(parents=True)
         staged.chmod(0o755)  # whatever the umask is: the user has to read it
         for path in _listed(directory):

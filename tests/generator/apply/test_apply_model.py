@@ -29,6 +29,7 @@ from llmhop_generator.apply.fast_path import is_settled, remember
 from llmhop_generator.apply.run import Applied, apply, plan_for
 from llmhop_generator.contract.model import Config
 from llmhop_generator.errors import GeneratorError
+from llmhop_generator.host import files
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
 from llmhop_generator.render.tree import render
@@ -194,6 +195,7 @@ class Applying(RuleBasedStateMachine):
     def apply(self, *, wait: bool) -> Applied | None:
         """Do as the command does; None where there was nothing to do."""
         data = json.dumps(self.config).encode()
+        files.discard_unfinished(self.host.router_config.parent)
         if is_settled(data):
             return Applied(None, (), ())  # type: ignore[arg-type]
         done = apply(parsed(data.decode()), note, lambda _: None, wait=wait)
@@ -321,6 +323,9 @@ class Applying(RuleBasedStateMachine):
 
     def is_brought_about(self, done: Applied, *, wait: bool, disturbed: bool) -> None:
         """The host is as the configuration says, but for what could not be."""
+        if not disturbed:
+            left = list(self.host.root.rglob(".*.unfinish"))
+            assert not left, left
         units = self.host.units
         for service, unit in units.items():
             if service not in self.wanted:

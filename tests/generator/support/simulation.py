@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,6 +74,16 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
 
         return wrapped
 
+    write_whole = files.write
+
+    def write(path: Path, *args: Any, **kwargs: Any) -> None:
+        try:
+            host.interrupt("write")
+        except Killed:
+            path.with_name(f".{path.name}.unfinish").touch()  # as tempfile names it
+            raise
+        write_whole(path, *args, **kwargs)
+
     def sleep(_: float) -> None:
         host.interrupt("sleep")
         host.tick()
@@ -101,8 +112,9 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
         (staging._SEARCHED, host.root / "etc/containers/systemd"),
         (os.fsync, lambda _: None),
     ]
-    effects: list[Callable[..., Any]] = [files.write, files.remove, files.discard_unfinished]
+    effects: list[Callable[..., Any]] = [files.remove, files.discard_unfinished]
     effects += [staging.stage, staging.swap, staging.discard]
+    replaced.append((write_whole, write))
     replaced += [(effect, interrupted(effect)) for effect in effects]
     with pytest.MonkeyPatch.context() as patch:
         for module in (*_MODULES, os):
