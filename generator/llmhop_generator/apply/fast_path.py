@@ -37,7 +37,7 @@ from llmhop_generator.layout import (
 from llmhop_generator.planning.steps import Wanted
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.state.environment import digests, read_key
-from llmhop_generator.state.present import drifted_sources, read_note, read_sources
+from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_service import router_drifted, router_runs
 from llmhop_generator.state.staging import staged_dir
 from llmhop_generator.unit_names import service_of
@@ -115,9 +115,12 @@ def _runs(uid: int | None, open_files: int) -> bool:
         return False
     if any(states[manager].active != "active" for manager in managers):
         return False
+    sources = read_sources()
+    if any(_runs_without_unit(*of_user) for of_user in sources.items()):
+        return False
     if uid is None:
         return True
-    texts = read_sources().get(uid, {})
+    texts = sources.get(uid, {})
     if drifted_sources(uid, texts) or staged_dir(quadlet_dir(uid)).exists():
         return False
     limit = hard_open_files_limit(states[user_manager(uid)].main_pid)
@@ -125,6 +128,18 @@ def _runs(uid: int | None, open_files: int) -> bool:
         return False
     states = UserManager(account_of(uid)).states([*map(service_of, texts)])
     return all(map(_is_as_read, states.values())) and _started_by(uid, texts, states)
+
+
+def _runs_without_unit(uid: int, texts: Mapping[str, str]) -> bool:
+    """Whether a user's model is up of which there is no unit any more.
+
+    Somebody may have started it while a run removed it.
+    """
+    left = [service_of(name) for name in read_started(uid) if name not in texts]
+    manager = user_manager(uid)
+    if not left or system_states([manager])[manager].active != "active":
+        return False
+    return any(s.active != "inactive" for s in UserManager(account_of(uid)).states(left).values())
 
 
 def _is_as_read(state: UnitState) -> bool:

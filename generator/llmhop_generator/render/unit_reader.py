@@ -82,7 +82,10 @@ def values(source: str) -> dict[str, list[str]]:
 
 
 def entries(texts: Mapping[str, str]) -> list[Entry]:
-    """Describe the models of some sources, by ascending port: the order in which they start."""
+    """Describe the models of some sources, by ascending port: the order in which they start.
+
+    Of an empty source, whose model nobody has described, image and port are empty and 0.
+    """
     found = [_entry(name, text) for name, text in texts.items()]
     return sorted(found, key=lambda entry: entry.port)
 
@@ -92,8 +95,8 @@ def _entry(file_name: str, text: str) -> Entry:
     return Entry(
         name=model_of(file_name),
         service=service_of(file_name),
-        image=keys["Image"][0],
-        port=int(keys["PublishPort"][0].split(":")[1]),
+        image=keys["Image"][0] if text else "",
+        port=int(keys["PublishPort"][0].split(":")[1]) if text else 0,
         devices=devices_of(text),
         note=note_of(text),
     )

@@ -155,12 +155,17 @@ def read_note(uid: int, name: str, state: UnitState | None = None) -> StartNote 
 
 
 def read_started(uid: int) -> dict[str, str]:
-    """Read the sources by which models of ours were started, also where their files are gone."""
+    """Read the sources by which models of ours were started, also where their files are gone.
+
+    A source is empty where its file was gone at that start already.
+    """
     names = [
         source_of(path.stem) for path in sorted(runtime_dir(uid).glob(f"{UNIT_PREFIX}*.started"))
     ]
     starts = {name: read_start(uid, name) for name in names}
-    return {n: s.text for n, s in starts.items() if s and s.text and files.is_ours(s.text)}
+    texts = {name: (start.text if start else None) or "" for name, start in starts.items()}
+    present = files.names_in(quadlet_dir(uid))
+    return {n: t for n, t in texts.items() if (files.is_ours(t) if t else n not in present)}
 
 
 def _notes(

@@ -67,7 +67,7 @@ class ModelStatus:
     state: str
     up_s: int | None
     restarts: int | None
-    port: int
+    port: int | None
     image: str
     image_id: str | None
     image_digest: str | None
@@ -282,7 +282,7 @@ def _judge(
         state=_word(state, container),
         up_s=_up(state),
         restarts=state.restarts,
-        port=entry.port,
+        port=entry.port or None,
         image=container.image if container else entry.image,
         image_id=container.image_id if container else None,
         image_digest=container.image_digest if container else None,
@@ -382,9 +382,9 @@ def _row(model: ModelStatus) -> tuple[str, ...]:
         model.state,
         "-" if model.up_s is None else _duration(model.up_s),
         "-" if model.restarts is None else str(model.restarts),
-        str(model.port),
+        str(model.port or "-"),
         ",".join(model.devices) or "-",
-        model.image,
+        model.image or "-",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.apply import run as apply
+from llmhop_generator.apply.fast_path import is_settled, remember
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
 from llmhop_generator.status.report import status
@@ -18,15 +19,20 @@ A, B = "vllm-a.service", "vllm-b.service"
 MODELS = {name: {"model": "m", "port": 18001 + i} for i, name in enumerate("ab")}
 ON = {**MINIMAL, "vllm": {**MINIMAL["vllm"], "openFilesLimit": 64, "models": MODELS}}
 FAR = {"settings": {"models": {"far": {"url": "http://192.0.2.1:1"}}}}
+ONE = {**ON, "vllm": {**ON["vllm"], "models": {"a": MODELS["a"]}}}
 OFF = {"version": 1, "llmhop": {"enable": True, **FAR}, "vllm": {"enable": False}}
 
 
-def bring(config: Any) -> None:
-    apply.apply(parse_config(json.dumps(config).encode(), "config.json"), print, print, wait=True)
+def as_json(config: Any) -> bytes:
+    return json.dumps(config).encode()
+
+
+def bring(config: Any) -> apply.Applied:
+    return apply.apply(parse_config(as_json(config), "config.json"), print, print, wait=True)
 
 
 def planned(config: Any) -> list[tuple[str, str, str]]:
-    return lines(apply.plan_for(parse_config(json.dumps(config).encode(), "config.json")))
+    return lines(apply.plan_for(parse_config(as_json(config), "config.json")))
 
 
 @pytest.mark.parametrize("is_reloaded", [False, True])
@@ -76,3 +82,25 @@ def test_where_nothing_tells_of_their_user_none_is_asked(
     (simulated.router_config.parent / "wanted.json").write_text(text)
     assert status().models == ()
     assert {what for what, *_ in planned(OFF)} == {"route"}
+
+
+@pytest.mark.parametrize("config", [OFF, ONE], ids=["no model is wanted", "another one is"])
+def test_a_model_that_somebody_starts_while_it_is_removed_is_work_for_the_next_run(
+    config: Any, simulated: SimulatedHost
+) -> None:
+    bring(ON)
+
+    def restart(effect: str) -> None:
+        if effect == "daemon-reload":
+            simulated.restart(B)
+            simulated.settle()
+
+    simulated.interrupt = restart
+    done = bring(config)
+    simulated.interrupt = lambda _: None
+    remember(as_json(config), done.wanted)
+    assert B in {model.unit for model in status().models}
+    assert not is_settled(as_json(config))
+    remember(as_json(config), bring(config).wanted)
+    assert simulated.unit(B).state == "inactive"
+    assert is_settled(as_json(config))

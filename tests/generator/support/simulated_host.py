@@ -167,7 +167,8 @@ class SimulatedHost:
         unit.unsure = on_disk != source
         if ">%t/%N.started" in source:  # the line that leaves the note
             changed = 2 if unit.unsure else 1
-            said = f"{changed}.{0:09}\n1.{0:09}\n{self._invocation(service)}\n"
+            said = f"{changed}.{0:09}\n" if on_disk is not None else ""
+            said += f"1.{0:09}\n{self._invocation(service)}\n"
             note = self.runtime_dir(UID) / f"{service.removesuffix('.service')}.started"
             note.write_text(f"{on_disk or ''}\n{said}")
         taken = {other.port: name for name, other in self.units.items() if other.up}
