@@ -32,6 +32,13 @@ let
 
   models = lib.optional cfg.vllm.enable "llmhop-models.service";
 
+  mounts = lib.optionalAttrs cfg.vllm.enable (
+    import ./lib/mounts.nix {
+      inherit lib;
+      inherit (cfg) vllm;
+    }
+  );
+
   common = {
     # systemctl is on every path of NixOS, newuidmap on that of podman's wrapper.
     path = lib.optional cfg.vllm.enable config.virtualisation.podman.package;
@@ -64,6 +71,11 @@ in
           partOf = models;
           # It pulls images.
           environment = lib.mapAttrs (_: lib.mkDefault) (config.networking.proxy.envVars or { });
+          unitConfig = mounts // {
+            RequiresMountsFor = lib.concatStringsSep " " (
+              [ host.state_dir ] ++ lib.optional (mounts != { }) mounts.RequiresMountsFor
+            );
+          };
           serviceConfig = {
             RemainAfterExit = true;
             # A changed contract is another store path, so a switch restarts the
@@ -95,6 +107,9 @@ in
           restartIfChanged = false;
           unitConfig = {
             RequiresMountsFor = host.state_dir;
+          }
+          // removeAttrs mounts [ "RequiresMountsFor" ]
+          // {
             # A manager that runs is started again, as by logind's restart. It may be
             # re-executed just then, and would not answer.
             ConditionPathExists = "!/run/user/${toString cfg.vllm.uid}/systemd/private";

@@ -11,6 +11,7 @@ let
   uid = toString vllm.uid;
   gid = toString vllm.gid;
   host = import ./lib/host.nix { inherit lib; };
+  inherit (import ./lib/unit-text.nix { inherit lib; }) tmpfile;
   quadletDir = "${host.state_dir}/quadlet";
 
   # By number: with systemd-sysusers or userborn names may resolve later.
@@ -41,8 +42,8 @@ in
       # Each by itself, or two that are one would end the evaluation before the
       # assertion that names them.
       systemd.tmpfiles.settings."10-llmhop" = lib.mkMerge [
-        { ${toString vllm.dataDir}.d = ownedByUser "0700"; }
-        { ${toString vllm.cacheDir}.d = ownedByUser "0750"; }
+        { ${tmpfile (toString vllm.dataDir)}.d = ownedByUser "0700"; }
+        { ${tmpfile (toString vllm.cacheDir)}.d = ownedByUser "0750"; }
         { ${quadletDir}.d = ownedByRoot; }
       ];
 

@@ -11,10 +11,16 @@ let
 
   host = import ./lib/host.nix { inherit lib; };
   podman = host.containers_conf;
+  mounts = lib.concatStringsSep "\n" (
+    lib.mapAttrsToList (key: paths: "${key}=${paths}") (
+      import ./lib/mounts.nix { inherit lib vllm; }
+    )
+  );
   userManager = ''
     [Unit]
     Wants=network-online.target
     After=${lib.concatStringsSep " " host.device_services}
+    ${mounts}
     # Or a switch to a system without it would stop every model.
     X-StopOnRemoval=false
 

@@ -15,6 +15,7 @@ let
     else
       lib.filter lib.isString (lib.toList listen);
 
+  inherit (import ./unit-text.nix { inherit lib; }) literal;
   split = builtins.match defaults.address;
   socketPath = lib.removePrefix "unix:";
   isSocket = lib.hasPrefix "unix:/";
@@ -29,7 +30,7 @@ let
       port = toString (portOf address);
     in
     if isSocket address then
-      socketPath address
+      literal (socketPath address)
     else if parts == null || portOf address == 0 || ip == null then
       null
     else if lib.head parts == "" then

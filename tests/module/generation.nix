@@ -31,7 +31,7 @@ let
 
   tmpfile =
     path: rules:
-    lib.mapAttrsToList (_: r: "${r.type} ${path} ${r.mode} ${r.user} ${r.group} - -\n") rules;
+    lib.mapAttrsToList (_: r: "${r.type} '${path}' ${r.mode} ${r.user} ${r.group} - -\n") rules;
   tmpfiles = lib.concatMap (lib.mapAttrsToList tmpfile) (
     lib.attrValues config.systemd.tmpfiles.settings
   );

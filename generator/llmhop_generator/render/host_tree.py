@@ -14,6 +14,7 @@ from llmhop_generator.layout import (
     quadlet_dir,
     user_manager,
 )
+from llmhop_generator.render.mounts import mount_lines
 from llmhop_generator.render.quadlet import unit_file, unit_line
 from llmhop_generator.render.router_units import router_units, routes_unit
 
@@ -113,6 +114,7 @@ def _user_manager(vllm: Vllm) -> str:
                     # Podman's units wait for this target, and nothing else need start it.
                     ("Wants", "network-online.target"),
                     ("After", " ".join(DEVICE_SERVICES)),
+                    *mount_lines(vllm),
                 ],
             ),
             (
