@@ -1,6 +1,7 @@
 {
   lib,
   python3Packages,
+  util-linux,
   # Judges its settings; on NixOS the one that serves.
   llmhop,
 }:
@@ -37,6 +38,11 @@ python3Packages.buildPythonApplication {
   ];
 
   makeWrapperArgs = [
+    # findmnt, which no service has on NixOS.
+    "--suffix"
+    "PATH"
+    ":"
+    (lib.makeBinPath [ util-linux ])
     "--set-default"
     "LLMHOP_COMMAND"
     (lib.getExe llmhop)

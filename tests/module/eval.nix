@@ -33,7 +33,7 @@ rec {
   contractBuild = removeAttrs config.environment.etc."llmhop/contract.json".source [ "outPath" ];
 
   # By which llmhop the generator has settings judged.
-  judge = (lib.head config.environment.systemPackages).arguments.makeWrapperArgs;
+  judge = lib.drop 4 (lib.head config.environment.systemPackages).arguments.makeWrapperArgs;
 
   contract =
     if failures == [ ] then

@@ -46,7 +46,7 @@ let
     + "rich setuptools trustme types-jsonschema types-pyyaml uvloop vllm websockets werkzeug"
   );
   packageNames = lib.splitString " " (
-    "bashInteractive coreutils curl jq mdbook nix-eval-jobs nixfmt nixfmt-tree ruff"
+    "bashInteractive coreutils curl jq mdbook nix-eval-jobs nixfmt nixfmt-tree ruff util-linux"
   );
 
   pkgs = lib.genAttrs packageNames derivation // {

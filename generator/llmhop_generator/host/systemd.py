@@ -251,7 +251,10 @@ def may_read_journal() -> bool:
 
 
 def hard_open_files_limit(pid: int) -> float:
-    """The hard limit of a process on open files, from /proc/PID/limits (proc_pid_limits(5))."""
+    """The hard limit of a process on open files, from /proc/PID/limits (proc_pid_limits(5)).
+
+    prlimit(2) tells it only to root and to the process's own user.
+    """
     for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
         if line.startswith("Max open files"):
             hard = line.split()[4]

@@ -121,6 +121,8 @@ def _meets(address: Address | None, port: int, listener: Listener) -> bool:
     )
 
 
+# By hand: psutil does not tell whose a socket is where its process can't be seen, nor which unix
+# sockets listen.
 def _listeners() -> Iterator[Listener]:
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
