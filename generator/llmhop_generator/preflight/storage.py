@@ -2,12 +2,13 @@
 
 import os
 import pwd
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.model import Model, Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.env_file import misread
@@ -24,6 +25,7 @@ GIB = 2**30
 NEEDED_FOR_IMAGE = 5 * GIB
 """Less than any vLLM image takes; the CUDA ones take 20 GB and more."""
 NEEDED_TO_RUN = GIB // 4
+_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 _TEST = 'while [ $# -gt 0 ]; do test "$1" "$2" || printf "%s\\n" "$3"; shift 3; done'
 
@@ -53,6 +55,8 @@ def storage_findings(
     if Path(vllm.data_dir).is_dir():
         yield from home_findings(vllm)
         yield from _data_dir(vllm, NEEDED_FOR_IMAGE if lacks_image else NEEDED_TO_RUN)
+    if Path(vllm.cache_dir).is_dir():
+        yield from _cache_dir(vllm)
 
 
 def directory_conflicts(vllm: Vllm) -> Iterator[Problem]:
@@ -134,14 +138,37 @@ def _data_dir(vllm: Vllm, needed: int) -> Iterator[Problem]:
             f"{vllm.data_dir} lies on {kind}, which can't hold Podman's overlays; "
             "put it on a local file system such as ext4, xfs or btrfs",
         )
-    found = os.statvfs(vllm.data_dir)
-    free = found.f_bavail * found.f_frsize
+    free = _free(vllm.data_dir)
     if free < needed:
         yield Problem(
             where,
             f"{vllm.data_dir} has {free / GIB:.1f} GiB left and needs {needed / GIB:.2f} at the "
             "least; make room",
         )
+
+
+def _cache_dir(vllm: Vllm) -> Iterator[Problem]:
+    """Find a cache without room, where there is a model to download; a full one serves the rest."""
+    free = _free(vllm.cache_dir)
+    absent = [m.name for m in vllm.enabled_models if _is_to_download(vllm, m)]
+    if free < NEEDED_TO_RUN and absent:
+        yield Problem(
+            option_path(("vllm", "cacheDir")),
+            f"{vllm.cache_dir} has {free / GIB:.1f} GiB left, and {', '.join(absent)} is yet to be "
+            "downloaded into it; make room",
+        )
+
+
+def _is_to_download(vllm: Vllm, model: Model) -> bool:
+    """Whether nothing of a repository is in the cache (huggingface_hub, "cache-system")."""
+    below = f"hub/models--{model.model.replace('/', '--')}"
+    return bool(_REPOSITORY.fullmatch(model.model)) and not Path(vllm.cache_dir, below).is_dir()
+
+
+def _free(path: str) -> int:
+    """The bytes that a user may still write to the file system of a path."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
 
 
 def _file_system(path: str) -> str:

@@ -111,6 +111,20 @@ def test_a_directory_that_the_user_can_not_write(host: CheckedHost) -> None:
     assert found.startswith("vllm.cacheDir: /var/cache/vllm can't be written by vllm"), found
 
 
+def test_a_cache_that_is_full(host: CheckedHost) -> None:
+    host.change(
+        "mkdir /srv/small && mount -t tmpfs -o size=10M,uid=503 small /srv/small",
+        "umount /srv/small && rmdir /srv/small",
+    )
+    full = host.finding(config(cacheDir="/srv/small"))
+    assert full.startswith("vllm.cacheDir: /srv/small has 0.0 GiB left, and "), full
+    assert full.endswith("is yet to be downloaded into it; make room"), full
+    host.change("mkdir -p /srv/small/hub/models--org--name", "rm -r /srv/small/hub")
+    for model in ("org/name", "/models/name"):
+        serving = {"models": {"a": {"model": model, "port": 18001}}}
+        assert host.check(config(cacheDir="/srv/small", **serving)) == (0, READY)
+
+
 def test_a_home_elsewhere_that_is_full(host: CheckedHost) -> None:
     host.change(
         "mkdir /srv/small && mount -t tmpfs -o size=10M,uid=503 small /srv/small",
