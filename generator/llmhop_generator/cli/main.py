@@ -24,6 +24,7 @@ from llmhop_generator.cli.terminal import terminal
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import become, require_root
 from llmhop_generator.host.signals import exit_on_signals
+from llmhop_generator.layout import ENVIRONMENT_KEY
 from llmhop_generator.parse.source import read_source
 from llmhop_generator.router.check import judge_by
 
@@ -207,7 +208,12 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
     from llmhop_generator.status.report import under_way
 
     read = read_config(config, judge_by(llmhop))
-    require_root("diff")
+    # Units bear digests of the files, made with the key, so that none can be compared without.
+    require_root(
+        "diff",
+        f"reads environment files, and the key in {ENVIRONMENT_KEY} by which units tell that "
+        "one changed",
+    )
     at_work = run_at_work()
     plan = plan_for(read)
     if at_work := at_work or run_at_work():

@@ -52,14 +52,14 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def require_root(verb: str) -> None:
-    """See that this process may change the host.
+def require_root(verb: str, why: str = "needs the system's managers") -> None:
+    """See that this process is root, without which the command `verb` can't do what `why` says.
 
     Raises:
         GeneratorError: it is not root.
     """
     if not is_root():
-        raise GeneratorError(f"{verb} needs the system's managers; run it as root")
+        raise GeneratorError(f"{verb} {why}; run it as root")
 
 
 def acts_as(uid: int) -> bool:

@@ -182,8 +182,20 @@ def test_provision_leaves_nixos_to_its_module(host: PrivateHost) -> None:
     assert done.stderr == "error: this is NixOS: import the module, which declares all of this\n"
 
 
-@pytest.mark.parametrize("command", ["provision", "check", "diff", "apply"])
-def test_what_acts_on_a_host_needs_root(command: str, tmp_path: Path) -> None:
+MANAGERS = "needs the system's managers"
+KEY = (
+    "reads environment files, and the key in /var/lib/llmhop/environment.key by which units tell "
+    "that one changed"
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [("provision", MANAGERS), ("check", MANAGERS), ("diff", KEY), ("apply", MANAGERS)],
+)
+def test_what_acts_on_a_host_needs_root_and_says_for_what(
+    command: str, why: str, tmp_path: Path
+) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps(router()))
     # Of a namespace in which it has no number, a process is nobody, whoever starts it.
@@ -194,9 +206,7 @@ def test_what_acts_on_a_host_needs_root(command: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.endswith(
-        f"error: {command} needs the system's managers; run it as root\n"
-    ), done.stderr
+    assert done.stderr.endswith(f"error: {command} {why}; run it as root\n"), done.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "diff", "apply"])
