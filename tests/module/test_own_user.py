@@ -221,6 +221,10 @@ UNFIT = {
         [vllm(), "{ lib, ... }: { users.users.vllm.linger = lib.mkForce false; }"],
         ["users.users.vllm.linger is false"],
     ),
+    "a user that nobody declares, where the module writes its ranges": Refused(
+        [vllm('user = "ai";'), "{ systemd.sysusers.enable = true; }"],
+        [f"{V}.user is `ai`", "users.users.ai"],
+    ),
     "a name that is none": Refused([vllm('user = "a b";')], [f"{V}.user is `a b`, which is no"]),
 }
 

@@ -71,6 +71,10 @@ REFUSED = {
         [vllm(models=model("a", 0) + model("b", 0))],
         [f"{V}.models.a.port", f"{V}.models.b.port", "any free port", "from 1 to 65535"],
     ),
+    "a port below a higher limit": Refused(
+        [vllm(models=model("a", 1500)), UNPRIVILEGED % 2000],
+        [f"{V}.models.a.port is 1500", "below 2000", "from 2000 on"],
+    ),
     "two models on llmhop's port": Refused(
         [vllm(models=model("a", 8080) + model("b", 8080))],
         [f"{V}.models.a.port", f"{V}.models.b.port", "services.llmhop.settings.port"],
@@ -107,6 +111,7 @@ ALLOWED = {
     "a disabled model on a privileged port": [
         vllm(models=model("a", 80, "enable = false;") + model("b", 18001))
     ],
+    "any free port, which llmhop opens itself": [vllm(), settings('listen = "localhost:0";')],
     "any port where everybody may open all": [vllm(models=model("a", 1)), UNPRIVILEGED % "false"],
     "a privileged port where few are": [vllm(models=model("a", 1)), UNPRIVILEGED % "true"],
 }
