@@ -99,7 +99,7 @@ def test_every_file_that_a_plan_names_is_there_and_has_what_it_is_named_for(page
     assert len(named) > 3
     every = [spelled for path in named for spelled in spellings(path)]
     assert [path for path in every if not found_files(path)] == []
-    for name, path in re.findall(r"`(\w+)` in `([\w./-]+\.(?:py|nix))`", PLANS[page]):
+    for name, path in re.findall(r"`(\w+)` (?:in|of) `([\w./-]+\.(?:py|nix))`", PLANS[page]):
         assert any(defines(file, [name]) for file in found_files(path)), f"{name} in {path}"
 
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from llmhop_generator.contract.model import Config, Llmhop, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Path, Problem, option_path
 from llmhop_generator.parse.json_text import read_json
-from llmhop_generator.parse.rules import check
+from llmhop_generator.parse.rules import rule_findings
 from llmhop_generator.parse.source import read_source, refuse
 from llmhop_generator.router.check import Judge, no_judge
 from llmhop_generator.router.settings import settings_to_judge
@@ -59,7 +59,7 @@ def parse_config(data: bytes, source: str, judge: Judge = no_judge) -> Config:
         )
     except RecursionError:
         raise refuse(source, "is nested too deeply to be read; flatten it") from None
-    found.update(check(raw))
+    found.update(rule_findings(raw))
     found.update(_judged(raw, judge, {path for path, _ in found}))
     doubted = {path for path, _ in doubts}
     found = {(path, what) for path, what in found if not _below(path, doubted)} | set(doubts)

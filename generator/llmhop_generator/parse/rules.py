@@ -24,7 +24,7 @@ _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
 Found = Iterator[tuple[Path, str]]
 
 
-def check(raw: Any) -> Found:
+def rule_findings(raw: Any) -> Found:
     """Give every problem that the types alone do not show."""
     config = _object(raw)
     vllm, llmhop = _object(config.get("vllm")), _object(config.get("llmhop"))

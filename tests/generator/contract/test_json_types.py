@@ -13,7 +13,7 @@ from llmhop_generator.contract.model import Config
 from llmhop_generator.contract.schema import contract_schema
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config
-from llmhop_generator.parse.rules import check
+from llmhop_generator.parse.rules import rule_findings
 from pydantic import ValidationError
 
 VALIDATOR = Draft202012Validator(contract_schema())
@@ -126,7 +126,7 @@ def parses(config: Any) -> bool:
     except ValidationError:
         return False
     # The one rule of `parse.rules` that the schema has too.
-    return not any(path[-1] == "enable" for path, _ in check(config))
+    return not any(path[-1] == "enable" for path, _ in rule_findings(config))
 
 
 def is_accepted(config: Any) -> bool:
