@@ -221,10 +221,6 @@ UNFIT = {
         [vllm(), "{ lib, ... }: { users.users.vllm.linger = lib.mkForce false; }"],
         ["users.users.vllm.linger is false"],
     ),
-    "a user that nobody declares, where the module writes its ranges": Refused(
-        [vllm('user = "ai";'), "{ systemd.sysusers.enable = true; }"],
-        [f"{V}.user is `ai`", "users.users.ai"],
-    ),
     "a name that is none": Refused([vllm('user = "a b";')], [f"{V}.user is `a b`, which is no"]),
 }
 
@@ -257,6 +253,13 @@ def test_the_build_and_the_generator_take_the_same_names(option: str, name: str)
         refused = True  # by the type that NixOS has for groups
 
     assert refused is told is (name in NO_NAMES)
+
+
+def test_a_user_that_nobody_declares_has_no_ranges_to_write() -> None:
+    modules = [vllm('user = "ai";'), "{ systemd.sysusers.enable = true; }"]
+
+    assert_one_message(Refused(modules, [f"{V}.user is `ai`", "users.users.ai"]))
+    assert evaluate("subids", *modules) == {}
 
 
 def test_an_automatic_range_that_may_be_the_one_is_warned_of() -> None:
