@@ -156,11 +156,20 @@ def backend_unavailable(model: str, retry_after: int) -> ApiError:
     )
 
 
-def backend_error(model: str) -> ApiError:
-    """502, for a backend that got the request and gave no usable response."""
+def backend_broke(model: str) -> ApiError:
+    """502, for a backend that got the request and broke off."""
+    return _backend_error(f"The backend of the model '{model}' broke off before its response.")
+
+
+def backend_invalid(model: str) -> ApiError:
+    """502, for a backend that got the request and broke the rules of HTTP."""
+    return _backend_error(f"The backend of the model '{model}' sent what is no valid response.")
+
+
+def _backend_error(message: str) -> ApiError:
     return ApiError(
         502,
-        f"The backend of the model '{model}' broke off before its response.",
+        message,
         kind=SERVER_ERROR,
         code="backend_error",
     )

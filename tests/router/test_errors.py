@@ -213,6 +213,10 @@ def test_a_backend_that_breaks_http_is_a_502(
             response = wire.response()
         code = "backend_error" if raw else "backend_unavailable"
         assert response.error_code == code
+        if raw:
+            ended = raw.endswith(b"-Le")
+            did = "broke off before its response" if ended else "sent what is no valid response"
+            assert response.error["message"] == f"The backend of the model 'm' {did}."
     assert len(backend.requests) == 1, "a request that may have begun is not sent again"
 
 

@@ -7,7 +7,8 @@ from typing import Final
 from llmhop.backend.backends import Backend
 from llmhop.errors import (
     ApiError,
-    backend_error,
+    backend_broke,
+    backend_invalid,
     backend_unavailable,
     leads_nowhere,
     queue_full,
@@ -18,13 +19,27 @@ LOOPED: Final = 1
 UNREACHED: Final = 2
 FULL: Final = 3
 BROKE: Final = 4
-"""One of them may have worked on the request."""
+INVALID: Final = 5
+"""With this and the one before, one of them may have worked on the request."""
+
+
+def cause_of(kind: str, silent: bool) -> int:
+    """Return why there was no response; `kind` is one of metric_cells.FAILURES.
+
+    `silent` says that not a byte has come on the connection. One that closes a new connection
+    without a byte is most likely starting.
+    """
+    if kind == "invalid_response":
+        return INVALID
+    return UNREACHED if silent and kind == "closed" else BROKE
 
 
 def error_for(cause: int, backend: Backend) -> ApiError:
     """Return the error that a client gets when no replica of `backend` is left."""
+    if cause == INVALID:
+        return backend_invalid(backend.model)
     if cause == BROKE:
-        return backend_error(backend.model)
+        return backend_broke(backend.model)
     if cause == FULL:
         return queue_full(backend.model)
     if cause == LOOPED:

@@ -28,7 +28,7 @@ from llmhop.log.logger import log
 from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter
-from llmhop.relay.causes import BROKE, FULL, LOOPED, UNREACHED
+from llmhop.relay.causes import FULL, LOOPED, UNREACHED, cause_of
 from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.replica_choice import ReplicaChoice
@@ -325,8 +325,7 @@ class UpstreamRequest(ConnectionWaiter):
         self._connection = None
         self.state = IDLE
         self.log_failure(reason, kind)
-        # One that closes a new connection without a byte is most likely starting.
-        self.choice.failed(UNREACHED if silent and kind == "closed" else BROKE)
+        self.choice.failed(cause_of(kind, silent))
 
     def retry(self) -> bool:
         """Send it once more, if that is allowed."""
