@@ -12,6 +12,7 @@ from llmhop_generator.cli.main import main
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight.units import hidden_findings
 from llmhop_generator.state import source_drop_ins
+from llmhop_generator.state.foreign_units import changed_by
 from llmhop_generator.status.report import remarks, status
 
 from tests.generator.conftest import MINIMAL
@@ -125,6 +126,20 @@ def test_a_file_that_hides_our_unit_is_told_and_refused(
     assert told.startswith(f"{MODEL}: its unit is made of {hiding}, which hides the one that")
     [found] = findings()
     assert found.startswith(f"{SERVICE} is made of {hiding}, which hides")
+
+
+def test_a_unit_is_hidden_by_nothing_where_its_manager_names_no_file(show: Show) -> None:
+    for unnamed in ("SourcePath", "FragmentPath"):
+        show(**{unnamed: ""})
+        assert told_of() == findings() == []
+        assert status().models[0].hidden_by is None
+
+
+def test_how_to_revert_is_told_where_one_of_the_drop_ins_is_of_the_unit() -> None:
+    of_unit = f"{HOME}/systemd/user/{SERVICE}.d/override.conf"
+    of_source = f"{HOME}/containers/systemd/container.d/x.conf"
+    assert "revert" in changed_by(SERVICE, (of_unit, of_source))
+    assert "revert" not in changed_by(SERVICE, (of_source,))
 
 
 def test_our_source_may_be_reached_by_a_link(

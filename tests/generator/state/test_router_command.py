@@ -86,8 +86,9 @@ def test_what_a_run_at_work_is_about_to_restart_is_not_told(
         assert status().llmhop.foreign_config is not None
 
 
-def test_a_unit_that_names_another_file_is_a_finding(host: SimulatedHost) -> None:
-    host.router_command = ["llmhop", "--config", "/srv/other.json"]
+@pytest.mark.parametrize("words", [["--config", "/srv/other.json"], ["--config=/srv/other.json"]])
+def test_a_unit_that_names_another_file_is_a_finding(words: list[str], host: SimulatedHost) -> None:
+    host.router_command = ["llmhop", *words]
     assert not is_settled(DATA)
     told = f"llmhop.service starts llmhop by /srv/other.json, not by {host.router_config}, which"
     [finding] = service_findings()
@@ -113,6 +114,8 @@ def test_where_llmhop_is_not_given_a_configuration_its_unit_is_somebody_elses(
         (["--config", "{ours}"], None),
         (["--config", "/srv/other.json", "--config={ours}"], None),
         (["--config", "link"], None),
+        (["--config", "/srv/other.json", "--config"], None),
+        (["\udcff", "--config", "/srv/other.json"], "/srv/other.json"),
         (["--config"], None),
         ([], None),
     ],

@@ -1,7 +1,11 @@
 """What a container of Podman's tells of its model."""
 
+from typing import Any
+
 import pytest
-from llmhop_generator.status.storage import Container, Storage
+from llmhop_generator.host.process import Account
+from llmhop_generator.status import storage as status_storage
+from llmhop_generator.status.storage import Container, Storage, read_storage
 
 
 def storage(state: str) -> Storage:
@@ -27,3 +31,20 @@ def test_of_a_podman_that_gave_no_answer_nothing_is_taken_for_missing() -> None:
     assert not unknown.lacks("localhost/i:v1")
     assert Storage().lacks("localhost/i:v1")
     assert Storage().trouble("vllm-a", is_up=True) is not None
+
+
+def test_what_podman_lists_is_read_also_where_an_image_has_lost_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = "789d1fb29389" + 52 * "0"
+    images: list[dict[str, Any]] = [
+        {"Id": used, "Names": ["localhost/i:v1"], "Digest": "sha256:8c"},
+        {"Id": 64 * "1", "Names": None, "Digest": "sha256:9c"},
+    ]
+    running = {"Names": ["vllm-a"], "Image": "localhost/i:v1", "ImageID": used, "State": "running"}
+    monkeypatch.setattr(status_storage, "images", lambda _: images)
+    monkeypatch.setattr(status_storage, "containers", lambda _: [running])
+    found = read_storage(Account(503, 503))
+    assert found.images == {"localhost/i:v1"}
+    expected = Container("localhost/i:v1", "789d1fb29389", "sha256:8c", None, "running")
+    assert found.containers == {"vllm-a": expected}
