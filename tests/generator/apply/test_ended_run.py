@@ -121,7 +121,7 @@ def test_a_signal_after_the_last_step_says_that_all_were_taken(
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("llmhop_generator.apply.fast_path.remember", remember)
-    monkeypatch.setattr("llmhop_generator.cli.main.require_root", lambda _: None)
+    monkeypatch.setattr("llmhop_generator.cli.main.require_root", lambda *_: None)
     monkeypatch.setattr(lock, "LOCK", tmp_path / "lock")
     config = tmp_path / "config.json"
     config.write_bytes(configuration())

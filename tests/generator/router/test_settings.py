@@ -112,7 +112,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 @pytest.fixture
 def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep commands from needing root or a lock; what they are given is refused before more."""
-    monkeypatch.setattr(cli, "require_root", lambda _verb: None)
+    monkeypatch.setattr(cli, "require_root", lambda *_: None)
     monkeypatch.setattr(lock, "locked", lambda *_: nullcontext())
     monkeypatch.setattr(settled, "is_settled", lambda _data: False)
 

@@ -87,7 +87,7 @@ def test_a_drop_in_of_somebody_else_is_told(
     assert warning.startswith(f"warning: {SERVICE} is changed by {drop_in}, which")
     assert rest == "nothing to do"
     assert findings() == []
-    monkeypatch.setattr("llmhop_generator.cli.main.require_root", lambda _: None)
+    monkeypatch.setattr("llmhop_generator.cli.main.require_root", lambda *_: None)
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))
     assert CliRunner().invoke(main, ["diff", str(config)]).output == f"{warning}\nno change\n"
