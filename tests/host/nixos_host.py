@@ -35,7 +35,15 @@ _PROGRAMS = {
     "findutils": ("find",),
     "gnugrep": ("grep",),
     "gnused": ("sed",),
+    "util-linux": ("findmnt",),
 }
+# What the package of the generator wraps it in.
+_WRAPPER = f"""\
+#!/bin/sh
+PATH=$PATH:{STORE}-util-linux/bin
+export PATH
+exec {VENV}/bin/llmhop-generator "$@"
+"""
 # What NixOS's wrapper of Podman puts on its path, beside /run/wrappers/bin.
 _HELPERS = ("crun", "conmon", "pasta", "passt", "nsenter", "mount", "umount", "catatonit", "nft")
 
@@ -66,7 +74,6 @@ def prepare(machine: Machine, wheels: Path, image: Image) -> None:
         f"mkdir -p {STORE}-podman/libexec/podman {STORE}-llmhop/bin {STORE}-llmhop-generator/bin",
         f"ln -s /usr/libexec/podman/quadlet {STORE}-podman/libexec/podman/quadlet",
         f"ln -s {VENV}/bin/llmhop {STORE}-llmhop/bin/llmhop",
-        f"ln -s {VENV}/bin/llmhop-generator {STORE}-llmhop-generator/bin/llmhop-generator",
         # Also what Podman would look up by itself.
         "mkdir -p /usr/libexec/podman-helpers",
         *(f"ln -s $(type -P {h}) /usr/libexec/podman-helpers/{h} || true" for h in _HELPERS),
@@ -94,8 +101,9 @@ def prepare(machine: Machine, wheels: Path, image: Image) -> None:
         "d /run/wrappers/bin 0755 root root -\n"
         + "".join(f"L /run/wrappers/bin/{p} - - - - /usr/libexec/{p}\n" for p in _WRAPPED),
     )
+    write(machine, f"{STORE}-llmhop-generator/bin/llmhop-generator", _WRAPPER)
     machine.succeed(
-        "chmod +x /usr/bin/podman",
+        f"chmod +x /usr/bin/podman {STORE}-llmhop-generator/bin/llmhop-generator",
         *(f"mv /usr/bin/{p} /usr/libexec/{p}" for p in _WRAPPED),
         "systemd-tmpfiles --create wrappers.conf",
         "systemctl daemon-reexec",
