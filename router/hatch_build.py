@@ -29,8 +29,9 @@ COMPILED: Final = (
 INTERPRETED: Final = (
     # Coroutines, which mypyc makes slower and harder to read in a traceback.
     *("backend/readiness.py", "origin/connect.py", "origin/probe.py", "origin/resolver.py"),
-    # msgspec checks values against annotations, of which mypyc keeps only the plainest.
-    "observe/usage.py",
+    # msgspec checks values against annotations, of which mypyc keeps only the plainest; nor does
+    # it hand on `gc` and `kw_only`.
+    *("observe/log_entry.py", "observe/usage.py"),
     # A subclass of what is written in Python, which event loops look into.
     "client/body_intake.py",
     # Protocols alone.

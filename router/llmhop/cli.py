@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -175,5 +176,6 @@ def _check(file: Path, load_config: Callable[[Path], Config], for_programs: bool
     return 0
 
 
-def _as_json(problems: list[Problem]) -> bytes:
-    return msgspec.json.encode({"problems": problems})
+def _as_json(problems: list[Problem]) -> str:
+    # Keys may have halves of surrogate pairs, which only escapes can write.
+    return json.dumps({"problems": msgspec.to_builtins(problems)}, separators=(",", ":"))

@@ -212,6 +212,26 @@ def test_keys_that_are_there_twice_are_named_all_at_once_and_with_all_else(tmp_p
         ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"""{"\ud800": 1, "\ud800": 2, "models": {}}""",
+        r"""{"\ud800": 1, "models": {}}""",
+        r"""{"models": {"\ud800": {"url": 1}}}""",
+    ],
+    ids=["twice", "unknown", "a model"],
+)
+def test_half_of_a_surrogate_pair_in_a_key_is_told_to_programs_too(
+    text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "llmhop.json"
+    path.write_text(text)
+    done = llmhop("--config", str(path), "--check", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    paths = [problem["path"] for problem in json.loads(done.stdout)["problems"]]
+    assert ["\ud800"] in paths or ["models", "\ud800"] in [path[:2] for path in paths]
+
+
 def test_a_url_that_leads_to_another_name_at_an_llmhop_is_noted(tmp_path: Path) -> None:
     """It is right where both are names of one model there, or where no llmhop is."""
     path = tmp_path / "llmhop.json"

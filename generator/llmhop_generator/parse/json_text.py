@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmhop_generator.errors import Path
 
 _MAX_DIGITS = 400
+_END: tuple[Any, Any] = (None, object())
 
 
 class _Doubt:
@@ -23,6 +24,14 @@ class _Object(dict[str, Any]):
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
         self.pairs = pairs
+
+    def doubled(self) -> Iterator[str]:
+        """Give each key that is there once more."""
+        known: set[str] = set()
+        for key, _ in self.pairs:
+            if key in known:
+                yield key
+            known.add(key)
 
 
 def read_json(text: str) -> tuple[Any, list[tuple[Path, str]]]:
@@ -67,19 +76,31 @@ def _short(digits: str) -> int | _Doubt:
 
 def _doubts(whole: list[Any]) -> Iterator[tuple[Path, str]]:
     """Find what is doubtful in the only item of a list, and put null in the place of numbers."""
-    waiting: list[tuple[Path, Any, Any, Any]] = [((), whole, 0, whole[0])]
-    while waiting:  # what is nested may be deeper than Python calls
-        path, parent, key, value = waiting.pop()
+    parents: list[str | int] = []
+    levels: list[tuple[Any, Iterator[tuple[Any, Any]]]] = [(whole, iter([(0, whole[0])]))]
+    while levels:  # what is nested may be deeper than Python calls
+        parent, items = levels[-1]
+        key, value = next(items, _END)
+        if value is _END[1]:
+            levels.pop()
+            if parents:
+                parents.pop()
+            continue
+        is_top = len(levels) == 1
         if isinstance(value, _Doubt):
-            parent[key] = None
-            yield path, value.what
-        elif isinstance(value, list):
-            waiting += [((*path, n), value, n, item) for n, item in enumerate(value)]
-        elif isinstance(value, dict):
-            pairs = value.pairs if isinstance(value, _Object) else list(value.items())
-            known: set[str] = set()
-            for name, _ in pairs:
-                if name in known:
-                    yield (*path, name), "is there more than once; keep one"
-                known.add(name)
-            waiting += [((*path, name), value, name, item) for name, item in pairs]
+            if parent[key] is value:  # and not another one of that key
+                parent[key] = None
+            yield () if is_top else (*parents, key), value.what
+        elif isinstance(value, (list, dict)):
+            if not is_top:
+                parents.append(key)
+            if isinstance(value, _Object):
+                for name in value.doubled():
+                    yield (*parents, name), "is there more than once; keep one"
+            levels.append((value, iter(_items(value))))
+
+
+def _items(value: list[Any] | dict[str, Any]) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, list):
+        return enumerate(value)
+    return value.pairs if isinstance(value, _Object) else value.items()

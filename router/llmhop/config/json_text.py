@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llmhop.config.problems import Problem
 from llmhop.config.schema.checker import Path, key_path
+
+_END: tuple[Any, Any] = (None, object())
 
 
 class _Object(dict[str, Any]):
@@ -16,6 +18,14 @@ class _Object(dict[str, Any]):
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
         self.pairs = pairs
+
+    def doubled(self) -> Iterator[str]:
+        """Give each key that is there once more."""
+        known: set[str] = set()
+        for key, _ in self.pairs:
+            if key in known:
+                yield key
+            known.add(key)
 
 
 class _Constant:
@@ -40,21 +50,33 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _doubts(data: object) -> Iterator[Problem]:
-    waiting: list[tuple[Path, object]] = [((), data)]
-    while waiting:  # what is nested may be deeper than Python calls
-        path, value = waiting.pop()
+    parents: list[str | int] = []
+    levels: list[Iterator[tuple[str | int | None, object]]] = [iter([(None, data)])]
+    while levels:  # what is nested may be deeper than Python calls
+        key, value = next(levels[-1], _END)
+        if value is _END[1]:
+            levels.pop()
+            if parents:
+                parents.pop()
+            continue
         if isinstance(value, _Constant):
-            yield _problem(path, f"is {value.name}, which JSON does not know", "correct it")
-        elif isinstance(value, list):
-            waiting += [((*path, index), item) for index, item in enumerate(value)][::-1]
-        elif isinstance(value, dict):
-            pairs = value.pairs if isinstance(value, _Object) else list(value.items())
-            known: set[str] = set()
-            for key, _ in pairs:
-                if key in known:
-                    yield _problem((*path, key), "is there more than once", "keep one")
-                known.add(key)
-            waiting += [((*path, key), item) for key, item in pairs][::-1]
+            path = parents if key is None else [*parents, key]
+            yield _problem(tuple(path), f"is {value.name}, which JSON does not know", "correct it")
+            continue
+        if not isinstance(value, (list, dict)):
+            continue
+        if key is not None:
+            parents.append(key)
+        if isinstance(value, _Object):
+            for name in value.doubled():
+                yield _problem((*parents, name), "is there more than once", "keep one")
+        levels.append(iter(_items(value)))
+
+
+def _items(value: list[object] | dict[str, object]) -> Iterable[tuple[str | int, object]]:
+    if isinstance(value, list):
+        return enumerate(value)
+    return value.pairs if isinstance(value, _Object) else value.items()
 
 
 def _problem(path: Path, what: str, todo: str) -> Problem:

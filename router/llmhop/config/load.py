@@ -47,15 +47,16 @@ def check_unread(path: Path) -> Config:
 def _parse(
     read: tuple[object, list[Problem]], resolve_secret: Callable[[str], str], load_tls: LoadTls
 ) -> Config:
-    """Check a value of which something may be in doubt; of that nothing else is told."""
+    """Check a value of which something may be in doubt; at its path nothing else is told."""
     data, doubts = read
     try:
         config = parse(data, resolve_secret, load_tls)
     except ConfigError as error:
+        doubtful = {doubt.path for doubt in doubts}
         other = [
             problem
             for problem in error.problems
-            if not any(problem.path[: len(doubt.path)] == doubt.path for doubt in doubts)
+            if not any(problem.path[:count] in doubtful for count in range(len(problem.path) + 1))
         ]
         raise ConfigError(doubts + other) from None
     if doubts:

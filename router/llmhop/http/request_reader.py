@@ -185,9 +185,9 @@ class RequestReader:
             self.body_left = self._left > 0
             return piece
         self._feed_chunks(self._chunks)
-        self._taken += len(self._parts)
-        if self._taken > self._limit:
+        if self._taken + len(self._parts) > self._limit:
             raise body_too_large(self._limit)
+        self._taken += len(self._parts)
         self.body_left = not self._chunks.done
         piece = bytes(self._parts)
         self._parts.clear()

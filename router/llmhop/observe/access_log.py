@@ -18,6 +18,7 @@ from llmhop.config.config import AccessLogFormat
 from llmhop.log.faults import attempt_each
 from llmhop.log.line_buffer import LineBuffer
 from llmhop.log.line_writer import ThreadWriter
+from llmhop.observe.log_entry import DroppedLines, Entry
 
 MAX_LINES: Final = 256
 """So many are written at once. Of the usual length, they take 64 KB."""
@@ -27,38 +28,6 @@ MAX_VALUE_CHARACTERS: Final = 256
 
 _CLOSE_S: Final = 1.0
 _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")  # no white space, quote, backslash or equals sign
-
-
-class Entry(msgspec.Struct, gc=False, kw_only=True):
-    """One request. Times are milliseconds; those of a stage that was not reached are None.
-
-    `end` says how it ended: `complete`; `client_left`; `client_stalled`, `backend_broke`,
-    `backend_stalled` or `shutting_down` where the response broke off after its head; or the code
-    of the error that was the answer, `refused` where it has none.
-    """
-
-    time: str
-    request_id: str
-    client: str
-    method: str | None
-    path: str | None
-    model: str | None
-    backend: str | None
-    status: int
-    bytes_in: int
-    bytes_out: int
-    queue_ms: float | None
-    connect_ms: float | None
-    first_byte_ms: float | None
-    total_ms: float
-    end: str
-
-
-class _Dropped(msgspec.Struct):
-    """Said in place of lines that nobody took."""
-
-    time: str
-    dropped_lines: int
 
 
 class AccessLog:
@@ -140,7 +109,7 @@ class AccessLog:
     def _dropped_line(self, count: int) -> bytes:
         date = self.date(time.monotonic_ns())
         if self._format == "json":
-            return self._encoder.encode_lines([_Dropped(date, count)])
+            return self._encoder.encode_lines([DroppedLines(date, count)])
         return f"time={date} dropped_lines={count}\n".encode()
 
 

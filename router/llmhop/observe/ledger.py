@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 from llmhop.log.faults import log_fault
-from llmhop.observe.access_log import AccessLog, Entry
+from llmhop.observe.access_log import AccessLog
+from llmhop.observe.log_entry import Entry
 from llmhop.observe.metric_cells import (
     BOUNDS_US,
     BYTES_IN,

@@ -25,7 +25,7 @@ MAX_ENDED: Final = 256
 class EndedRequest:
     """A request that is over. Times are of the monotonic clock; 0 stands for what did not happen.
 
-    `end` is what access_log.Entry says of it. `tail` is the end of a response that may report
+    `end` is what log_entry.Entry says of it. `tail` is the end of a response that may report
     tokens. No msgspec.Struct: what is compiled here is made and read by others in half the time.
     """
 
@@ -175,7 +175,7 @@ class RequestRecord:
                 self._streams = head.streams
 
     def end(self, status: int, end: str) -> None:
-        """Note that the request is over; `end` says how it ended (see access_log.Entry)."""
+        """Note that the request is over; `end` says how it ended (see log_entry.Entry)."""
         if self.last is not None:
             self._tail = b"".join(self.last)[-TAIL_BYTES:]
             self.last = None

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 from llmhop.config.config import AccessLogFormat
 from llmhop.log.line_buffer import MAX_WAITING_BYTES
-from llmhop.observe.access_log import AccessLog, Entry, text_line
+from llmhop.observe.access_log import AccessLog, text_line
+from llmhop.observe.log_entry import Entry
 
 from tests.router.conftest import StartBackend
 from tests.router.support.endpoints import (

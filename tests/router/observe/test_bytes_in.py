@@ -115,3 +115,21 @@ def test_what_came_of_a_body_is_counted_that_is_refused_at_its_end(
         wire.send(raw[-2:])
         assert wire.response().status == status
     assert told(process, 1) == [come]
+
+
+def test_no_more_is_counted_of_a_form_too_large_than_came(process: Process) -> None:
+    form = FILE + b"x" * LIMIT
+    with Wire(process.port) as wire:
+        wire.send(chunked(b"%x\r\n%b\r\n" % (len(form), form), KEY, FORM))
+        assert wire.response().status == 413
+    [come] = told(process, 1)
+    assert LIMIT < come <= len(form)
+
+
+def test_what_is_refused_by_its_head_is_counted_after_a_chunked_one(process: Process) -> None:
+    with Wire(process.port) as wire:
+        wire.send(chunked(chunks(30, 2) + b"0\r\n\r\n", KEY))
+        assert wire.response().status == 400
+        wire.send(begun(LIMIT + 1, b"x" * 40, KEY))
+        assert wire.response().status == 413
+    assert told(process, 2) == [60, 40]

@@ -1,0 +1,37 @@
+"""What the access log says: as records, which are encoded by their annotations."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Entry(msgspec.Struct, gc=False, kw_only=True):
+    """One request. Times are milliseconds; those of a stage that was not reached are None.
+
+    `end` says how it ended: `complete`; `client_left`; `client_stalled`, `backend_broke`,
+    `backend_stalled` or `shutting_down` where the response broke off after its head; or the code
+    of the error that was the answer, `refused` where it has none.
+    """
+
+    time: str
+    request_id: str
+    client: str
+    method: str | None
+    path: str | None
+    model: str | None
+    backend: str | None
+    status: int
+    bytes_in: int
+    bytes_out: int
+    queue_ms: float | None
+    connect_ms: float | None
+    first_byte_ms: float | None
+    total_ms: float
+    end: str
+
+
+class DroppedLines(msgspec.Struct):
+    """Said in place of lines that nobody took."""
+
+    time: str
+    dropped_lines: int
