@@ -8,8 +8,8 @@ from pathlib import Path
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import HEADER
 
-_RANDOM_CHARACTERS = "[a-z0-9_]" * 8
-"""What ends the name of a file of `tempfile`."""
+_RANDOM_CHARACTERS = 8
+"""How many of them end the name of a file of `tempfile`."""
 
 
 def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> None:
@@ -62,17 +62,16 @@ def is_written(path: Path, text: str, *, mode: int = 0o644, group: int | None = 
     return read(path) == text and not has_drifted(path, mode=mode, group=group)
 
 
-def discard_unfinished(directory: Path, names: str) -> None:
+def discard_unfinished(directory: Path, names: str = "*") -> None:
     """Remove what runs that were killed in `write` left of files in a directory.
 
-    `names` is a pattern of those files' names, of which nobody else writes any.
+    `names` is a pattern of those files' names. It is for who may be the only writer of them.
 
     Raises:
         GeneratorError: a file can't be removed.
     """
-    for left in directory.glob(f".{names}.{_RANDOM_CHARACTERS}"):
-        if left.is_file() and not left.is_symlink():
-            remove(left)
+    for left in directory.glob(f".{names}.{'?' * _RANDOM_CHARACTERS}"):
+        remove(left)
 
 
 def remove(path: Path) -> None:

@@ -195,7 +195,7 @@ class Applying(RuleBasedStateMachine):
     def apply(self, *, wait: bool) -> Applied | None:
         """Do as the command does; None where there was nothing to do."""
         data = json.dumps(self.config).encode()
-        files.discard_unfinished(self.host.router_config.parent, "*")
+        files.discard_unfinished(self.host.router_config.parent)
         if is_settled(data):
             return Applied(None, (), ())  # type: ignore[arg-type]
         done = apply(parsed(data.decode()), note, lambda _: None, wait=wait)
