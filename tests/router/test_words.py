@@ -120,7 +120,7 @@ def codes() -> set[str]:
 
 def entry_words() -> str:
     """What is said of an entry of the access log."""
-    tree = class_of("observe.access_log", "Entry")
+    tree = class_of("observe.log_entry", "Entry")
     return (tree and ast.get_docstring(tree)) or ""
 
 

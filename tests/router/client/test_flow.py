@@ -229,7 +229,7 @@ def test_draining_ends_requests_first_and_connections_then(
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        ("llmhop.process.server", "Table"),
+        ("llmhop.process.server", "RoutingTable"),
         ("server.backends", "serve"),
         ("llmhop.process.server", "_share"),
         ("server", "_limit_connections"),
