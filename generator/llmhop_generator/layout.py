@@ -17,6 +17,10 @@ ENVIRONMENT_KEY = STATE_DIR / "environment.key"
 WANTED_NOTES = STATE_DIR / "wanted.json"
 UNFINISHED_ROUTES = STATE_DIR / "unfinished.json"
 STAMP = STATE_DIR / "applied.json"
+STATE_FILES = (
+    *(ROUTER_CONFIG, ROUTER_BEFORE, ENVIRONMENT_KEY, WANTED_NOTES, UNFINISHED_ROUTES, STAMP),
+)
+"""All of them, which a run of `apply` writes."""
 MODELS_TARGET = f"{HOST['models_target']}.target"
 """What a user's manager starts of models when it starts itself."""
 DEVICE_SERVICES: Final[list[str]] = HOST["device_services"]

@@ -266,7 +266,7 @@ def apply(
     from llmhop_generator.host.files import discard_unfinished
     from llmhop_generator.host.lock import locked, try_locked
     from llmhop_generator.host.systemd import system_is_starting
-    from llmhop_generator.layout import STATE_DIR
+    from llmhop_generator.layout import STATE_FILES
 
     data = read_source(config)
     require_root("apply")
@@ -284,7 +284,8 @@ def apply(
                     put_files(parse_config(data, config, judge_by(llmhop)), report)
             return
         with locked(lock_timeout, report):
-            discard_unfinished(STATE_DIR)
+            for path in STATE_FILES:
+                discard_unfinished(path.parent, path.name)
             if is_settled(data):
                 report("nothing to do")
                 return

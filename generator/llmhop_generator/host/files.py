@@ -8,8 +8,8 @@ from pathlib import Path
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.layout import HEADER
 
-_RANDOM_CHARACTERS = 8
-"""How many of them end the name of a file of `tempfile`."""
+_RANDOM_CHARACTERS = "[a-z0-9_]" * 8
+"""What ends the name of a file of `tempfile`."""
 
 
 def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> None:
@@ -65,13 +65,14 @@ def is_written(path: Path, text: str, *, mode: int = 0o644, group: int | None = 
 def discard_unfinished(directory: Path, names: str = "*") -> None:
     """Remove what runs that were killed in `write` left of files in a directory.
 
-    `names` is a pattern of those files' names. It is for who may be the only writer of them.
+    `names` is a pattern of those files' names, of which nobody else writes any.
 
     Raises:
         GeneratorError: a file can't be removed.
     """
-    for left in directory.glob(f".{names}.{'?' * _RANDOM_CHARACTERS}"):
-        remove(left)
+    for left in directory.glob(f".{names}.{_RANDOM_CHARACTERS}"):
+        if left.is_file() and not left.is_symlink():
+            remove(left)
 
 
 def remove(path: Path) -> None:

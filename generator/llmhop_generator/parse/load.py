@@ -1,7 +1,7 @@
 """Reads a configuration: from bytes to a `Config`, or to every problem in it at once."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from difflib import get_close_matches
 from typing import Any
 
@@ -79,9 +79,9 @@ def _judged(raw: Any, judge: Judge, told: Collection[Path]) -> Iterator[tuple[Pa
             yield option, what
 
 
-def _below(path: Path, places: Collection[Path]) -> bool:
+def _below(path: Path, places: Set[Path]) -> bool:
     """Whether a path is one of some places, or leads into one."""
-    return any(path[: len(place)] == place for place in places)
+    return any(path[:count] in places for count in range(len(path) + 1))
 
 
 def _parse_json(data: bytes, source: str) -> tuple[Any, list[tuple[Path, str]]]:

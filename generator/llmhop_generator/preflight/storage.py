@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmhop_generator.contract.model import Model, Vllm
-from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.env_file import misread
 from llmhop_generator.host.process import Account, run
@@ -20,6 +20,8 @@ from llmhop_generator.preflight.user import find_account
 _NO_OVERLAYS = frozenset(
     ["9p", "cifs", "exfat", "fuse.sshfs", "msdos", "nfs", "nfs4", "ntfs", "ntfs3", "smb3", "vfat"]
 )
+# Where a variable of these says so, or vLLM's flag, a model is not downloaded into the cache.
+_ELSEWHERE = {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "VLLM_USE_MODELSCOPE"}
 
 GIB = 2**30
 NEEDED_FOR_IMAGE = 5 * GIB
@@ -131,7 +133,11 @@ def home_findings(vllm: Vllm) -> Iterator[Problem]:
 
 def _data_dir(vllm: Vllm, needed: int) -> Iterator[Problem]:
     where = option_path(("vllm", "dataDir"))
-    kind = _file_system(vllm.data_dir)
+    try:
+        kind = _file_system(vllm.data_dir)
+    except GeneratorError as error:
+        yield Problem(where, str(error))
+        kind = ""
     if kind in _NO_OVERLAYS or (kind == "overlay" and shutil.which("fuse-overlayfs") is None):
         yield Problem(
             where,
@@ -150,8 +156,10 @@ def _data_dir(vllm: Vllm, needed: int) -> Iterator[Problem]:
 def _cache_dir(vllm: Vllm) -> Iterator[Problem]:
     """Find a cache without room, where there is a model to download; a full one serves the rest."""
     free = _free(vllm.cache_dir)
+    if free >= NEEDED_TO_RUN:
+        return
     absent = [m.name for m in vllm.enabled_models if _is_to_download(vllm, m)]
-    if free < NEEDED_TO_RUN and absent:
+    if absent:
         yield Problem(
             option_path(("vllm", "cacheDir")),
             f"{vllm.cache_dir} has {free / GIB:.1f} GiB left, and {', '.join(absent)} is yet to be "
@@ -160,9 +168,21 @@ def _cache_dir(vllm: Vllm) -> Iterator[Problem]:
 
 
 def _is_to_download(vllm: Vllm, model: Model) -> bool:
-    """Whether nothing of a repository is in the cache (huggingface_hub, "cache-system")."""
-    below = f"hub/models--{model.model.replace('/', '--')}"
-    return bool(_REPOSITORY.fullmatch(model.model)) and not Path(vllm.cache_dir, below).is_dir()
+    """Whether nothing of a repository is in the cache (huggingface_hub, "cache-system").
+
+    Of one that is kept elsewhere, or where the cache can't be looked into, nothing is told.
+    """
+    variables = vllm.environment.keys() | model.environment.keys()
+    if (
+        variables & _ELSEWHERE
+        or "download-dir" in vllm.model_settings.keys() | model.settings.keys()
+    ):
+        return False
+    below = Path(vllm.cache_dir, "hub", f"models--{model.model.replace('/', '--')}")
+    try:
+        return bool(_REPOSITORY.fullmatch(model.model)) and not below.is_dir()
+    except OSError:
+        return False
 
 
 def _free(path: str) -> int:
@@ -172,9 +192,10 @@ def _free(path: str) -> int:
 
 
 def _file_system(path: str) -> str:
-    """The type of the file system that a path lies on.
+    """The type of the file system that a path lies on: of several, the one mounted last.
 
     Raises:
         GeneratorError: findmnt(8) does not tell it.
     """
-    return run(["findmnt", "--noheadings", "--output=FSTYPE", f"--target={path}"]).stdout.strip()
+    found = run(["findmnt", "--noheadings", "--output=FSTYPE", f"--target={path}"]).stdout.split()
+    return found[-1] if found else ""

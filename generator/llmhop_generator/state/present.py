@@ -162,10 +162,17 @@ def read_started(uid: int) -> dict[str, str]:
     names = [
         source_of(path.stem) for path in sorted(runtime_dir(uid).glob(f"{UNIT_PREFIX}*.started"))
     ]
-    starts = {name: read_start(uid, name) for name in names}
-    texts = {name: (start.text if start else None) or "" for name, start in starts.items()}
     present = files.names_in(quadlet_dir(uid))
-    return {n: t for n, t in texts.items() if (files.is_ours(t) if t else n not in present)}
+    found: dict[str, str] = {}
+    for name in names:
+        left = files.read_of_others(runtime_dir(uid) / note_file(service_of(name)), _NOTE_BYTES)
+        started = Started.parse(left or "")
+        text = (started.text if started else None) or ""
+        if files.is_ours(text or left or ""):
+            found[name] = text
+        elif left and "[Container]" not in left and name not in present:  # nothing to copy
+            found[name] = ""
+    return found
 
 
 def _notes(

@@ -8,11 +8,14 @@ import os
 import pwd
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from llmhop_generator.layout import QUADLET_USERS, runtime_dir
 
 _TYPE = "container.d"
+_MOST_DIRECTORIES = 1000
+"""So many are looked into: a link of a user's may lead to a whole file system."""
 
 
 def read_source_drop_ins(uid: int) -> dict[str, list[str]]:
@@ -30,7 +33,10 @@ def drop_ins_of(source: str, read: Mapping[str, list[str]]) -> tuple[str, ...]:
     words = source.removesuffix(".container").split("-")
     begins = ["-".join(words[:count]) + "-" for count in range(1, len(words))]
     names = [_TYPE, *(f"{begin}.{_TYPE}" for begin in begins), f"{source}.d"]
-    return tuple(path for name in names for path in read.get(name, ()))
+    told: dict[str, str] = {}
+    for path in (path for name in names for path in read.get(name, ())):
+        told.setdefault(os.path.realpath(path), path)  # through links it may be there twice
+    return tuple(told.values())
 
 
 def _search_path(uid: int) -> Iterator[Path]:
@@ -42,13 +48,13 @@ def _search_path(uid: int) -> Iterator[Path]:
 
 def _directories(root: Path, uid: int) -> Iterator[Path]:
     """A directory and all below it, through links, but for those of other users."""
-    seen: set[str] = set()
-    for name, below, _ in os.walk(root, followlinks=True):
-        real = os.path.realpath(name)
-        if real in seen:
+    above: dict[str, frozenset[str]] = {}
+    for name, below, _ in islice(os.walk(root, followlinks=True), _MOST_DIRECTORIES):
+        real, passed = os.path.realpath(name), above.get(str(Path(name).parent), frozenset())
+        if real in passed:  # a link back
             below.clear()
             continue
-        seen.add(real)
+        above[name] = passed | {real}
         path = Path(name)
         if path == QUADLET_USERS:
             below[:] = [each for each in below if not each.isdecimal() or each == str(uid)]

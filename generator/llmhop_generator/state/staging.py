@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files
+from llmhop_generator.unit_names import UNIT_PREFIX
 
 # Podman searches all below it for units of the system's manager and of every user's.
 _SEARCHED = Path("/etc/containers/systemd")
@@ -39,7 +40,7 @@ def stage(directory: Path, delete: Iterable[str], write: Mapping[str, str]) -> N
     staged = staged_dir(directory)
     try:
         discard(directory)
-        files.discard_unfinished(directory, "*.container")
+        files.discard_unfinished(directory, f"{UNIT_PREFIX}*.container")
         staged.mkdir(parents=True)
         staged.chmod(0o755)  # whatever the umask is: the user has to read it
         for path in _listed(directory):

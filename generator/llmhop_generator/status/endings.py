@@ -91,7 +91,10 @@ def tells_of_oom(record: Record) -> bool:
 
 def _ran_out_of_memory(start: Start) -> bool:
     killed = [record.at_s for record in start.records if tells_of_oom(record)]
-    return bool(killed) and start.ended_s - killed[-1] <= _ENDS_WITHIN_S
+    if not killed:
+        return False
+    last_s = start.ended_s or start.records[-1].at_s  # what is under way has no end yet
+    return last_s - killed[-1] <= _ENDS_WITHIN_S
 
 
 def with_last(words: str, lines: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from llmhop_generator.apply import run as apply
 from llmhop_generator.apply.fast_path import is_settled, remember
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
+from llmhop_generator.state.present import read_started
 from llmhop_generator.status.report import status
 
 from tests.generator.conftest import MINIMAL
@@ -104,3 +105,15 @@ def test_a_model_that_somebody_starts_while_it_is_removed_is_work_for_the_next_r
     remember(as_json(config), bring(config).wanted)
     assert simulated.unit(B).state == "inactive"
     assert is_settled(as_json(config))
+
+
+def test_a_unit_of_somebody_elses_that_leaves_a_note_is_no_orphan(
+    simulated: SimulatedHost,
+) -> None:
+    """Whether or not its source was changed after it was read, by the times in the note."""
+    bring(ON)
+    text = (simulated.quadlet_dir(UID) / "vllm-a.container").read_text().partition("\n")[2]
+    for changed in (1, 2):
+        said = f"{changed}.{0:09}\n1.{0:09}\n{1:032x}\n"
+        (simulated.runtime_dir(UID) / "vllm-mine.started").write_text(f"{text}\n{said}")
+        assert read_started(UID).keys() == {"vllm-a.container", "vllm-b.container"}

@@ -218,7 +218,31 @@ def test_drop_ins_of_other_sources_and_other_users_are_not_told(
     assert told_of() == []
 
 
-def test_of_links_each_directory_is_looked_through_once(
+def test_what_links_share_is_of_each_model_whose_link_it_is(
+    simulated: SimulatedHost, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "x.conf").touch()
+    simulated.quadlet_dir(UID).mkdir(parents=True, exist_ok=True)
+    for name in ("a", "b"):
+        link = simulated.quadlet_dir(UID) / f"vllm-{name}.container.d"
+        link.symlink_to(tmp_path / "shared")
+    read = source_drop_ins.read_source_drop_ins(UID)
+    for name in ("a", "b"):
+        [told] = source_drop_ins.drop_ins_of(f"vllm-{name}.container", read)
+        assert told.endswith(f"/vllm-{name}.container.d/x.conf")
+
+
+def test_a_link_to_a_whole_file_system_is_followed_for_a_while_only(
+    simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_drop_ins, "_MOST_DIRECTORIES", 20)
+    simulated.quadlet_dir(UID).mkdir(parents=True, exist_ok=True)
+    (simulated.quadlet_dir(UID) / "everything").symlink_to("/proc")
+    assert len(source_drop_ins.read_source_drop_ins(UID)) <= 3 * 20
+
+
+def test_of_links_each_file_is_told_once(
     show: Show, simulated: SimulatedHost, tmp_path: Path
 ) -> None:
     show()

@@ -196,6 +196,8 @@ def test_what_the_oom_killer_did_long_before_the_end_is_no_cause() -> None:
     assert told(*at(1, BY_KERNEL), *at(62, *lines)).said == "no such kernel"
     assert "OOM killer" in told(*at(1, BY_KERNEL), *at(59, *lines)).said
     assert "OOM killer" in told(*at(1, BY_KERNEL), *at(50, BY_KERNEL), *at(90, *lines)).said
+    under_way = engine("ERROR: no such kernel")
+    assert "OOM killer" not in told(*at(1, BY_KERNEL), *at(62, *under_way)).said
 
 
 @pytest.mark.parametrize("result", ["oom-kill", "timeout", "watchdog"])
