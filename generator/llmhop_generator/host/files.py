@@ -62,7 +62,7 @@ def is_written(path: Path, text: str, *, mode: int = 0o644, group: int | None = 
     return read(path) == text and not has_drifted(path, mode=mode, group=group)
 
 
-def discard_unfinished(directory: Path, names: str = "*") -> None:
+def discard_unfinished(directory: Path, names: str) -> None:
     """Remove what runs that were killed in `write` left of files in a directory.
 
     `names` is a pattern of those files' names, of which nobody else writes any.

@@ -1,6 +1,7 @@
 """llmhop's service: given a configuration, or stopped."""
 
 import grp
+import time
 from collections.abc import Mapping
 
 from llmhop_generator.errors import GeneratorError
@@ -22,6 +23,9 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.router.routes import ADDRESS_KEYS, restart_keys
 from llmhop_generator.state.router_command import foreign_command, foreign_file_read
+
+_PAUSES_S = (0.0, 0.2, 1.0)
+"""How long a restart waits before it is tried again where systemd could not open the socket."""
 
 # Its group is llmhop's, which has to read it.
 _MODE = 0o640
@@ -112,7 +116,10 @@ def give_config(text: str) -> None:
     # Past a start limit that it hit before, or would hit by being told so often.
     system("reset-failed", *(ROUTER_UNITS if has_socket else [ROUTER_UNIT]), check=False)
     done = system(*call, check=False)
-    if done.code != 0 and ROUTER_SOCKET in call and _listened_too_soon():
+    for pause_s in _PAUSES_S:
+        if done.code == 0 or ROUTER_SOCKET not in call or not _listened_too_soon():
+            break
+        time.sleep(pause_s)
         done = system(*call, check=False)
     if done.code != 0 and system_is_stopping():
         # It was not refused: nothing starts any more. llmhop reads it at the next boot.
@@ -150,5 +157,5 @@ def _restore() -> None:
 def stop_router() -> None:
     """Stop llmhop, and remove its configuration."""
     system("stop", ROUTER_SOCKET, ROUTER_UNIT, check=False)
-    files.remove(ROUTER_CONFIG)
     files.remove(ROUTER_BEFORE)
+    files.remove(ROUTER_CONFIG)  # last: while it is there, a run has llmhop to stop

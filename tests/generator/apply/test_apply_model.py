@@ -195,7 +195,7 @@ class Applying(RuleBasedStateMachine):
     def apply(self, *, wait: bool) -> Applied | None:
         """Do as the command does; None where there was nothing to do."""
         data = json.dumps(self.config).encode()
-        files.discard_unfinished(self.host.router_config.parent)
+        files.discard_unfinished(self.host.router_config.parent, "*")
         if is_settled(data):
             return Applied(None, (), ())  # type: ignore[arg-type]
         done = apply(parsed(data.decode()), note, lambda _: None, wait=wait)
@@ -350,7 +350,8 @@ class Applying(RuleBasedStateMachine):
         if not done.failed:
             assert not done.left
             text = json.dumps(self.config)
-            assert lines(plan_for(parsed(text))) == []
+            states = {s: (u.state, u.masked, u.loaded is None) for s, u in units.items()}
+            assert lines(plan_for(parsed(text))) == [], states
             assert is_settled(text.encode()) or not wait
 
     @invariant()

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from llmhop_generator.render.host_tree import host_files
 
 from tests.generator.conftest import MINIMAL
 from tests.generator.support.simulated_host import UID, SimulatedHost
+from tests.generator.support.simulation import killed
 
 A, B = "vllm-a.service", "vllm-b.service"
 FAR = {"far": {"url": "http://192.0.2.1:1"}}
@@ -275,3 +277,16 @@ def test_a_stamp_that_can_not_be_kept_fails_nothing(host: SimulatedHost, data: b
     made_a_directory(state(host, "applied.json"))
     remember(data, apply.plan_for(parse_config(data, "config.json")).wanted)
     assert not is_settled(data)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_killed_end_of_llmhop_leaves_nothing_that_no_run_ends(
+    number: int, host: SimulatedHost, data: bytes
+) -> None:
+    state(host, "llmhop.before.json").write_text("{}")  # a killed change was before it
+    off = contract(host, llmhop={"enable": False})
+    removals = count(1)
+    with killed(host, lambda effect: effect == "remove" and next(removals) == number):
+        applied(off)
+    applied(off)
+    assert is_settled(off)

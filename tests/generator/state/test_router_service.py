@@ -40,11 +40,12 @@ class Manager:
     [
         (0, "resources", 1, True),
         (1, "resources", 2, True),
-        (2, "resources", 3, False),  # the third is with the configuration before
+        (3, "resources", 4, True),
+        (4, "resources", 5, False),  # the fifth is with the configuration before
         (1, "start-limit-hit", 2, False),
     ],
 )
-def test_a_socket_that_was_opened_too_soon_is_opened_once_more(
+def test_a_socket_that_was_opened_too_soon_is_opened_again(
     failures: int,
     result: str,
     restarts: int,
@@ -54,6 +55,7 @@ def test_a_socket_that_was_opened_too_soon_is_opened_once_more(
 ) -> None:
     manager, config = Manager(failures, result), tmp_path / "llmhop.json"
     config.write_text(BEFORE)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     for name, value in {
         "ROUTER_CONFIG": config,
         "ROUTER_BEFORE": tmp_path / "llmhop.before.json",
