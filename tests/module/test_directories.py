@@ -238,6 +238,19 @@ def test_a_switch_is_refused_where_nixos_would_keep_another_id(
 
 
 @needs_namespaces
+def test_a_switch_is_refused_where_somebody_has_the_ids(host: PrivateHost) -> None:
+    host.put("etc/passwd", "root:x:0:0::/root:/bin/sh\nalice:x:503:100::/home/alice:/bin/sh\n")
+    host.put("etc/group", "root:x:0:\nstaff:x:503:\n")
+    done = before_switch(host, vllm())
+    assert done.returncode == 1, done
+    _, *found = done.stderr.splitlines()
+    assert [line.strip().partition(";")[0] for line in found] == [
+        f"{V}.gid: 503 is staff's on this host",
+        f"{V}.uid: 503 is alice's on this host",
+    ]
+
+
+@needs_namespaces
 def test_a_switch_is_refused_where_somebody_has_the_directory(host: PrivateHost) -> None:
     module = vllm('cacheDir = "/srv/shared"; dataDir = "/srv/link";')
     host.put("srv/shared/lost+found/x", "")

@@ -46,10 +46,11 @@ def user_conflicts(vllm: Vllm) -> Iterator[Problem]:
 
 
 def kept_ids(vllm: Vllm) -> Iterator[Problem]:
-    """Find other ids of the user and its group: NixOS leaves those that are there as they are.
+    """Find other ids of the user and its group, and others who have those that are declared.
 
-    It only warns (nixos/modules/config/update-users-groups.pl), and the models would be left to
-    an id that nobody has.
+    NixOS leaves ids that are there as they are, only warns, and gives a declared one whoever has
+    it (nixos/modules/config/update-users-groups.pl). The models would be left to an id that nobody
+    has, or be somebody else.
     """
     account = find_account(vllm.user)
     uid = None if account is None else account.pw_uid
@@ -64,6 +65,16 @@ def kept_ids(vllm: Vllm) -> Iterator[Problem]:
                 f"of what is there; set it to {found}, or switch to a configuration without that "
                 f"{name.split()[0]} first (services.llmhop.vllm.enable = false), give what it owns "
                 f"to {wanted} ({vllm.data_dir}, {vllm.cache_dir}), and switch to this one then",
+            )
+    for key, wanted, name, holder in (
+        ("uid", vllm.uid, vllm.user, _user_name(vllm.uid)),
+        ("gid", vllm.gid, vllm.group, _group_name(vllm.gid)),
+    ):
+        if holder not in (None, name):
+            yield _problem(
+                key,
+                f"{wanted} is {holder}'s on this host; choose another, or switch to a "
+                f"configuration without {holder} and without the models first",
             )
 
 
@@ -109,6 +120,13 @@ def _other_group(vllm: Vllm) -> Iterator[Problem]:
 
 def _problem(key: str, what: str) -> Problem:
     return Problem(option_path(("vllm", key)), what)
+
+
+def _user_name(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
 
 
 def _group_name(gid: int) -> str | None:
