@@ -1,5 +1,6 @@
 # /etc/subuid and /etc/subgid where NixOS does not write them itself: without
-# them newuidmap gives the containers no ids.
+# them newuidmap gives the containers no ids. They are whole files, in which everybody's
+# ranges have to be.
 {
   config,
   lib,
@@ -14,12 +15,40 @@ let
 
   ranges =
     kind:
-    lib.concatMapStrings (range: "${cfg.user}:${toString range.start}:${toString range.count}\n") (
-      kind.rangesOf cfg.user
-    );
+    lib.concatMapStrings (
+      name:
+      lib.concatMapStrings (range: "${name}:${toString range.start}:${toString range.count}\n") (
+        kind.rangesOf name
+      )
+    ) (lib.attrNames users);
+
+  # NixOS gives these none here, but may have before it was told to make users otherwise.
+  automatic = lib.filter (user: user.autoSubUidGidRange) (
+    lib.attrValues (removeAttrs users [ cfg.user ])
+  );
+  maker =
+    if config.systemd.sysusers.enable or false then
+      "systemd.sysusers.enable"
+    else
+      "services.userborn.enable";
 in
 {
   config = lib.mkIf (cfg.enable && !kept && users ? ${cfg.user}) {
+    assertions = [
+      {
+        assertion = automatic == [ ];
+        message = ''
+          ${
+            lib.concatMapStringsSep " and " (user: "${user.path}.autoSubUidGidRange") automatic
+          } is true, and with
+          ${maker} NixOS gives no automatic ranges. /etc/subuid and /etc/subgid, which the
+          models need, will have declared ranges alone, so that other containers could lose
+          their ids. Declare the subUidRanges and subGidRanges of each of these users, with what
+          the two files have now, and set autoSubUidGidRange = false.
+        '';
+      }
+    ];
+
     environment.etc = lib.listToAttrs (
       map (
         kind:

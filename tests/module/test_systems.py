@@ -83,6 +83,62 @@ def test_ranges_of_a_deployers_own_user_and_of_others_are_kept() -> None:
     ]
 
 
+OTHERS = """{
+  users.users.alice = {
+    isNormalUser = true;
+    subUidRanges = [ { startUid = 500000; count = 65536; } { startUid = 700000; } ];
+    subGidRanges = [ { startGid = 600000; count = 65536; } ];
+  };
+  users.users.bob = { isSystemUser = true; group = "users"; };
+  users.users.carol = {
+    enable = false;
+    isNormalUser = true;
+    subUidRanges = [ { startUid = 900000; } ];
+  };
+}"""
+
+
+@pytest.mark.parametrize("module", [SYSUSERS, USERBORN_BEFORE], ids=["sysusers", "Userborn"])
+def test_ranges_that_others_declare_stand_beside_ours(module: str) -> None:
+    files = evaluate("subids", vllm(), OTHERS, module)
+
+    assert {name: file["text"].splitlines() for name, file in files.items()} == {
+        "subuid": ["alice:500000:65536", "alice:700000:1", "vllm:300000:65536"],
+        "subgid": ["alice:600000:65536", "vllm:300000:65536"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [(SYSUSERS, "systemd.sysusers.enable"), (USERBORN_BEFORE, "services.userborn.enable")],
+)
+def test_automatic_ranges_that_the_file_would_lose_are_refused_by_one_message(
+    module: str, option: str
+) -> None:
+    people = """{
+      users.users.alice.isNormalUser = true;
+      users.users.bob = { isSystemUser = true; group = "users"; autoSubUidGidRange = true; };
+      users.users.carol = { enable = false; isNormalUser = true; };
+    }"""
+    without = "{ users.users.alice.autoSubUidGidRange = false; }"
+
+    (failure,) = evaluate("failures", vllm(), people, module)
+
+    options = [
+        "users.users.alice.autoSubUidGidRange",
+        "users.users.bob.autoSubUidGidRange",
+        option,
+        "subUidRanges",
+    ]
+    assert [name for name in options if name not in failure] == [], failure
+    assert "carol" not in failure
+    assert evaluate("failures", vllm(), people) == []
+    assert evaluate("failures", vllm(), people, USERBORN) == []
+    assert "alice" not in evaluate("failures", vllm(), people, without, module)[0]
+    forced = "{ lib, ... }: { users.users.bob.autoSubUidGidRange = lib.mkForce false; }"
+    assert evaluate("failures", vllm(), people, without, forced, module) == []
+
+
 def test_automatic_ranges_do_where_nixos_gives_them_and_not_elsewhere() -> None:
     user = OWN % "autoSubUidGidRange = true;"
     # One of those that NixOS gives: 65536 from 100000 on.
