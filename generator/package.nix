@@ -62,7 +62,7 @@ python3Packages.buildPythonApplication {
   # Those that need neither Nix nor the router.
   enabledTestPaths = map (name: "tests/generator/${name}.py") [
     "contract/test_flags"
-    "contract/test_model"
+    "contract/test_options"
     "contract/test_unit_keys"
     "host/test_cdi"
     "parse/test_any_input"

@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from llmhop.config.parser import config_schema
 from llmhop_generator.cli.main import main
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.contract.unit_keys import SECTIONS, TYING
 from llmhop_generator.parse.load import parse_config
 

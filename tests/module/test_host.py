@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.parse.load import parse_config
 
 from tests.module.nix import EXAMPLES, ROOT, evaluate, needs_nix, vllm

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from llmhop_generator.contract.model import Config
+from llmhop_generator.contract.options import Config
 from llmhop_generator.contract.schema import contract_schema
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.process import require_root, run

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from llmhop_generator.apply.executor import Executor
-from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UserManager

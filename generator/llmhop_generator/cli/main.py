@@ -82,7 +82,7 @@ def main(context: click.Context) -> None:
 def validate(config: str, llmhop: str, for_programs: bool) -> None:
     """Check CONFIG and print what it serves."""
     from llmhop_generator.contract import privileged_ports
-    from llmhop_generator.contract.model import Vllm
+    from llmhop_generator.contract.options import Vllm
     from llmhop_generator.parse.load import read_config
 
     with reports_findings(for_programs) as found:
@@ -173,7 +173,7 @@ def provision(config: str, llmhop: str, dry_run: bool) -> None:
 @reports_errors
 def check(config: str, llmhop: str, for_programs: bool, before_switch: bool) -> None:
     """See that this host is ready for CONFIG; every finding at once, with what to do."""
-    from llmhop_generator.contract.model import Vllm
+    from llmhop_generator.contract.options import Vllm
     from llmhop_generator.image.flag_check import check_flags
     from llmhop_generator.parse.load import read_config
     from llmhop_generator.preflight.check import preflight, switch_preflight

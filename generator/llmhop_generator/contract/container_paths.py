@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from llmhop_generator.contract import flags
 from llmhop_generator.contract.images import is_vllms_own
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import Path
 
 CACHE_HOME = "/root/.cache"

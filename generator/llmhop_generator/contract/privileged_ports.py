@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from llmhop_generator.contract.listen import addresses, given_key, ports, streams
-from llmhop_generator.contract.model import Llmhop, Vllm
+from llmhop_generator.contract.options import Llmhop, Vllm
 from llmhop_generator.errors import Problem, option_path
 
 SYSCTL = "net.ipv4.ip_unprivileged_port_start"

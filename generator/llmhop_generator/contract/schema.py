@@ -6,7 +6,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
-from llmhop_generator.contract.model import SCHEMA_ID, Config
+from llmhop_generator.contract.options import SCHEMA_ID, Config
 
 
 class _Schema(GenerateJsonSchema):

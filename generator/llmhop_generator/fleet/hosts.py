@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from llmhop_generator.contract.model import Config, Model, Vllm
+from llmhop_generator.contract.options import Config, Model, Vllm
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from llmhop_generator.contract.model import Model
+from llmhop_generator.contract.options import Model
 from llmhop_generator.fleet.addresses import base_urls
 from llmhop_generator.fleet.hosts import Failed, Host, Result, Without, those
 from llmhop_generator.render.model_unit import image

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.host.podman import has_image, run_python
 from llmhop_generator.host.process import Account, account_of

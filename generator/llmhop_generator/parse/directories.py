@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import Path
 from llmhop_generator.layout import STATE_DIR, SYSTEM_DIRECTORIES, SYSTEM_TREES
 

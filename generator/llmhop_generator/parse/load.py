@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from llmhop_generator.contract.model import Config, Llmhop, Model, Vllm
+from llmhop_generator.contract.options import Config, Llmhop, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Path, Problem, option_path
 from llmhop_generator.parse.json_text import read_json
 from llmhop_generator.parse.rules import rule_findings

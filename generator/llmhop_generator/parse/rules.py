@@ -12,7 +12,7 @@ from typing import Any
 from llmhop_generator.contract import container_paths, flags, unit_keys
 from llmhop_generator.contract.json_types import whole
 from llmhop_generator.contract.listen import loopback_ports
-from llmhop_generator.contract.model import MAX_ID
+from llmhop_generator.contract.options import MAX_ID
 from llmhop_generator.errors import Path, option_path
 from llmhop_generator.layout import HOST, ROUTER_USER
 from llmhop_generator.parse import directories, unit_relations

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from llmhop_generator.contract.model import Config, Model, Vllm
+from llmhop_generator.contract.options import Config, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host.podman import has_image, require_podman
 from llmhop_generator.host.process import Account, account_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host import cdi, files

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmhop_generator.contract.key_rules import flags_of
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.contract.unit_keys import texts_of
 from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.errors import Problem, option_path

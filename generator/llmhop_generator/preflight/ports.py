@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llmhop_generator.contract import privileged_ports
 from llmhop_generator.contract.listen import addresses, given_key, split, unix_path
-from llmhop_generator.contract.model import Llmhop, Vllm
+from llmhop_generator.contract.options import Llmhop, Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host.systemd import system_socket_listens
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT

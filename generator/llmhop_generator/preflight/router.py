@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from llmhop_generator.contract.listen import given_key
-from llmhop_generator.contract.model import Llmhop
+from llmhop_generator.contract.options import Llmhop
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.systemd import system_states

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmhop_generator.contract.model import Model, Vllm
+from llmhop_generator.contract.options import Model, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.env_file import misread

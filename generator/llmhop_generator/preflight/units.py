@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.contract.unit_keys import REQUIRING, service_named, units_named
 from llmhop_generator.errors import Path, Problem, option_path
 from llmhop_generator.host.process import account_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host.subids import Range, is_given, read_ranges
 from llmhop_generator.preflight.boot import HOW

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from llmhop_generator.contract.model import Config, Llmhop, Vllm
+from llmhop_generator.contract.options import Config, Llmhop, Vllm
 from llmhop_generator.errors import GeneratorError, Problem, option_path
 from llmhop_generator.host.process import run
 from llmhop_generator.layout import ROUTER_SOCKET

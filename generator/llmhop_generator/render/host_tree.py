@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.layout import (
     DEVICE_SERVICES,
     HEADER,

@@ -8,7 +8,7 @@ from typing import Any
 from llmhop_generator.contract import flags, unit_keys
 from llmhop_generator.contract.container_paths import CACHE_HOME, MODEL_CACHE
 from llmhop_generator.contract.images import vllm_version
-from llmhop_generator.contract.model import Model, Vllm
+from llmhop_generator.contract.options import Model, Vllm
 from llmhop_generator.errors import option_path
 from llmhop_generator.layout import HEADER, MODELS_TARGET
 from llmhop_generator.render.provenance import Added, Command, Flag

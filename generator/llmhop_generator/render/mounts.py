@@ -6,7 +6,7 @@ the model that has it fails. module/lib/mounts.nix has the same.
 
 from collections.abc import Iterable, Iterator
 
-from llmhop_generator.contract.model import Model, Vllm
+from llmhop_generator.contract.options import Model, Vllm
 from llmhop_generator.contract.unit_keys import texts_of
 from llmhop_generator.render.quadlet import Line, unit_line
 

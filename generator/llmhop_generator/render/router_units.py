@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmhop_generator.contract.listen import addresses, streams
-from llmhop_generator.contract.model import Llmhop
+from llmhop_generator.contract.options import Llmhop
 from llmhop_generator.layout import (
     HEADER,
     HOST,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.render.host_tree import host_files, subordinate_ids
 from llmhop_generator.render.model_unit import quadlet_files
 from llmhop_generator.router.config import router_config

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmhop_generator.contract.listen import addresses
-from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.router.routes import as_text, local_url
 from llmhop_generator.router.settings import has_route, merge_models
 

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 from llmhop_generator.apply.fast_path import is_settled, remember
 from llmhop_generator.apply.run import Applied, apply, plan_for
-from llmhop_generator.contract.model import Config
+from llmhop_generator.contract.options import Config
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files
 from llmhop_generator.parse.load import parse_config

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from llmhop_generator.contract.model import Config
+from llmhop_generator.contract.options import Config
 from llmhop_generator.contract.schema import contract_schema
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config

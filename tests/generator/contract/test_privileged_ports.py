@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight import ports as host_ports
 

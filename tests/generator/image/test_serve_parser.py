@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.apply import executor as carry_out
-from llmhop_generator.contract.model import Vllm
+from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.host.process import Account, Finished
 from llmhop_generator.host.systemd import UnitState

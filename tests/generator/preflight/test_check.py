@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.model import Config
+from llmhop_generator.contract.options import Config
 from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.host.process import Account
 from llmhop_generator.host.systemd import UnitState

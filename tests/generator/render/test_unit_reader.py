@@ -5,7 +5,7 @@ from typing import get_args
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from llmhop_generator.contract.model import ModelName
+from llmhop_generator.contract.options import ModelName
 from llmhop_generator.contract.text import Matching
 from llmhop_generator.unit_names import model_of, service_of
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.fleet.hosts import Host
 from llmhop_generator.parse.load import parse_config
 

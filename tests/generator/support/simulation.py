@@ -13,7 +13,7 @@ from llmhop_generator.apply import executor as carry_out
 from llmhop_generator.apply import fast_path as settled
 from llmhop_generator.apply import routes
 from llmhop_generator.apply import run as apply
-from llmhop_generator.contract.model import Config, Vllm
+from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files, podman, process, systemd
 from llmhop_generator.host.process import Account

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from llmhop_generator.contract.model import Config, Disabled
+from llmhop_generator.contract.options import Config, Disabled
 from llmhop_generator.contract.schema import contract_schema, contract_schema_text
 from llmhop_generator.parse.load import parse_config
 
