@@ -25,7 +25,7 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import become, require_root
 from llmhop_generator.host.signals import exit_on_signals
 from llmhop_generator.layout import ENVIRONMENT_KEY
-from llmhop_generator.parse.source import read_source
+from llmhop_generator.parse.config_input import read_source
 from llmhop_generator.router.check import judge_by
 
 if TYPE_CHECKING:

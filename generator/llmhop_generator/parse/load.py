@@ -10,9 +10,9 @@ from pydantic_core import ErrorDetails
 
 from llmhop_generator.contract.options import Config, Llmhop, Model, Vllm
 from llmhop_generator.errors import GeneratorError, Path, Problem, option_path
+from llmhop_generator.parse.config_input import read_source, refuse
 from llmhop_generator.parse.json_text import read_json
 from llmhop_generator.parse.rules import rule_findings
-from llmhop_generator.parse.source import read_source, refuse
 from llmhop_generator.router.check import Judge, no_judge
 from llmhop_generator.router.settings import settings_to_judge
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.parse.source import MAX_BYTES, read_source
+from llmhop_generator.parse.config_input import MAX_BYTES, read_source
 
 VALID = json.dumps({"version": 1})
 COMMANDS = ("validate", "render", "provision", "check", "diff", "apply")
