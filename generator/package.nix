@@ -68,7 +68,7 @@ python3Packages.buildPythonApplication {
     "parse/test_any_input"
     "parse/test_bad_input"
     "planning/test_planner"
-    "planning/test_turns"
+    "planning/test_batches"
     "render/test_router_units"
     "render/test_start"
     "state/test_staging"

@@ -10,6 +10,7 @@ from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UserManager, system, system_states
 from llmhop_generator.image.flag_check import require_taken
 from llmhop_generator.layout import ROUTER_CONFIG, quadlet_dir, user_manager
+from llmhop_generator.planning.batches import reached_at, wanted_ports
 from llmhop_generator.planning.plan_text import step_lines
 from llmhop_generator.planning.steps import (
     Ask,
@@ -28,7 +29,6 @@ from llmhop_generator.planning.steps import (
     Swap,
     Turn,
 )
-from llmhop_generator.planning.turns import reached_at, wanted_ports
 from llmhop_generator.render.start_note import note_of
 from llmhop_generator.router.routes import Routing
 from llmhop_generator.state.environment import keep_key

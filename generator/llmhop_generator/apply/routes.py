@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from llmhop_generator.host import files
 from llmhop_generator.layout import ROUTER_CONFIG
+from llmhop_generator.planning.batches import reached_at
 from llmhop_generator.planning.steps import Wanted
-from llmhop_generator.planning.turns import reached_at
 from llmhop_generator.router.routes import Routing, route_names
 from llmhop_generator.state.present import read_models
 from llmhop_generator.state.router_service import offer_config

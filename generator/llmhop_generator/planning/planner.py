@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from llmhop_generator.planning.batches import Restarts, plan_restarts, reached_at, wanted_ports
 from llmhop_generator.planning.steps import (
     Ask,
     Await,
@@ -25,7 +26,6 @@ from llmhop_generator.planning.steps import (
     Turn,
     Wanted,
 )
-from llmhop_generator.planning.turns import Restarts, plan_restarts, reached_at, wanted_ports
 from llmhop_generator.render.provenance import Command
 from llmhop_generator.render.unit_reader import image_of, started_with, with_order
 from llmhop_generator.router.routes import Routing, route_names
