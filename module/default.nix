@@ -26,7 +26,7 @@
     ./generator-services.nix
     ./host.nix
     ./pre-switch-check.nix
-    ./services.nix
+    ./router-service.nix
     ./subordinate-ids.nix
     ./user-manager.nix
   ];
