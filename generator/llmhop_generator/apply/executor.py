@@ -41,7 +41,7 @@ from llmhop_generator.state.unfinished_routes import (
     keep_unfinished,
 )
 from llmhop_generator.state.wanted_notes import keep_wanted_notes
-from llmhop_generator.status.progress import Watch
+from llmhop_generator.status.wait import Watch
 from llmhop_generator.unit_names import model_of, service_of, source_of
 
 # What systemd gives a service, for the sake of select(2) (systemd.exec(5)).

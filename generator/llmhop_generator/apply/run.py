@@ -25,7 +25,7 @@ from llmhop_generator.state.foreign_units import changed_by
 from llmhop_generator.state.present import read_models, read_present
 from llmhop_generator.state.router_service import offer_config, router_group
 from llmhop_generator.state.staging import discard
-from llmhop_generator.status.progress import Watch
+from llmhop_generator.status.wait import Watch
 from llmhop_generator.unit_names import service_of, source_of
 
 Report = Callable[[str], None]

@@ -26,7 +26,7 @@ from llmhop_generator.planning.steps import (
 )
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.router.routes import Routing
-from llmhop_generator.status.progress import Outcome, outcome
+from llmhop_generator.status.wait import Outcome, outcome
 
 from tests.generator.support.plans import (
     A_SERVICE,

@@ -9,7 +9,7 @@ from llmhop_generator.host.systemd import UnitState, UserManager
 from llmhop_generator.render.provenance import Added
 from llmhop_generator.status import progress
 from llmhop_generator.status.cause import Cause
-from llmhop_generator.status.progress import Outcome, Watch, outcome
+from llmhop_generator.status.wait import Outcome, Watch, outcome
 
 A, B = "vllm-a.service", "vllm-b.service"
 
