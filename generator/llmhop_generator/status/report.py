@@ -32,8 +32,8 @@ from llmhop_generator.state.present import drifted_sources, read_note, read_sour
 from llmhop_generator.state.router_command import foreign_config
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins
 from llmhop_generator.state.wanted_notes import read_wanted_notes
+from llmhop_generator.status.containers import RUNNING, Container, Storage, read_storage
 from llmhop_generator.status.failures import why
-from llmhop_generator.status.storage import RUNNING, Container, Storage, read_storage
 from llmhop_generator.status.wait import Outcome, outcome
 from llmhop_generator.unit_names import container_of, service_of, source_of
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from llmhop_generator.host.process import Account
 from llmhop_generator.status import storage as status_storage
-from llmhop_generator.status.storage import Container, Storage, read_storage
+from llmhop_generator.status.containers import Container, Storage, read_storage
 
 
 def storage(state: str) -> Storage:
