@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.host.process import Account
-from llmhop_generator.status import storage as status_storage
+from llmhop_generator.status import containers as status_containers
 from llmhop_generator.status.containers import Container, Storage, read_storage
 
 
@@ -42,8 +42,8 @@ def test_what_podman_lists_is_read_also_where_an_image_has_lost_its_name(
         {"Id": 64 * "1", "Names": None, "Digest": "sha256:9c"},
     ]
     running = {"Names": ["vllm-a"], "Image": "localhost/i:v1", "ImageID": used, "State": "running"}
-    monkeypatch.setattr(status_storage, "images", lambda _: images)
-    monkeypatch.setattr(status_storage, "containers", lambda _: [running])
+    monkeypatch.setattr(status_containers, "images", lambda _: images)
+    monkeypatch.setattr(status_containers, "containers", lambda _: [running])
     found = read_storage(Account(503, 503))
     assert found.images == {"localhost/i:v1"}
     expected = Container("localhost/i:v1", "789d1fb29389", "sha256:8c", None, "running")

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from llmhop_generator.host.systemd import UnitState, UserManager
 from llmhop_generator.render.provenance import Added
-from llmhop_generator.status import progress
+from llmhop_generator.status import wait
 from llmhop_generator.status.cause import Cause
 from llmhop_generator.status.wait import Outcome, Watch, outcome
 
@@ -59,8 +59,8 @@ class Told:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    monkeypatch.setattr(progress, "POLL_S", 0)
-    monkeypatch.setattr(progress, "why_again", lambda service, _: Cause(f"{service} is ill"))
+    monkeypatch.setattr(wait, "POLL_S", 0)
+    monkeypatch.setattr(wait, "why_again", lambda service, _: Cause(f"{service} is ill"))
     yield Told()
 
 
@@ -81,7 +81,7 @@ def test_what_can_only_fail_again_is_told_after_one_start_by_its_option(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cause = Cause("no such program", keys=("ExecStartPre",), program="/none", certain=True)
-    monkeypatch.setattr(progress, "why_again", lambda *_: cause)
+    monkeypatch.setattr(wait, "why_again", lambda *_: cause)
     watch = told.watch({A: STARTING}, {A: failed(1)})
     watch.added = {
         "vllm-a.container": (
@@ -97,7 +97,7 @@ def test_what_can_only_fail_again_is_told_after_one_start_by_its_option(
 def test_what_fails_in_other_ways_is_waited_for(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "why_again", lambda *_: None)
+    monkeypatch.setattr(wait, "why_again", lambda *_: None)
     looks = [{A: failed(times)} for times in range(1, 6)]
     assert told.watch(*looks, {A: GONE}).until_up([A]) == [A]
     assert told.lines[-1] == "a: failed: exit-code"
@@ -129,7 +129,7 @@ def test_the_journal_is_read_only_when_a_start_has_failed(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    monkeypatch.setattr(progress, "why_again", lambda service, _: read.append(service))
+    monkeypatch.setattr(wait, "why_again", lambda service, _: read.append(service))
     under_way = state("activating", "start", restarts=2)
     told.watch({A: under_way}, {A: failed(2)}, {A: under_way}, {A: HEALTHY}).until_up([A])
     assert read == [A]

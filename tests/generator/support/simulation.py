@@ -32,15 +32,15 @@ from llmhop_generator.state import (
     unfinished_routes,
     wanted_notes,
 )
-from llmhop_generator.status import progress
 from llmhop_generator.status import report as status
+from llmhop_generator.status import wait
 from llmhop_generator.status.cause import Cause
 
 from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
     *(apply, boot, carry_out, environment, files, foreign_units, host_units, podman, present),
-    *(progress, router_command, router_service, routes, settled, source_drop_ins, staging),
+    *(wait, router_command, router_service, routes, settled, source_drop_ins, staging),
     *(status, systemd, unfinished_routes, wanted_notes),
 )
 
@@ -124,8 +124,8 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
                         patch.setattr(module, name, new)
         patch.setattr(apply, "preflight", refuse_masked)
         patch.setattr(apply, "verify_units", lambda *_: None)
-        patch.setattr(progress, "why_again", lambda service, _: why_again(host, service))
-        patch.setattr(progress, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
+        patch.setattr(wait, "why_again", lambda service, _: why_again(host, service))
+        patch.setattr(wait, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
         yield
 
 
