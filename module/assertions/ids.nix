@@ -5,15 +5,13 @@ let
   cfg = config.services.llmhop.vllm;
   inherit (import ../lib/accounts.nix { inherit config lib; }) users;
   kinds = import ../lib/id-kinds.nix { inherit config lib; };
-  # Without the one that is declared for the models under another name.
-  others = lib.filter (name: name != cfg.user && users.${name}.key != cfg.user) (
-    lib.attrNames users
-  );
+  uids = lib.head kinds;
+  others = lib.attrNames uids.owners;
 
   contains = kind: id: id != null && id >= kind.start && id < kind.start + kind.count;
   overlap = a: b: a.start < b.start + b.count && b.start < a.start + a.count;
 
-  given = (import ../lib/host.nix { inherit lib; }).given_ids;
+  inherit (import ../lib/host.nix { inherit lib; }) given_ids system_ids;
   # NixOS gives these uids to people (allocUid in update-users-groups.pl).
   forPeople = {
     start = 1000;
@@ -45,7 +43,7 @@ let
       ${kind.range}, which reaches into ${toString ids.first}-${toString ids.last}, the ids
       that are given to ${ids.to}. Move it, for instance to 300000.
     '';
-  }) given
+  }) ([ system_ids ] ++ given_ids)
   ++ lib.optional (kind.idOption == "uid") {
     when = people != [ ] && overlap kind forPeople;
     message = ''
@@ -56,8 +54,47 @@ let
 
   # Of two kinds that are alike the second follows the first.
   numbers = kind: { inherit (kind) id start count; };
-  uids = lib.head kinds;
   followed = kind: kind.idOption != uids.idOption && numbers kind == numbers uids;
+
+  # Who else has the id itself, as ends of a message.
+  holders =
+    kind:
+    lib.mapAttrsToList (_: owner: "${owner.path}.${kind.idOption} too") (
+      lib.filterAttrs (_: owner: owner.${kind.idOption} == kind.id) kind.owners
+    )
+    ++ lib.concatMap (
+      name:
+      map (range: "in ${range.shown} of ${users.${name}.path}.${kind.rangesOption}") (
+        lib.filter (range: contains range kind.id) (kind.rangesOf name)
+      )
+    ) others
+    ++ lib.optionals (!follows kind || reserved uids == [ ]) (reserved kind);
+  follows = kind: kind.idOption != uids.idOption && kind.id == uids.id;
+  reserved =
+    kind:
+    # nixpkgs keeps them for services, which get them once they are turned on.
+    lib.mapAttrsToList (name: _: "kept for `${name}` by nixpkgs (ids.${kind.idOption}s.${name})") (
+      lib.filterAttrs (name: id: id == kind.id && name != kind.owner && !(kind.owners ? ${name})) (
+        config.ids."${kind.idOption}s" or { }
+      )
+    )
+    ++ map (ids: "in ${toString ids.first}-${toString ids.last}, the ids that are given to ${ids.to}") (
+      lib.filter (ids: kind.id >= ids.first && kind.id <= ids.last) given_ids
+    );
+
+  ownId =
+    kind:
+    let
+      whose = holders kind;
+    in
+    {
+      assertion = kind.id == 0 || whose == [ ];
+      message = ''
+        services.llmhop.vllm.${kind.idOption} is ${toString kind.id}, which is
+        ${lib.concatStringsSep " and " whose}: who has it can read what the models have.
+        Choose one from 400 to 999 that nobody has.
+      '';
+    };
 
   ownNumbers =
     kind:
@@ -118,7 +155,9 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    assertions = lib.concatMap (kind: ownNumbers kind ++ othersIds kind ++ othersRanges kind) kinds;
+    assertions = lib.concatMap (
+      kind: [ (ownId kind) ] ++ ownNumbers kind ++ othersIds kind ++ othersRanges kind
+    ) kinds;
 
     warnings = map (kind: ''
       ${kind.range}, which the automatic ranges of these users can reach:

@@ -3,6 +3,8 @@
 let
   cfg = config.services.llmhop.vllm;
   inherit (import ./accounts.nix { inherit config lib; }) users groups;
+  # Without the one that is declared for the models under another name.
+  others = own: lib.filterAttrs (name: account: name != own && account.key != own);
   show = first: count: "${toString first}-${toString (first + count - 1)}";
 
   kind =
@@ -38,7 +40,7 @@ in
     rangesOption = "subUidRanges";
     rangeStart = "startUid";
     file = "subuid";
-    owners = removeAttrs users [ cfg.user ];
+    owners = others cfg.user users;
   })
   (kind {
     idOption = "gid";
@@ -48,6 +50,6 @@ in
     rangesOption = "subGidRanges";
     rangeStart = "startGid";
     file = "subgid";
-    owners = removeAttrs groups [ cfg.group ];
+    owners = others cfg.group groups;
   })
 ]

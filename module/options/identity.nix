@@ -44,7 +44,8 @@ in
         UID of {option}`services.llmhop.vllm.user`, which root in a container is
         on the host. It has to be fixed, since the containers' id mappings and
         the directory of the Quadlet units contain it, and free: no other user
-        may have it, on this host or on one that shares its directories. Choose
+        may have it, on this host or on one that shares its directories, nor have it
+        in a subordinate range. The build refuses what the configuration shows of that. Choose
         one from 400 to 999 that `getent passwd` does not list. NixOS gives
         system users without a fixed id one of these, from 999 downwards; lower
         ones belong to services of nixpkgs, higher ones to people.
@@ -65,8 +66,8 @@ in
         First UID of the user's subordinate range. UID 1 of every container
         and those that follow are mapped to the UIDs from here on, whatever
         other ranges the user has. The range must begin above the system users
-        (1000), leave out the ids that systemd gives to services (61184 to 65535),
-        not contain the UID of any user, people who log in included, and
+        (1000), leave out the ids that systemd gives to users and services (60001 to
+        60705, 61184 to 65535), not contain the UID of any user, people who log in included, and
         not overlap the range of any other. `UserNS`, `UIDMap` or
         `GIDMap` in {option}`services.llmhop.vllm.containerConfig` take the
         place of this mapping.

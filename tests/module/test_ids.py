@@ -79,6 +79,71 @@ REFUSED = {
 }
 
 
+OTHER_RANGE = f"{{ {OTHER_USER}.sub%sRanges = [ {{ start%s = 400000; count = 9; }} ]; }}"
+IDS = "{ ids.uids = { nginx = 60; vllm = 503; }; ids.gids.nginx = 61; }"
+TAKEN = {
+    "another user's uid": Refused(
+        [vllm().replace("503", "1005"), OTHER_IS_NORMAL, f"{{ {OTHER_USER}.uid = 1005; }}"],
+        [f"{V}.uid is 1005", f"{OTHER_USER}.uid", "400 to 999"],
+    ),
+    "the uid of a user of another name": Refused(
+        [
+            vllm().replace("503", "1005"),
+            OTHER_IS_NORMAL,
+            f'{{ {OTHER_USER} = {{ name = "x"; uid = 1005; }}; }}',
+        ],
+        [f"{V}.uid is 1005", f"{OTHER_USER}.uid"],
+    ),
+    "another group's gid": Refused(
+        [vllm("gid = 100;")], [f"{V}.gid is 100", "users.groups.users.gid"]
+    ),
+    "another group's gid where ours follows the uid": Refused(
+        [vllm(), "{ users.groups.other.gid = 503; }"], [f"{V}.gid is 503", "users.groups.other.gid"]
+    ),
+    "ids that nixpkgs keeps, of which one follows": Refused(
+        [vllm().replace("503;", "60;", 1), "{ ids.uids.nginx = 60; ids.gids.nginx = 60; }"],
+        [f"{V}.uid is 60", "ids.uids.nginx"],
+    ),
+    "the uid in another user's range": Refused(
+        [
+            vllm("gid = 503;").replace("503;", "400008;", 1),
+            OTHER_IS_NORMAL,
+            OTHER_RANGE % ("Uid", "Uid"),
+        ],
+        [f"{V}.uid is 400008", f"{OTHER_USER}.subUidRanges", "400000-400008"],
+    ),
+    "the gid in another user's range": Refused(
+        [vllm("gid = 400000;"), OTHER_IS_NORMAL, OTHER_RANGE % ("Gid", "Gid")],
+        [f"{V}.gid is 400000", f"{OTHER_USER}.subGidRanges", "400000-400008"],
+    ),
+    "a uid that nixpkgs keeps for a service": Refused(
+        [vllm("gid = 503;").replace("503;", "60;", 1), IDS],
+        [f"{V}.uid is 60", "ids.uids.nginx", "400 to 999"],
+    ),
+    "a gid that nixpkgs keeps for a service": Refused(
+        [vllm("gid = 61;"), IDS], [f"{V}.gid is 61", "ids.gids.nginx", "400 to 999"]
+    ),
+    "a uid that systemd gives out": Refused(
+        [vllm("gid = 503;").replace("503;", "62000;", 1)],
+        [f"{V}.uid is 62000", "61184-65535", "DynamicUser", "400 to 999"],
+    ),
+    "both ids, of which one follows": Refused(
+        [vllm().replace("503;", "65534;", 1)], [f"{V}.uid is 65534", "nobody"]
+    ),
+    "a gid that systemd gives out": Refused(
+        [vllm("gid = 60001;")], [f"{V}.gid is 60001", "60001-60705", "400 to 999"]
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN.values(), ids=TAKEN.keys())
+def test_ids_that_somebody_else_has_are_told_with_whose_they_are(case: Refused) -> None:
+    # Of two that are declared NixOS tells too, and not by which options.
+    failures = evaluate("failures", *case.modules)
+    (failure,) = [text for text in failures if text != "UIDs and GIDs must be unique!"]
+    assert [name for name in case.names if name not in failure] == []
+
+
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
 def test_ids_that_cannot_be_give_one_message_that_names_the_option(case: Refused) -> None:
     assert_one_message(case)
@@ -105,6 +170,12 @@ ALLOWED = {
         OTHER_IS_NORMAL,
         f"{{ {OTHER_USER} = {{ uid = 2010; subUidRanges = [ {{ startUid = 70000; }} ]; }}; }}",
     ],
+    "an id that nixpkgs keeps for this very user": [vllm(), IDS],
+    "an id beside another user's range": [
+        vllm().replace("503;", "400009;", 1),
+        OTHER_IS_NORMAL,
+        OTHER_RANGE % ("Uid", "Uid"),
+    ],
     "what a user that is turned off would have": [
         vllm(),
         OTHER_IS_NORMAL,
@@ -130,7 +201,10 @@ def test_ids_that_can_be_are_not_refused(modules: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("first", "is_free"),
-    [(999, False), (1000, True), (61183, True), (61184, False), (65535, False), (65536, True)],
+    [
+        *((999, False), (1000, True), (60000, True), (60001, False), (60705, False)),
+        *((60706, True), (61183, True), (61184, False), (65535, False), (65536, True)),
+    ],
 )
 def test_the_build_and_the_generator_keep_the_same_ids_from_containers(
     first: int, is_free: bool
@@ -144,6 +218,27 @@ def test_the_build_and_the_generator_keep_the_same_ids_from_containers(
         told = True
 
     assert (evaluate("failures", module) == []) is (not told) is is_free
+
+
+@pytest.mark.parametrize(
+    ("own", "is_free"),
+    [(1, True), (999, True), (60000, True), (60001, False), (60705, False), (60706, True)]
+    + [(61183, True), (61184, False), (65535, False), (65536, True)],
+)
+def test_the_build_and_the_generator_keep_the_same_ids_from_the_user(
+    own: int, is_free: bool
+) -> None:
+    module = vllm().replace("503;", f"{own};", 1)
+    contract = evaluate("config.services.llmhop.contract", module)
+    told = set()
+    try:
+        parse_config(json.dumps(contract).encode(), "contract")
+    except GeneratorError as error:
+        told = {problem.where for problem in error.problems}
+
+    # The module writes the gid that follows.
+    assert told == (set() if is_free else {f"{V}.uid", f"{V}.gid"})
+    assert (evaluate("failures", module) == []) is is_free
 
 
 def test_automatic_ranges_that_can_reach_ours_are_warned_of() -> None:

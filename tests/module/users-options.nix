@@ -107,6 +107,10 @@ in
       groups = option (types.attrsOf (types.submodule group)) { };
     };
 
+    # nixos/modules/misc/ids.nix
+    ids.uids = option (types.attrsOf types.int) { };
+    ids.gids = option (types.attrsOf types.int) { };
+
     # As Userborn, in place of the Perl script that reads the options above.
     systemd.sysusers.enable = flag false;
   };

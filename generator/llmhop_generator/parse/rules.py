@@ -87,6 +87,9 @@ def _ids(vllm: dict[str, Any]) -> Found:
                 ("vllm", key),
                 "must not be 0: the containers are rootless; give a system user's id",
             )
+        given = _given(number, number, HOST["given_ids"]) if follows[key] else None
+        if given is not None:
+            yield ("vllm", key), f"{number} is {given}; give a system user's id"
     for kind, own in (("Uid", uid), ("Gid", gid)):
         start, count = starts[f"sub{kind}Start"], counts[f"sub{kind}Count"]
         path = ("vllm", f"sub{kind}Start")
@@ -98,16 +101,21 @@ def _ids(vllm: dict[str, Any]) -> Found:
             yield path, f"{shown} ends above {MAX_ID}, the highest id; start lower"
         elif own is not None and start <= own <= last:
             yield path, f"{shown} contains {kind.lower()} {own} of the user itself; start higher"
-        else:
-            for given in HOST["given_ids"]:
-                if given["first"] <= last and 0 <= start <= given["last"]:
-                    among = f"{given['first']} to {given['last']}"
-                    yield (
-                        path,
-                        f"{shown} reaches into {among}, the ids that are given to {given['to']}; "
-                        "start higher, for example at 300000",
-                    )
-                    break
+        elif given := _given(start, last, [HOST["system_ids"], *HOST["given_ids"]]):
+            yield path, f"{shown} is {given}; start higher, for example at 300000"
+
+
+def _given(first: int | None, last: int | None, ranges: list[dict[str, Any]]) -> str | None:
+    """Say whose some ids are by a host's own ranges; None where they are in none."""
+    for given in ranges:
+        if (
+            first is not None
+            and last is not None
+            and given["first"] <= last
+            and 0 <= first <= given["last"]
+        ):
+            return f"among {given['first']} to {given['last']}, the ids that are given to {given['to']}"
+    return None
 
 
 _WHOSE = {

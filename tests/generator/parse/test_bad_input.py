@@ -80,10 +80,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "range too low": ({"vllm/subUidStart": 900, "vllm/uid": 100}, "subUidStart", "system users"),
     "range that systemd's dynamic users have": (
-        {"vllm/subUidStart": 30000},
+        {"vllm/subUidStart": 61000},
         "vllm.subUidStart",
         "61184 to 65535",
     ),
+    "uid that systemd's dynamic users have": ({"vllm/uid": 61184}, "vllm.uid", "61184 to 65535"),
+    "gid of nobody": ({"vllm/gid": 65534}, "vllm.gid", "and to nobody"),
     "user of root": ({"vllm/user": "root", "vllm/uid": 0}, "vllm.user", "containers are rootless"),
     "user of llmhop": ({"vllm/user": "llmhop"}, "vllm.user", "llmhop's own"),
     "group of root": ({"vllm/group": "root", "vllm/gid": 0}, "vllm.group", "rootless"),
