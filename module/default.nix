@@ -15,6 +15,7 @@
     ./options/start.nix
     ./options/vllm.nix
 
+    ./assertions/credentials.nix
     ./assertions/directories.nix
     ./assertions/ids.nix
     ./assertions/models.nix

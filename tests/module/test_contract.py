@@ -127,14 +127,14 @@ def test_keys_of_units_carry_what_the_user_wrote_and_lists_of_two_modules_togeth
 def test_router_settings_carry_just_what_the_user_wrote() -> None:
     settings = """{ services.llmhop.settings = {
       listen = "[::1]:9000";
-      models.remote = { url = "https://example.org/v1"; headers.X = "\\${env:KEY}"; };
+      models.remote = { url = "https://example.org/v1"; headers.X = "\\${file:/k}"; };
       future = { list = [ { a = 1; } ]; };
     }; }"""
 
     assert contract(vllm())["llmhop"] == {"enable": True, "settings": {}}
     assert contract(vllm(), settings)["llmhop"]["settings"] == {
         "listen": "[::1]:9000",
-        "models": {"remote": {"url": "https://example.org/v1", "headers": {"X": "${env:KEY}"}}},
+        "models": {"remote": {"url": "https://example.org/v1", "headers": {"X": "${file:/k}"}}},
         "future": {"list": [{"a": 1}]},
     }
 
