@@ -18,6 +18,11 @@ _JOURNAL_LINES = 3000
 _JOURNALS = ("/var/log/journal", "/run/log/journal")
 # waitid(2), si_code: CLD_EXITED and so on.
 _MAIN_CODES = {"1": "exited", "2": "killed", "3": "dumped"}
+# A list of strings, as systemctl prints it: in double quotes what a shell would not take as it is,
+# with C escapes in it (systemd's src/basic/escape.c, shell_maybe_quote; seen with systemd 257).
+_LISTED = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+_ESCAPE = re.compile(r"\\([0-7]{3}|.)")
+_C_ESCAPES = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
 _PROPERTIES = ",".join(
     [
         "LoadState",
@@ -134,8 +139,21 @@ class UnitState:
             main_status=int(read.get("ExecMainStatus") or 0),
             fragment=read.get("FragmentPath", ""),
             source=read.get("SourcePath", ""),
-            drop_ins=tuple(read.get("DropInPaths", "").split()),
+            drop_ins=_strings(read.get("DropInPaths", "")),
         )
+
+
+def _strings(text: str) -> tuple[str, ...]:
+    """The strings of a list that systemctl has printed."""
+    return tuple(
+        _ESCAPE.sub(_unescaped, quoted) if quoted else word
+        for quoted, word in _LISTED.findall(text)
+    )
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    escaped = found[1]
+    return _C_ESCAPES.get(escaped, escaped) if len(escaped) == 1 else chr(int(escaped, 8))
 
 
 def _unmet(read: Mapping[str, str]) -> str:

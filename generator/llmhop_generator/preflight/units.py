@@ -40,7 +40,7 @@ def hidden_findings(vllm: Vllm) -> Iterator[Problem]:
         GeneratorError: the user's manager can't be asked.
     """
     for name, service, state in _units(vllm):
-        if path := hiding_file(vllm.uid, state):
+        if path := hiding_file(vllm.uid, service, state):
             yield Problem(option_path(("vllm", "models", name)), f"{service} is {made_of(path)}")
 
 

@@ -239,7 +239,7 @@ def _of_user(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[M
             port=port,
             earlier_unit=is_earlier,
             edited_unit=is_edited and not is_earlier,
-            hidden_by=hiding_file(uid, state),
+            hidden_by=hiding_file(uid, entry.service, state),
             drop_ins=foreign_drop_ins(entry.service, state, of_sources),
         )
 

@@ -11,7 +11,7 @@ from llmhop_generator.apply import run as apply
 from llmhop_generator.cli.main import main
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight.units import hidden_findings
-from llmhop_generator.state import source_drop_ins
+from llmhop_generator.state import foreign_units, source_drop_ins
 from llmhop_generator.state.foreign_units import changed_by
 from llmhop_generator.status.report import remarks, status
 
@@ -71,6 +71,11 @@ def test_of_a_model_that_runs_by_our_unit_nothing_is_told(show: Show) -> None:
         f"{HOME}/systemd/user.control/{SERVICE}.d/50-MemoryMax.conf",
         f"/etc/systemd/user/{SERVICE}.d/site.conf",
         "/etc/systemd/user/service.d/site.conf",
+        "/run/systemd/user/service.d/site.conf",
+        "/usr/local/lib/systemd/user/service.d/site.conf",
+        "/usr/local/lib/systemd/user/vllm-.service.d/site.conf",
+        f"/usr/lib/systemd/user/{SERVICE}.d/site.conf",
+        "/usr/lib/systemd/user/vllm-.service.d/site.conf",
     ],
 )
 def test_a_drop_in_of_somebody_else_is_told(
@@ -91,6 +96,22 @@ def test_a_drop_in_of_somebody_else_is_told(
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))
     assert CliRunner().invoke(main, ["diff", str(config)]).output == f"{warning}\nno change\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "path"),
+    [  # as systemctl of systemd 257 prints them
+        ('"/etc/systemd/user/service.d/my drop in.conf"', "my drop in.conf"),
+        (r'''"/etc/systemd/user/service.d/tab\tq'\"b\\ü\$\`.conf"''', "tab\tq'\"b\\ü$`.conf"),
+        (r'"/etc/systemd/user/service.d/\177 nl\n.conf"', "\x7f nl\n.conf"),
+        ("/etc/systemd/user/service.d/a,b:c.conf", "a,b:c.conf"),
+    ],
+)
+def test_a_drop_in_is_told_by_the_name_that_it_has(shown: str, path: str, show: Show) -> None:
+    site = "/etc/systemd/user/service.d/site.conf"
+    show(DropInPaths=f"{shown} {site}")
+    assert status().models[0].drop_ins == (f"/etc/systemd/user/service.d/{path}", site)
+    assert not {"\n", "\t"} & {*changed_by(SERVICE, status().models[0].drop_ins)}
 
 
 def test_what_comes_with_the_system_is_not_told(show: Show, tmp_path: Path) -> None:
@@ -118,14 +139,40 @@ def test_what_comes_with_the_system_is_not_told(show: Show, tmp_path: Path) -> N
         ),
     ],
 )
+@pytest.mark.parametrize("load", ["loaded", "bad-setting", "error"])
 def test_a_file_that_hides_our_unit_is_told_and_refused(
-    files: dict[str, str], hiding: str, show: Show
+    load: str, files: dict[str, str], hiding: str, show: Show
 ) -> None:
-    show(**files)
+    show(**files, LoadState=load)
     [told] = told_of()
     assert told.startswith(f"{MODEL}: its unit is made of {hiding}, which hides the one that")
     [found] = findings()
     assert found.startswith(f"{SERVICE} is made of {hiding}, which hides")
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "home/.config/systemd/user",
+        "home/.config/systemd/user.control",
+        f"run/{UID}/systemd/user",
+        "site/systemd/user",
+    ],
+)
+def test_a_link_that_gives_our_name_to_another_unit_is_told(
+    root: str, show: Show, simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "vllm-b.service"
+    link = simulated.root / root / SERVICE
+    users = SimpleNamespace(getpwuid=lambda _: SimpleNamespace(pw_dir=str(simulated.root / "home")))
+    monkeypatch.setattr(foreign_units, "pwd", users)
+    monkeypatch.setattr(foreign_units, "USER_UNITS", (simulated.root / "site/systemd/user",))
+    show(FragmentPath=simulated.runtime_dir(UID) / "systemd/generator" / other)
+    assert f" is made of {simulated.runtime_dir(UID)}/systemd/generator/{other}, " in told_of()[0]
+    link.parent.mkdir(parents=True)
+    link.symlink_to(other)
+    assert f" is made of {link}, which hides" in told_of()[0]
+    assert f" is made of {link}, which hides" in findings()[0]
 
 
 def test_a_unit_is_hidden_by_nothing_where_its_manager_names_no_file(show: Show) -> None:
