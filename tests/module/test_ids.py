@@ -222,8 +222,10 @@ def test_the_build_and_the_generator_keep_the_same_ids_from_containers(
 
 @pytest.mark.parametrize(
     ("own", "is_free"),
-    [(1, True), (999, True), (60000, True), (60001, False), (60705, False), (60706, True)]
-    + [(61183, True), (61184, False), (65535, False), (65536, True)],
+    [
+        *((1, True), (999, True), (60000, True), (60001, False), (60705, False), (60706, True)),
+        *((61183, True), (61184, False), (65535, False), (65536, True)),
+    ],
 )
 def test_the_build_and_the_generator_keep_the_same_ids_from_the_user(
     own: int, is_free: bool

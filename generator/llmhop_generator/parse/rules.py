@@ -107,14 +107,12 @@ def _ids(vllm: dict[str, Any]) -> Found:
 
 def _given(first: int | None, last: int | None, ranges: list[dict[str, Any]]) -> str | None:
     """Say whose some ids are by a host's own ranges; None where they are in none."""
+    if first is None or last is None or first < 0:
+        return None
     for given in ranges:
-        if (
-            first is not None
-            and last is not None
-            and given["first"] <= last
-            and 0 <= first <= given["last"]
-        ):
-            return f"among {given['first']} to {given['last']}, the ids that are given to {given['to']}"
+        if given["first"] <= last and first <= given["last"]:
+            among = f"among {given['first']} to {given['last']}"
+            return f"{among}, the ids that are given to {given['to']}"
     return None
 
 
