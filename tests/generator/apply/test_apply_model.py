@@ -231,9 +231,11 @@ class Applying(RuleBasedStateMachine):
         """Somebody edits a unit by hand, has the manager read it, and restarts the model."""
         there, before = self.host.on_disk().get(service), self.before_edits.get(service)
         if text == "as it was" and before is not None:
-            others = [port_in(t) for s, t in self.host.on_disk().items() if s != service]
-            # Meanwhile another model may have got the port: that is nobody's unit any more.
-            if port_in(before) not in others:
+            others = {s: t for s, t in self.host.on_disk().items() if s != service}
+            order = {s: after_in(t) for s, t in {**others, service: before}.items()}
+            # Meanwhile another model may have got the port, or its place in the order of starts:
+            # that is nobody's unit any more.
+            if port_in(before) not in map(port_in, others.values()) and not has_cycle(order):
                 self.host.edit(service, before)
         elif there is not None:
             self.before_edits.setdefault(service, there)
