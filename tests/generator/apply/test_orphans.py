@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from llmhop_generator.apply import run as apply
 from llmhop_generator.apply.fast_path import is_settled, remember
+from llmhop_generator.errors import Problem
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
 from llmhop_generator.state.present import read_started
+from llmhop_generator.status import report
 from llmhop_generator.status.report import status
 
 from tests.generator.conftest import MINIMAL
@@ -85,6 +87,16 @@ def test_where_nothing_tells_of_their_user_none_is_asked(
     assert {what for what, *_ in planned(OFF)} == {"route"}
 
 
+@pytest.mark.parametrize("state", ["start-pre", "starting", "active", "auto-restart", "failed"])
+def test_a_run_has_something_to_do_where_a_plan_has(state: str, simulated: SimulatedHost) -> None:
+    bring(ON)
+    remember(as_json(ONE), bring(ONE).wanted)
+    assert is_settled(as_json(ONE))
+    simulated.unit(B).state = state
+    assert planned(ONE)[0][:2] == ("stop", B)
+    assert not is_settled(as_json(ONE))
+
+
 @pytest.mark.parametrize("config", [OFF, ONE], ids=["no model is wanted", "another one is"])
 def test_a_model_that_somebody_starts_while_it_is_removed_is_work_for_the_next_run(
     config: Any, simulated: SimulatedHost
@@ -105,6 +117,36 @@ def test_a_model_that_somebody_starts_while_it_is_removed_is_work_for_the_next_r
     remember(as_json(config), bring(config).wanted)
     assert simulated.unit(B).state == "inactive"
     assert is_settled(as_json(config))
+
+
+def test_a_model_that_started_while_its_file_was_gone_is_an_orphan(
+    simulated: SimulatedHost,
+) -> None:
+    bring(ON)
+    source = simulated.quadlet_dir(UID) / "vllm-b.container"
+    source.unlink()
+    simulated.restart(B)
+    simulated.settle()
+    assert B in {model.unit for model in status().models if model.earlier_unit}
+    assert ("stop", B, "removed") in planned(ONE)
+    assert ("stop", B, "nothing tells by which unit it runs") in planned(ON)
+    # Where somebody else has put a source in its place since, it may be theirs.
+    source.write_text("[Container]\nImage=theirs\n")
+    assert read_started(UID).keys() == {"vllm-a.container"}
+
+
+@pytest.mark.parametrize("has_models", [False, True])
+def test_a_boot_gives_no_routes_back_where_no_model_is_left(
+    has_models: bool, simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(*, has_models: bool) -> list[Problem]:
+        return [Problem("models", str(has_models))]
+
+    bring(ON)
+    bring(ONE if has_models else OFF)
+    monkeypatch.setattr(report, "_boot", lambda _: ())
+    monkeypatch.setattr(report, "router_boot_findings", told)
+    assert status().boot == (Problem("models", str(has_models)),)
 
 
 def test_a_unit_of_somebody_elses_that_leaves_a_note_is_no_orphan(

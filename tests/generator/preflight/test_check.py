@@ -96,6 +96,19 @@ def test_who_can_not_be_asked_is_a_finding(name: str, monkeypatch: pytest.Monkey
     assert finding.endswith(": can't be asked")
 
 
+@pytest.mark.parametrize("has_models", [False, True])
+def test_a_boot_needs_the_service_of_routes_where_there_are_models(
+    has_models: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(*, has_models: bool) -> Iterator[Problem]:
+        yield Problem("models", str(has_models))
+
+    monkeypatch.setattr(preflight, "router_boot_findings", told)
+    remote = {"enable": True, "settings": {"models": {"far": {"url": "http://far"}}}}
+    read = config(llmhop=remote) if has_models else config(llmhop=remote, vllm={})
+    assert findings(read) == [f"models: {has_models}"]
+
+
 def test_llmhop_without_its_group_or_unit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> int:
         raise GeneratorError("the group llmhop does not exist")
