@@ -22,6 +22,7 @@
     ./assertions/own-user.nix
     ./assertions/ports.nix
     ./assertions/secrets.nix
+    ./assertions/sockets.nix
     ./assertions/user-units.nix
 
     ./generator-services.nix

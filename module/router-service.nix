@@ -49,7 +49,7 @@ in
 
     (lib.mkIf (cfg.enable && cfg.openFirewall) {
       networking.firewall.allowedTCPPorts = own.publicPorts;
-      warnings = lib.optional (own.publicPorts == [ ]) ''
+      warnings = lib.optional (own.areRight && own.publicPorts == [ ]) ''
         services.llmhop.openFirewall opens no port, because llmhop listens on
         nothing but loopback or unix sockets (${own.option}). Set
         services.llmhop.settings.listen = ":8080" to serve the network, or leave

@@ -31,7 +31,7 @@ let
     in
     if isSocket address then
       literal (socketPath address)
-    else if parts == null || portOf address == 0 || ip == null then
+    else if !isTcp address || portOf address == 0 || ip == null then
       null
     else if lib.head parts == "" then
       port
@@ -39,7 +39,8 @@ let
       "${lib.head parts}:${port}";
   streams = map stream addresses;
 
-  tcp = lib.filter (address: !isSocket address && split address != null) addresses;
+  isTcp = address: !isSocket address && split address != null && portOf address <= 65535;
+  tcp = lib.filter isTcp addresses;
   # 127.0.0.0/8, ::1 also within IPv4's range, and the name of either.
   isLoopback =
     address:
@@ -49,7 +50,12 @@ in
 {
   option = "services.llmhop.settings.${if listen != null then "listen" else "port"}";
 
+  # Whether each is one, as far as the module reads them; the build tells what is wrong.
+  areRight = addresses != [ ] && lib.all (address: isSocket address || isTcp address) addresses;
+
   ports = map portOf tcp;
+
+  sockets = map socketPath (lib.filter isSocket addresses);
 
   # Those that it may have on 127.0.0.1, where the models are published.
   loopbackPorts = map portOf (

@@ -217,51 +217,6 @@ def test_headers_that_hold_no_login_are_not_warned_of() -> None:
     assert evaluate("warnings", vllm(), settings("models.a.headers = null;")) == []
 
 
-@pytest.mark.parametrize(
-    ("listen", "ports"),
-    [
-        ('listen = ":8080";', [8080]),
-        ('port = 9000; host = "10.0.0.1";', [9000]),
-        ('listen = [ "[::]:8443" "127.0.0.1:8080" "gpu.example:81" "unix:/run/s" ];', [81, 8443]),
-    ],
-)
-def test_the_firewall_opens_for_what_the_network_can_reach(listen: str, ports: list[int]) -> None:
-    opened = settings(f"{listen} }}; services.llmhop.openFirewall = true; services.llmhop = {{")
-    closed = settings(listen)
-
-    assert evaluate("config.networking.firewall.allowedTCPPorts", vllm(), opened) == ports
-    assert evaluate("config.networking.firewall.allowedTCPPorts", vllm(), closed) == []
-    assert evaluate("warnings", vllm(), opened) == []
-
-
-@pytest.mark.parametrize(
-    "listen",
-    [
-        "",
-        'listen = [ "127.8.0.1:1" "localhost:2" "[::1]:3" "[0:0:0:0:0:0:0:1]:4" "unix:/run/s" ];',
-        'listen = "[::ffff:127.0.0.1]:5";',
-        'listen = ":0";',
-        'host = "::1";',
-    ],
-)
-def test_a_firewall_that_would_open_for_nobody_is_warned_of(listen: str) -> None:
-    module = settings(f"{listen} }}; services.llmhop.openFirewall = true; services.llmhop = {{")
-
-    assert evaluate("config.networking.firewall.allowedTCPPorts", vllm(), module) == []
-    (warning,) = evaluate("warnings", vllm(), module)
-    assert "services.llmhop.openFirewall" in warning
-    assert 'services.llmhop.settings.listen = ":8080"' in warning
-
-
-def test_a_firewall_that_would_open_for_no_llmhop_is_warned_of_where_models_are_served() -> None:
-    opened = "{ services.llmhop = { enable = false; openFirewall = true; }; }"
-
-    (warning,) = evaluate("warnings", vllm(), opened)
-    assert "services.llmhop.openFirewall opens no port" in warning
-    assert "services.llmhop.enable" in warning
-    assert evaluate("warnings", opened) == []
-
-
 def test_a_nixpkgs_that_is_too_old_is_named() -> None:
     old = """((import <nixpkgs/lib>).extend (_: previous: {
       trivial = previous.trivial // { release = "25.05"; };

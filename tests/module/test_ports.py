@@ -60,7 +60,10 @@ REFUSED = {
         [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
     ),
     "one of llmhop's ports": Refused(
-        [vllm(models=model("a", 9000)), settings('listen = [ "unix:/run/s" ":2000" "h:9000" ];')],
+        [
+            vllm(models=model("a", 9000)),
+            settings('listen = [ "unix:/run/llmhop/s" ":2000" "h:9000" ];'),
+        ],
         [f"{V}.models.a.port", "9000", "services.llmhop.settings.listen"],
     ),
     "two models on a port that only root may open": Refused(
