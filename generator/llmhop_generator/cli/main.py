@@ -46,7 +46,7 @@ _config = click.argument(
 def _model_names(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    from llmhop_generator.status.report import model_names
+    from llmhop_generator.status.model_journal import model_names
 
     try:
         return [name for name in model_names() if name.startswith(incomplete)]
@@ -361,7 +361,7 @@ def _show_status(found: "Status") -> None:
 def logs(model: str, lines: int, follow: bool) -> None:
     """Show the journal of MODEL."""
     from llmhop_generator.host.systemd import may_read_journal
-    from llmhop_generator.status.report import journal_of
+    from llmhop_generator.status.model_journal import journal_of
 
     if not may_read_journal():
         fail("the journal can't be read; run it as root, or as one of the group systemd-journal")

@@ -5,9 +5,8 @@ import pwd
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 
-from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.lock import run_at_work
 from llmhop_generator.host.process import account_of, acts_as, is_root
@@ -303,35 +302,6 @@ def _up(state: UnitState) -> int | None:
     if state.active != "active":
         return None
     return max(0, int(time.clock_gettime(time.CLOCK_MONOTONIC) - state.active_since_s))
-
-
-def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
-    """Give the command that shows the journal of a model, by its name.
-
-    Raises:
-        GeneratorError: this host has no such model.
-    """
-    services = _services()
-    if model not in services:
-        close = get_close_matches(model, services, n=1) or list(services)
-        hint = f"; there is {', '.join(close)}" if close else ""
-        raise GeneratorError(f"{model!r} is no model of this host{hint}")
-    words = ["journalctl", "-n", str(lines), "-o", "short-iso", "--no-hostname"]
-    words += ["-f"] if follow else ["--no-pager"]
-    return [*words, f"_SYSTEMD_USER_UNIT={services[model]}"]
-
-
-def model_names() -> list[str]:
-    """The models of this host.
-
-    Raises:
-        GeneratorError: their units can't be read.
-    """
-    return sorted(_services())
-
-
-def _services() -> dict[str, str]:
-    return {e.name: e.service for texts in read_sources().values() for e in entries(texts)}
 
 
 def as_json(found: Status) -> str:

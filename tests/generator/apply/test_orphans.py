@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from llmhop_generator.apply import run as apply
 from llmhop_generator.apply.fast_path import is_settled, remember
-from llmhop_generator.errors import Problem
+from llmhop_generator.errors import GeneratorError, Problem
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
 from llmhop_generator.state.present import read_started
 from llmhop_generator.status import report
+from llmhop_generator.status.model_journal import journal_of, model_names
 from llmhop_generator.status.report import status
 
 from tests.generator.conftest import MINIMAL
@@ -130,9 +131,13 @@ def test_a_model_that_started_while_its_file_was_gone_is_an_orphan(
     assert B in {model.unit for model in status().models if model.earlier_unit}
     assert ("stop", B, "removed") in planned(ONE)
     assert ("stop", B, "nothing tells by which unit it runs") in planned(ON)
+    assert journal_of("b", lines=1, follow=False)[-1] == f"_SYSTEMD_USER_UNIT={B}"
+    assert model_names() == ["a", "b"]
     # Where somebody else has put a source in its place since, it may be theirs.
     source.write_text("[Container]\nImage=theirs\n")
     assert read_started(UID).keys() == {"vllm-a.container"}
+    with pytest.raises(GeneratorError, match=r"^'b' is no model of this host; there is a$"):
+        journal_of("b", lines=1, follow=False)
 
 
 @pytest.mark.parametrize("has_models", [False, True])
