@@ -1,8 +1,8 @@
-"""The one way in which anything here fails: where, what is wrong, what to do."""
+"""The one way in which anything here fails: a title, and what was found wrong in which place."""
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Path = tuple[str | int, ...]
 """A place in the contract: keys and list indices from the top."""
@@ -52,26 +52,40 @@ _ESCAPES = {
 
 
 @dataclass(frozen=True, order=True)
-class Problem:
-    """One thing that is wrong, and the way out of it."""
+class Finding:
+    """What is wrong in one place, and what to do about it.
+
+    `path` is the place in the contract that `where` spells, where it is one.
+    """
 
     where: str
     what: str
+    path: Path = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def at(cls, path: Path, what: str) -> "Finding":
+        """Find something wrong with an option."""
+        return cls(option_path(path), what, path)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What programs get of it."""
+        return {"where": self.where, "what": self.what}
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
 
 
 class GeneratorError(Exception):
-    """Anything that ends a command; it carries every problem that was found.
+    """Anything that ends a command; it carries every finding.
 
-    `title` is the line above the problems: what could not be done.
+    `title` is the line above the findings: what could not be done.
     """
 
-    def __init__(self, title: str, problems: Iterable[Problem] = ()) -> None:
+    def __init__(self, title: str, findings: Iterable[Finding] = ()) -> None:
         self.title = title
-        self.problems = tuple(problems)
+        self.findings = tuple(findings)
         super().__init__(title)
 
     def __str__(self) -> str:
-        return "\n".join([self.title, *(f"  {problem}" for problem in self.problems)])
+        return "\n".join([self.title, *(f"  {finding}" for finding in self.findings)])

@@ -52,7 +52,7 @@ def told_by_the_generator(module: str) -> list[str]:
     try:
         parse_config(json.dumps(contract).encode(), "contract")
     except GeneratorError as error:
-        return [problem.where for problem in error.problems]
+        return [problem.where for problem in error.findings]
     return []
 
 

@@ -236,7 +236,7 @@ def test_the_build_and_the_generator_keep_the_same_ids_from_the_user(
     try:
         parse_config(json.dumps(contract).encode(), "contract")
     except GeneratorError as error:
-        told = {problem.where for problem in error.problems}
+        told = {problem.where for problem in error.findings}
 
     # The module writes the gid that follows.
     assert told == (set() if is_free else {f"{V}.uid", f"{V}.gid"})

@@ -162,7 +162,7 @@ def test_an_address_that_is_none_fails_the_build_by_its_option(address: str) -> 
     with pytest.raises(GeneratorError) as caught:
         parse_config(json.dumps(contract).encode(), "contract", judge_by(default_llmhop()))
 
-    [problem] = caught.value.problems
+    [problem] = caught.value.findings
     assert str(problem).startswith("services.llmhop.settings.listen[1]: has a host that is not")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmhop_generator.contract.options import Config, Vllm
-from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.host import files
 from llmhop_generator.host.process import require_root, run
 from llmhop_generator.host.subids import is_given, ranges_of
@@ -122,12 +122,12 @@ def _require_possible(config: Config, llmhop: str) -> None:
         raise GeneratorError("this host can't be set up so, and nothing was changed", problems)
 
 
-def _conflicts(vllm: Vllm) -> Iterator[Problem]:
+def _conflicts(vllm: Vllm) -> Iterator[Finding]:
     """Find what no step mends, and what a step would take from others."""
     user = vllm.user
     if user != OWN_USER and find_account(user) is None:
         what = f"{user} does not exist; only {OWN_USER} is made here, make {user} yourself"
-        yield Problem(option_path(("vllm", "user")), what)
+        yield Finding.at(("vllm", "user"), what)
     else:
         yield from user_conflicts(vllm)
     yield from home_findings(vllm)

@@ -66,7 +66,7 @@ def reports_findings(for_programs: bool) -> Iterator[dict[str, Any]]:
     except GeneratorError as error:
         if not for_programs:
             raise
-        problems = [{"where": each.where, "what": each.what} for each in error.problems]
+        problems = [each.fields for each in error.findings]
         say(_as_json({"error": error.title, "problems": problems}))
         sys.exit(EXIT_ERROR)
     if for_programs:

@@ -92,7 +92,7 @@ def validate(config: str, llmhop: str, for_programs: bool) -> None:
             models = read.vllm.enabled_models
             # Which ports its host leaves to everybody, this one can't know.
             warnings = [*privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START)]
-        found["warnings"] = [{"where": each.where, "what": each.what} for each in warnings]
+        found["warnings"] = [each.fields for each in warnings]
         found["models"] = [
             {"name": model.name, "model": model.model, "port": model.port} for model in models
         ]

@@ -101,5 +101,5 @@ def checked_result(record: Record, judge: Judge) -> Result:
     try:
         config = parse_config(json.dumps(contract).encode(), record.host, judge)
     except GeneratorError as error:
-        return Failed(record.host, "\n".join(map(str, error.problems)))
+        return Failed(record.host, "\n".join(map(str, error.findings)))
     return Host(record.host, record.value["address"] or record.host, contract, config)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from llmhop_generator.errors import GeneratorError, Problem
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.fleet.addresses import base_urls
 from llmhop_generator.fleet.hosts import Host
 from llmhop_generator.fleet.report import collisions
@@ -20,14 +20,14 @@ def front(hosts: Sequence[Host], urls: Mapping[str, str]) -> dict[str, Any]:
         GeneratorError: with all that keeps a host from standing behind one llmhop.
     """
     serving = [host for host in hosts if host.models]
-    problems = [*_unknown(hosts, urls), *(Problem("hosts", text) for text in collisions(serving))]
+    problems = [*_unknown(hosts, urls), *(Finding("hosts", text) for text in collisions(serving))]
     reached: dict[str, str] = {}
     for host in serving:
         found = [urls[host.name]] if host.name in urls else base_urls(host)
         if found:
             reached[host.name] = found[0]
         else:
-            problems.append(Problem(host.name, _unreachable(host)))
+            problems.append(Finding(host.name, _unreachable(host)))
     problems += _same_address(reached)
     models: dict[str, Any] = {}
     for name in sorted({model.name for host in serving for model in host.models}):
@@ -39,19 +39,19 @@ def front(hosts: Sequence[Host], urls: Mapping[str, str]) -> dict[str, Any]:
         if tokens:
             models[name]["headers"] = {"Authorization": f"Bearer {tokens[0]}"}
         elif tokens is not None:
-            problems.append(Problem(name, _no_token(having)))
+            problems.append(Finding(name, _no_token(having)))
     if not models:
-        problems.append(Problem("hosts", "none serves a model; there is nothing to front"))
+        problems.append(Finding("hosts", "none serves a model; there is nothing to front"))
     if problems:
         raise GeneratorError("no llmhop can stand in front of these hosts", sorted(set(problems)))
     return {"models": models}
 
 
-def _unknown(hosts: Sequence[Host], urls: Mapping[str, str]) -> Iterator[Problem]:
+def _unknown(hosts: Sequence[Host], urls: Mapping[str, str]) -> Iterator[Finding]:
     names = {host.name for host in hosts}
     for name in urls:
         if name not in names:
-            yield Problem(name, "has an --address, but is no host with llmhop; correct its name")
+            yield Finding(name, "has an --address, but is no host with llmhop; correct its name")
 
 
 def _unreachable(host: Host) -> str:
@@ -69,11 +69,11 @@ def _url(llmhop: str, model: str) -> str:
     return f"{llmhop.rstrip('/')}/route/{quote(model, safe='')}"
 
 
-def _same_address(reached: Mapping[str, str]) -> Iterator[Problem]:
+def _same_address(reached: Mapping[str, str]) -> Iterator[Finding]:
     owners: dict[str, str] = {}
     for host, url in reached.items():
         if url in owners:
-            yield Problem(host, f"has the address of {owners[url]}, {url}; give each its own")
+            yield Finding(host, f"has the address of {owners[url]}, {url}; give each its own")
         owners.setdefault(url, host)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from llmhop_generator.contract.options import Vllm
-from llmhop_generator.errors import GeneratorError, Problem
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.host.podman import has_image, run_python
 from llmhop_generator.host.process import Account, account_of
 from llmhop_generator.host.systemd import system_states
@@ -48,7 +48,7 @@ def require_taken(
     Raises:
         GeneratorError: they do not.
     """
-    found: list[Problem] = []
+    found: list[Finding] = []
     for image, commands in by_image.items():
         try:
             found += refused(account, image, tuple(commands.values()))
@@ -58,7 +58,7 @@ def require_taken(
         raise GeneratorError("vLLM does not take these flags, and nothing was changed", found)
 
 
-def refused(account: Account, image: str, commands: Sequence[Command]) -> list[Problem]:
+def refused(account: Account, image: str, commands: Sequence[Command]) -> list[Finding]:
     """Give what the vLLM in an image of a user refuses.
 
     Raises:

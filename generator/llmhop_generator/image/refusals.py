@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from llmhop_generator.contract.flags import canonical
-from llmhop_generator.errors import Problem
+from llmhop_generator.errors import Finding
 from llmhop_generator.render.provenance import Command, Flag
 
 
@@ -15,7 +15,7 @@ def question(commands: Sequence[Command]) -> str:
     return json.dumps([[c.model, [list(flag.words) for flag in c.flags]] for c in commands])
 
 
-def problems(image: str, commands: Sequence[Command], answer: str) -> Iterator[Problem]:
+def problems(image: str, commands: Sequence[Command], answer: str) -> Iterator[Finding]:
     """Read what `serve_parser` printed.
 
     Raises:
@@ -32,17 +32,17 @@ def problems(image: str, commands: Sequence[Command], answer: str) -> Iterator[P
 
 def _of_command(
     image: str, command: Command, told: dict[str, Any], names: Sequence[str]
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     whole, single = told["whole"], told["single"]
     if whole is None:
         return
     found = [
-        Problem(flag.where, _what(image, flag, said, names))
+        Finding(flag.where, _what(image, flag, said, names))
         for flag, said in zip(command.flags, single, strict=True)
         if said is not None
     ]
     # Each flag is well, and not all of them together.
-    yield from found or [Problem(command.where, f"vLLM in {image} refuses them: {_plain(whole)}")]
+    yield from found or [Finding(command.where, f"vLLM in {image} refuses them: {_plain(whole)}")]
 
 
 def _what(image: str, flag: Flag, said: str, names: Sequence[str]) -> str:

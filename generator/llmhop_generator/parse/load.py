@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from llmhop_generator.contract.options import Config, Llmhop, Model, Vllm
-from llmhop_generator.errors import GeneratorError, Path, Problem, option_path
+from llmhop_generator.errors import Finding, GeneratorError, Path
 from llmhop_generator.parse.config_input import read_source, refuse
 from llmhop_generator.parse.json_text import read_json
 from llmhop_generator.parse.rules import rule_findings
@@ -63,7 +63,7 @@ def parse_config(data: bytes, source: str, judge: Judge = no_judge) -> Config:
     found.update(_judged(raw, judge, {path for path, _ in found}))
     doubted = {path for path, _ in doubts}
     found = {(path, what) for path, what in found if not _below(path, doubted)} | set(doubts)
-    problems = [Problem(option_path(path), what) for path, what in found]
+    problems = [Finding.at(path, what) for path, what in found]
     if config is None or problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise GeneratorError(f"{source}: {count}", sorted(problems))

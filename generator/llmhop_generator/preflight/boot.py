@@ -6,7 +6,7 @@ What runs needs none of it, so that nothing else tells of it before the boot doe
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.errors import Finding, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.process import account_of, run
 from llmhop_generator.host.systemd import UserManager, is_enabled, system_states
@@ -27,14 +27,14 @@ HOW = "switch to the NixOS configuration, or run `llmhop-generator provision CON
 _CLOSED = 'for d; do test -x "$d" || { printf %s "$d"; exit; }; done'
 
 
-def model_boot_findings(user: str, uid: int) -> Iterator[Problem]:
+def model_boot_findings(user: str, uid: int) -> Iterator[Finding]:
     """Find what keeps a boot from starting the models of a user that exists.
 
     Raises:
         GeneratorError: a manager can't be asked.
     """
     for what in _of_models(user, uid):
-        yield Problem(option_path(("vllm", "user")), what)
+        yield Finding.at(("vllm", "user"), what)
 
 
 def _of_models(user: str, uid: int) -> Iterator[str]:
@@ -85,7 +85,7 @@ def _closed_directory(uid: int) -> str:
     return run(["/bin/sh", "-c", _CLOSED, "sh", *words], account=account_of(uid)).stdout
 
 
-def router_boot_findings(*, has_models: bool) -> Iterator[Problem]:
+def router_boot_findings(*, has_models: bool) -> Iterator[Finding]:
     """Find what keeps a boot from starting llmhop by the units that `provision` wrote.
 
     Its service brings its socket with it. With models on its host it also needs the service that
@@ -96,10 +96,10 @@ def router_boot_findings(*, has_models: bool) -> Iterator[Problem]:
     where = option_path(("llmhop", "enable"))
     if not is_enabled(ROUTER_UNIT):
         what = f"{ROUTER_UNIT} is not enabled, so a boot does not start it; {HOW}"
-        yield Problem(where, what)
+        yield Finding(where, what)
     if has_models:
         for what in _of_routes():
-            yield Problem(where, f"{what}; {HOW}")
+            yield Finding(where, f"{what}; {HOW}")
 
 
 def _of_routes() -> Iterator[str]:

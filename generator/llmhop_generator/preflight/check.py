@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from llmhop_generator.contract.options import Config, Model, Vllm
-from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.errors import Finding, GeneratorError, option_path
 from llmhop_generator.host.podman import has_image, require_podman
 from llmhop_generator.host.process import Account, account_of
 from llmhop_generator.host.systemd import system_states
@@ -33,7 +33,7 @@ def preflight(config: Config, rendered: Rendered) -> None:
     Raises:
         GeneratorError: with every finding.
     """
-    found: list[Problem] = []
+    found: list[Finding] = []
     if isinstance(config.vllm, Vllm):
         vllm = config.vllm
         found += _findings(vllm)
@@ -64,7 +64,7 @@ def switch_preflight(config: Config) -> None:
             )
 
 
-def _findings(vllm: Vllm) -> Iterator[Problem]:
+def _findings(vllm: Vllm) -> Iterator[Finding]:
     user = list(user_findings(vllm))
     yield from user
     podman = list(_podman())
@@ -75,11 +75,11 @@ def _findings(vllm: Vllm) -> Iterator[Problem]:
         try:
             absent = _absent_images(vllm, account)
         except GeneratorError as error:
-            yield Problem("Podman", str(error))
+            yield Finding("Podman", str(error))
     if account is not None:
         yield from _managers(vllm)
     yield from (
-        Problem(
+        Finding(
             where,
             f"{name} is not in the storage of {vllm.user}, and localhost/ is no registry to pull "
             f"it from; build, load or import it as {vllm.user}",
@@ -94,29 +94,29 @@ def _findings(vllm: Vllm) -> Iterator[Problem]:
     yield from port_findings(vllm, {vllm.uid, *serving})
 
 
-def _asked(where: str, ask: Callable[[], Iterable[Problem]]) -> Iterator[Problem]:
+def _asked(where: str, ask: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """What a program finds; that it can't be asked is a finding too."""
     try:
         yield from ask()
     except GeneratorError as error:
-        yield Problem(where, str(error))
+        yield Finding(where, str(error))
 
 
-def _managers(vllm: Vllm) -> Iterator[Problem]:
+def _managers(vllm: Vllm) -> Iterator[Finding]:
     try:
         yield from model_boot_findings(vllm.user, vllm.uid)
         yield from mask_findings(vllm)
         yield from hidden_findings(vllm)
         yield from requirement_findings(vllm)
     except GeneratorError as error:
-        yield Problem("the user's manager", str(error))
+        yield Finding("the user's manager", str(error))
 
 
-def _podman() -> Iterator[Problem]:
+def _podman() -> Iterator[Finding]:
     try:
         require_podman()
     except GeneratorError as error:
-        yield Problem("Podman", str(error))
+        yield Finding("Podman", str(error))
 
 
 def _absent_images(vllm: Vllm, account: Account) -> dict[str, str]:

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from llmhop_generator.contract.options import Vllm
+from llmhop_generator.errors import Finding
 from llmhop_generator.errors import Path as OptionPath
-from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host import cdi, files
 from llmhop_generator.preflight.paths import container_lines, devices_in
 
@@ -35,7 +35,7 @@ class Known:
     doubts: list[str] = field(default_factory=list)
 
 
-def device_findings(vllm: Vllm) -> Iterator[Problem]:
+def device_findings(vllm: Vllm) -> Iterator[Finding]:
     """Find the devices of enabled models that this host does not have.
 
     Of CDI names that may be defined where this can't see, only a warning is logged.
@@ -44,12 +44,12 @@ def device_findings(vllm: Vllm) -> Iterator[Problem]:
     for device, path in _named(vllm).items():
         if not cdi.is_cdi_name(device):
             if not Path(device.split(":")[0]).exists():
-                yield Problem(
-                    option_path(path),
+                yield Finding.at(
+                    path,
                     f"{device.split(':')[0]} does not exist on this host; name a device that does",
                 )
         elif device not in known.names:
-            problem = Problem(option_path(path), _undefined(device, known))
+            problem = Finding.at(path, _undefined(device, known))
             if not known.doubts:
                 yield problem
             else:

@@ -12,15 +12,15 @@ from typing import Any
 from llmhop_generator.contract.key_rules import flags_of
 from llmhop_generator.contract.options import Vllm
 from llmhop_generator.contract.unit_keys import texts_of
+from llmhop_generator.errors import Finding
 from llmhop_generator.errors import Path as OptionPath
-from llmhop_generator.errors import Problem, option_path
 from llmhop_generator.host.cdi import is_cdi_name
 from llmhop_generator.host.process import Account
 from llmhop_generator.layout import quadlet_dir
 from llmhop_generator.preflight.storage import failed_as
 
 
-def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Problem]:
+def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
     """Find the paths of enabled models that their user does not have.
 
     `account` is the user's, None where it does not exist: then it is root that looks.
@@ -31,7 +31,7 @@ def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Problem]:
             what = f"can't be reached by {vllm.user}, who starts the container; let that user in"
         else:
             what = "does not exist on this host, and Podman does not make it; make it first"
-        tests.append((path, Problem(option_path(where), f"{path} {what}")))
+        tests.append((path, Finding.at(where, f"{path} {what}")))
     if account is None:
         yield from (problem for path, problem in tests if not Path(path).exists())
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from llmhop_generator.contract import privileged_ports
 from llmhop_generator.contract.listen import addresses, given_key, split, unix_path
 from llmhop_generator.contract.options import Llmhop, Vllm
-from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.errors import Finding, option_path
 from llmhop_generator.host.systemd import system_socket_listens
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT
 
@@ -45,7 +45,7 @@ class Holder:
         return f"{self.name} (pid {self.pid})"
 
 
-def port_findings(vllm: Vllm, ours: Collection[int]) -> Iterator[Problem]:
+def port_findings(vllm: Vllm, ours: Collection[int]) -> Iterator[Finding]:
     """Find the ports of enabled models that are privileged, or taken by others than `ours`."""
     yield from privileged_ports.model_findings(vllm, _unprivileged_start())
     listening = [each for each in _listeners() if each.uid not in ours]
@@ -53,13 +53,13 @@ def port_findings(vllm: Vllm, ours: Collection[int]) -> Iterator[Problem]:
         taken = (each for each in listening if _meets(_LOOPBACK, model.port, each))
         if model.enable and (listener := next(taken, None)) is not None:
             holder = _holder(listener.inode) or f"a process of user {listener.uid}"
-            yield Problem(
-                option_path(("vllm", "models", key, "port")),
+            yield Finding.at(
+                ("vllm", "models", key, "port"),
                 f"{model.port} is taken by {holder}; stop it, or choose another",
             )
 
 
-def router_findings(llmhop: Llmhop) -> Iterator[Problem]:
+def router_findings(llmhop: Llmhop) -> Iterator[Finding]:
     """Find what llmhop is to listen on and may not, another process does, or can't be a socket."""
     yield from privileged_ports.router_findings(llmhop, _unprivileged_start())
     settings = llmhop.settings.model_dump()
@@ -70,12 +70,12 @@ def router_findings(llmhop: Llmhop) -> Iterator[Problem]:
         if path is not None:
             inodes = _unix_listeners(path)
             if Path(path).exists() and not stat.S_ISSOCK(Path(path).stat().st_mode):
-                yield Problem(where, f"{path} is there and is no socket; move it, or name another")
+                yield Finding(where, f"{path} is there and is no socket; move it, or name another")
         else:
             host, port = split(text)
             inodes = [each.inode for each in listening if _meets(_parsed(host), port, each)]
         for holder in {h for inode in inodes if (h := _holder(inode)) and not _is_llmhop(h, text)}:
-            yield Problem(where, f"{text} is taken by {holder}; stop it, or choose another")
+            yield Finding(where, f"{text} is taken by {holder}; stop it, or choose another")
 
 
 def _unprivileged_start() -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from llmhop_generator.contract.listen import given_key
 from llmhop_generator.contract.options import Llmhop
-from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.errors import Finding, GeneratorError, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.systemd import system_states
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT, SYSTEM_UNITS
@@ -15,21 +15,21 @@ from llmhop_generator.state.router_command import foreign_command
 from llmhop_generator.state.router_service import router_group
 
 
-def service_findings() -> Iterator[Problem]:
+def service_findings() -> Iterator[Finding]:
     """Find what llmhop lacks to be given a configuration and started."""
     where = option_path(("llmhop", "enable"))
     try:
         router_group()
     except GeneratorError as error:
-        yield Problem(where, str(error))
+        yield Finding(where, str(error))
     state = system_states([ROUTER_UNIT])[ROUTER_UNIT]
     if state.load != "loaded":
-        yield Problem(where, f"{ROUTER_UNIT} is not on this host, or masked; {HOW}")
+        yield Finding(where, f"{ROUTER_UNIT} is not on this host, or masked; {HOW}")
     elif foreign := foreign_command(state):
-        yield Problem(where, foreign)
+        yield Finding(where, foreign)
 
 
-def socket_findings(llmhop: Llmhop) -> Iterator[Problem]:
+def socket_findings(llmhop: Llmhop) -> Iterator[Finding]:
     """Find a socket of ours that is another configuration's, or that is yet to be written.
 
     systemd opens it, and llmhop would go on where it listens now. What somebody else wrote,
@@ -45,8 +45,8 @@ def socket_findings(llmhop: Llmhop) -> Iterator[Problem]:
         ("socketMode", "SocketMode"),
     ):
         if present.get(key) != wanted.get(key):
-            yield Problem(
-                option_path(("llmhop", "settings", option)),
+            yield Finding.at(
+                ("llmhop", "settings", option),
                 f"{ROUTER_SOCKET} is not the one of this configuration; "
                 "run `llmhop-generator provision CONFIG` first",
             )

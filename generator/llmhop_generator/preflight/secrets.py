@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.errors import Finding
 from llmhop_generator.host.process import run
 from llmhop_generator.host.systemd import system
 from llmhop_generator.layout import ROUTER_UNIT
@@ -29,7 +29,7 @@ _FAILURES = {
 _CHECK = 'cat | "$0" --check --json --config /dev/stdin'
 
 
-def secret_findings(router: str) -> Iterator[Problem]:
+def secret_findings(router: str) -> Iterator[Finding]:
     """Find the secrets and certificates of a configuration that llmhop's service can't have.
 
     llmhop checks it as a service of its own, with the user, the credentials and the variables of
@@ -52,11 +52,11 @@ def secret_findings(router: str) -> Iterator[Problem]:
         check=False,
     )
     if done.code in _FAILURES:
-        yield Problem(option_path(("llmhop", "enable")), f"{ROUTER_UNIT} {_FAILURES[done.code]}")
+        yield Finding.at(("llmhop", "enable"), f"{ROUTER_UNIT} {_FAILURES[done.code]}")
     for path, what in findings_of(done.stdout) or ():
         # Of the service of its own, whose name nobody knows.
         told = re.sub(r"/run/credentials/[^/]+", f"/run/credentials/{ROUTER_UNIT}", what)
-        yield Problem(option_path(("llmhop", "settings", *path)), told)
+        yield Finding.at(("llmhop", "settings", *path), told)
 
 
 def _keys_of_service(unit: str) -> list[tuple[str, str]]:

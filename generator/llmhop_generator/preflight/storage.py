@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmhop_generator.contract.options import Model, Vllm
-from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.errors import Finding, GeneratorError, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.env_file import misread
 from llmhop_generator.host.process import Account, run
@@ -34,24 +34,24 @@ _TEST = 'while [ $# -gt 0 ]; do test "$1" "$2" || printf "%s\\n" "$3"; shift 3; 
 
 def storage_findings(
     vllm: Vllm, account: Account | None, *, lacks_image: bool
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     """Find what the user can't read, write or keep; `account` is None where it does not exist."""
-    tests: list[tuple[str, str, Problem]] = []
+    tests: list[tuple[str, str, Finding]] = []
     for where, path in _directories(vllm):
         if not Path(path).is_dir():
-            yield Problem(where, f"{path} is not a directory on this host; {HOW}")
+            yield Finding(where, f"{path} is not a directory on this host; {HOW}")
             continue
         advice = f"{path} can't be written by {vllm.user}; give it to that user"
-        tests.append(("-w", path, Problem(where, advice)))
+        tests.append(("-w", path, Finding(where, advice)))
     for where, path in _environment_files(vllm):
         if not Path(path).is_file():
             what = "is not a file" if Path(path).exists() else "does not exist on this host"
-            yield Problem(where, f"{path} {what}; put one there, or unset it")
+            yield Finding(where, f"{path} {what}; put one there, or unset it")
             continue
         content = files.read_regular(Path(path)) or b""
-        yield from (Problem(where, f"{path} {what}") for what in misread(content))
+        yield from (Finding(where, f"{path} {what}") for what in misread(content))
         advice = f"{path} can't be read by {vllm.user}, who reads it; let that user read it"
-        tests.append(("-r", path, Problem(where, advice)))
+        tests.append(("-r", path, Finding(where, advice)))
     if account is not None:
         yield from failed_as(account, tests)
     if Path(vllm.data_dir).is_dir():
@@ -61,7 +61,7 @@ def storage_findings(
         yield from _cache_dir(vllm)
 
 
-def directory_conflicts(vllm: Vllm) -> Iterator[Problem]:
+def directory_conflicts(vllm: Vllm) -> Iterator[Finding]:
     """Find what others have there: `provision`, or a switch of NixOS, would give it to the user.
 
     systemd-tmpfiles does. What is empty and root's is nobody's yet, such as a disk that is mounted.
@@ -75,7 +75,7 @@ def directory_conflicts(vllm: Vllm) -> Iterator[Problem]:
             continue
         if uid not in ours and not (uid == 0 and _is_empty(Path(path))):
             owner = f"{vllm.uid}:{vllm.gid} {shlex.quote(path)}"
-            yield Problem(
+            yield Finding(
                 where,
                 f"{path} is there and belongs to {_user_name(uid)}, not to {vllm.user}; choose "
                 f"another, or, where nobody else uses it, `chown {owner}`",
@@ -110,58 +110,58 @@ def _environment_files(vllm: Vllm) -> Iterator[tuple[str, str]]:
             yield option_path(("vllm", "models", key, "environmentFile")), model.environment_file
 
 
-def failed_as(account: Account, tests: list[tuple[str, str, Problem]]) -> Iterator[Problem]:
+def failed_as(account: Account, tests: list[tuple[str, str, Finding]]) -> Iterator[Finding]:
     """Run tests of test(1) as a user, in one process; give the problems of those that fail."""
     words = [w for i, (flag, path, _) in enumerate(tests) for w in (flag, path, str(i))]
     for line in run(["/bin/sh", "-c", _TEST, "sh", *words], account=account).stdout.split():
         yield tests[int(line)][2]
 
 
-def home_findings(vllm: Vllm) -> Iterator[Problem]:
+def home_findings(vllm: Vllm) -> Iterator[Finding]:
     """Find a home of the user, if it exists, that is not the directory of its data."""
     account = find_account(vllm.user)
     if account is None:
         return
     home = account.pw_dir
     if os.path.normpath(home) != os.path.normpath(vllm.data_dir):
-        yield Problem(
-            option_path(("vllm", "dataDir")),
+        yield Finding.at(
+            ("vllm", "dataDir"),
             f"is {vllm.data_dir}, but the home of {vllm.user}, below which Podman keeps its "
             f"storage, is {home}; make them agree",
         )
 
 
-def _data_dir(vllm: Vllm, needed: int) -> Iterator[Problem]:
+def _data_dir(vllm: Vllm, needed: int) -> Iterator[Finding]:
     where = option_path(("vllm", "dataDir"))
     try:
         kind = _file_system(vllm.data_dir)
     except GeneratorError as error:
-        yield Problem(where, str(error))
+        yield Finding(where, str(error))
         kind = ""
     if kind in _NO_OVERLAYS or (kind == "overlay" and shutil.which("fuse-overlayfs") is None):
-        yield Problem(
+        yield Finding(
             where,
             f"{vllm.data_dir} lies on {kind}, which can't hold Podman's overlays; "
             "put it on a local file system such as ext4, xfs or btrfs",
         )
     free = _free(vllm.data_dir)
     if free < needed:
-        yield Problem(
+        yield Finding(
             where,
             f"{vllm.data_dir} has {free / GIB:.1f} GiB left and needs {needed / GIB:.2f} at the "
             "least; make room",
         )
 
 
-def _cache_dir(vllm: Vllm) -> Iterator[Problem]:
+def _cache_dir(vllm: Vllm) -> Iterator[Finding]:
     """Find a cache without room, where there is a model to download; a full one serves the rest."""
     free = _free(vllm.cache_dir)
     if free >= NEEDED_TO_RUN:
         return
     absent = [m.name for m in vllm.enabled_models if _is_to_download(vllm, m)]
     if absent:
-        yield Problem(
-            option_path(("vllm", "cacheDir")),
+        yield Finding.at(
+            ("vllm", "cacheDir"),
             f"{vllm.cache_dir} has {free / GIB:.1f} GiB left, and {', '.join(absent)} is yet to be "
             "downloaded into it; make room",
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from llmhop_generator.contract.options import Vllm
 from llmhop_generator.contract.unit_keys import REQUIRING, service_named, units_named
-from llmhop_generator.errors import Path, Problem, option_path
+from llmhop_generator.errors import Finding, Path
 from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UnitState, UserManager, system_states
 from llmhop_generator.layout import user_manager
@@ -17,7 +17,7 @@ from llmhop_generator.unit_names import service_of
 _WRITTEN = (".mount", ".path", ".service", ".socket", ".target", ".timer")
 
 
-def mask_findings(vllm: Vllm) -> Iterator[Problem]:
+def mask_findings(vllm: Vllm) -> Iterator[Finding]:
     """Find the models whose services are masked (systemctl(1)): no unit of ours can start them.
 
     Raises:
@@ -26,14 +26,14 @@ def mask_findings(vllm: Vllm) -> Iterator[Problem]:
     for name, service, state in _units(vllm):
         if state.is_masked:
             runtime = " --runtime" if state.file_state.endswith("runtime") else ""
-            yield Problem(
-                option_path(("vllm", "models", name)),
+            yield Finding.at(
+                ("vllm", "models", name),
                 f"{service} is masked, so nothing can start it; unmask it by `systemctl --user "
                 f"-M {vllm.user}@.host unmask{runtime} {service}`, or disable the model",
             )
 
 
-def hidden_findings(vllm: Vllm) -> Iterator[Problem]:
+def hidden_findings(vllm: Vllm) -> Iterator[Finding]:
     """Find the models whose units come from files of somebody else, which hide those of `apply`.
 
     Raises:
@@ -41,10 +41,10 @@ def hidden_findings(vllm: Vllm) -> Iterator[Problem]:
     """
     for name, service, state in _units(vllm):
         if path := hiding_file(vllm.uid, service, state):
-            yield Problem(option_path(("vllm", "models", name)), f"{service} is {made_of(path)}")
+            yield Finding.at(("vllm", "models", name), f"{service} is {made_of(path)}")
 
 
-def requirement_findings(vllm: Vllm) -> Iterator[Problem]:
+def requirement_findings(vllm: Vllm) -> Iterator[Finding]:
     """Find the units that models require and that their user's manager can't start.
 
     Raises:
@@ -59,8 +59,8 @@ def requirement_findings(vllm: Vllm) -> Iterator[Problem]:
     for unit, path in required.items():
         if unit in leaving or states[unit].load != "loaded":
             how = "masked" if states[unit].is_masked else "not there"
-            yield Problem(
-                option_path(path),
+            yield Finding.at(
+                path,
                 f"requires {unit}, which is {how} for the manager of {vllm.user}, so that nothing "
                 "could start the model; name a unit of that manager (one of the system's is "
                 "none), or use Wants",

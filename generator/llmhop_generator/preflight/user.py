@@ -10,12 +10,12 @@ from itertools import combinations
 from pathlib import Path
 
 from llmhop_generator.contract.options import Vllm
-from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.errors import Finding
 from llmhop_generator.host.subids import Range, is_given, read_ranges
 from llmhop_generator.preflight.boot import HOW
 
 
-def user_findings(vllm: Vllm) -> Iterator[Problem]:
+def user_findings(vllm: Vllm) -> Iterator[Finding]:
     """Find what of the user is missing or other than the configuration says."""
     account = find_account(vllm.user)
     if account is None:
@@ -35,7 +35,7 @@ def user_findings(vllm: Vllm) -> Iterator[Problem]:
             )
 
 
-def user_conflicts(vllm: Vllm) -> Iterator[Problem]:
+def user_conflicts(vllm: Vllm) -> Iterator[Finding]:
     """Find what keeps `provision` from making the user, or from giving it its ids."""
     account = find_account(vllm.user)
     yield from _taken_ids(vllm) if account is None else _other_ids(vllm, account)
@@ -45,7 +45,7 @@ def user_conflicts(vllm: Vllm) -> Iterator[Problem]:
         yield from ids.overlaps_to_be()
 
 
-def kept_ids(vllm: Vllm) -> Iterator[Problem]:
+def kept_ids(vllm: Vllm) -> Iterator[Finding]:
     """Find other ids of the user and its group, and others who have those that are declared.
 
     NixOS leaves ids that are there as they are, only warns, and gives a declared one whoever has
@@ -86,7 +86,7 @@ def find_account(user: str) -> pwd.struct_passwd | None:
         return None
 
 
-def _taken_ids(vllm: Vllm) -> Iterator[Problem]:
+def _taken_ids(vllm: Vllm) -> Iterator[Finding]:
     """Find ids that others have: systemd-sysusers would give other ones, without a word."""
     with suppress(KeyError):
         other = pwd.getpwuid(vllm.uid).pw_name
@@ -98,7 +98,7 @@ def _taken_ids(vllm: Vllm) -> Iterator[Problem]:
         yield from _other_group(vllm)
 
 
-def _other_ids(vllm: Vllm, account: pwd.struct_passwd) -> Iterator[Problem]:
+def _other_ids(vllm: Vllm, account: pwd.struct_passwd) -> Iterator[Finding]:
     for key, wanted, found in (
         ("uid", vllm.uid, account.pw_uid),
         ("gid", vllm.gid, account.pw_gid),
@@ -111,15 +111,15 @@ def _other_ids(vllm: Vllm, account: pwd.struct_passwd) -> Iterator[Problem]:
         yield from _other_group(vllm)
 
 
-def _other_group(vllm: Vllm) -> Iterator[Problem]:
+def _other_group(vllm: Vllm) -> Iterator[Finding]:
     if (group := _group_name(vllm.gid)) != vllm.group:
         yield _problem(
             "group", f"is {vllm.group}, but group {vllm.gid} is {group} here; make them agree"
         )
 
 
-def _problem(key: str, what: str) -> Problem:
-    return Problem(option_path(("vllm", key)), what)
+def _problem(key: str, what: str) -> Finding:
+    return Finding.at(("vllm", key), what)
 
 
 def _user_name(uid: int) -> str | None:
@@ -154,7 +154,7 @@ class _SubordinateIds:
     own: list[Range]
     others: list[Range]
 
-    def missing(self) -> Iterator[Problem]:
+    def missing(self) -> Iterator[Finding]:
         if self._is_given():
             return
         start, count = self.wanted.start, self.wanted.count
@@ -164,7 +164,7 @@ class _SubordinateIds:
             f"{self.path} does not give {self.user} {count} ids from {start} on, {but}; {HOW}"
         )
 
-    def overlaps(self) -> Iterator[Problem]:
+    def overlaps(self) -> Iterator[Finding]:
         for one, other in combinations(self.own, 2):
             if one.owner == other.owner and one.overlaps(other.start, other.count):
                 yield self._problem(
@@ -178,7 +178,7 @@ class _SubordinateIds:
                     f"{other.owner} in {self.path}; choose another"
                 )
 
-    def accounts(self) -> Iterator[Problem]:
+    def accounts(self) -> Iterator[Finding]:
         """Find users or groups that have one of the ids, and could read what a container has."""
         for name, number in _accounts(self.kind):
             if self.wanted.overlaps(number, 1):
@@ -187,7 +187,7 @@ class _SubordinateIds:
                     "this host; choose another"
                 )
 
-    def overlaps_to_be(self) -> Iterator[Problem]:
+    def overlaps_to_be(self) -> Iterator[Finding]:
         """Find ranges of the user's own that overlap the one that it is to be given."""
         if self._is_given():
             return
@@ -202,7 +202,7 @@ class _SubordinateIds:
     def _is_given(self) -> bool:
         return is_given(self.own, self.wanted.start, self.wanted.count)
 
-    def _problem(self, what: str) -> Problem:
+    def _problem(self, what: str) -> Finding:
         return _problem(f"sub{self.kind.capitalize()}Start", what)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmhop_generator.contract.options import Config, Llmhop, Vllm
-from llmhop_generator.errors import GeneratorError, Problem, option_path
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.host.process import run
 from llmhop_generator.layout import ROUTER_SOCKET
 from llmhop_generator.render.model_unit import added_option
@@ -39,7 +39,7 @@ def verify_units(config: Config, sources: Mapping[str, str]) -> None:
         raise GeneratorError("Podman and systemd would not take all that is set", found)
 
 
-def unit_findings(vllm: Vllm, sources: Mapping[str, str]) -> list[Problem]:
+def unit_findings(vllm: Vllm, sources: Mapping[str, str]) -> list[Finding]:
     """Find the sources of which Podman makes no service, and the deployer's keys without effect.
 
     Raises:
@@ -64,7 +64,7 @@ def unit_findings(vllm: Vllm, sources: Mapping[str, str]) -> list[Problem]:
         problems |= set(_ignored_by_systemd(vllm, of, services))
     if missing:
         what = f"makes no service of {', '.join(missing)}: {_said(made.stderr)}"
-        problems.add(Problem("Podman's generator", what))
+        problems.add(Finding("Podman's generator", what))
     return sorted(problems)
 
 
@@ -83,7 +83,7 @@ def _said(text: str) -> str:
     return "; ".join(line for line in text.strip().splitlines() if "Loading source" not in line)
 
 
-def _refused_by_podman(vllm: Vllm, missing: Sequence[str], text: str) -> Iterator[Problem]:
+def _refused_by_podman(vllm: Vllm, missing: Sequence[str], text: str) -> Iterator[Finding]:
     """The deployers' keys that Podman complains of: a line of it names the file and the key."""
     for line in text.splitlines():
         for name in missing:
@@ -92,7 +92,7 @@ def _refused_by_podman(vllm: Vllm, missing: Sequence[str], text: str) -> Iterato
             for key in re.findall(r"[A-Za-z0-9-]+", line):
                 if option := added_option(vllm, name, key):
                     what = "is refused by Podman; see podman-systemd.unit(5) for keys and values"
-                    yield Problem(option, what)
+                    yield Finding(option, what)
 
 
 def _adds_to_systemd(vllm: Vllm) -> bool:
@@ -100,7 +100,7 @@ def _adds_to_systemd(vllm: Vllm) -> bool:
     return any(own) or any(m.unit_config or m.service_config for m in vllm.enabled_models)
 
 
-def router_socket_findings(llmhop: Llmhop) -> list[Problem]:
+def router_socket_findings(llmhop: Llmhop) -> list[Finding]:
     """Find what systemd would not open of llmhop's socket, where it is to open it.
 
     Raises:
@@ -113,7 +113,7 @@ def router_socket_findings(llmhop: Llmhop) -> list[Problem]:
     address = "host" if llmhop.settings.listen is None else "listen"
     options = {"ListenStream": address, "SocketMode": "socketMode"}
     return sorted(
-        Problem(option_path(("llmhop", "settings", options[key])), what)
+        Finding.at(("llmhop", "settings", options[key]), what)
         for _, _, key, what in _passed_over({ROUTER_SOCKET: socket})
         if key in options
     )
@@ -121,11 +121,11 @@ def router_socket_findings(llmhop: Llmhop) -> list[Problem]:
 
 def _ignored_by_systemd(
     vllm: Vllm, of: Mapping[str, str], services: Mapping[str, str]
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     """The deployers' keys that systemd complains of; `of` gives each service's source."""
     for name, section, key, what in _passed_over(services):
         if option := added_option(vllm, of[name], key, section):
-            yield Problem(option, f"{what}; see systemd.directives(7)")
+            yield Finding(option, f"{what}; see systemd.directives(7)")
 
 
 def _passed_over(units: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:

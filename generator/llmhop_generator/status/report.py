@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from llmhop_generator.errors import Problem, option_path
+from llmhop_generator.errors import Finding
 from llmhop_generator.host import files
 from llmhop_generator.host.lock import run_at_work
 from llmhop_generator.host.process import account_of, acts_as, is_root
@@ -110,7 +110,7 @@ class Status:
     models: tuple[ModelStatus, ...]
     llmhop: RouterStatus
     unseen: tuple[str, ...] = ()
-    boot: tuple[Problem, ...] = ()
+    boot: tuple[Finding, ...] = ()
     unanswered: tuple[str, ...] = ()
     applying: int | None = None
 
@@ -143,7 +143,7 @@ def status() -> Status:
         else:
             models += map(_unseen, entries(texts))
             unseen.append(f"how the models of user {uid} are")
-    boot: list[Problem] = []
+    boot: list[Finding] = []
     router = files.read(ROUTER_CONFIG) if is_root() else None
     if is_root():
         boot = [problem for uid, texts in found.items() if texts for problem in _boot(uid)]
@@ -176,12 +176,12 @@ def _on_its_way(model: ModelStatus) -> ModelStatus:
     return replace(model, earlier_unit=False, edited_unit=False, unrouted=False)
 
 
-def _boot(uid: int) -> Iterator[Problem]:
+def _boot(uid: int) -> Iterator[Finding]:
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
         what = f"user {uid}, whose models these are, does not exist on this host; {HOW}"
-        yield Problem(option_path(("vllm", "user")), what)
+        yield Finding.at(("vllm", "user"), what)
         return
     yield from model_boot_findings(user, uid)
 
@@ -306,7 +306,8 @@ def _up(state: UnitState) -> int | None:
 
 def as_json(found: Status) -> str:
     """Write a status for programs."""
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+    shown = asdict(found) | {"boot": [each.fields for each in found.boot]}
+    return json.dumps(shown, indent=2, ensure_ascii=False)
 
 
 def as_rows(found: Status) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from llmhop_generator.apply import run as apply
 from llmhop_generator.apply.fast_path import is_settled, remember
-from llmhop_generator.errors import GeneratorError, Problem
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
 from llmhop_generator.state.present import read_started
@@ -144,14 +144,14 @@ def test_a_model_that_started_while_its_file_was_gone_is_an_orphan(
 def test_a_boot_gives_no_routes_back_where_no_model_is_left(
     has_models: bool, simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(*, has_models: bool) -> list[Problem]:
-        return [Problem("models", str(has_models))]
+    def told(*, has_models: bool) -> list[Finding]:
+        return [Finding("models", str(has_models))]
 
     bring(ON)
     bring(ONE if has_models else OFF)
     monkeypatch.setattr(report, "_boot", lambda _: ())
     monkeypatch.setattr(report, "router_boot_findings", told)
-    assert status().boot == (Problem("models", str(has_models)),)
+    assert status().boot == (Finding("models", str(has_models)),)
 
 
 def test_a_unit_of_somebody_elses_that_leaves_a_note_is_no_orphan(

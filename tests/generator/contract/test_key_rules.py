@@ -20,7 +20,7 @@ def findings(option: str, keys: dict[str, Any], *, general: bool = False) -> lis
     try:
         parse_config(json.dumps(config).encode(), "config.json")
     except GeneratorError as error:
-        return [str(problem) for problem in error.problems]
+        return [str(problem) for problem in error.findings]
     return []
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from llmhop_generator.apply import executor as carry_out
 from llmhop_generator.contract.options import Vllm
-from llmhop_generator.errors import GeneratorError, Problem
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.host.process import Account, Finished
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.image import flag_check, refusals
@@ -162,7 +162,7 @@ def test_what_is_no_answer_is_none(done: Finished, monkeypatch: pytest.MonkeyPat
 OTHER = "localhost/other:1"
 
 
-def run(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., list[Problem]]) -> list[str]:
+def run(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., list[Finding]]) -> list[str]:
     monkeypatch.setattr(carry_out, "account_of", lambda uid: ACCOUNT)
     monkeypatch.setattr(flag_check, "refused", answer)
     step = Ask(UID, {IMAGE: {A: command("--dtype=bf17")}, OTHER: {B: command("--x=1")}})
@@ -174,8 +174,8 @@ def run(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., list[Problem]]) -
 
 
 def test_a_refusal_ends_a_run_and_tells_of_every_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(_account: Account, image: str, commands: Sequence[Command]) -> list[Problem]:
-        return [Problem(each.flags[0].where, f"is refused by {image}") for each in commands]
+    def answer(_account: Account, image: str, commands: Sequence[Command]) -> list[Finding]:
+        return [Finding(each.flags[0].where, f"is refused by {image}") for each in commands]
 
     with pytest.raises(GeneratorError, match="nothing was changed") as raised:
         run(monkeypatch, answer)
@@ -186,7 +186,7 @@ def test_a_refusal_ends_a_run_and_tells_of_every_image(monkeypatch: pytest.Monke
 
 
 def test_a_run_goes_on_where_an_image_can_not_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(_account: Account, image: str, _commands: object) -> list[Problem]:
+    def answer(_account: Account, image: str, _commands: object) -> list[Finding]:
         if image == OTHER:
             return []
         raise GeneratorError("no vLLM there")

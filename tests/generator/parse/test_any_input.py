@@ -49,7 +49,7 @@ def refused_or_rendered(config: Any) -> None:
         parsed = parse_config(data, "config.json")
     except GeneratorError as error:
         assert str(error).startswith("config.json: ")
-        assert error.problems or "\n" not in str(error)
+        assert error.findings or "\n" not in str(error)
     else:
         assert render_tree(parsed, "llmhop")
 

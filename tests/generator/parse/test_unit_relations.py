@@ -29,7 +29,7 @@ def findings(
     try:
         parse_config(json.dumps({**MINIMAL, "vllm": vllm}).encode(), "config.json")
     except GeneratorError as error:
-        return [str(problem) for problem in error.problems]
+        return [str(problem) for problem in error.findings]
     return []
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.contract.options import Config
-from llmhop_generator.errors import GeneratorError, Problem
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.host.process import Account
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.parse.load import parse_config
@@ -43,7 +43,7 @@ def findings(config: Config) -> list[str]:
     try:
         preflight.preflight(config, render(config))
     except GeneratorError as error:
-        return list(map(str, error.problems))
+        return list(map(str, error.findings))
     return []
 
 
@@ -53,7 +53,7 @@ def test_a_host_that_lacks_nothing_is_ready() -> None:
 
 def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def finder(name: str) -> Any:
-        return lambda *_, **__: iter([Problem(name, "is missing")])
+        return lambda *_, **__: iter([Finding(name, "is missing")])
 
     for name in FINDERS:
         monkeypatch.setattr(preflight, name, finder(name))
@@ -88,7 +88,7 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_who_can_not_be_asked_is_a_finding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> Iterator[Problem]:
+    def refuse(*_: Any) -> Iterator[Finding]:
         raise GeneratorError("can't be asked")
 
     monkeypatch.setattr(preflight, name, refuse)
@@ -100,8 +100,8 @@ def test_who_can_not_be_asked_is_a_finding(name: str, monkeypatch: pytest.Monkey
 def test_a_boot_needs_the_service_of_routes_where_there_are_models(
     has_models: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(*, has_models: bool) -> Iterator[Problem]:
-        yield Problem("models", str(has_models))
+    def told(*, has_models: bool) -> Iterator[Finding]:
+        yield Finding("models", str(has_models))
 
     monkeypatch.setattr(preflight, "router_boot_findings", told)
     remote = {"enable": True, "settings": {"models": {"far": {"url": "http://far"}}}}

@@ -59,7 +59,7 @@ def problems(config: Any, judge: Judge = router_problems) -> list[str]:
     try:
         parse_config(json.dumps(config).encode(), "config.json", judge)
     except GeneratorError as error:
-        return list(map(str, error.problems))
+        return list(map(str, error.findings))
     return []
 
 
@@ -248,7 +248,7 @@ def test_what_passes_is_taken_by_llmhop_as_it_is_rendered(given: Any, served: bo
         parsed = parse_config(json.dumps(config).encode(), "config.json", router_problems)
     except GeneratorError as error:
         # And nothing is refused that llmhop would take, but for what it can't know.
-        known = [each for each in map(str, error.problems) if "runs" in each or "serves" in each]
+        known = [each for each in map(str, error.findings) if "runs" in each or "serves" in each]
         judged = settings_to_judge(config)
         assert known or (judged is not None and router_problems(judged))
     else:
