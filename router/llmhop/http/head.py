@@ -40,6 +40,9 @@ _ABSOLUTE = re.compile(
 _HOST = re.compile(rb"(?:[\w.~!$&'()*+;=%-]++|\[[\w:.%~-]++\])?(?::[0-9]*+)?")
 # A dot segment would let a client leave the path prefix of a backend's URL.
 _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z)", re.IGNORECASE)
+# A base URL that ends in a slash, before a path that begins with one. Not in a URL that is the name
+# of a model: s3://bucket/model.
+_SLASHES = re.compile(rb"(?<!:)/{2,}+")
 _FORWARDS = re.compile(rb"[0-9]{1,9}")
 
 
@@ -51,7 +54,8 @@ _FIELDS = b"application/x-www-form-urlencoded"
 class RequestHead(msgspec.Struct, frozen=True):
     """A request's head, all but the value of its Content-Length (see head_cache).
 
-    `target` is in origin form; `path` is `target` without its query. `bearer` is the token that
+    `target` is in origin form, each run of slashes in its path one of them; `path` is `target`
+    without its query. `bearer` is the token that
     the client shows. `framed` says that a body is announced, by its length or as chunks.
     `kept` and `authorization` are the lines that go on; `names` are those of all other fields,
     hyphens for underscores. `request_id` is the client's own, where it has a usable one.
@@ -328,4 +332,7 @@ def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
         raise BadRequestError("The request target has a fragment.")
     if (b"." in target or b"%" in target) and _DOT_SEGMENT.search(target.partition(b"?")[0]):
         raise BadRequestError("The path has a '.' or '..' segment.")
+    if b"//" in target:
+        path, mark, query = target.partition(b"?")
+        target = _SLASHES.sub(b"/", path) + mark + query
     return target, host

@@ -11,6 +11,7 @@ from llmhop.http.fields.upgrade import TO_WEBSOCKET
 from llmhop.http.fields.via import via_line
 from llmhop.http.head import RequestHead, ResponseHead
 from llmhop.routing.table import Route
+from llmhop.routing.target import backend_target
 
 _HOST_LESS = b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
 _OWN = _HOST_LESS + b"X-Forwarded-Host: %b\r\n"
@@ -51,7 +52,7 @@ def request_start(
         (
             head.method,
             b" ",
-            route.backend.urls[replica].target(route.target or head.target),
+            backend_target(route.backend.urls[replica], route.target or head.target),
             b" HTTP/1.1\r\n",
             own,
             authorization,

@@ -26,7 +26,7 @@ from llmhop.http.fields.via import UNNAMED, count_hops
 from llmhop.http.head import RequestHead
 from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.routing.body_model import model_if_any, model_in
-from llmhop.routing.target import ROUTE_PREFIX, NamedTarget, read_target
+from llmhop.routing.target import ROUTE_PREFIX, NamedTarget, own_path, read_target
 
 _MODELS_PATH = b"/v1/models"
 _HEALTH_PATH = b"/health"
@@ -128,16 +128,17 @@ class RoutingTable:
         differ are an error, so that no two readers of a request take it for different models.
         """
         if head.method in _READING:
-            if head.path == _HEALTH_PATH:
+            path = own_path(head.path)
+            if path == _HEALTH_PATH:
                 return Answer(_HEALTHY)
-            if head.path == _READY_PATH:
+            if path == _READY_PATH:
                 return self._ready(head)
-            if head.path == _METRICS_PATH:
+            if path == _METRICS_PATH:
                 return MetricsPage()
-            if head.path == _MODELS_PATH:
+            if path == _MODELS_PATH:
                 return Answer(self._list)
-            if head.path.startswith(_MODELS_PATH + b"/"):
-                return self._describe(head.path[len(_MODELS_PATH) + 1 :])
+            if path.startswith(_MODELS_PATH + b"/"):
+                return self._describe(path[len(_MODELS_PATH) + 1 :])
         if head.last_hop:
             return Answer(_NOTHING)
         if head.via:
@@ -217,7 +218,7 @@ class RoutingTable:
 
 
 def _is_open(head: RequestHead) -> bool:
-    return head.path in (_HEALTH_PATH, _READY_PATH) and head.method in _READING
+    return head.method in _READING and own_path(head.path) in (_HEALTH_PATH, _READY_PATH)
 
 
 def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:

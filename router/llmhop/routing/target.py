@@ -1,19 +1,30 @@
 """Where a request names its model beside its body: in `/route/NAME/…` and in `?model=NAME`.
 
+And what paths mean that a base URL without `/v1`, or with a slash at its end, makes of others.
+
 All of it is pure and works on the bytes of a request target that was checked before.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from llmhop.config.backend_url import BackendUrl
 from llmhop.config.config import ModelConfig
 from llmhop.config.schema.checker import Path
 from llmhop.http.body.urlencoded import Field, decode_name, find_fields
 
 ROUTE_PREFIX = b"/route/"
+_VERSION = b"/v1"
+_MODELS = b"/models"
+# No engine has something else there. /completions and /embeddings stay as they are: llama.cpp and
+# Infinity have their own.
+_OF_OPENAI = re.compile(
+    rb"/(?:models|responses|chat/completions|audio|images)(?:[/?].*+)?", re.DOTALL
+)
 
 
 class NamedTarget(NamedTuple):
@@ -58,6 +69,23 @@ def read_target(target: bytes) -> NamedTarget:
         in_path = decode_name(segment)
         path = b"/" + rest
     return NamedTarget(in_path, find_fields(query) if query else [], path, query)
+
+
+def own_path(path: bytes) -> bytes:
+    """Return the path of llmhop's own page that `path` means, where it means one."""
+    path = path.removesuffix(b"/")
+    return _VERSION + path if path == _MODELS or path.startswith(_MODELS + b"/") else path
+
+
+def backend_target(url: BackendUrl, target: bytes) -> bytes:
+    """Return what a backend is asked for: a path of OpenAI's that lacks its `/v1` gets it.
+
+    Clients with such a base URL work with LiteLLM and llama.cpp, too. Not where the backend's URL
+    has a path or is https, as a provider's: some have their API without `/v1`.
+    """
+    if not (url.path or url.origin.tls) and _OF_OPENAI.fullmatch(target):
+        target = _VERSION + target
+    return url.target(target)
 
 
 def renaming_urls(models: Mapping[str, ModelConfig]) -> list[tuple[Path, str]]:

@@ -24,6 +24,8 @@ WAYS = [
     b"GET /route/m HTTP/1.1\r\nHost: r\r\n\r\n",
     b"GET /route/m//x?a=%20&b HTTP/1.1\r\nHost: r\r\n\r\n",
     b"GET /v1/x?model=alias&a=b HTTP/1.1\r\nHost: r\r\n\r\n",
+    post(chat(), "/route/m/chat/completions"),
+    post(chat(), "/chat/completions"),
     post(b'{"prompt":"hi"}', "/route/m/tokenize"),
     post(b"", "/route/m/reset"),
     post(b"not JSON", "/route/alias/x", "Content-Type: text/plain"),

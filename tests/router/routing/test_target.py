@@ -41,7 +41,7 @@ def router(backends: dict[str, Backend], start_router: StartRouter) -> RunningRo
         ("/route/m", "m", "/"),
         ("/route/m/", "m", "/"),
         ("/route/m?a=1", "m", "/?a=1"),
-        ("/route/m//x", "m", "//x"),
+        ("/route/m//x", "m", "/x"),
         ("/route/m/route/n/x", "m", "/route/n/x"),
         ("/route/m/v1/models", "m", "/v1/models"),
         ("/route/m/health", "m", "/health"),

@@ -303,7 +303,7 @@ FORWARDED: dict[str, tuple[bytes, tuple[Message, ...]]] = {
     ),
     "a target that begins like an authority": (
         request_line(b"POST //b/v1/x HTTP/1.1"),
-        (ONE._replace(target=b"//b/v1/x"),),
+        (ONE._replace(target=b"/b/v1/x"),),
     ),
     "dots in names": (
         request_line(b"POST /v1/.a/b../c.d HTTP/1.1"),
