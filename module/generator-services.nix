@@ -72,9 +72,7 @@ in
           # It pulls images.
           environment = lib.mapAttrs (_: lib.mkDefault) (config.networking.proxy.envVars or { });
           unitConfig = mounts // {
-            RequiresMountsFor = lib.concatStringsSep " " (
-              [ host.state_dir ] ++ lib.optional (mounts != { }) mounts.RequiresMountsFor
-            );
+            RequiresMountsFor = [ host.state_dir ] ++ mounts.RequiresMountsFor or [ ];
           };
           serviceConfig = {
             RemainAfterExit = true;
@@ -106,13 +104,13 @@ in
           # For a switch there is llmhop-generator.service.
           restartIfChanged = false;
           unitConfig = {
-            RequiresMountsFor = host.state_dir;
+            RequiresMountsFor = [ host.state_dir ];
           }
           // removeAttrs mounts [ "RequiresMountsFor" ]
           // {
             # A manager that runs is started again, as by logind's restart. It may be
             # re-executed just then, and would not answer.
-            ConditionPathExists = "!/run/user/${toString cfg.vllm.uid}/systemd/private";
+            ConditionPathExists = [ "!/run/user/${toString cfg.vllm.uid}/systemd/private" ];
           };
           serviceConfig.ExecStart = "${command} apply --files-only ${contract}";
         }

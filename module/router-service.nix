@@ -30,7 +30,7 @@ in
         # Or a switch would close its sockets in its first phase, and open them in
         # its last. Where their addresses change, the generator restarts them.
         stopIfChanged = false;
-        unitConfig.ConditionPathExists = routerConfig;
+        unitConfig.ConditionPathExists = [ routerConfig ];
         startLimitBurst = router.limits.StartLimitBurst;
         startLimitIntervalSec = router.limits.StartLimitIntervalSec;
         serviceConfig =
@@ -73,7 +73,7 @@ in
         description = "llmhop's sockets";
         wantedBy = [ "sockets.target" ];
         # Without its configuration llmhop could not take the clients.
-        unitConfig.ConditionPathExists = routerConfig;
+        unitConfig.ConditionPathExists = [ routerConfig ];
         listenStreams = own.streams;
         socketConfig = router.socket // {
           SocketUser = router.user;

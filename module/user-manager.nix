@@ -12,7 +12,7 @@ let
   host = import ./lib/host.nix { inherit lib; };
   podman = host.containers_conf;
   mounts = lib.concatStringsSep "\n" (
-    lib.mapAttrsToList (key: paths: "${key}=${paths}") (
+    lib.mapAttrsToList (key: paths: "${key}=${lib.concatStringsSep " " paths}") (
       import ./lib/mounts.nix { inherit lib vllm; }
     )
   );

@@ -1,10 +1,11 @@
-# The file systems that models need, as keys of [Unit]; render/mounts.py has the same.
+# The file systems that models need, as keys of [Unit], each a list of words;
+# render/mounts.py has the same.
 # Without those of the two directories Podman would fill what lies below them; without
 # another only the model that has it fails.
 { lib, vllm }:
 let
   inherit (import ./unit-text.nix { inherit lib; }) word;
-  words = paths: lib.concatMapStringsSep " " word (lib.sort lib.lessThan (lib.unique paths));
+  words = paths: map word (lib.sort lib.lessThan (lib.unique paths));
 
   enabled = lib.filter (model: model.enable) (lib.attrValues vllm.models);
   # An empty line takes those before it away.

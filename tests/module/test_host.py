@@ -104,7 +104,7 @@ def test_units_are_in_place_before_the_users_manager_looks_for_them(host: Any) -
     assert service["wantedBy"] == ["user@503.service"]
     assert service["before"] == ["user@503.service", "llmhop.service"]
     condition = service["unitConfig"]["ConditionPathExists"]
-    assert condition == "!/run/user/503/systemd/private"
+    assert condition == ["!/run/user/503/systemd/private"]
     assert service["restartIfChanged"] is False
 
 
@@ -215,7 +215,7 @@ def test_llmhop_does_not_wait_for_the_generator_which_waits_for_the_models(host:
     service = host["services"]["llmhop"]
 
     assert "llmhop-generator.service" not in service["after"] + service["wants"]
-    assert service["unitConfig"]["ConditionPathExists"] == "/var/lib/llmhop/llmhop.json"
+    assert service["unitConfig"]["ConditionPathExists"] == ["/var/lib/llmhop/llmhop.json"]
 
 
 def test_llmhop_runs_as_its_own_user_and_reloads_by_notification(host: Any) -> None:

@@ -76,18 +76,53 @@ def test_they_wait_for_the_mounts_of_what_they_read_and_write() -> None:
 
     unit = {name: services[name]["unitConfig"] for name in NAMES}
     state = "/var/lib/llmhop"
-    assert unit["llmhop-generator"]["RequiresMountsFor"] == (
-        f'{state} "/srv/data" "/var/cache/vllm"'
-    )
-    assert unit["llmhop-units"]["RequiresMountsFor"] == state
-    assert unit["llmhop-generator"]["WantsMountsFor"] == '"/srv/a"'
-    assert unit["llmhop-units"]["WantsMountsFor"] == '"/srv/a"'
+    assert unit["llmhop-generator"]["RequiresMountsFor"] == [
+        state,
+        '"/srv/data"',
+        '"/var/cache/vllm"',
+    ]
+    assert unit["llmhop-units"]["RequiresMountsFor"] == [state]
+    assert unit["llmhop-generator"]["WantsMountsFor"] == ['"/srv/a"']
+    assert unit["llmhop-units"]["WantsMountsFor"] == ['"/srv/a"']
     # It would be stopped with a mount, and take the models away.
     assert not {key for key in unit["llmhop-models"] if "Mounts" in key}
     remote = '{ services.llmhop = { enable = true; settings.models.a.url = "http://h"; }; }'
     alone = evaluate("host.services", remote)["llmhop-generator"]
-    assert alone["unitConfig"]["RequiresMountsFor"] == state
+    assert alone["unitConfig"]["RequiresMountsFor"] == [state]
     assert "WantsMountsFor" not in alone["unitConfig"]
+
+
+def test_an_administrator_adds_to_what_a_key_of_theirs_has() -> None:
+    """A key that NixOS has as one value can only be replaced, by mkForce."""
+    units = """{
+      services = {
+        llmhop-generator.unitConfig = {
+          RequiresMountsFor = [ "/more" ];
+          WantsMountsFor = [ "/more" ];
+        };
+        llmhop-units.unitConfig = {
+          ConditionPathExists = [ "/more" ];
+          RequiresMountsFor = [ "/more" ];
+        };
+        llmhop = {
+          serviceConfig.RuntimeDirectory = [ "more" ];
+          unitConfig.ConditionPathExists = [ "/more" ];
+        };
+      };
+      sockets.llmhop.unitConfig.ConditionPathExists = [ "/more" ];
+    }"""
+    host = evaluate("host", vllm('environmentFile = "/run/e";'), f"{{ systemd = {units}; }}")
+
+    changed = [host["services"][name] for name in ("llmhop", "llmhop-generator", "llmhop-units")]
+    changed.append(host["sockets"]["llmhop"])
+    lists = [
+        value
+        for unit in changed
+        for value in [*unit["unitConfig"].values(), *unit.get("serviceConfig", {}).values()]
+        if isinstance(value, list) and {"more", "/more"} & set(value)
+    ]
+    assert len(lists) == 7
+    assert [value for value in lists if len(value) < 2] == []
 
 
 def test_the_build_names_options_as_nixos_has_them() -> None:
