@@ -62,7 +62,7 @@ def remember(data: bytes, wanted: Wanted) -> None:
         files.write(STAMP, json.dumps(stamp, indent=2) + "\n", mode=0o600)
 
 
-def is_settled(data: bytes) -> bool:
+def is_up_to_date(data: bytes) -> bool:
     """Whether a plan for the configuration in `data` would have no steps."""
     try:
         stamp = json.loads(files.read(STAMP) or "{}")

@@ -21,7 +21,7 @@ from llmhop_generator.render.model_unit import added_keys, serve_commands
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.render.tree import Rendered, render
 from llmhop_generator.state.environment import digests, read_key
-from llmhop_generator.state.foreign_units import changed_by
+from llmhop_generator.state.foreign_units import describe_drop_ins
 from llmhop_generator.state.present import read_models, read_present
 from llmhop_generator.state.router_service import offer_config, router_group
 from llmhop_generator.state.staging import discard
@@ -164,7 +164,7 @@ def _discard_staged(plan: Plan) -> None:
 def warnings(plan: Plan) -> list[str]:
     """What holds of the models beside the configuration, and no step changes."""
     told = [
-        f"{service} is {changed_by(service, paths)}"
+        f"{service} is {describe_drop_ins(service, paths)}"
         for service, paths in plan.present.drop_ins.items()
     ]
     if plan.present.limits_are_fixed and plan.present.open_files < plan.wanted.open_files:

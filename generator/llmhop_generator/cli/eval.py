@@ -105,7 +105,7 @@ def evaluate(
     from llmhop_generator.fleet import front as fleet_front
     from llmhop_generator.fleet import report as fleet_report
     from llmhop_generator.fleet.evaluation import Evaluation, earlier, write_file
-    from llmhop_generator.fleet.hosts import Failed, Host, Result, as_line, those
+    from llmhop_generator.fleet.hosts import Failed, Host, Result, as_line, filter_by_type
 
     # A run that is told to end takes Nix with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -136,13 +136,13 @@ def evaluate(
         for section in fleet_report.sections(results):
             write(f"\n{section}\n")
     if compare is not None:
-        failures += [failed.name for failed in those(before, Failed)]
+        failures += [failed.name for failed in filter_by_type(before, Failed)]
         write(f"{fleet_compare.as_text(before, results)}\n")
     if front:
         if failures:
             failed = ", ".join(sorted(failures))
             fail(f"nothing is printed, as it would lack hosts that failed: {failed}")
-        settings = fleet_front.front(those(results, Host), addresses)
+        settings = fleet_front.front(filter_by_type(results, Host), addresses)
         write(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
     if failures:
         sys.exit(EXIT_ERROR)

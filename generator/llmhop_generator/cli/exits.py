@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from llmhop_generator.cli.messages import say
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.host.signals import Ended, told_to_end
+from llmhop_generator.host.signals import Ended, signal_name
 
 EXIT_ERROR = 1
 EXIT_NOT_UP = 3
@@ -31,23 +31,23 @@ def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @dataclass
-class Standing:
+class InterruptReport:
     """What a command leaves where it ends now, as far as no step of it knows better."""
 
     left: str = "nothing was changed"
 
 
 @contextmanager
-def reports_signals() -> Iterator[Standing]:
+def reports_signals() -> Iterator[InterruptReport]:
     """Say by which signal a command ends, what it leaves and what to do; the exit code stays."""
-    standing = Standing()
+    interrupt = InterruptReport()
     try:
-        yield standing
+        yield interrupt
     except (KeyboardInterrupt, Ended) as end:
-        notes = getattr(end, "__notes__", None) or [standing.left]
+        notes = getattr(end, "__notes__", None) or [interrupt.left]
         with suppress(GeneratorError):
             say(
-                f"error: ended by {told_to_end(end)}: {'; '.join(notes)}. "
+                f"error: ended by {signal_name(end)}: {'; '.join(notes)}. "
                 "Apply again to go on, or the earlier configuration to go back",
                 err=True,
             )

@@ -262,7 +262,7 @@ def apply(
     files_only: bool,
 ) -> None:
     """Bring this host to the state that CONFIG describes."""
-    from llmhop_generator.apply.fast_path import is_settled, remember
+    from llmhop_generator.apply.fast_path import is_up_to_date, remember
     from llmhop_generator.host.files import discard_unfinished
     from llmhop_generator.host.lock import locked, try_locked
     from llmhop_generator.host.systemd import system_is_starting
@@ -272,7 +272,7 @@ def apply(
     require_root("apply")
     exit_on_signals()  # so that also a run that is told to end gives llmhop every route
     report, tick = terminal()
-    with reports_signals() as standing:
+    with reports_signals() as interrupt:
         wait = wait and not (no_wait_at_boot and system_is_starting())
         if files_only:
             from llmhop_generator.apply.run import put_files
@@ -286,14 +286,14 @@ def apply(
         with locked(lock_timeout, report):
             for path in STATE_FILES:
                 discard_unfinished(path.parent, path.name)
-            if is_settled(data):
+            if is_up_to_date(data):
                 report("nothing to do")
                 return
             from llmhop_generator.apply.run import apply as bring_host
             from llmhop_generator.parse.load import parse_config
 
             done = bring_host(parse_config(data, config, judge_by(llmhop)), report, tick, wait=wait)
-            standing.left = "every step was taken"
+            interrupt.left = "every step was taken"
             if wait and not done.failed:
                 remember(data, done.wanted)
         if done.failed:

@@ -25,7 +25,7 @@ def use_nixos_names(context: click.Context, *, always: bool = False) -> None:
     context.meta[_NIXOS_NAMES] = always or named
 
 
-def spelled(text: str) -> str:
+def spell_options(text: str) -> str:
     """Spell the options in a text as its reader wrote them: by NixOS's names, or as in JSON."""
     context = click.get_current_context(silent=True)
     nixos = context is None or context.meta.get(_NIXOS_NAMES, True)
@@ -42,7 +42,7 @@ def printable(text: str) -> str:
 
 def say(text: str, *, err: bool = False, end: str = "\n") -> None:
     """Write a line of a message; see `write`."""
-    write(spelled(text) + end, err=err)
+    write(spell_options(text) + end, err=err)
 
 
 def write(text: str, *, err: bool = False) -> None:
@@ -80,4 +80,4 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line."""
-        return printable(spelled(super().format(record)))
+        return printable(spell_options(super().format(record)))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llmhop_generator.cli.messages import printable, send, spelled
+from llmhop_generator.cli.messages import printable, send, spell_options
 
 STATES: Final[Mapping[str, str]] = {
     "healthy": "green",
@@ -77,4 +77,4 @@ def _shows_colours() -> bool:
 
 def _cell(text: str) -> str:
     """A cell is one line, whatever is in it."""
-    return printable(spelled(text)).replace("\n", "\\n").replace("\t", "\\t")
+    return printable(spell_options(text)).replace("\n", "\\n").replace("\t", "\\t")

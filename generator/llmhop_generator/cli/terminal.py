@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from llmhop_generator.cli.messages import printable, send, spelled
+from llmhop_generator.cli.messages import printable, send, spell_options
 from llmhop_generator.errors import GeneratorError
 
 
@@ -20,11 +20,11 @@ def terminal(*, err: bool = False) -> tuple[Callable[[str], None], Callable[[str
 
     def report(line: str) -> None:
         with suppress(GeneratorError):
-            send(f"{clear}{printable(spelled(line))}\n", err=err)
+            send(f"{clear}{printable(spell_options(line))}\n", err=err)
 
     def tick(line: str) -> None:
         if live:
             with suppress(GeneratorError):
-                send(f"{clear}{printable(spelled(line))}", err=err)
+                send(f"{clear}{printable(spell_options(line))}", err=err)
 
     return report, tick

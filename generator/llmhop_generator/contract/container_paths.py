@@ -72,8 +72,8 @@ def problems(vllm: Mapping[str, Any]) -> Found:
         own = _object(options.get("settings"))
         given = [((*path, "model"), "model", options.get("model"))]
         given += [((*path, "settings", key), key, value) for key, value in own.items()]
-        standing = flags.standing(general, own)
-        given += [(("vllm", "modelSettings", key), key, standing[key]) for key in standing]
+        inherited = flags.inherited(general, own)
+        given += [(("vllm", "modelSettings", key), key, inherited[key]) for key in inherited]
         for where, key, value in given:
             for text in _absolute(value):
                 named = known and flags.place(key)[0] not in _NO_FILES

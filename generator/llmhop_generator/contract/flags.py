@@ -62,7 +62,7 @@ def _prefixes(of: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     return (of[:length] for length in range(1, len(of) + 1))
 
 
-def standing(general: Flags, own: Flags) -> dict[str, Any]:
+def inherited(general: Flags, own: Flags) -> dict[str, Any]:
     """Give the backend-wide flags that a model's own leave as they are."""
     places = {place(key) for key in own}
     around = {prefix for each in places for prefix in _prefixes(each)}
@@ -75,7 +75,7 @@ def standing(general: Flags, own: Flags) -> dict[str, Any]:
 
 def merge(general: Flags, own: Flags) -> dict[str, Any]:
     """Lay a model's flags over the backend-wide ones, however either spells them."""
-    return standing(general, own) | dict(own)
+    return inherited(general, own) | dict(own)
 
 
 def arguments(flags: Flags) -> list[str]:
@@ -107,7 +107,7 @@ def _word(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def passed(flags: Flags, name: str) -> str | None:
+def flag_value(flags: Flags, name: str) -> str | None:
     """Give the value that a flag is passed with, in one word; None where it is not."""
     words = [
         word for key, value in flags.items() if canonical(key) == name for word in _flag(key, value)

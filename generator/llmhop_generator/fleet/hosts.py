@@ -75,7 +75,7 @@ Result = Host | Without | Failed
 _Kind = TypeVar("_Kind", Host, Without, Failed)
 
 
-def those(results: Sequence[Result], kind: type[_Kind]) -> list[_Kind]:
+def filter_by_type(results: Sequence[Result], kind: type[_Kind]) -> list[_Kind]:
     """Give the results of one kind, by the hosts' names."""
     return sorted((r for r in results if isinstance(r, kind)), key=lambda r: r.name)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from llmhop_generator.contract.options import Model
 from llmhop_generator.fleet.addresses import base_urls
-from llmhop_generator.fleet.hosts import Failed, Host, Result, Without, those
+from llmhop_generator.fleet.hosts import Failed, Host, Result, Without, filter_by_type
 from llmhop_generator.render.model_unit import image
 
 _Users = dict[str, dict[str, list[str]]]
@@ -16,18 +16,18 @@ _HEAD = ("HOST", "MODEL", "PORT", "WEIGHTS", "IMAGE", "DEVICES")
 
 def as_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """Write the table: its head, and a row for each model of each host."""
-    return [_HEAD, *(row for host in those(results, Host) for row in _rows(host))]
+    return [_HEAD, *(row for host in filter_by_type(results, Host) for row in _rows(host))]
 
 
 def sections(results: Sequence[Result]) -> list[str]:
     """Write what stands below the table, a text of some lines for each subject."""
-    hosts = those(results, Host)
+    hosts = filter_by_type(results, Host)
     written = [
         _section("llmhop", (f"{h.name}: {', '.join(base_urls(h)) or _hidden(h)}" for h in hosts)),
         _section("served by several hosts", _replicas(hosts)),
         _section("collisions", collisions(hosts)),
-        _section("without llmhop", (result.name for result in those(results, Without))),
-        _section("failed", (f"{r.name}: {r.cause}" for r in those(results, Failed))),
+        _section("without llmhop", (result.name for result in filter_by_type(results, Without))),
+        _section("failed", (f"{r.name}: {r.cause}" for r in filter_by_type(results, Failed))),
     ]
     return [section for section in written if section]
 

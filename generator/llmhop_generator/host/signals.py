@@ -9,7 +9,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 class Ended(SystemExit):
     """A signal has told this process to end; the exit code is that of shells, 128 and its number.
 
-    SIGINT is a KeyboardInterrupt. `told_to_end` gives the name of either.
+    SIGINT is a KeyboardInterrupt. `signal_name` gives the name of either.
     """
 
     def __init__(self, number: int) -> None:
@@ -17,7 +17,7 @@ class Ended(SystemExit):
         self.signal = signal.Signals(number).name
 
 
-def told_to_end(error: BaseException) -> str:
+def signal_name(error: BaseException) -> str:
     """The name of the signal behind what unwinds this process."""
     return error.signal if isinstance(error, Ended) else signal.SIGINT.name
 

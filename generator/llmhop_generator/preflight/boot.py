@@ -23,7 +23,7 @@ from llmhop_generator.layout import (
     user_manager,
 )
 
-HOW = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
+PROVISION_HINT = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
 _CLOSED = 'for d; do test -x "$d" || { printf %s "$d"; exit; }; done'
 
 
@@ -39,7 +39,7 @@ def model_boot_findings(user: str, uid: int) -> Iterator[Finding]:
 
 def _of_models(user: str, uid: int) -> Iterator[str]:
     if not (LINGER / user).exists():
-        yield f"{user} does not linger, and would stop with a logout; {HOW}"
+        yield f"{user} does not linger, and would stop with a logout; {PROVISION_HINT}"
     manager = user_manager(uid)
     state = system_states([manager])[manager]
     if state.is_masked:
@@ -58,15 +58,16 @@ def _of_models(user: str, uid: int) -> Iterator[str]:
 def _of_target(user: str, uid: int, *, is_up: bool) -> Iterator[str]:
     target = next(filter(Path.exists, (each / MODELS_TARGET for each in USER_UNITS)), None)
     if target is None:
-        yield f"{MODELS_TARGET}, which starts the models at boot, is not on this host; {HOW}"
+        what = f"{MODELS_TARGET}, which starts the models at boot, is not on this host"
+        yield f"{what}; {PROVISION_HINT}"
     elif files.is_ours(files.read(target) or ""):
         for path in (ETC / name for name in model_files(uid)):
             if files.read(path) is None:
-                yield f"{path} is not on this host; {HOW}"
+                yield f"{path} is not on this host; {PROVISION_HINT}"
             elif files.has_drifted(path):
-                yield f"{path} has another owner or mode than it was given; {HOW}"
+                yield f"{path} has another owner or mode than it was given; {PROVISION_HINT}"
         if not is_enabled(MODELS_TARGET, "--global"):
-            yield f"{MODELS_TARGET} is not enabled, so a boot starts no model; {HOW}"
+            yield f"{MODELS_TARGET} is not enabled, so a boot starts no model; {PROVISION_HINT}"
     if is_up and UserManager(account_of(uid)).states([MODELS_TARGET])[MODELS_TARGET].is_masked:
         yield (
             f"{MODELS_TARGET} is masked, so a boot starts no model; unmask it by "
@@ -95,11 +96,11 @@ def router_boot_findings(*, has_models: bool) -> Iterator[Finding]:
         return
     where = option_path(("llmhop", "enable"))
     if not is_enabled(ROUTER_UNIT):
-        what = f"{ROUTER_UNIT} is not enabled, so a boot does not start it; {HOW}"
+        what = f"{ROUTER_UNIT} is not enabled, so a boot does not start it; {PROVISION_HINT}"
         yield Finding(where, what)
     if has_models:
         for what in _of_routes():
-            yield Finding(where, f"{what}; {HOW}")
+            yield Finding(where, f"{what}; {PROVISION_HINT}")
 
 
 def _of_routes() -> Iterator[str]:

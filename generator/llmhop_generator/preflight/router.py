@@ -8,7 +8,7 @@ from llmhop_generator.errors import Finding, GeneratorError, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.systemd import system_states
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT, SYSTEM_UNITS
-from llmhop_generator.preflight.boot import HOW
+from llmhop_generator.preflight.boot import PROVISION_HINT
 from llmhop_generator.render.router_units import router_socket
 from llmhop_generator.render.unit_reader import values
 from llmhop_generator.state.router_command import foreign_command
@@ -24,7 +24,7 @@ def service_findings() -> Iterator[Finding]:
         yield Finding(where, str(error))
     state = system_states([ROUTER_UNIT])[ROUTER_UNIT]
     if state.load != "loaded":
-        yield Finding(where, f"{ROUTER_UNIT} is not on this host, or masked; {HOW}")
+        yield Finding(where, f"{ROUTER_UNIT} is not on this host, or masked; {PROVISION_HINT}")
     elif foreign := foreign_command(state):
         yield Finding(where, foreign)
 

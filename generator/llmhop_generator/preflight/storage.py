@@ -13,7 +13,7 @@ from llmhop_generator.errors import Finding, GeneratorError, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.env_file import misread
 from llmhop_generator.host.process import Account, run
-from llmhop_generator.preflight.boot import HOW
+from llmhop_generator.preflight.boot import PROVISION_HINT
 from llmhop_generator.preflight.user import find_account
 
 # Without a trusted or user xattr, whiteouts or rename, they can't be an overlay's upper layer.
@@ -39,7 +39,7 @@ def storage_findings(
     tests: list[tuple[str, str, Finding]] = []
     for where, path in _directories(vllm):
         if not Path(path).is_dir():
-            yield Finding(where, f"{path} is not a directory on this host; {HOW}")
+            yield Finding(where, f"{path} is not a directory on this host; {PROVISION_HINT}")
             continue
         advice = f"{path} can't be written by {vllm.user}; give it to that user"
         tests.append(("-w", path, Finding(where, advice)))

@@ -9,7 +9,7 @@ from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UnitState, UserManager, system_states
 from llmhop_generator.layout import user_manager
 from llmhop_generator.render.model_unit import file_name
-from llmhop_generator.state.foreign_units import hiding_file, made_of
+from llmhop_generator.state.foreign_units import describe_hiding_file, hiding_file
 from llmhop_generator.state.present import read_sources
 from llmhop_generator.unit_names import service_of
 
@@ -41,7 +41,7 @@ def hidden_findings(vllm: Vllm) -> Iterator[Finding]:
     """
     for name, service, state in _units(vllm):
         if path := hiding_file(vllm.uid, service, state):
-            yield Finding.at(("vllm", "models", name), f"{service} is {made_of(path)}")
+            yield Finding.at(("vllm", "models", name), f"{service} is {describe_hiding_file(path)}")
 
 
 def requirement_findings(vllm: Vllm) -> Iterator[Finding]:

@@ -12,14 +12,14 @@ from pathlib import Path
 from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import Finding
 from llmhop_generator.host.subids import Range, is_given, read_ranges
-from llmhop_generator.preflight.boot import HOW
+from llmhop_generator.preflight.boot import PROVISION_HINT
 
 
 def user_findings(vllm: Vllm) -> Iterator[Finding]:
     """Find what of the user is missing or other than the configuration says."""
     account = find_account(vllm.user)
     if account is None:
-        yield _problem("user", f"{vllm.user} does not exist on this host; {HOW}")
+        yield _problem("user", f"{vllm.user} does not exist on this host; {PROVISION_HINT}")
         return
     yield from _other_ids(vllm, account)
     for ids in _subordinate_ids(vllm):
@@ -161,7 +161,8 @@ class _SubordinateIds:
         has = next((each.count for each in self.own if each.start == start), None)
         but = f"but {has}" if has is not None else "none of them"
         yield self._problem(
-            f"{self.path} does not give {self.user} {count} ids from {start} on, {but}; {HOW}"
+            f"{self.path} does not give {self.user} {count} ids from {start} on, {but}; "
+            f"{PROVISION_HINT}"
         )
 
     def overlaps(self) -> Iterator[Finding]:

@@ -81,7 +81,7 @@ def images_of(vllm: Vllm) -> dict[str, str]:
 
 def command_line(vllm: Vllm, model: Model) -> list[str]:
     """The words after the image's name, for `vllm` as the entrypoint."""
-    general = flags.standing(general_settings(vllm, model), model.settings)
+    general = flags.inherited(general_settings(vllm, model), model.settings)
     return [
         "serve",
         model.model,
@@ -107,7 +107,7 @@ def serve_commands(vllm: Vllm) -> dict[str, Command]:
 
 
 def _command(vllm: Vllm, name: str, model: Model) -> Command:
-    general = flags.standing(general_settings(vllm, model), model.settings)
+    general = flags.inherited(general_settings(vllm, model), model.settings)
     own = ("vllm", "models", name, "settings")
     # A default has its place in vLLM's flags to itself: what is set there replaces it.
     defaults = DEFAULTS.keys() - vllm.model_settings.keys()
@@ -140,7 +140,7 @@ def general_settings(vllm: Vllm, model: Model) -> dict[str, Any]:
 def stop_timeout_s(vllm: Vllm, model: Model) -> int:
     """How long a model has to end, its drain included."""
     settings = flags.merge(general_settings(vllm, model), model.settings)
-    drain = flags.passed(settings, "shutdown-timeout")
+    drain = flags.flag_value(settings, "shutdown-timeout")
     try:
         # As vLLM's parser reads it.
         seconds = int(drain or "")

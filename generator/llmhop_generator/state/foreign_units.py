@@ -69,7 +69,7 @@ def _comes_with_the_system(path: str) -> bool:
     return real.startswith(_STORE) or (is_general and real.startswith(_OF_THE_SYSTEM))
 
 
-def changed_by(service: str, drop_ins: tuple[str, ...]) -> str:
+def describe_drop_ins(service: str, drop_ins: tuple[str, ...]) -> str:
     """Say of a model's unit what changes it, and what to do."""
     on_a_line = (path.replace("\n", "\\n").replace("\t", "\\t") for path in drop_ins)
     told = (
@@ -81,7 +81,7 @@ def changed_by(service: str, drop_ins: tuple[str, ...]) -> str:
     return told
 
 
-def made_of(path: str) -> str:
+def describe_hiding_file(path: str) -> str:
     """Say of a model's unit which file it is made of in the place of ours, and what to do."""
     return (
         f"made of {path}, which hides the one that `apply` writes; move that file away, have the "

@@ -73,7 +73,7 @@ class Cause:
         return self.known == other.known and _same(self.said) == _same(other.said)
 
 
-def spelled(cause: Cause, added: Sequence[Added]) -> str:
+def describe(cause: Cause, added: Sequence[Added]) -> str:
     """A cause as it is told, behind the options that may be it: of those that a deployer set."""
     found = [each.where for each in added if each.key in cause.keys and _runs(each, cause.program)]
     return f"{' or '.join(found)}: {cause}" if found else str(cause)

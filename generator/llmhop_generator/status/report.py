@@ -18,14 +18,18 @@ from llmhop_generator.host.systemd import (
     system_states,
 )
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT, user_manager
-from llmhop_generator.preflight.boot import HOW, model_boot_findings, router_boot_findings
+from llmhop_generator.preflight.boot import (
+    PROVISION_HINT,
+    model_boot_findings,
+    router_boot_findings,
+)
 from llmhop_generator.render.unit_reader import Entry, entries
 from llmhop_generator.router.routes import route_names
 from llmhop_generator.state.foreign_units import (
-    changed_by,
+    describe_drop_ins,
+    describe_hiding_file,
     foreign_drop_ins,
     hiding_file,
-    made_of,
 )
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_command import foreign_config
@@ -180,7 +184,7 @@ def _boot(uid: int) -> Iterator[Finding]:
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
-        what = f"user {uid}, whose models these are, does not exist on this host; {HOW}"
+        what = f"user {uid}, whose models these are, does not exist on this host; {PROVISION_HINT}"
         yield Finding.at(("vllm", "user"), what)
         return
     yield from model_boot_findings(user, uid)
@@ -320,9 +324,13 @@ def remarks(found: Status) -> list[str]:
     lines = [] if found.applying is None else [under_way(found.applying)]
     lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
     lines += [f"{m.model}: {_EDITED}" for m in found.models if m.edited_unit]
-    lines += [f"{m.model}: its unit is {made_of(m.hidden_by)}" for m in found.models if m.hidden_by]
+    lines += [
+        f"{m.model}: its unit is {describe_hiding_file(m.hidden_by)}"
+        for m in found.models
+        if m.hidden_by
+    ]
     changed = [m for m in found.models if m.drop_ins]
-    lines += [f"{m.model}: its unit is {changed_by(m.unit, m.drop_ins)}" for m in changed]
+    lines += [f"{m.model}: its unit is {describe_drop_ins(m.unit, m.drop_ins)}" for m in changed]
     unrouted = [m for m in found.models if m.unrouted and m.state == Outcome.HEALTHY.name.lower()]
     lines += [f"{m.model}: {_UNROUTED}" for m in unrouted]
     lines += [f"{m.model}: {m.last_error}" for m in found.models if m.last_error]

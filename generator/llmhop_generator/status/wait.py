@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from llmhop_generator.host.systemd import UnitState, UserManager
 from llmhop_generator.render.provenance import Added
-from llmhop_generator.status.cause import spelled
+from llmhop_generator.status.cause import describe
 from llmhop_generator.status.failures import why_again
 from llmhop_generator.unit_names import model_of, source_of
 
@@ -102,7 +102,7 @@ class Watch:
         cause = why_again(service, state)
         if cause is not None and (cause.certain or state.failures >= _TWICE):
             self._given_up.add(service)
-            told = spelled(cause, self.added.get(source_of(service), ()))
+            told = describe(cause, self.added.get(source_of(service), ()))
             what = _CERTAIN if cause.certain else _AGAIN
             self.report(f"{model_of(service)}: {what}: {told}")
 

@@ -6,7 +6,7 @@ from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UnitState, UserManager
 from llmhop_generator.planning.steps import Wanted
 from llmhop_generator.render.provenance import Added
-from llmhop_generator.status.cause import spelled
+from llmhop_generator.status.cause import describe
 from llmhop_generator.status.failures import last_lines, why
 from llmhop_generator.unit_names import model_of, source_of
 
@@ -39,7 +39,7 @@ def _reason(
 ) -> Iterator[str]:
     """The cause, and below one that has no name the last lines that the container printed."""
     cause = why(manager, service, state)
-    yield f"{service}: {spelled(cause, added) if cause else 'nothing tells why'}"
+    yield f"{service}: {describe(cause, added) if cause else 'nothing tells why'}"
     if cause is not None and cause.known is None:
         written = last_lines(service, state, _LINES)
         yield from (f"  {line}" for line in written if written != [cause.said])

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from llmhop_generator.apply.fast_path import is_settled, remember
+from llmhop_generator.apply.fast_path import is_up_to_date, remember
 from llmhop_generator.apply.run import Applied, apply, plan_for
 from llmhop_generator.contract.options import Config
 from llmhop_generator.errors import GeneratorError
@@ -196,7 +196,7 @@ class Applying(RuleBasedStateMachine):
         """Do as the command does; None where there was nothing to do."""
         data = json.dumps(self.config).encode()
         files.discard_unfinished(self.host.router_config.parent, "*")
-        if is_settled(data):
+        if is_up_to_date(data):
             return Applied(None, (), ())  # type: ignore[arg-type]
         done = apply(parsed(data.decode()), note, lambda _: None, wait=wait)
         if wait and not done.failed:
@@ -354,7 +354,7 @@ class Applying(RuleBasedStateMachine):
             text = json.dumps(self.config)
             states = {s: (u.state, u.masked, u.loaded is None) for s, u in units.items()}
             assert lines(plan_for(parsed(text))) == [], states
-            assert is_settled(text.encode()) or not wait
+            assert is_up_to_date(text.encode()) or not wait
 
     @invariant()
     def routes_lead_to_where_models_listen(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.apply import run as apply
-from llmhop_generator.apply.fast_path import is_settled, remember
+from llmhop_generator.apply.fast_path import is_up_to_date, remember
 from llmhop_generator.host import files, lock
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
@@ -39,7 +39,7 @@ def apply_again() -> None:
     done = apply.apply(parse_config(DATA, "config.json"), print, print, wait=True)
     assert done.failed == ()
     remember(DATA, done.wanted)
-    assert is_settled(DATA)
+    assert is_up_to_date(DATA)
 
 
 def planned() -> list[tuple[str, str, str]]:
@@ -82,7 +82,7 @@ def test_a_drift_of_units_is_told_and_mended_while_models_serve(
         host.reload()
     if not exchanges:  # as on a file system that has no exchange of names
         monkeypatch.setattr(staging, "_exchange", lambda *_: False)
-    assert not is_settled(DATA)
+    assert not is_up_to_date(DATA)
     assert {m.unit for m in status().models if m.edited_unit} == hit
     written = {f"{s.removesuffix('.service')}.container" for s in hit}
     told = planned()
@@ -123,7 +123,7 @@ def test_a_manager_that_could_not_read_a_unit_reads_it_again(host: SimulatedHost
     source(host).chmod(0o600)
     host.reload()
     source(host).chmod(0o644)
-    assert not is_settled(DATA)
+    assert not is_up_to_date(DATA)
     assert [what for what, *_ in planned()] == ["reload"]
     apply_again()
     assert host.unit(A).loaded is not None
@@ -133,7 +133,7 @@ def test_llmhops_configuration_is_given_again_where_llmhop_may_not_read_it(
     host: SimulatedHost,
 ) -> None:
     host.router_config.chmod(0o600)
-    assert not is_settled(DATA)
+    assert not is_up_to_date(DATA)
     assert [what for what, *_ in planned()] == ["route"]
     apply_again()
     assert host.router_config.stat().st_mode & 0o777 == 0o640

@@ -11,9 +11,9 @@ from typing import Any
 import llmhop_generator
 import pytest
 from llmhop_generator import layout
-from llmhop_generator.apply import fast_path as settled
+from llmhop_generator.apply import fast_path
 from llmhop_generator.apply import run as apply
-from llmhop_generator.apply.fast_path import is_settled, remember
+from llmhop_generator.apply.fast_path import is_up_to_date, remember
 from llmhop_generator.host import files
 from llmhop_generator.layout import provisioned_files
 from llmhop_generator.parse.load import parse_config
@@ -56,7 +56,7 @@ def data(host: SimulatedHost) -> bytes:
     """A configuration that was applied, after which there is nothing to do."""
     (host.root / "a.env").write_text("TOKEN=first\n")
     done = applied(contract(host))
-    assert is_settled(done)
+    assert is_up_to_date(done)
     return done
 
 
@@ -148,9 +148,9 @@ EVENTS: dict[str, Event] = {
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
 def test_what_a_plan_would_mend_is_noticed(host: SimulatedHost, data: bytes, event: Event) -> None:
     host.quadlet_dir(504).mkdir(parents=True)
-    assert is_settled(data)
+    assert is_up_to_date(data)
     event(host)
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
 
 
 def provisioned(host: SimulatedHost, data: bytes) -> None:
@@ -168,17 +168,17 @@ def test_a_host_that_was_provisioned_for_another_configuration_is_noticed(
     name: str, host: SimulatedHost, data: bytes
 ) -> None:
     provisioned(host, data)
-    assert not is_settled(data)  # no longer the host on which it was applied
+    assert not is_up_to_date(data)  # no longer the host on which it was applied
     applied(data)
-    assert is_settled(data)
+    assert is_up_to_date(data)
     path = host.root / "etc" / name
     kept = path.read_bytes()
     changed(path)
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
     path.unlink()
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
     path.write_bytes(kept)
-    assert is_settled(data)
+    assert is_up_to_date(data)
 
 
 ENABLED = (
@@ -195,12 +195,12 @@ def test_what_a_boot_starts_no_more_is_noticed(name: str, host: SimulatedHost, d
     path = host.root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to("/dev/null")
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
     applied(data)
     path.unlink()
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
     applied(data)
-    assert is_settled(data)
+    assert is_up_to_date(data)
 
 
 def test_all_that_provision_writes_is_looked_at(host: SimulatedHost) -> None:
@@ -212,34 +212,34 @@ def test_all_that_provision_writes_is_looked_at(host: SimulatedHost) -> None:
 def test_another_configuration_is_noticed_though_it_says_the_same(
     host: SimulatedHost, data: bytes
 ) -> None:
-    assert not is_settled(data + b"\n")
-    assert is_settled(applied(data + b"\n"))
+    assert not is_up_to_date(data + b"\n")
+    assert is_up_to_date(applied(data + b"\n"))
 
 
 def test_another_version_is_noticed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llmhop_generator, "__version__", "another")
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
 
 
 def test_a_manager_that_is_down_is_noticed(host: SimulatedHost, data: bytes) -> None:
     host.down = {layout.user_manager(UID)}
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
 
 
 @pytest.mark.parametrize("name", ["layout.py", "host.toml", "render/model_unit.py"])
 def test_another_program_is_noticed(
     name: str, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = Path(shutil.copytree(settled.PACKAGE, tmp_path / "package"))
-    monkeypatch.setattr(settled, "PACKAGE", package)
+    package = Path(shutil.copytree(fast_path.PACKAGE, tmp_path / "package"))
+    monkeypatch.setattr(fast_path, "PACKAGE", package)
     applied(data)
-    assert is_settled(data)
+    assert is_up_to_date(data)
     os.utime(package / name, ns=(0, 0))
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
     applied(data)
     (package / name).write_text("# another")
     os.utime(package / name, ns=(0, 0))
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
 
 
 @pytest.mark.parametrize(
@@ -248,17 +248,17 @@ def test_another_program_is_noticed(
 def test_a_limit_that_is_too_low_is_noticed_where_it_can_be_raised(
     data: bytes, limit: int, may_raise: bool, settles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settled, "hard_open_files_limit", lambda _pid: limit)
-    monkeypatch.setattr(settled, "may_raise_limits", lambda: may_raise)
-    assert is_settled(data) is settles
+    monkeypatch.setattr(fast_path, "hard_open_files_limit", lambda _pid: limit)
+    monkeypatch.setattr(fast_path, "may_raise_limits", lambda: may_raise)
+    assert is_up_to_date(data) is settles
 
 
 def test_without_models_llmhop_alone_counts(host: SimulatedHost) -> None:
     settings = {"enable": True, "settings": {"models": FAR}}
     data = applied(contract(host, llmhop=settings, vllm={"enable": False}))
-    assert is_settled(data)
+    assert is_up_to_date(data)
     host.router = None
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
 
 
 def test_with_nothing_wanted_nothing_is_asked(
@@ -270,13 +270,13 @@ def test_with_nothing_wanted_nothing_is_asked(
         raise AssertionError("no manager need be asked")
 
     host.interrupt = asked
-    assert is_settled(data)
+    assert is_up_to_date(data)
 
 
 def test_a_stamp_that_can_not_be_kept_fails_nothing(host: SimulatedHost, data: bytes) -> None:
     made_a_directory(state(host, "applied.json"))
     remember(data, apply.plan_for(parse_config(data, "config.json")).wanted)
-    assert not is_settled(data)
+    assert not is_up_to_date(data)
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -289,4 +289,4 @@ def test_a_killed_end_of_llmhop_leaves_nothing_that_no_run_ends(
     with killed(host, lambda effect: effect == "remove" and next(removals) == number):
         applied(off)
     applied(off)
-    assert is_settled(off)
+    assert is_up_to_date(off)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.apply import run as apply
-from llmhop_generator.apply.fast_path import is_settled, remember
+from llmhop_generator.apply.fast_path import is_up_to_date, remember
 from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
@@ -92,10 +92,10 @@ def test_where_nothing_tells_of_their_user_none_is_asked(
 def test_a_run_has_something_to_do_where_a_plan_has(state: str, simulated: SimulatedHost) -> None:
     bring(ON)
     remember(as_json(ONE), bring(ONE).wanted)
-    assert is_settled(as_json(ONE))
+    assert is_up_to_date(as_json(ONE))
     simulated.unit(B).state = state
     assert planned(ONE)[0][:2] == ("stop", B)
-    assert not is_settled(as_json(ONE))
+    assert not is_up_to_date(as_json(ONE))
 
 
 @pytest.mark.parametrize("config", [OFF, ONE], ids=["no model is wanted", "another one is"])
@@ -114,10 +114,10 @@ def test_a_model_that_somebody_starts_while_it_is_removed_is_work_for_the_next_r
     simulated.interrupt = lambda _: None
     remember(as_json(config), done.wanted)
     assert B in {model.unit for model in status().models}
-    assert not is_settled(as_json(config))
+    assert not is_up_to_date(as_json(config))
     remember(as_json(config), bring(config).wanted)
     assert simulated.unit(B).state == "inactive"
-    assert is_settled(as_json(config))
+    assert is_up_to_date(as_json(config))
 
 
 def test_a_model_that_started_while_its_file_was_gone_is_an_orphan(

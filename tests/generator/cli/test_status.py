@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from llmhop_generator.preflight.boot import HOW
+from llmhop_generator.preflight.boot import PROVISION_HINT
 from llmhop_generator.render.tree import render
 
 from tests.generator.conftest import MINIMAL
@@ -22,7 +22,7 @@ PLAIN = f"""\
 MODEL       STATE    UP  RESTARTS  PORT   DEVICES  IMAGE
 qwen2-5-7b  stopped  -   0         18001  -        docker.io/vllm/vllm-openai:v0.11.0
 qwen2-5-7b: its manager is down
-At the next boot: user 503, whose models these are, does not exist on this host; {HOW}
+At the next boot: user 503, whose models these are, does not exist on this host; {PROVISION_HINT}
 llmhop is inactive
 """
 
@@ -86,7 +86,8 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
         "boot": [
             {
                 "where": "vllm.user",
-                "what": f"user 503, whose models these are, does not exist on this host; {HOW}",
+                "what": "user 503, whose models these are, does not exist on this host; "
+                f"{PROVISION_HINT}",
             }
         ],
     }

@@ -92,7 +92,7 @@ def test_a_value_in_the_object_of_a_flag_is_in_one_word(value: Any, expected: li
     [(120, "120"), ("120", "120"), ([120], "120"), (True, None), (None, None), ([1, 2], None)],
 )
 def test_the_value_that_a_flag_is_passed_with(value: Any, passed: str | None) -> None:
-    assert flags.passed({"a": 1, "shutdown_timeout": value}, "shutdown-timeout") == passed
+    assert flags.flag_value({"a": 1, "shutdown_timeout": value}, "shutdown-timeout") == passed
 
 
 class Vllm(argparse.ArgumentParser):

@@ -19,7 +19,7 @@ from llmhop.config.config import Certificate
 from llmhop.config.parser import parse
 from llmhop.config.problems import ConfigError
 from llmhop.config.secrets import expand_unread
-from llmhop_generator.apply import fast_path as settled
+from llmhop_generator.apply import fast_path
 from llmhop_generator.cli import main as cli
 from llmhop_generator.errors import GeneratorError, json_names, option_path
 from llmhop_generator.fleet.evaluation import checked_result
@@ -114,7 +114,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep commands from needing root or a lock; what they are given is refused before more."""
     monkeypatch.setattr(cli, "require_root", lambda *_: None)
     monkeypatch.setattr(lock, "locked", lambda *_: nullcontext())
-    monkeypatch.setattr(settled, "is_settled", lambda _data: False)
+    monkeypatch.setattr(fast_path, "is_up_to_date", lambda _data: False)
 
 
 @pytest.mark.usefixtures("harmless")

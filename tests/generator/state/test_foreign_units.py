@@ -12,7 +12,7 @@ from llmhop_generator.cli.main import main
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight.units import hidden_findings
 from llmhop_generator.state import foreign_units, source_drop_ins
-from llmhop_generator.state.foreign_units import changed_by
+from llmhop_generator.state.foreign_units import describe_drop_ins
 from llmhop_generator.status.report import remarks, status
 
 from tests.generator.conftest import MINIMAL
@@ -111,7 +111,7 @@ def test_a_drop_in_is_told_by_the_name_that_it_has(shown: str, path: str, show: 
     site = "/etc/systemd/user/service.d/site.conf"
     show(DropInPaths=f"{shown} {site}")
     assert status().models[0].drop_ins == (f"/etc/systemd/user/service.d/{path}", site)
-    assert not {"\n", "\t"} & {*changed_by(SERVICE, status().models[0].drop_ins)}
+    assert not {"\n", "\t"} & {*describe_drop_ins(SERVICE, status().models[0].drop_ins)}
 
 
 def test_what_comes_with_the_system_is_not_told(show: Show, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_a_unit_is_hidden_by_nothing_where_its_manager_names_no_file(show: Show)
 def test_how_to_revert_is_told_where_one_of_the_drop_ins_is_of_the_unit() -> None:
     of_unit = f"{HOME}/systemd/user/{SERVICE}.d/override.conf"
     of_source = f"{HOME}/containers/systemd/container.d/x.conf"
-    assert "revert" in changed_by(SERVICE, (of_unit, of_source))
-    assert "revert" not in changed_by(SERVICE, (of_source,))
+    assert "revert" in describe_drop_ins(SERVICE, (of_unit, of_source))
+    assert "revert" not in describe_drop_ins(SERVICE, (of_source,))
 
 
 def test_our_source_may_be_reached_by_a_link(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from llmhop_generator.apply import run as apply
-from llmhop_generator.apply.fast_path import is_settled, remember
+from llmhop_generator.apply.fast_path import is_up_to_date, remember
 from llmhop_generator.host import lock
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.parse.load import parse_config
@@ -36,7 +36,7 @@ def host(simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> Simulated
 def apply_again() -> None:
     done = apply.apply(parse_config(DATA, "config.json"), print, print, wait=True)
     remember(DATA, done.wanted)
-    assert is_settled(DATA)
+    assert is_up_to_date(DATA)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_process_that_has_read_another_file_is_restarted(
 ) -> None:
     host.router_command = ["llmhop", "--config", str(host.router_config)]
     host.router_pid = start("--config", "/srv/other.json").main_pid
-    assert not is_settled(DATA)
+    assert not is_up_to_date(DATA)
     told = f"llmhop runs by /srv/other.json, not by {host.router_config}; apply again"
     assert told in remarks(status())
     assert not [*service_findings()]
@@ -89,7 +89,7 @@ def test_what_a_run_at_work_is_about_to_restart_is_not_told(
 @pytest.mark.parametrize("words", [["--config", "/srv/other.json"], ["--config=/srv/other.json"]])
 def test_a_unit_that_names_another_file_is_a_finding(words: list[str], host: SimulatedHost) -> None:
     host.router_command = ["llmhop", *words]
-    assert not is_settled(DATA)
+    assert not is_up_to_date(DATA)
     told = f"llmhop.service starts llmhop by /srv/other.json, not by {host.router_config}, which"
     [finding] = service_findings()
     assert finding.what.startswith(told)

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from llmhop_generator import layout
 from llmhop_generator.apply import executor as carry_out
-from llmhop_generator.apply import fast_path as settled
-from llmhop_generator.apply import routes
+from llmhop_generator.apply import fast_path, routes
 from llmhop_generator.apply import run as apply
 from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import GeneratorError
@@ -40,7 +39,7 @@ from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
     *(apply, boot, carry_out, environment, files, foreign_units, host_units, podman, present),
-    *(wait, router_command, router_service, routes, settled, source_drop_ins, staging),
+    *(wait, router_command, router_service, routes, fast_path, source_drop_ins, staging),
     *(status, systemd, unfinished_routes, wanted_notes),
 )
 
