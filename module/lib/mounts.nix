@@ -5,31 +5,48 @@
 { lib, vllm }:
 let
   inherit (import ./unit-text.nix { inherit lib; }) word;
-  words = paths: map word (lib.sort lib.lessThan (lib.unique paths));
+  inherit (import ./paths.nix { inherit lib; }) plain;
+  # systemd passes over those that are not normal.
+  words = paths: map word (lib.sort lib.lessThan (lib.unique (map plain paths)));
 
   enabled = lib.filter (model: model.enable) (lib.attrValues vllm.models);
   # An empty line takes those before it away.
-  lines = lib.foldl' (
-    before: line: if lib.trim (toString line) == "" then [ ] else before ++ [ (toString line) ]
-  ) [ ];
-  source =
+  lines =
+    value:
+    lib.foldl' (before: line: if line == "" then [ ] else before ++ [ line ]) [ ] (
+      map (line: lib.trim (toString line)) (lib.toList value)
+    );
+  volume =
     line:
     let
-      parts = lib.splitString ":" (lib.trim line);
-      path = lib.head parts;
+      parts = lib.splitString ":" line;
     in
-    lib.optional (
-      lib.length parts > 1 && lib.hasPrefix "/" path && !lib.hasInfix "%" path && !lib.hasInfix "$" path
-    ) path;
-  volumes =
+    lib.optional (lib.length parts > 1) (lib.head parts);
+  mount =
+    line:
+    let
+      fields = map lib.trim (lib.splitString "," line);
+      values = key: map (lib.removePrefix "${key}=") (lib.filter (lib.hasPrefix "${key}=") fields);
+    in
+    lib.optionals (lib.elem "type=bind" fields) (lib.concatMap values [
+      "source"
+      "src"
+    ]);
+  sources =
     model:
-    lib.concatMap source (
-      lines (lib.toList ((vllm.containerConfig // model.containerConfig).Volume or [ ]))
-    );
+    let
+      keys = vllm.containerConfig // model.containerConfig;
+    in
+    lib.filter
+      (path: lib.hasPrefix "/" path && !lib.hasInfix "%" path && !lib.hasInfix "$" path)
+      (
+        lib.concatMap volume (lines (keys.Volume or [ ]))
+        ++ lib.concatMap mount (lines (keys.Mount or [ ]))
+      );
   files = lib.filter (file: file != null) (
     [ vllm.environmentFile ] ++ map (model: model.environmentFile) enabled
   );
-  wanted = lib.concatMap volumes enabled ++ map toString files;
+  wanted = lib.concatMap sources enabled ++ map toString files;
 in
 {
   RequiresMountsFor = words [

@@ -1,13 +1,20 @@
 # Paths of directories, compared as the host would.
 { lib }:
 rec {
-  # Without what names nothing: `//`, `/./` and a slash at the end.
+  # Without what names nothing: `//`, `/./`, `/a/../` and a slash at the end.
   plain =
     path:
-    "/"
-    + lib.concatStringsSep "/" (
-      lib.filter (part: part != "" && part != ".") (lib.splitString "/" (toString path))
-    );
+    let
+      add =
+        before: part:
+        if part == "" || part == "." then
+          before
+        else if part == ".." then
+          lib.take (lib.length before - 1) before
+        else
+          before ++ [ part ];
+    in
+    "/" + lib.concatStringsSep "/" (lib.foldl' add [ ] (lib.splitString "/" (toString path)));
 
   # Of any directory but the root.
   isWithin = path: directory: path == directory || lib.hasPrefix "${directory}/" path;

@@ -20,6 +20,15 @@ MOUNTS = {
       "/srv/w:/w" "named:/n" "/only" " /srv/b:/b:ro " "%h/x:/x" "/srv/$X:/y"
     ];""",
     "volumes that are taken away": """containerConfig.Volume = [ "/srv/w:/w" "" "/srv/z:/z" ];""",
+    "paths that are not normal": """
+      dataDir = "/srv/data/"; cacheDir = "//srv/./cache";
+      containerConfig.Volume = [ "/srv/x/../w/:/w" "/../srv//w:/v" "/srv/w:/u" "/:/host:ro" ];
+    """,
+    "mounts": """containerConfig.Mount = [
+      "type=tmpfs,destination=/t" "type=bind,source=/srv/gone,destination=/g" ""
+      "type=bind,source=/srv/w/,destination=/w" "type=bind, src=/srv/v ,target=/v,ro"
+      "type=volume,source=/srv/t,destination=/t" "type=bind,source=%h/x,destination=/x"
+    ];""",
     "one volume and files": """
       containerConfig.Volume = "/srv/w:/w"; environmentFile = "/run/secrets/vllm";
     """,
@@ -47,7 +56,12 @@ def test_the_models_manager_waits_for_the_same_mounts_on_nixos_and_elsewhere(mor
     assert [line.partition("=")[0] for line in ours] == ["RequiresMountsFor", "WantsMountsFor"]
     assert '"/srv/b"' in ours[1]
     assert '"/srv/c"' not in ours[1]
-    assert ("/srv/w" in ours[1]) is ("Volume" in more and '""' not in more)
+    has_w = ("Volume" in more and '""' not in more) or "Mount" in more
+    assert ('"/srv/w"' in ours[1]) is has_w
+    assert ("/srv/v" in ours[1]) is ("Mount" in more)
+    assert not [
+        path for path in ("/srv/t", "/srv/gone", "..", "/./", "//") if path in "".join(ours)
+    ]
 
 
 def _mounts(text: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from llmhop_generator.contract import flags
 from llmhop_generator.contract.images import is_vllms_own
 from llmhop_generator.contract.options import Vllm
+from llmhop_generator.contract.text import normal_path
 from llmhop_generator.errors import Path
 
 CACHE_HOME = "/root/.cache"
@@ -112,7 +113,7 @@ def _json(text: str) -> Any:
 
 def _problem(text: str, volumes: list[Volume], *, named: bool) -> str | None:
     """Say what is wrong with a path; `named`: it is one, and what the image has is known."""
-    path = _normal(text)
+    path = normal_path(text)
     if any(_holds(volume.target, path) or _holds(path, volume.target) for volume in volumes):
         return None
     if any(_holds(each, path) for each in (_IN_VLLMS_IMAGES if named else _IN_EVERY_CONTAINER)):
@@ -120,7 +121,7 @@ def _problem(text: str, volumes: list[Volume], *, named: bool) -> str | None:
     for target, source in volumes:
         if source is not None and _holds(source, path):
             inside = posixpath.join(target, posixpath.relpath(path, source))
-            return f"has {path}, which the container has as {_normal(inside)}; write that"
+            return f"has {path}, which the container has as {normal_path(inside)}; write that"
     if _holds(_STORE, path):
         # The whole of it: a file there may be a link to another.
         return _told(path, _STORE)
@@ -135,10 +136,6 @@ def _told(path: str, volume: str) -> str:
         f"has {path}, which the container does not have, because no volume brings it in; "
         f'add "{volume}:{volume}:ro" to containerConfig.Volume'
     )
-
-
-def _normal(path: str) -> str:
-    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _holds(directory: str, path: str) -> bool:
@@ -171,8 +168,8 @@ def _volumes(keys: Mapping[str, Any], own: list[Volume]) -> list[Volume] | None:
 
 def _volume(target: str, source: str | None) -> Volume:
     known = source is not None and source.startswith("/") and "%" not in source
-    inside = _normal(target) if target.startswith("/") else target
-    return Volume(inside, _normal(source) if known and source else None)
+    inside = normal_path(target) if target.startswith("/") else target
+    return Volume(inside, normal_path(source) if known and source else None)
 
 
 def _items(value: Any) -> list[Any]:

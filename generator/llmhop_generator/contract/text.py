@@ -5,6 +5,7 @@ writes and systemd's parser. What one of them would alter is refused here; what
 needs quoting is `quadlet`'s business.
 """
 
+import posixpath
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -81,3 +82,8 @@ VolumePath = Annotated[
     Matching(r"/[^:]*[^:\s\\]", "an absolute path without colons, and no space or backslash last"),
 ]
 """A directory that can be the source of a bind mount."""
+
+
+def normal_path(path: str) -> str:
+    """An absolute path without what names nothing in it, such as `/srv/b` for `//srv/./a/../b/`."""
+    return posixpath.normpath("/" + path.lstrip("/"))

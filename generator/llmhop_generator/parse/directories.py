@@ -4,11 +4,11 @@
 for the cache.
 """
 
-import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmhop_generator.contract.options import Vllm
+from llmhop_generator.contract.text import normal_path
 from llmhop_generator.errors import Path
 from llmhop_generator.layout import STATE_DIR, SYSTEM_DIRECTORIES, SYSTEM_TREES
 
@@ -26,7 +26,7 @@ def problems(vllm: Mapping[str, Any]) -> Found:
             advice = f"name one that is theirs alone, such as {default}"
             yield from ((("vllm", option), f"{what}; {advice}") for what in _of_system(path))
             if ".." in path.split("/"):
-                what = f"{path} has .., which systemd-tmpfiles refuses; write {_normal(path)}"
+                what = f"{path} has .., which systemd-tmpfiles refuses; write {normal_path(path)}"
                 yield ("vllm", option), what
     data, cache = given.get("dataDir"), given.get("cacheDir")
     if data is not None and cache is not None and not any(_of_system(cache)):
@@ -34,7 +34,7 @@ def problems(vllm: Mapping[str, Any]) -> Found:
 
 
 def _of_system(path: str) -> Iterator[str]:
-    normal = _normal(path)
+    normal = normal_path(path)
     if normal in SYSTEM_DIRECTORIES:
         yield f"{path} is a directory of the system, and would be given to the models' user"
     for tree in SYSTEM_TREES:
@@ -45,17 +45,13 @@ def _of_system(path: str) -> Iterator[str]:
 
 
 def _shared(data: str, cache: str) -> Found:
-    if _is_within(_normal(data), _normal(cache)):
-        how = "is" if _normal(data) == _normal(cache) else "is in"
+    if _is_within(normal_path(data), normal_path(cache)):
+        how = "is" if normal_path(data) == normal_path(cache) else "is in"
         yield (
             ("vllm", "dataDir"),
             f"{data} {how} the cacheDir ({cache}), which containers can write, and with it what "
             "starts them; name another directory for one of the two",
         )
-
-
-def _normal(path: str) -> str:
-    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _is_within(path: str, directory: str) -> bool:

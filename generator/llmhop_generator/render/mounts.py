@@ -7,7 +7,8 @@ the model that has it fails. module/lib/mounts.nix has the same.
 from collections.abc import Iterable, Iterator
 
 from llmhop_generator.contract.options import Model, Vllm
-from llmhop_generator.contract.unit_keys import texts_of
+from llmhop_generator.contract.text import normal_path
+from llmhop_generator.contract.unit_keys import UnitValue, texts_of
 from llmhop_generator.render.quadlet import Line, unit_line
 
 
@@ -20,24 +21,42 @@ def mount_lines(vllm: Vllm) -> list[Line]:
     lines = [unit_line("RequiresMountsFor", _words([vllm.data_dir, vllm.cache_dir]))]
     models = vllm.enabled_models
     files = [vllm.environment_file, *(model.environment_file for model in models)]
-    wanted = [path for model in models for path in _volumes(vllm, model)]
+    wanted = [path for model in models for path in _sources(vllm, model)]
     wanted += [path for path in files if path is not None]
     if wanted:
         lines.append(unit_line("WantsMountsFor", _words(wanted)))
     return lines
 
 
-def _volumes(vllm: Vllm, model: Model) -> Iterator[str]:
+def _sources(vllm: Vllm, model: Model) -> Iterator[str]:
+    """The directories and files of the host that are mounted into a model's container.
+
+    Of what PodmanArgs= mounts nothing is known.
+    """
+    keys = vllm.container_config | model.container_config
+    volumes = (line.partition(":") for line in _lines(keys.get("Volume", [])))
+    found = [path for path, colon, _ in volumes if colon]
+    for line in _lines(keys.get("Mount", [])):
+        fields = [field.strip() for field in line.split(",")]
+        if "type=bind" in fields:
+            found += [f.partition("=")[2] for f in fields if f.startswith(("source=", "src="))]
+    yield from (path for path in found if path.startswith("/") and not {"%", "$"} & {*path})
+
+
+def _lines(value: UnitValue) -> list[str]:
+    """The lines of a key: an empty one takes those before it away."""
     lines: list[str] = []
-    for text in texts_of((vllm.container_config | model.container_config).get("Volume", [])):
-        # An empty line takes those before it away.
-        lines = [*lines, text.strip()] if text.strip() else []
-    for line in lines:
-        path, colon, _ = line.partition(":")
-        if colon and path.startswith("/") and "%" not in path and "$" not in path:
-            yield path
+    for text in map(str.strip, texts_of(value)):
+        lines = [*lines, text] if text else []
+    return lines
 
 
 def _words(paths: Iterable[str]) -> str:
-    escaped = (path.replace("\\", "\\\\").replace('"', '\\"') for path in sorted(set(paths)))
+    """Write paths as words, each as systemd takes it.
+
+    It passes over what has `..` (config_parse_unit_mounts_for in its src/core/load-fragment.c;
+    seen with systemd 257).
+    """
+    normal = sorted({*map(normal_path, paths)})
+    escaped = (path.replace("\\", "\\\\").replace('"', '\\"') for path in normal)
     return " ".join(f'"{path}"' for path in escaped)
