@@ -21,6 +21,7 @@
     ./assertions/models.nix
     ./assertions/own-user.nix
     ./assertions/ports.nix
+    ./assertions/router-secrets.nix
     ./assertions/secrets.nix
     ./assertions/sockets.nix
     ./assertions/user-units.nix

@@ -1,11 +1,14 @@
 # The texts of llmhop's settings in which it resolves references to secrets, as
-# { path, text }, with the option path for messages.
+# { path, text, header }, with the option path for messages, and the header's name, null of a
+# token.
 { lib, settings }:
 let
   at =
-    path: text:
-    lib.optional (lib.isString text) {
-      inherit text;
+    header: path: value:
+    # A Nix path is none in JSON (given-settings.nix).
+    lib.optional (lib.isStringLike value) {
+      inherit header;
+      text = toString value;
       path = lib.showOption (
         [
           "services"
@@ -23,7 +26,7 @@ let
     lib.concatLists (
       lib.mapAttrsToList (
         header:
-        at [
+        at header [
           "models"
           model
           "headers"
@@ -32,5 +35,5 @@ let
       ) (if lib.isAttrs headers then headers else { })
     );
 in
-lib.concatMap (at [ "authTokens" ]) (lib.toList (settings.authTokens or [ ]))
+lib.concatMap (at null [ "authTokens" ]) (lib.toList (settings.authTokens or [ ]))
 ++ lib.concatLists (lib.mapAttrsToList headersOf settings.models)

@@ -17,9 +17,6 @@ from tests.module.nix import (
 
 pytestmark = needs_nix
 
-STORE = '"${builtins.storeDir}/00000000000000000000000000000000-vllm.env"'
-
-
 DIGEST = f'digest = "sha256:{"ab" * 32}";'
 
 
@@ -62,36 +59,6 @@ REFUSED = {
     "a user that nobody declares": Refused(
         [vllm('user = "ai";')], [f"{V}.user is `ai`", "users.users.ai", "users.groups.ai"]
     ),
-    "an environment file in the store": Refused(
-        [vllm(f"environmentFile = {STORE};")], [f"{V}.environmentFile", "Nix store"]
-    ),
-    "a model's environment file in the store": Refused(
-        [vllm(models=model("a.b", 18001, f"environmentFile = {STORE};"))],
-        [f'{V}.models."a.b".environmentFile', "Nix store"],
-    ),
-    "a secret in the environment": Refused(
-        [vllm('environment.HF_TOKEN = "x";')], [f"{V}.environment", "HF_TOKEN", "environmentFile"]
-    ),
-    "a secret in a model's environment": Refused(
-        [vllm(models=model("a", 18001, 'environment.VLLM_API_KEY = "x";'))],
-        [f"{V}.models.a.environment", "VLLM_API_KEY"],
-    ),
-    "a secret among keys of containers": Refused(
-        [vllm('containerConfig.Environment = [ "A=1" "\'HF_TOKEN=x\' B=2" ];')],
-        [f"{V}.containerConfig.Environment", "HF_TOKEN", "environmentFile"],
-    ),
-    "a secret among arguments of Podman": Refused(
-        [vllm('containerConfig.PodmanArgs = [ "--init" "--env=HF_TOKEN=x --tty" ];')],
-        [f"{V}.containerConfig.PodmanArgs", "HF_TOKEN", "environmentFile"],
-    ),
-    "a secret among a model's arguments of Podman": Refused(
-        [vllm(models=model("a", 18001, 'containerConfig.PodmanArgs = "-e VLLM_API_KEY=x";'))],
-        [f"{V}.models.a.containerConfig.PodmanArgs", "VLLM_API_KEY"],
-    ),
-    "a secret among keys of a model's service": Refused(
-        [vllm(models=model("a", 18001, 'serviceConfig.Environment = "VLLM_API_KEY=x";'))],
-        [f"{V}.models.a.serviceConfig.Environment", "VLLM_API_KEY"],
-    ),
 }
 
 
@@ -103,12 +70,6 @@ def test_a_configuration_that_cannot_work_gives_one_message_that_names_the_optio
 
 
 ALLOWED = {
-    "names of secrets where none is set": [
-        vllm(
-            'containerConfig.PodmanArgs = "--label=HF_TOKEN=x --env HF_TOKENS=x";'
-            'containerConfig.Environment = "A=HF_TOKEN=x";'
-        )
-    ],
     "a disabled model of a taken name": [
         vllm(models=model("a", 18001) + model("b", 18002, 'name = "a"; enable = false;'))
     ],
@@ -137,8 +98,6 @@ ALLOWED = {
         settings('models.a = { url = null; urls = null; headers.X = "y"; };'),
     ],
     "only remote models": [vllm(models=""), settings('models.b.url = "https://example.org";')],
-    "an environment file outside the store": [vllm('environmentFile = "/etc/vllm/.env";')],
-    "a variable that ends like a secret's": [vllm('serviceConfig.Environment = "MY_HF_TOKEN=x";')],
     "nothing enabled": ["{ }"],
 }
 

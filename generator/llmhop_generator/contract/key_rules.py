@@ -168,6 +168,7 @@ SERVICE = {
     "RemainAfterExit": Rule(
         "a model whose engine has ended would be taken for one that is up", _TRUE
     ),
+    "SetCredential": Rule("it would be seen in the unit; set a variable in an environmentFile"),
     "Type": Rule(_HEALTH),
     "User": Rule("set the option `user`, whose manager starts the unit"),
 }
@@ -293,7 +294,7 @@ def _stray(key: str, items: Sequence[str]) -> Iterator[str]:
 def flags_of(arguments: str) -> Iterator[tuple[str, str]]:
     """Give the flags among some arguments, each with what is its value if it takes one."""
     words = _words(arguments)
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word.startswith("-"):
             for flag, value in _read(word, _ALL_SWITCHES):
                 yield flag, following if value is None else value

@@ -23,10 +23,7 @@ KeyName = Annotated[
 ]
 
 _SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean"]}
-_SETS_VARIABLES = {
-    "Environment": re.compile(r"""(?:^|[\s"'])([A-Za-z_][A-Za-z0-9_]*)="""),
-    "PodmanArgs": re.compile(r"""(?:--env[=\s]|-e)["'=\s]*([A-Za-z_][A-Za-z0-9_]*)="""),
-}
+_VARIABLE = re.compile(r"""(?:^|[\s"'])([A-Za-z_][A-Za-z0-9_]*)=""")
 
 # Names of units in keys of [Unit]. systemd only logs a name that is none, and starts by the
 # rest (systemd.unit(5)). Podman takes Quadlet sources by their file names beside
@@ -88,9 +85,13 @@ def texts_of(value: Any) -> list[str]:
 
 def variables(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Give the variables that are set: the key that does it, and the name of each."""
-    for key, pattern in _SETS_VARIABLES.items():
-        for item in _items(keys.get(key)):
-            yield from ((key, name) for name in pattern.findall(str(item)))
+    for item in texts_of(keys.get("Environment", [])):
+        yield from (("Environment", name) for name in _VARIABLE.findall(item))
+    # An argument and its value may be items of their own.
+    for flag, value in key_rules.flags_of(" ".join(texts_of(keys.get("PodmanArgs", [])))):
+        name, sets, _ = value.partition("=")
+        if flag in ("--env", "-e") and sets:
+            yield "PodmanArgs", name
 
 
 def units_named(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -18,8 +18,7 @@ from llmhop_generator.layout import HOST, ROUTER_USER
 from llmhop_generator.parse import directories, unit_relations
 from llmhop_generator.router.settings import ROUTES, has_route
 
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY")
-
+_SECRETS: frozenset[str] = frozenset(HOST["secret_variables"])
 
 Found = Iterator[tuple[Path, str]]
 

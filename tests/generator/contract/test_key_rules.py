@@ -240,9 +240,13 @@ def test_every_argument_is_told_at_once_and_no_value_that_may_be_a_secret() -> N
 
 
 @pytest.mark.parametrize(
-    "value", ["--env HF_TOKEN=hf_abc", "--env=HF_TOKEN=hf_abc", "-eHF_TOKEN=hf_abc"]
+    "value",
+    [
+        *("--env HF_TOKEN=hf_abc", "--env=HF_TOKEN=hf_abc", "-eHF_TOKEN=hf_abc"),
+        *("-ie HF_TOKEN=hf_abc", ["--env", "HF_TOKEN=hf_abc"], ["-e", "'HF_TOKEN=hf_abc'"]),
+    ],
 )
-def test_a_secret_in_arguments_is_told_and_not_repeated(value: str) -> None:
+def test_a_secret_in_arguments_is_told_and_not_repeated(value: Any) -> None:
     (told,) = findings("containerConfig", {"PodmanArgs": value})
     assert told.startswith(f"{WHERE}.containerConfig.PodmanArgs: sets HF_TOKEN, a secret"), told
     assert "hf_abc" not in told
