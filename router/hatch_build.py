@@ -29,9 +29,9 @@ COMPILED: Final = (
 INTERPRETED: Final = (
     # Coroutines, which mypyc makes slower and harder to read in a traceback.
     *("backend/readiness.py", "origin/connect.py", "origin/probe.py", "origin/resolver.py"),
-    # msgspec checks values against annotations, of which mypyc keeps only the plainest; nor does
-    # it hand on `gc` and `kw_only`.
-    *("observe/log_entry.py", "observe/usage.py"),
+    # Records of msgspec, which checks values against annotations: mypyc keeps only the plainest,
+    # and drops what stands beside the base of a class, as `frozen`, `gc` and `kw_only`.
+    *("http/parsed_head.py", "observe/log_entry.py", "observe/usage.py", "routing/decision.py"),
     # A subclass of what is written in Python, which event loops look into.
     "client/body_intake.py",
     # Protocols alone.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from llmhop.errors import ApiError, BackendError
-from llmhop.http.head import RequestHead, ResponseHead
+from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.http.request_reader import RequestReader
 from llmhop.http.response_reader import ResponseReader
 from llmhop.relay import rewrite
 from llmhop.relay.head_memo import HeadMemo
-from llmhop.routing.table import Route, RoutingTable
+from llmhop.routing.decision import Route
+from llmhop.routing.table import RoutingTable
 
 REQUEST_ID = b"id-1"
 

@@ -15,9 +15,11 @@ from llmhop.config.secrets import expand
 from llmhop.errors import ApiError
 from llmhop.http.body.large_body import Body, ScannedBody
 from llmhop.http.fields.message import REQUEST_DROPPED
-from llmhop.http.head import RequestHead, parse_request_head
+from llmhop.http.head import parse_request_head
+from llmhop.http.parsed_head import RequestHead
 from llmhop.routing.body_model import model_if_any, read_model, rename
-from llmhop.routing.table import Route, RoutingTable
+from llmhop.routing.decision import Route
+from llmhop.routing.table import RoutingTable
 from llmhop.routing.target import read_target
 
 from tests.fuzz import oracle

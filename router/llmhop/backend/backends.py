@@ -18,7 +18,7 @@ from llmhop.limits import MAX_REPLICAS
 from llmhop.log.faults import attempt_each
 from llmhop.origin.pool import Pools
 from llmhop.origin.resolver import Resolver
-from llmhop.routing.table import Route
+from llmhop.routing.decision import Route
 from llmhop.routing.target import split_route
 
 # More than any replica has in flight.

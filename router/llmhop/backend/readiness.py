@@ -21,7 +21,8 @@ from llmhop.config.backend_url import BackendUrl
 from llmhop.http.local_response import Page
 from llmhop.limits import READY_AT_ONCE, READY_S
 from llmhop.origin.probe import Condition, condition, serves
-from llmhop.routing.table import Ready, RoutingTable
+from llmhop.routing.decision import Ready
+from llmhop.routing.table import RoutingTable
 
 Found = dict[str, list[bool]]
 """Of each model, which of its replicas serve it."""

@@ -6,7 +6,7 @@ is there and its body is being read, or goes on as it comes (`stream`). `finish`
 
 from __future__ import annotations
 
-from llmhop.http.head import RequestHead
+from llmhop.http.parsed_head import RequestHead
 from llmhop.http.request_reader import RequestReader
 from llmhop.relay.body_stream import FormStream, WebSocketStream
 from llmhop.routing.table import RoutingTable

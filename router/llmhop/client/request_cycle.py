@@ -28,11 +28,11 @@ from llmhop.client.session import Session
 from llmhop.client.transport import LINGERING
 from llmhop.errors import ApiError, overloaded, queue_full, shutting_down
 from llmhop.http.body.large_body import Body
-from llmhop.http.head import RequestHead
 from llmhop.http.local_response import CONTINUE, Page
+from llmhop.http.parsed_head import RequestHead
 from llmhop.relay.body_stream import FormStream, WebSocketStream
 from llmhop.routing.body_model import rename
-from llmhop.routing.table import MetricsPage, Ready, Route
+from llmhop.routing.decision import MetricsPage, Ready, Route
 
 
 class RequestCycle:

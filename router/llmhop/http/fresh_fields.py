@@ -14,8 +14,9 @@ from typing import Final
 import msgspec
 
 from llmhop.http.fields.message import Field
-from llmhop.http.head import RequestHead, parse_request_head
+from llmhop.http.head import parse_request_head
 from llmhop.http.head_cache import MAX_CACHED_BYTES, HeadCache
+from llmhop.http.parsed_head import RequestHead
 
 # W3C Trace Context and Baggage, and X-Request-Id, which many clients make up themselves.
 _NAME: Final = re.compile(rb"\r\n(?i:traceparent|tracestate|baggage|x-request-id): ")

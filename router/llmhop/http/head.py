@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 
 import httptools
-import msgspec
 
 from llmhop.errors import BackendError, BadRequestError
 from llmhop.http.fields.media_type import form_boundary
@@ -19,7 +18,6 @@ from llmhop.http.fields.message import (
     RESPONSE_DROPPED,
     Field,
     MakeError,
-    Names,
     examine,
     field_lines,
     hyphened,
@@ -29,6 +27,7 @@ from llmhop.http.fields.message import (
 from llmhop.http.fields.proxy_status import take_proxy_status
 from llmhop.http.fields.upgrade import TO_WEBSOCKET, is_to_websocket, take_key
 from llmhop.http.fields.via import PREFIX
+from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.limits import MAX_FIELDS
 
 _CONTROL = bytes(set(range(0x20)) - set(b"\t\r\n")) + b"\x7f"
@@ -49,68 +48,6 @@ _FORWARDS = re.compile(rb"[0-9]{1,9}")
 # Reading a form from requests that are answered here, or have no body, would be of no use.
 _BODILESS = (b"GET", b"HEAD")
 _FIELDS = b"application/x-www-form-urlencoded"
-
-
-class RequestHead(msgspec.Struct, frozen=True):
-    """A request's head, all but the value of its Content-Length (see head_cache).
-
-    `target` is in origin form, each run of slashes in its path one of them; `path` is `target`
-    without its query. `bearer` is the token that
-    the client shows. `framed` says that a body is announced, by its length or as chunks.
-    `kept` and `authorization` are the lines that go on; `names` are those of all other fields,
-    hyphens for underscores. `request_id` is the client's own, where it has a usable one.
-    `boundary` is that of a multipart form; `in_fields` says that a body may be a form of the other
-    type, application/x-www-form-urlencoded. `websocket` says that this is to become a WebSocket:
-    the connection then carries no request after it, whatever the answer. `via` is what its fields
-    Via say, in lower case; `via_llmhop` whether one of them names an llmhop. `coded` says that the
-    body is in a content coding, such as gzip; `last_hop` that no further proxy or server is to get
-    the request.
-    """
-
-    method: bytes
-    target: bytes
-    path: bytes
-    fields: tuple[Field, ...]
-    names: Names
-    nominated: Names
-    host: bytes
-    bearer: bytes | None
-    framed: bool
-    chunked: bool
-    http10: bool
-    close: bool
-    expect_continue: bool
-    kept: bytes
-    authorization: bytes
-    request_id: bytes | None
-    boundary: bytes | None
-    in_fields: bool
-    websocket: bool
-    via: bytes
-    via_llmhop: bool
-    coded: bool
-    last_hop: bool
-
-
-class ResponseHead(msgspec.Struct, frozen=True):
-    """A response's head, all but the value of its Content-Length.
-
-    Where it is not `framed`, by a length or as chunks, the end of the connection ends the body.
-    `start` is the status line and the fields that the client gets. `reports_usage` says that the
-    end of the body may tell the tokens of the answer, `streams` that it is a stream of events.
-    `dated` says that a Date is among its fields. `unserved` is why no engine has seen the request,
-    where an llmhop answered so (see http.fields.proxy_status), else empty.
-    """
-
-    status: int
-    framed: bool
-    chunked: bool
-    close: bool
-    start: bytes
-    reports_usage: bool
-    streams: bool
-    dated: bool
-    unserved: bytes = b""
 
 
 class _Sink:

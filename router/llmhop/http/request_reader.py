@@ -10,8 +10,9 @@ from llmhop.errors import BadRequestError, body_too_large
 from llmhop.http.body.chunked import ChunkedReader, ChunkError
 from llmhop.http.body.large_body import LARGE_BYTES, Body, LargeBody, ScannedBody
 from llmhop.http.fresh_fields import FreshFields
-from llmhop.http.head import RequestHead, parse_request_head
+from llmhop.http.head import parse_request_head
 from llmhop.http.head_cache import HeadCache, LastHead
+from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import MAX_CHUNKS_A_TURN, MAX_HEAD_BYTES
 
 _HEAD_END = b"\r\n\r\n"

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from llmhop.errors import BackendError
 from llmhop.http.body.chunked import ChunkedReader, ChunkError
-from llmhop.http.head import ResponseHead, parse_response_head
+from llmhop.http.head import parse_response_head
 from llmhop.http.head_cache import HeadCache, LastHead
+from llmhop.http.parsed_head import ResponseHead
 from llmhop.limits import MAX_HEAD_BYTES
 
 _HEAD_END = b"\r\n\r\n"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 from typing import Final, Protocol
 
-from llmhop.http.head import RequestHead, ResponseHead
+from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.observe.access_log import MAX_VALUE_CHARACTERS
 from llmhop.observe.metric_cells import CELL_OF_FAILURE, CLIENT_LEFT, IN_FLIGHT, QUEUED, STREAMS
 from llmhop.observe.metric_store import NO_MODEL, Row

@@ -23,7 +23,7 @@ from typing import Any, Protocol, cast
 
 from llmhop.errors import BackendError
 from llmhop.http.body.large_body import Body, ScannedBody
-from llmhop.http.head import ResponseHead
+from llmhop.http.parsed_head import ResponseHead
 from llmhop.http.response_reader import ResponseReader
 from llmhop.limits import MAX_BYTES_A_TURN
 

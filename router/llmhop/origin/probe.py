@@ -13,8 +13,8 @@ from urllib.parse import quote
 from llmhop.config.backend_url import BackendUrl, Origin
 from llmhop.errors import BackendError
 from llmhop.http.fields.via import via_line
-from llmhop.http.head import ResponseHead
 from llmhop.http.local_response import SERVER
+from llmhop.http.parsed_head import ResponseHead
 from llmhop.http.response_reader import ResponseReader
 from llmhop.limits import PROBE_TIMEOUT_S
 from llmhop.origin.connect import connect

@@ -11,9 +11,10 @@ from llmhop.errors import ApiError, BadRequestError
 from llmhop.http.body.chunked import write_chunk
 from llmhop.http.body.large_body import Body
 from llmhop.http.body.multipart import FormReader
-from llmhop.http.head import RequestHead
+from llmhop.http.parsed_head import RequestHead
 from llmhop.http.request_reader import RequestReader
-from llmhop.routing.table import Route, RoutingTable
+from llmhop.routing.decision import Route
+from llmhop.routing.table import RoutingTable
 
 
 class FormStream:

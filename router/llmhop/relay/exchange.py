@@ -28,8 +28,8 @@ from typing import Any, Final
 from llmhop.backend.backends import Backends
 from llmhop.errors import ApiError, backend_timeout, internal_error, queue_timeout
 from llmhop.http.body.large_body import Body
-from llmhop.http.head import RequestHead, ResponseHead
 from llmhop.http.local_response import Page, date_now
+from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.limits import CLIENT_STALL_S
 from llmhop.log.faults import log_fault
 from llmhop.log.logger import log
@@ -40,7 +40,7 @@ from llmhop.relay.downstream import Downstream
 from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.upstream_request import CONNECTING, QUEUED, RequestOwner, UpstreamRequest
-from llmhop.routing.table import Route
+from llmhop.routing.decision import Route
 
 # Plain numbers, because an Enum's members cost more to look up.
 IDLE: Final = 0

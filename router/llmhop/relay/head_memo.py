@@ -6,9 +6,10 @@ one object (see http.head_cache). So what was decided about a head is known agai
 
 from __future__ import annotations
 
-from llmhop.http.head import RequestHead
+from llmhop.http.parsed_head import RequestHead
 from llmhop.relay import rewrite
-from llmhop.routing.table import Route, RoutingTable
+from llmhop.routing.decision import Route
+from llmhop.routing.table import RoutingTable
 
 
 class HeadMemo:

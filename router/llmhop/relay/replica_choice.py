@@ -7,7 +7,7 @@ from llmhop.backend.replica import Replica
 from llmhop.errors import ApiError
 from llmhop.origin.pool import Pool
 from llmhop.relay.causes import error_for
-from llmhop.routing.table import Route
+from llmhop.routing.decision import Route
 
 
 class ReplicaChoice:

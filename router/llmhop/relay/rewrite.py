@@ -9,8 +9,8 @@ from __future__ import annotations
 from llmhop.http.fields.message import REQUEST_DROPPED, kept_lines
 from llmhop.http.fields.upgrade import TO_WEBSOCKET
 from llmhop.http.fields.via import via_line
-from llmhop.http.head import RequestHead, ResponseHead
-from llmhop.routing.table import Route
+from llmhop.http.parsed_head import RequestHead, ResponseHead
+from llmhop.routing.decision import Route
 from llmhop.routing.target import backend_target
 
 _HOST_LESS = b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"

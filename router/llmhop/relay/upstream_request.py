@@ -22,7 +22,7 @@ from llmhop.backend.backends import Backends
 from llmhop.backend.gate import Gate
 from llmhop.errors import BUSY, LOOP, NO_MODEL, ApiError, internal_error, overloaded
 from llmhop.http.body.large_body import Body
-from llmhop.http.head import RequestHead, ResponseHead
+from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.log.faults import log_fault
 from llmhop.log.logger import log
 from llmhop.observe.request_record import RequestRecord
@@ -33,7 +33,7 @@ from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.replica_choice import ReplicaChoice
 from llmhop.relay.request_body import RequestBody
-from llmhop.routing.table import Route
+from llmhop.routing.decision import Route
 
 # Plain numbers, because an Enum's members cost more to look up.
 IDLE: Final = 0

@@ -23,7 +23,7 @@ from llmhop.errors import UNREADABLE_JSON, ApiError
 from llmhop.http.body.json_scanner import KEY_LETTERS, MAX_DOUBT_BYTES, ModelScanner
 from llmhop.http.body.large_body import PIECE_BYTES, Body, Part, ScannedBody
 from llmhop.http.body.urlencoded import find_model
-from llmhop.http.head import RequestHead
+from llmhop.http.parsed_head import RequestHead
 
 
 class Named(NamedTuple):

@@ -23,9 +23,10 @@ from llmhop.http.body.large_body import Body
 from llmhop.http.body.urlencoded import decode_name
 from llmhop.http.fields.message import hyphened
 from llmhop.http.fields.via import UNNAMED, count_hops
-from llmhop.http.head import RequestHead
+from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.routing.body_model import model_if_any, model_in
+from llmhop.routing.decision import Answer, MetricsPage, Ready, Route
 from llmhop.routing.target import ROUTE_PREFIX, NamedTarget, own_path, read_target
 
 _MODELS_PATH = b"/v1/models"
@@ -36,49 +37,6 @@ _HEALTHY = b'{"status":"ok"}'
 _NOTHING = b"{}"
 _READING = (b"GET", b"HEAD")
 _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
-
-
-class Route(msgspec.Struct, frozen=True):
-    """A model's backend, prepared for writing request heads. Holds secrets: no repr of those.
-
-    `hosts` stand in the order of the backend's urls.
-
-    `target` is what is asked for in place of the request's target, where the two differ.
-    `renames` says that the body may name the model by an alias, which the backend doesn't know.
-    """
-
-    model: str
-    backend: ModelConfig
-    hosts: tuple[bytes, ...]
-    overridden: frozenset[bytes]
-    overrides_own: bool
-    header_lines: bytes
-    target: bytes | None = None
-    renames: bool = False
-
-    def __repr__(self) -> str:
-        return f"Route({self.model!r}, {', '.join(str(url.origin) for url in self.backend.urls)})"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A response of llmhop's own, always 200 and JSON."""
-
-    body: bytes
-
-
-class MetricsPage(msgspec.Struct, frozen=True):
-    """The page that Prometheus asks for."""
-
-
-class Ready(msgspec.Struct, frozen=True):
-    """A question for the state of the backends; with `detailed`, of each model by name.
-
-    With `model`, it is for that one alone. `from_llmhop` says that another llmhop asks.
-    """
-
-    detailed: bool
-    model: str | None = None
-    from_llmhop: bool = False
 
 
 class RoutingTable:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from llmhop.config.config import Config
 from llmhop.errors import ApiError
 from llmhop.http.head import parse_request_head
-from llmhop.routing.table import Route, RoutingTable
+from llmhop.routing.decision import Route
+from llmhop.routing.table import RoutingTable
 
 from tests.fuzz import oracle
 from tests.fuzz.reading import forwarded_head, read_requests, read_response

@@ -6,8 +6,9 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from llmhop.errors import BadRequestError
 from llmhop.http.fresh_fields import FreshFields
-from llmhop.http.head import RequestHead, parse_request_head
+from llmhop.http.head import parse_request_head
 from llmhop.http.head_cache import MAX_HEADS, HeadCache
+from llmhop.http.parsed_head import RequestHead
 
 from tests.router.support.corpus import requests as request_corpus
 

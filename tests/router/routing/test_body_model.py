@@ -13,7 +13,7 @@ from llmhop.errors import ApiError
 from llmhop.http.body.json_scanner import MAX_DEPTH, MAX_NAMES, MAX_VALUE_BYTES
 from llmhop.http.body.large_body import LARGE_BYTES, PIECE_BYTES, LargeBody, ScannedBody
 from llmhop.http.body.urlencoded import MAX_FORM_BYTES
-from llmhop.http.head import RequestHead
+from llmhop.http.parsed_head import RequestHead
 from llmhop.routing.body_model import model_if_any, model_in, read_model, rename
 
 from tests.router.support.corpus.bodies import FORM, JSON, head_of, in_pieces

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from llmhop.http.body.large_body import ScannedBody
-from llmhop.http.head import RequestHead, parse_request_head
+from llmhop.http.head import parse_request_head
+from llmhop.http.parsed_head import RequestHead
 
 
 def head_of(content_type: str = "application/json") -> RequestHead:

@@ -1,0 +1,50 @@
+"""What may become of a request (see table)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from llmhop.config.config import ModelConfig
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A model's backend, prepared for writing request heads. Holds secrets: no repr of those.
+
+    `hosts` stand in the order of the backend's urls.
+
+    `target` is what is asked for in place of the request's target, where the two differ.
+    `renames` says that the body may name the model by an alias, which the backend doesn't know.
+    """
+
+    model: str
+    backend: ModelConfig
+    hosts: tuple[bytes, ...]
+    overridden: frozenset[bytes]
+    overrides_own: bool
+    header_lines: bytes
+    target: bytes | None = None
+    renames: bool = False
+
+    def __repr__(self) -> str:
+        return f"Route({self.model!r}, {', '.join(str(url.origin) for url in self.backend.urls)})"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response of llmhop's own, always 200 and JSON."""
+
+    body: bytes
+
+
+class MetricsPage(msgspec.Struct, frozen=True):
+    """The page that Prometheus asks for."""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A question for the state of the backends; with `detailed`, of each model by name.
+
+    With `model`, it is for that one alone. `from_llmhop` says that another llmhop asks.
+    """
+
+    detailed: bool
+    model: str | None = None
+    from_llmhop: bool = False
