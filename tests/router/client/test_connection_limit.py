@@ -232,7 +232,7 @@ def test_fewer_places_than_asked_for_are_told_once_by_all_processes(workers: int
     assert process.end().count("LimitNOFILE") == 1, "the first reload said it"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2, 3], ids=["one", "even", "uneven"])
 def test_the_hard_limit_counts_and_not_what_a_shell_gives(workers: int, run: Run) -> None:
     config = {"models": MODELS, "workers": workers, "maxConnections": 1000}
     soft = "from resource import *; n = RLIMIT_NOFILE; setrlimit(n, (256, getrlimit(n)[1]))"
