@@ -104,7 +104,7 @@ def test_every_file_that_a_plan_names_is_there_and_has_what_it_is_named_for(page
 
 
 def test_every_module_and_name_that_the_way_of_the_data_names_is_there() -> None:
-    """Those written with dots, such as `apply.fast_path.is_settled`."""
+    """Those written with dots, such as `apply.fast_path.is_up_to_date`."""
     named = re.findall(r"`([a-z_]+(?:\.\w+)+)`", PLANS["ARCHITECTURE.md"])
     packages = {path.name for at in (GENERATOR, ROUTER) for path in at.iterdir() if path.is_dir()}
     found = {name for name in named if name.partition(".")[0] in packages} - {"host.toml"}
