@@ -1,7 +1,7 @@
 """What a client's connection waits for, and until when.
 
 A deadline runs only for what the client has to do. Which one is told by what is waited for, and
-that by the state of the connection alone (`RequestCycle.waits_for`); it begins when something else
+that by the state of the connection alone (`Session.waits_for`); it begins when something else
 is waited for, and with each request anew. While a form is waited for, no time of its backend runs.
 
 | waits for | when | until | then |
