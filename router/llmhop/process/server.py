@@ -1,7 +1,8 @@
 """Accepts clients and gives them the routes: start, reload, drain.
 
-Nothing here knows HTTP; a reload replaces the table of routes as a whole, so that every request
-sees one config from its head to its end.
+Nothing here parses HTTP, and of responses it writes only the 503 beyond maxConnections. A reload
+replaces the table of routes as a whole, so that every request sees one config from its head to
+its end.
 """
 
 from __future__ import annotations
