@@ -16,9 +16,10 @@ from typing import Final
 from llmhop.limits import DRAIN_SPARE_S
 
 _MAX_UNSENT: Final = 16
-_MAX_DIGITS: Final = 18  # more microseconds than any clock has
 """Messages that are kept. The latest ones say where the service stands: a READY=1 that follows
 says all that the ones before it did."""
+
+_MAX_DIGITS: Final = 18  # more microseconds than any clock has
 
 _PASSING: Final = frozenset((errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 """Errors for want of room, memory or descriptors, which there may be later."""
