@@ -1,5 +1,6 @@
-"""Limits and timeouts of the router, in bytes and seconds: those that no config changes, and two
-defaults that are needed without one. Those of a key of the config stand at the key: config.config.
+"""Limits and timeouts of the router, in bytes and seconds: those that no config changes, and the
+defaults DEFAULT_MAX_CONNECTIONS, CONNECT_TIMEOUT_S and UPSTREAM_IDLE_S. Those of other keys of the
+config stand at the key: config.config.
 """
 
 from typing import Final
@@ -62,8 +63,8 @@ LIGHT_BYTES: Final = 16 * 1024
 """So large may a read be that is answered before larger ones that wait, as /health is."""
 
 SWEEP_S: Final = 1.0
-"""Period of the timer sweep. Every timeout below is late by up to this much, those that count
-from the last sign of life by up to twice as much."""
+"""Period of the timer sweep. Timeouts that it enforces (client.deadline, relay.exchange, origin.pool)
+are late by up to this much, those that count from the last sign of life by up to twice as much."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """For the TCP and TLS handshakes with a backend."""
@@ -130,7 +131,7 @@ TLS_CLOSE_S: Final = 3600.0
 closes over TLS: longer than any client has, since it asks for no progress."""
 
 DRAIN_SPARE_S: Final = 15.0
-"""How long after that systemd waits for the end of the process, or processes."""
+"""How long after drainTimeout systemd waits for the end of the process, or processes."""
 
 DRAIN_CLOSE_S: Final = 1.0
 """How long after its drain a process waits until clients have taken their last response."""
@@ -139,7 +140,7 @@ OVERLOAD_RETRY_AFTER_S: Final = 1
 """When a client may ask again that was refused for want of memory or connections, or at a drain."""
 
 DRAIN_NEW_S: Final = 5.0
-"""How long of that a client may take for its first request."""
+"""How long of a drain a client may take for its first request."""
 
 RELOAD_S: Final = 10.0
 """How long a reload waits for a worker that does not answer. Less than TimeoutStartSec= in the
