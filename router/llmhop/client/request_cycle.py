@@ -1,6 +1,6 @@
 """The requests of one client, one after the other: each is read, decided on and answered.
 
-What phase a request is in, its session says:
+No phase is stored: each follows from the state of the session.
 
 | phase | what there is | then |
 | --- | --- | --- |
