@@ -63,8 +63,9 @@ LIGHT_BYTES: Final = 16 * 1024
 """So large may a read be that is answered before larger ones that wait, as /health is."""
 
 SWEEP_S: Final = 1.0
-"""Period of the timer sweep. Timeouts that it enforces (client.deadline, relay.exchange, origin.pool)
-are late by up to this much, those that count from the last sign of life by up to twice as much."""
+"""Period of the timer sweep. Timeouts that it enforces (client.deadline, relay.exchange,
+origin.pool) are late by up to this much, those that count from the last sign of life by up to twice
+as much."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """For the TCP and TLS handshakes with a backend."""
