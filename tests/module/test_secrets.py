@@ -234,5 +234,5 @@ def told_by_the_generator(options: dict[str, object]) -> list[str]:
     try:
         parse_config(json.dumps(contract).encode(), "contract")
     except GeneratorError as error:
-        return [str(problem) for problem in error.problems]
+        return [str(problem) for problem in error.findings]
     return []
