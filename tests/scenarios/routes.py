@@ -1,4 +1,4 @@
-# llmhop finds each model where it is, after a failed turn and after a run that nobody waited for.
+# llmhop finds each model where it is, after a failed batch and after a run that nobody waited for.
 
 import json
 

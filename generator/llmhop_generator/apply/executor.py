@@ -15,6 +15,7 @@ from llmhop_generator.planning.plan_text import step_lines
 from llmhop_generator.planning.steps import (
     Ask,
     Await,
+    Batch,
     Plan,
     Pull,
     RaiseLimit,
@@ -27,7 +28,6 @@ from llmhop_generator.planning.steps import (
     Stop,
     StopRouter,
     Swap,
-    Turn,
 )
 from llmhop_generator.render.start_note import note_of
 from llmhop_generator.router.routes import Routing
@@ -53,7 +53,7 @@ Report = Callable[[str], None]
 class Executor:
     """One run through a plan.
 
-    Without a `watch` nothing is waited for. `left` names the services whose turn did not
+    Without a `watch` nothing is waited for. `left` names the services whose batch did not
     come, because one before failed. `routing` is what llmhop is told now; `changed` whether
     anything was.
     """
@@ -73,26 +73,26 @@ class Executor:
         self._healthy: set[str] = set()
 
     def take_all(self) -> None:
-        """Take every step, but no further turn once a model in one did not come up.
+        """Take every step, but no further batch once a model in one did not come up.
 
         Raises:
             GeneratorError: a step failed; the next run goes on from there.
         """
         for step in self._plan.steps:
-            if isinstance(step, Turn) and self._failed:
+            if isinstance(step, Batch) and self._failed:
                 self._leave(step)
-            elif isinstance(step, Turn):
+            elif isinstance(step, Batch):
                 for each in step.steps:
                     self.take(each)
             else:
                 self.take(step)
 
-    def _leave(self, turn: Turn) -> None:
-        """Pass a turn over, but for models that are down: those have nothing to lose."""
-        serving = {s for step in turn.steps if isinstance(step, Stop) for s in step.services}
-        self.left += [service for service in turn.services if service in serving]
-        down = tuple(service for service in turn.services if service not in serving)
-        for step in turn.steps:
+    def _leave(self, batch: Batch) -> None:
+        """Pass a batch over, but for models that are down: those have nothing to lose."""
+        serving = {s for step in batch.steps if isinstance(step, Stop) for s in step.services}
+        self.left += [service for service in batch.services if service in serving]
+        down = tuple(service for service in batch.services if service not in serving)
+        for step in batch.steps:
             if isinstance(step, Start) and down:
                 self.take(Start(step.uid, down))
 
@@ -101,12 +101,12 @@ class Executor:
         if not self.changed:
             return "nothing was changed"
         begun = {*self._stopped, *self._starting}
-        turns = [step.services for step in self._plan.steps if isinstance(step, Turn)]
+        batches = [step.services for step in self._plan.steps if isinstance(step, Batch)]
         starting = [s for s in self._starting if s not in self._healthy]
         parts = {
             "stopped and not started again": [s for s in self._stopped if s not in self._starting],
             "started, and systemd goes on with it": starting,
-            "not replaced": [s for services in turns for s in services if s not in begun],
+            "not replaced": [s for services in batches for s in services if s not in begun],
         }
         told = [f"{what}: {', '.join(which)}" for what, which in parts.items() if which]
         return "; ".join([f"at the step `{self._doing}`", *told])

@@ -148,7 +148,7 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
 
 
 def _left(wanted: Wanted, services: Sequence[str]) -> tuple[str, ...]:
-    """Those whose turn did not come, but for who crashed meanwhile and came up by the new unit."""
+    """Those whose batch did not come, but for who crashed meanwhile and came up by the new unit."""
     notes = read_models(wanted).notes if services else {}
     sources = {service: source_of(service) for service in services}
     return tuple(

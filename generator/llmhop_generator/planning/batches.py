@@ -1,4 +1,7 @@
-"""Which models have to be started, and in which turns: those that share a device never together."""
+"""Which models have to be started, in batches that follow one another: a rolling update.
+
+Models of one batch are replaced together; those that share a device are never in one.
+"""
 
 import re
 from collections.abc import Iterable
@@ -28,30 +31,31 @@ _NUMBER = re.compile(r"[0-9:]+$")
 class Restarts:
     """What has to happen to the models of the user that is to serve, by file name.
 
-    `running` run by another unit than the wanted one, or are stalled. Of them, `at_once` stop
-    before anything starts; the others wait for their turn, and `kept` are those of these that
-    run by their unit on disk, which stays in its place until then. `turns` are taken one after
-    the other. `last` is what is started in one go at the end; `starting` what starts already as
-    it should.
+    running: active by another unit than the wanted one, or stalled.
+    at_once: of those, stopped before anything starts.
+    kept: of the others, those that run by their unit on disk, which stays until their batch.
+    batches: what is replaced together, one batch after the other.
+    last: started together at the end.
+    starting: starting already, by the wanted unit.
     """
 
     running: tuple[str, ...] = ()
     at_once: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
-    turns: tuple[tuple[str, ...], ...] = ()
+    batches: tuple[tuple[str, ...], ...] = ()
     last: tuple[str, ...] = ()
     starting: tuple[str, ...] = ()
 
     @property
     def to_start(self) -> tuple[str, ...]:
         """All that is started."""
-        return (*(name for turn in self.turns for name in turn), *self.last)
+        return (*(name for batch in self.batches for name in batch), *self.last)
 
 
 def plan_restarts(wanted: Wanted, present: Present, *, wait: bool = True) -> Restarts:
     """See what has to be started, from what each model was started by.
 
-    Where nobody waits, nobody sees when a turn is over, and none may free memory while
+    Where nobody waits, nobody sees when a batch is over, and none may free memory while
     another starts: all that is replaced stops at once. Else only what publishes a port that
     another model is to have does.
 
@@ -86,7 +90,7 @@ def plan_restarts(wanted: Wanted, present: Present, *, wait: bool = True) -> Res
         running=running,
         at_once=at_once,
         kept=tuple(n for n in waiting if _runs_by_its_unit(n, wanted, present)),
-        turns=tuple(_turns([*stopped, *running], shares)),
+        batches=tuple(_batches([*stopped, *running], shares)),
         last=tuple(n for n in down if n not in stopped),
         starting=starting,
     )
@@ -173,13 +177,15 @@ def _form(name: str) -> str:
     return _NUMBER.sub("", name) if "-" not in name else name.partition("-")[0]
 
 
-def _turns(names: Iterable[str], shares: "_Sharing") -> Iterable[tuple[str, ...]]:
-    """Put each model into the first turn after the last one with which it shares a device."""
-    turns: list[list[str]] = []
+def _batches(names: Iterable[str], shares: "_Sharing") -> Iterable[tuple[str, ...]]:
+    """Put each model into the first batch after the last one with which it shares a device."""
+    batches: list[list[str]] = []
     for name in names:
-        with_it = [i for i, turn in enumerate(turns) if any(shares(name, each) for each in turn)]
+        with_it = [
+            i for i, batch in enumerate(batches) if any(shares(name, each) for each in batch)
+        ]
         place = with_it[-1] + 1 if with_it else 0
-        if place == len(turns):
-            turns.append([])
-        turns[place].append(name)
-    return map(tuple, turns)
+        if place == len(batches):
+            batches.append([])
+        batches[place].append(name)
+    return map(tuple, batches)

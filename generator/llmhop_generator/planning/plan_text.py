@@ -8,6 +8,7 @@ from llmhop_generator.layout import user_manager
 from llmhop_generator.planning.steps import (
     Ask,
     Await,
+    Batch,
     Plan,
     Pull,
     RaiseLimit,
@@ -20,7 +21,6 @@ from llmhop_generator.planning.steps import (
     Stop,
     StopRouter,
     Swap,
-    Turn,
 )
 from llmhop_generator.render.start_note import environment_of, leaves_note, note_of
 from llmhop_generator.render.unit_reader import Change, changes
@@ -64,7 +64,7 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
             ]
         case Route():
             return [("route", "llmhop", _routing(plan, step))]
-        case Turn(_, steps):
+        case Batch(_, steps):
             return [line for each in steps for line in step_lines(plan, each)]
         case StopRouter():
             return [("stop", "llmhop", "it is not enabled")]
@@ -85,7 +85,7 @@ def step_lines(plan: Plan, step: Step) -> list[Line]:
 
 def _flat(steps: Iterable[Step]) -> Iterator[Step]:
     for step in steps:
-        yield from step.steps if isinstance(step, Turn) else [step]
+        yield from step.steps if isinstance(step, Batch) else [step]
 
 
 def as_json(plan: Plan) -> str:

@@ -9,6 +9,7 @@ from llmhop_generator.planning.batches import Restarts, plan_restarts, reached_a
 from llmhop_generator.planning.steps import (
     Ask,
     Await,
+    Batch,
     Files,
     Plan,
     Present,
@@ -23,7 +24,6 @@ from llmhop_generator.planning.steps import (
     Stop,
     StopRouter,
     Swap,
-    Turn,
     Wanted,
 )
 from llmhop_generator.render.provenance import Command
@@ -38,7 +38,7 @@ def make_plan(wanted: Wanted, present: Present, *, wait: bool = True) -> Plan:
     What can fail or take long comes first, while everything serves: images, and the
     new files beside the old. What is removed, or holds a port that another model is to
     have, stops before units are swapped in. A model that runs by another unit than its own
-    is replaced in a turn, and its unit on disk is the one that it runs by until then. What
+    is replaced in a batch, and its unit on disk is the one that it runs by until then. What
     is down is started last. Whenever this ends early, the notes that units leave tell the
     next run what is still to be replaced. A model that only moved in the start order runs on.
 
@@ -158,7 +158,7 @@ def _asks(wanted: Wanted, present: Present) -> Iterable[Ask]:
 
 
 def _stages(wanted: Wanted, present: Present, restarts: Restarts) -> Iterable[Stage]:
-    """What is written before anything stops: all but the units of models that wait for a turn."""
+    """What is written before anything stops: all but the units of models that wait for a batch."""
     for uid, there in present.sources.items():
         if uid != wanted.uid and there:
             yield Stage(uid, delete=tuple(there))
@@ -218,13 +218,13 @@ def _units(
 def _starts(
     uid: int, wanted: Wanted, present: Present, restarts: Restarts, routing: Routing, *, wait: bool
 ) -> Iterable[Step]:
-    if restarts.turns and restarts.starting:
+    if restarts.batches and restarts.starting:
         # Or one that stops now would change the free memory that they measure.
         step, routing = _wait(uid, wanted, restarts.starting, routing)
         yield step
-    for each in restarts.turns:
-        turn, routing = _turn(uid, wanted, present, restarts, each, routing)
-        yield turn
+    for each in restarts.batches:
+        batch, routing = _batch(uid, wanted, present, restarts, each, routing)
+        yield batch
     if restarts.last:
         yield Start(uid, tuple(map(service_of, restarts.last)))
     if not wait:
@@ -236,14 +236,14 @@ def _starts(
         yield _wait(uid, wanted, names, routing)[0]
 
 
-def _turn(
+def _batch(
     uid: int,
     wanted: Wanted,
     present: Present,
     restarts: Restarts,
     names: tuple[str, ...],
     routing: Routing,
-) -> tuple[Turn, Routing]:
+) -> tuple[Batch, Routing]:
     """Replace some models, and say which routes there are then."""
     there, services = _there(wanted, present), tuple(map(service_of, names))
     stop = [name for name in names if name in restarts.running and name not in restarts.at_once]
@@ -260,7 +260,7 @@ def _turn(
     steps += _route(wanted, hidden, moved)
     steps.append(Start(uid, services, apart=len(names) > 1))
     step, after = _wait(uid, wanted, names, moved)
-    return Turn(services, (*steps, step)), after
+    return Batch(services, (*steps, step)), after
 
 
 def _wait(

@@ -169,7 +169,7 @@ class Await:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Batch:
     """Replace running models while the others serve: not begun where one before it failed."""
 
     services: tuple[str, ...]
@@ -189,7 +189,7 @@ Step = (
     | Reload
     | Start
     | Await
-    | Turn
+    | Batch
 )
 
 
@@ -205,7 +205,7 @@ class Plan:
 
 def touched_by(plan: Plan) -> frozenset[str]:
     """The services that a plan starts or waits for."""
-    steps = [each for s in plan.steps for each in (s.steps if isinstance(s, Turn) else (s,))]
+    steps = [each for s in plan.steps for each in (s.steps if isinstance(s, Batch) else (s,))]
     return frozenset(
         service for step in steps if isinstance(step, Start | Await) for service in step.services
     )

@@ -9,6 +9,7 @@ from llmhop_generator.planning.plan_text import as_json, lines
 from llmhop_generator.planning.planner import make_plan
 from llmhop_generator.planning.steps import (
     Await,
+    Batch,
     Plan,
     Present,
     Pull,
@@ -21,7 +22,6 @@ from llmhop_generator.planning.steps import (
     Stop,
     StopRouter,
     Swap,
-    Turn,
     Wanted,
 )
 from llmhop_generator.render.start_note import note_of, with_environment
@@ -36,12 +36,12 @@ from tests.generator.support.plans import (
     A,
     B,
     C,
+    batch,
     present,
     router,
     served,
     source,
     steps,
-    turn,
     wanted,
 )
 
@@ -72,12 +72,12 @@ def test_where_nobody_waits_a_new_model_has_its_route_before_it_starts() -> None
 def test_a_changed_model_stops_without_a_route_and_its_unit_is_replaced_while_it_is_down() -> None:
     there, changed = served("ab"), source("Exec=2", port=18002)
     taken = steps(wanted({**there, B: changed}), present(there))
-    assert taken == (turn("b", changed, {"a": 18001, "b": 18002}),)
+    assert taken == (batch("b", changed, {"a": 18001, "b": 18002}),)
 
 
 def test_the_route_of_the_only_model_stays_because_llmhop_needs_one() -> None:
     [last] = steps(wanted(served("a", "Exec=2")), present(served("a")))
-    assert isinstance(last, Turn)
+    assert isinstance(last, Batch)
     assert last.steps == (
         Stage(UID, write=served("a", "Exec=2")),
         Stop(UID, (A_SERVICE,)),
@@ -91,7 +91,7 @@ def test_the_route_of_the_only_model_stays_because_llmhop_needs_one() -> None:
 def test_where_the_only_model_moves_its_route_does_before_it_starts_again() -> None:
     moved = {A: source(port=18009)}
     [last] = steps(wanted(moved), present(served("a")))
-    assert isinstance(last, Turn)
+    assert isinstance(last, Batch)
     assert last.steps[3:] == (
         Reload(UID),
         Route(Routing({"a": 18009}, frozenset({"a"})), moved=("a",)),
@@ -140,7 +140,7 @@ def test_a_model_whose_environment_file_changed_is_restarted_and_no_other() -> N
     there = served("ab")
     to = {A: with_environment(there[A], "new"), B: there[B]}
     plan = make_plan(wanted(to), present(there))
-    assert plan.steps == (turn("a", to[A], {"a": 18001, "b": 18002}),)
+    assert plan.steps == (batch("a", to[A], {"a": 18001, "b": 18002}),)
     assert ("write", A, "its environment file changed") in lines(plan)
     assert ("stop", A_SERVICE, "its environment file changed") in lines(plan)
 
@@ -148,7 +148,7 @@ def test_a_model_whose_environment_file_changed_is_restarted_and_no_other() -> N
 def test_a_model_of_whose_health_nobody_would_tell_is_started_again() -> None:
     both = served("ab")
     plan = make_plan(wanted(both), present(both, b="stalled"))
-    assert plan.steps == (turn("b", None, {"a": 18001, "b": 18002}),)
+    assert plan.steps == (batch("b", None, {"a": 18001, "b": 18002}),)
     assert ("stop", B_SERVICE, "its podman was killed while it started") in lines(plan)
 
 
@@ -275,7 +275,7 @@ def test_llmhop_is_given_new_settings_and_started_where_it_is_down() -> None:
 def carried_out(plan: Plan) -> Present:
     """The host as the steps of a plan leave it, each model having become healthy."""
     now, to = plan.present, plan.wanted
-    taken = [e for s in plan.steps for e in (s.steps if isinstance(s, Turn) else [s])]
+    taken = [e for s in plan.steps for e in (s.steps if isinstance(s, Batch) else [s])]
     uids = {step.uid for step in taken if isinstance(step, Swap)}
     kept = {uid: texts for uid, texts in now.sources.items() if uid not in uids}
     if to.uid is not None:

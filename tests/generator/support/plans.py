@@ -1,8 +1,9 @@
-"""What plans are made of in tests: sources, hosts that serve them, and the turn of a model."""
+"""What plans are made of in tests: sources, hosts that serve them, and the batch of a model."""
 
 from llmhop_generator.planning.planner import make_plan
 from llmhop_generator.planning.steps import (
     Await,
+    Batch,
     Present,
     Reload,
     Route,
@@ -11,7 +12,6 @@ from llmhop_generator.planning.steps import (
     Step,
     Stop,
     Swap,
-    Turn,
     Wanted,
 )
 from llmhop_generator.render.start_note import note_of, with_note
@@ -82,12 +82,12 @@ def steps(to: Wanted, now: Present, *, wait: bool = True) -> tuple[Step, ...]:
     return make_plan(to, now, wait=wait).steps
 
 
-def turn(
+def batch(
     model: str,
     text: str | None,
     then: dict[str, int],
     hidden: tuple[str, ...] = (),
-) -> Turn:
+) -> Batch:
     """A model that is replaced alone by the unit `text`, where its own is not there yet.
 
     The others are routed to but `hidden`; `then` are the ports before.
@@ -95,7 +95,7 @@ def turn(
     service = f"vllm-{model}.service"
     write: list[Step] = [Stage(UID, write={f"vllm-{model}.container": text})] if text else []
     swap: list[Step] = [Swap(UID), Reload(UID)] if text else []
-    return Turn(
+    return Batch(
         (service,),
         (
             *write,
