@@ -1,5 +1,5 @@
 # systemd-tmpfiles gives dataDir and cacheDir to the models' user: neither may be the
-# system's or anybody else's. What only the host knows, a switch asks it (host.nix).
+# system's or anybody else's. What only the host knows, a switch asks it (pre-switch-check.nix).
 { config, lib, ... }:
 let
   cfg = config.services.llmhop.vllm;
