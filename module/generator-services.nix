@@ -9,6 +9,7 @@
 let
   cfg = config.services.llmhop;
   host = import ./lib/host.nix { inherit lib; };
+  inherit (import ./lib/unit-text.nix { inherit lib; }) literal;
   command = lib.getExe cfg.generatorPackage;
 
   environment = {
@@ -69,8 +70,10 @@ in
           after = [ "network-online.target" ] ++ managers ++ models ++ host.device_services;
           # Who restarts those gets them back.
           partOf = models;
-          # It pulls images.
-          environment = lib.mapAttrs (_: lib.mkDefault) (config.networking.proxy.envVars or { });
+          # It pulls images. NixOS quotes variables, and leaves specifiers to systemd.
+          environment = lib.mapAttrs (_: value: lib.mkDefault (literal (toString value))) (
+            config.networking.proxy.envVars or { }
+          );
           unitConfig = mounts // {
             RequiresMountsFor = [ host.state_dir ] ++ mounts.RequiresMountsFor or [ ];
           };

@@ -1,5 +1,6 @@
 """What the service manager of the models' user is told, and what it takes for a model."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,23 @@ def test_the_hosts_proxies_reach_pulls_and_the_containers() -> None:
     assert config == {"engine": {"healthcheck_events": False}}
     # llmhop reaches its models directly.
     assert not variables.keys() & host["services"]["llmhop"]["environment"].keys()
+
+
+def test_a_proxy_reaches_the_generator_as_it_was_written() -> None:
+    # systemd would take %C and %% for specifiers; the rest is NixOS's to quote.
+    proxy = r"""http://u:%C3%A9%%$x\"'@proxy.example:3128"""
+    module = f"{{ networking.proxy.envVars.https_proxy = {json.dumps(proxy)}; }}"
+    texts = {
+        unit["path"]: unit.get("text", "") for unit in evaluate("generation.files", vllm(), module)
+    }
+    (line,) = [
+        line.removeprefix("Environment=")
+        for line in texts["systemd/system/llmhop-generator.service"].splitlines()
+        if "https_proxy" in line
+    ]
+    assert json.loads(line.replace("%%", "%")) == f"https_proxy={proxy}"
+    config = tomllib.loads(texts["llmhop/containers.conf"])
+    assert config["engine"]["env"][0] == f"https_proxy={proxy}"
 
 
 def test_a_proxy_of_the_generators_own_wins() -> None:

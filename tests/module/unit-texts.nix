@@ -62,7 +62,9 @@ let
     in
     unit s
     + section "Service" (
-      lib.concatStrings (lib.mapAttrsToList (k: v: "Environment=\"${k}=${toString v}\"\n") environment)
+      lib.concatStrings (
+        lib.mapAttrsToList (k: v: "Environment=${builtins.toJSON "${k}=${toString v}"}\n") environment
+      )
       + lib.optionalString (!s.restartIfChanged) "X-RestartIfChanged=false\n"
       + lib.optionalString (!s.stopIfChanged) "X-StopIfChanged=false\n"
       + keys s.serviceConfig
