@@ -1,4 +1,4 @@
-"""The rooms and who may import whom, as ARCHITECTURE.md draws them."""
+"""The directories and import layers, as ARCHITECTURE.md draws them."""
 
 import ast
 import re

@@ -21,9 +21,9 @@ in
     generatorPackage =
       lib.mkPackageOption packages "llmhop-generator" {
         extraDescription = ''
-          Its services have settings judged by {option}`services.llmhop.package`. Where
-          the host is for another processor than the machine that builds it, the
-          configuration is checked by the package of that machine.
+          Its services have {option}`services.llmhop.package` check the router's
+          settings. Where host and build machine have different processors, the
+          build checks the configuration with the packages of the build machine.
         '';
       }
       // {

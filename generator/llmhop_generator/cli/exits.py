@@ -32,7 +32,7 @@ def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass
 class InterruptReport:
-    """What a command leaves where it ends now, as far as no step of it knows better."""
+    """What to say of the host when a signal ends a command whose error has no notes of its own."""
 
     left: str = "nothing was changed"
 

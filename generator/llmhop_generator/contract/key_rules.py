@@ -13,12 +13,15 @@ from ipaddress import ip_address
 
 @dataclass(frozen=True)
 class Rule:
-    """What is refused of a key, and why; also as an argument of `podman run`.
+    """A restriction on a key, and on the flags of `podman run` that mean the same.
 
-    `values` is a pattern of the values that are refused, or `taken` one of those that are not, or
-    a test of them, beside none and what systemd is to expand; without either it is the key as such.
-    Of a key that has `several` values each counts, else the last one. An argument of `flags` is
-    judged as the key is, one of `alone` is refused whatever its value.
+    why: the reason, and what to do instead.
+    values: a regex of the values that are refused.
+    taken: a regex or a predicate of those that are accepted; empty ones, and those with % or $,
+        which systemd expands, always are. Without `values` and `taken` the key itself is refused.
+    several: every line is checked, not the last one alone.
+    flags: flags that are restricted like the key.
+    alone: flags that are refused whatever their value.
     """
 
     why: str

@@ -142,9 +142,9 @@ def read_start(uid: int, name: str) -> Started | None:
 
 
 def read_note(uid: int, name: str, state: UnitState | None = None) -> StartNote | None:
-    """By what the model of a source was started last; None where nothing tells for sure.
+    """Read the note of a model's last start; None where there is none, or none that is certain.
 
-    Of a service whose `state` is given it is the start that this tells of.
+    With the `state` of its service a note counts only if it is of the start which that tells of.
     """
     start = read_start(uid, name)
     if start is None or start.text is None:

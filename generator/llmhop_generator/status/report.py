@@ -105,7 +105,7 @@ class RouterStatus:
 class Status:
     """All models of this host, and llmhop.
 
-    `unseen` is what only root, or who may, can see; `boot` what keeps a boot from starting them;
+    `unseen` is what this process may not see; `boot` what keeps a boot from starting them;
     `unanswered` why Podman could not be asked of images and containers. While the run
     with the pid `applying` brings the host to a configuration, what it is yet to do is not told of
     models.
