@@ -11,6 +11,7 @@ let
   uid = toString vllm.uid;
   gid = toString vllm.gid;
   host = import ./lib/host.nix { inherit lib; };
+  inherit (import ./lib/paths.nix { inherit lib; }) isHome;
   inherit (import ./lib/unit-text.nix { inherit lib; }) tmpfile;
   quadletDir = "${host.state_dir}/quadlet";
 
@@ -61,7 +62,8 @@ in
         description = "vLLM model server";
         isSystemUser = true;
         inherit (vllm) group uid;
-        home = toString vllm.dataDir;
+        # What is no home for NixOS, the build refuses by its own option.
+        home = lib.mkIf (isHome vllm.dataDir) (toString vllm.dataDir);
         # Its units run without a login, from boot on.
         linger = true;
         autoSubUidGidRange = false;

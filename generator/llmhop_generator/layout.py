@@ -29,6 +29,8 @@ SYSTEM_DIRECTORIES: Final[list[str]] = HOST["system_directories"]
 """Directories of every system, which are nobody's to be given."""
 SYSTEM_TREES: Final[list[str]] = HOST["system_trees"]
 """Directories below which nothing is either."""
+HOME_DIRECTORIES: Final[list[str]] = HOST["home_directories"]
+"""Directories of the models' user's home that say how containers start."""
 ROUTER_USER: Final[str] = HOST["router"]["user"]
 ROUTER_UNIT = "llmhop.service"
 ROUTER_SOCKET = "llmhop.socket"

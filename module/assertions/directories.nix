@@ -10,17 +10,24 @@ let
   option = name: "services.llmhop.vllm.${name}";
   data = plain cfg.dataDir;
   cache = plain cfg.cacheDir;
+  # What the cache would open to containers of the home's own.
+  opened = lib.findFirst (own: isWithin cache own || isWithin own cache) null (
+    map (directory: "${data}/${directory}") host.home_directories
+  );
 
   isOfSystem =
     path: lib.elem path host.system_directories || lib.any (isWithin path) host.system_trees;
 
   ofOne =
-    name: example:
+    name: examples:
     let
       given = toString cfg.${name};
       path = plain given;
       isGenerators = isWithin path host.state_dir;
-      others = lib.filter (other: isWithin other.path path) owners;
+      othersOf = wanted: lib.filter (other: isWithin other.path wanted) owners;
+      others = othersOf path;
+      # One that would do, as somebody may have the first.
+      example = lib.findFirst (wanted: othersOf wanted == [ ]) "one in /srv" examples;
     in
     [
       {
@@ -57,8 +64,14 @@ in
 {
   config = lib.mkIf cfg.enable {
     assertions =
-      ofOne "dataDir" "/var/lib/vllm"
-      ++ ofOne "cacheDir" "/var/cache/vllm"
+      ofOne "dataDir" [
+        "/var/lib/vllm"
+        "/var/lib/vllm-home"
+      ]
+      ++ ofOne "cacheDir" [
+        "/var/cache/vllm"
+        "/var/cache/vllm-models"
+      ]
       ++ [
         {
           assertion = !isWithin data cache || isOfSystem cache;
@@ -68,6 +81,14 @@ in
             } ${option "cacheDir"} (${toString cfg.cacheDir}), which
             containers can write, and with it what starts them. Name another directory
             for one of the two.
+          '';
+        }
+        {
+          assertion = opened == null || isWithin data cache || isOfSystem cache;
+          message = ''
+            ${option "cacheDir"} is ${toString cfg.cacheDir}, which would let containers write
+            ${toString opened}, by which they are started. Name another, such
+            as /var/cache/vllm.
           '';
         }
       ];

@@ -16,7 +16,7 @@ let
   gid = groups.${cfg.group}.gid or null;
   show = id: if id == null then "not set" else toString id;
 
-  inherit (import ../lib/paths.nix { inherit lib; }) plain;
+  inherit (import ../lib/paths.nix { inherit lib; }) isHome plain;
 
   sorted = kind: lib.sort (a: b: a.start < b.start) (kind.rangesOf cfg.user);
   # By one range or by several that follow one another (have_range in shadow's
@@ -76,7 +76,7 @@ let
       '';
     }
     {
-      assertion = plain own.home == plain cfg.dataDir;
+      assertion = plain own.home == plain cfg.dataDir || !isHome cfg.dataDir;
       message = ''
         services.llmhop.vllm.dataDir is ${toString cfg.dataDir}, but ${own.path}.home
         is ${toString own.home}, below which Podman would keep its storage. Set both

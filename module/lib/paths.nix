@@ -16,6 +16,9 @@ rec {
     in
     "/" + lib.concatStringsSep "/" (lib.foldl' add [ ] (lib.splitString "/" (toString path)));
 
+  # What NixOS takes for a home (types.passwdEntry).
+  isHome = path: builtins.match ".*[:\n].*" (toString path) == null;
+
   # Of any directory but the root.
   isWithin = path: directory: path == directory || lib.hasPrefix "${directory}/" path;
 }

@@ -34,6 +34,12 @@ REFUSED = {
     "one for both": ('dataDir = "/srv/m"; cacheDir = "/srv/m";', "dataDir"),
     "one for both with a slash": ('dataDir = "/srv/m/"; cacheDir = "/srv//m";', "dataDir"),
     "the default of the other": ('cacheDir = "/var/lib/vllm";', "dataDir"),
+    "the cache in the home's own": ('cacheDir = "/var/lib/vllm/.config";', "cacheDir"),
+    "the cache below the home's own": (
+        'cacheDir = "/srv/h/.local/x"; dataDir = "/srv/h/";',
+        "cacheDir",
+    ),
+    "the cache around the home's own": ('cacheDir = "/var/lib/vllm/.cache";', "cacheDir"),
     "the home in the cache": ('dataDir = "/srv/m/home"; cacheDir = "/srv/m";', "dataDir"),
 }
 ALLOWED = {
@@ -43,6 +49,8 @@ ALLOWED = {
     "names that begin alike": 'dataDir = "/var/lib/llmhop-2"; cacheDir = "/usrs";',
     "names with dots": 'cacheDir = "/srv/..models/a..b";',
     "the cache in the home": 'cacheDir = "/var/lib/vllm/cache";',
+    "the cache of a home": 'cacheDir = "/var/lib/vllm/.cache/huggingface";',
+    "a cache that begins like the home's own": 'cacheDir = "/var/lib/vllm/.configs";',
     "homes that begin alike": 'dataDir = "/srv/m2"; cacheDir = "/srv/m";',
 }
 
@@ -120,6 +128,9 @@ TAKEN = {
         [vllm('dataDir = "/var/lib/db";'), service("postgres", 'StateDirectory = "x db:y";')],
         [f"{V}.dataDir", "systemd.services.postgres.serviceConfig.StateDirectory"],
     ),
+    "the default of the home": Refused(
+        [vllm(), service("vllm-old", 'StateDirectory = "vllm";')], [f"{V}.dataDir is /var/lib/vllm"]
+    ),
     "a service's cache": Refused(
         [vllm(), service("ollama", 'CacheDirectory = [ "a" "vllm/b" ];')],
         [f"{V}.cacheDir", "systemd.services.ollama.serviceConfig.CacheDirectory"],
@@ -131,6 +142,11 @@ TAKEN = {
 def test_what_another_option_gives_to_somebody_is_told_with_that_option(case: Refused) -> None:
     (failure,) = evaluate("failures", *case.modules)
     assert [name for name in case.names if name not in failure] == []
+    # And with one that would do.
+    directory = "dataDir" if f"{V}.dataDir is" in failure else "cacheDir"
+    advice = failure.rpartition("such as ")[2].removesuffix(".")
+    taken = f'{{ lib, ... }}: {{ {V}.{directory} = lib.mkForce "{advice}"; }}'
+    assert evaluate("failures", *case.modules, taken) == []
 
 
 FREE = {
@@ -164,6 +180,19 @@ FREE = {
 @pytest.mark.parametrize("modules", FREE.values(), ids=FREE.keys())
 def test_what_nobody_else_has_may_be_the_models(modules: list[str]) -> None:
     assert evaluate("failures", vllm('cacheDir = "/srv/m";'), *modules) == []
+
+
+@pytest.mark.parametrize("option", ["dataDir", "cacheDir"])
+@pytest.mark.parametrize("path", ["/srv/a:b", r"/srv/a\nb"])
+def test_a_path_that_nixos_takes_for_no_home_is_told_by_its_own_option(
+    option: str, path: str
+) -> None:
+    module = vllm(f'{option} = "{path}";')
+
+    assert evaluate("host.users.users.vllm.isSystemUser", module) is True
+    assert evaluate("host.users.users.vllm.home", module).startswith("/")
+    assert evaluate("failures", module) == []
+    assert {*told_by_the_generator(module)} == {f"{V}.{option}"}
 
 
 needs_namespaces = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))

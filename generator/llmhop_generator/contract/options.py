@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from llmhop_generator.contract.json_types import Exactly, Whole
-from llmhop_generator.contract.text import AbsolutePath, Matching, Text, VolumePath
+from llmhop_generator.contract.text import AbsolutePath, HomePath, Matching, Text, VolumePath
 from llmhop_generator.contract.unit_keys import UnitKeys
 
 SCHEMA_ID = "urn:llmhop:contract:1"
@@ -159,7 +159,7 @@ class Vllm(Options):
     cache_dir: VolumePath = Field(
         "/var/cache/vllm", description="Host directory mounted as the Hugging Face cache."
     )
-    data_dir: AbsolutePath = Field(
+    data_dir: HomePath = Field(
         "/var/lib/vllm", description="Home of `user`, with Podman's storage below it."
     )
     devices: list[Text] = Field(

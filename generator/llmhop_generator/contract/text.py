@@ -77,6 +77,9 @@ class Matching:
 AbsolutePath = Annotated[Text, Matching(r"/.*", "an absolute path, which begins with /")]
 """An absolute path of a file or directory."""
 
+HomePath = Annotated[Text, Matching(r"/[^:]*", "an absolute path without colons")]
+"""A directory that can be somebody's home (passwd(5))."""
+
 VolumePath = Annotated[
     Text,
     Matching(r"/[^:]*[^:\s\\]", "an absolute path without colons, and no space or backslash last"),

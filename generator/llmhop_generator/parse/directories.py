@@ -10,7 +10,7 @@ from typing import Any
 from llmhop_generator.contract.options import Vllm
 from llmhop_generator.contract.text import normal_path
 from llmhop_generator.errors import Path
-from llmhop_generator.layout import STATE_DIR, SYSTEM_DIRECTORIES, SYSTEM_TREES
+from llmhop_generator.layout import HOME_DIRECTORIES, STATE_DIR, SYSTEM_DIRECTORIES, SYSTEM_TREES
 
 Found = Iterator[tuple[Path, str]]
 
@@ -52,6 +52,15 @@ def _shared(data: str, cache: str) -> Found:
             f"{data} {how} the cacheDir ({cache}), which containers can write, and with it what "
             "starts them; name another directory for one of the two",
         )
+        return
+    for directory in HOME_DIRECTORIES:
+        own = f"{normal_path(data)}/{directory}"
+        if _is_within(normal_path(cache), own) or _is_within(own, normal_path(cache)):
+            yield (
+                ("vllm", "cacheDir"),
+                f"{cache} would let containers write {own}, by which they are started; "
+                f"name another, such as {Vllm.model_fields['cache_dir'].default}",
+            )
 
 
 def _is_within(path: str, directory: str) -> bool:
