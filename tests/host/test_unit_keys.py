@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.key_rules import CONTAINER, SWITCHES
+from llmhop_generator.contract.keys.arguments import SWITCHES
+from llmhop_generator.contract.keys.container import CONTAINER
 
 
 def verified(

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, JsonValue, WithJsonSchema
 
 from llmhop_generator.contract import key_rules
+from llmhop_generator.contract.keys.arguments import flags_of
 from llmhop_generator.contract.text import Matching, unrepresentable
 
 SECTIONS = {"unitConfig": "Unit", "containerConfig": "Container", "serviceConfig": "Service"}
@@ -88,7 +89,7 @@ def variables(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for item in texts_of(keys.get("Environment", [])):
         yield from (("Environment", name) for name in _VARIABLE.findall(item))
     # An argument and its value may be items of their own.
-    for flag, value in key_rules.flags_of(" ".join(texts_of(keys.get("PodmanArgs", [])))):
+    for flag, value in flags_of(" ".join(texts_of(keys.get("PodmanArgs", [])))):
         name, sets, _ = value.partition("=")
         if flag in ("--env", "-e") and sets:
             yield "PodmanArgs", name

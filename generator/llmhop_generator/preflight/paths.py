@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from llmhop_generator.contract.key_rules import flags_of
+from llmhop_generator.contract.keys.arguments import flags_of
 from llmhop_generator.contract.options import Vllm
 from llmhop_generator.contract.unit_keys import texts_of
 from llmhop_generator.errors import Finding

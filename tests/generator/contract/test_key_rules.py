@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.key_rules import CONTAINER, SWITCHES
+from llmhop_generator.contract.keys.arguments import SWITCHES
+from llmhop_generator.contract.keys.container import CONTAINER
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.parse.load import parse_config
 

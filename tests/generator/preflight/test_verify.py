@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.key_rules import CONTAINER
+from llmhop_generator.contract.keys.container import CONTAINER
 
 QUADLET = f"""#!{sys.executable}
 import os, pathlib, re, sys

@@ -1,0 +1,1 @@
+"""What Podman and systemd take of the keys that a deployer adds, and llmhop can do with."""
