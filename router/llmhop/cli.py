@@ -22,6 +22,7 @@ from llmhop.config.parser import config_schema_text
 from llmhop.config.problems import ConfigError, Problem
 from llmhop.config.schema.checker import key_path
 from llmhop.log.logger import LOG, take_stderr
+from llmhop.log.printable import printable
 from llmhop.routing.target import renaming_urls
 
 _STDOUT, _STDERR = 1, 2
@@ -166,7 +167,7 @@ def _check(file: Path, load_config: Callable[[Path], Config], for_programs: bool
     count = len(config.models)
     plural = "" if count == 1 else "s"
     addresses = ", ".join(map(str, config.addresses))
-    click.echo(f"ok: {count} model{plural}, listening on {addresses}")
+    click.echo(printable(f"ok: {count} model{plural}, listening on {addresses}"))
     for path, there in renaming_urls(config.models):
         click.echo(
             f"note: {key_path(*path)}: leads to the model {there!a}, and bodies name {path[1]!a}; "

@@ -14,7 +14,7 @@ import pytest
 from tests.router.support.endpoints import (
     TIMEOUT,
 )
-from tests.router.support.process import llmhop
+from tests.router.support.process import Run, llmhop
 
 
 def test_a_check_imports_no_event_loop() -> None:
@@ -251,3 +251,49 @@ def test_a_url_that_leads_to_another_name_at_an_llmhop_is_noted(tmp_path: Path) 
     ]
     done = llmhop("--config", str(path), "--check", "--json")
     assert (done.returncode, done.stderr, json.loads(done.stdout)) == (0, "", {"problems": []})
+
+
+STEERING = "\x1b[2J\x9b31m\r\n\x85\u2028\u2029\u202e\u2066\x7f\t"
+"""What clears a terminal, begins a line, or turns the direction of text."""
+
+HOSTILE = {
+    "listen": f"unix:/{STEERING[5:6]}",
+    "models": {
+        STEERING: {"url": STEERING, "aliases": [1]},
+        "m": {"url": "http://h", "headers": {"X": f"${{file:{STEERING}}}"}},
+    },
+    STEERING: 1,
+    "authTokens": [f"${{{STEERING}}}", f"${{env:{STEERING}}}"],
+}
+
+
+def is_of_plain_lines(text: str) -> bool:
+    """Whether each line of a text is a line to whoever reads it, and steers no terminal."""
+    return all(line.isprintable() for line in text.removesuffix("\n").split("\n"))
+
+
+def test_what_a_config_quotes_steers_no_terminal_and_begins_no_line(
+    tmp_path: Path, run: Run
+) -> None:
+    path = tmp_path / "hostile.json"
+    path.write_text(json.dumps(HOSTILE))
+    told = llmhop("--config", str(path), "--check").stderr
+    assert is_of_plain_lines(told)
+    programs = json.loads(llmhop("--config", str(path), "--check", "--json").stdout)["problems"]
+    assert len(programs) == told.count("\n") > 5
+    assert llmhop("--config", str(path)).stderr == told
+    process = run({"listen": f"unix:{tmp_path}/\x9b\u202e", "models": {"m": {"url": "http://h"}}})
+    process.write(HOSTILE)
+    process.reload()
+    assert is_of_plain_lines(process.started)
+    assert process.end().startswith(f"llmhop: reload refused, the old config stays:\n{told}")
+
+
+def test_what_a_good_config_quotes_steers_no_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "llmhop.json"
+    models = {f"m{STEERING}": {"url": "http://h/route/%1b%9b%E2%80%AE"}}
+    path.write_text(json.dumps({"listen": "unix:/s\x9b\u202e", "models": models}))
+    done = llmhop("--config", str(path), "--check")
+    assert done.stdout == "ok: 1 model, listening on unix:/s\\u009b\\u202e\n"
+    assert done.stderr.count("\n") == 1
+    assert is_of_plain_lines(done.stderr)

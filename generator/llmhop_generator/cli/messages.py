@@ -13,9 +13,9 @@ NAMES_VARIABLE = "LLMHOP_OPTION_NAMES"
 """Set to `nixos` where a NixOS host is built on another system."""
 
 _STDOUT, _STDERR = 1, 2
-# C0 and C1 but for newline and tab, what turns the direction of text (CVE-2021-42574), and halves
-# of surrogate pairs, which stand for bytes of a path that are no UTF-8.
-_UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0 and C1 but for newline and tab, Unicode's own ends of lines, what turns the direction of text
+# (CVE-2021-42574), and halves of surrogate pairs, which stand for bytes of a path beyond UTF-8.
+_UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NIXOS_NAMES = f"{__name__}.nixos_names"
 
 

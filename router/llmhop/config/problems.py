@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from llmhop.log.printable import one_line
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong with a config: where, what, and what to do about it.
@@ -18,7 +20,7 @@ class Problem(msgspec.Struct, frozen=True):
     path: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}; {self.todo}"
+        return one_line(f"{self.where}: {self.what}; {self.todo}")
 
 
 class ConfigError(Exception):

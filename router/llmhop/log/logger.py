@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from llmhop.log.line_buffer import LineBuffer
 from llmhop.log.line_writer import DirectWriter, Discard, LineWriter, ThreadWriter
+from llmhop.log.printable import printable
 from llmhop.log.rate_limit import RateLimit
 
 CLOSE_S: Final = 1.0
@@ -138,7 +139,7 @@ def _missing(count: int) -> bytes:
 
 
 def _encoded(text: str) -> bytes:
-    lines = text.encode(errors="backslashreplace").split(b"\n")
+    lines = printable(text).encode().split(b"\n")
     return b"".join(
         line + b"\n" if len(line) <= _MAX_LINE_BYTES else line[:_MAX_LINE_BYTES] + b"...\n"
         for line in lines

@@ -106,10 +106,10 @@ def test_a_narrow_terminal_folds_a_cell_within_its_column() -> None:
 
 @pytest.mark.parametrize("place", [0, 2])
 def test_what_would_steer_a_terminal_is_spelled_out(place: int) -> None:
-    hostile = "\033]0;title\a\033[2J\x9b31m\r\x7f\u202eab\ttab\nline"
+    hostile = "\033]0;title\a\033[2J\x9b31m\r\x7f\u202e\u2028ab\ttab\nline"
     row = ["x", "healthy", "y"]
     row[place] = hostile
     shown = run_on_terminal(command([("A", "B", "C"), row]), columns=200)
-    assert r"\u001b]0;title\u0007\u001b[2J\u009b31m\u000d\u007f\u202eab\ttab\nline" in shown
+    assert r"\u001b]0;title\u0007\u001b[2J\u009b31m\u000d\u007f\u202e\u2028ab\ttab\nline" in shown
     assert set(re.findall(r"[\0-\x1f\x7f-\x9f\u202e]", shown)) == {"\033", "\n"}
     assert not re.search(r"\033(?!\[[0-9]+m)", shown)

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from llmhop.config.problems import Problem
 from llmhop.config.secrets import SecretError
+from llmhop.log.printable import one_line
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _VALUE_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _T = TypeVar("_T")
@@ -39,8 +39,7 @@ def key_path(*keys: str | int) -> str:
             continue
         if not _PLAIN_KEY.fullmatch(key):
             escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-            key = '"' + _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", escaped) + '"'
-            key = key.encode("utf-8", "backslashreplace").decode()
+            key = f'"{one_line(escaped)}"'
         text += f".{key}" if text else key
     return text
 

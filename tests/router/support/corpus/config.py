@@ -34,7 +34,7 @@ BAD: dict[str, tuple[object, str]] = {
         {"models": {"\ud800": {"url": URL}}},
         'models."\\ud800": has an empty or broken name',
     ),
-    "newline in a model name": ({"models": {"a\nb": {}}}, 'models."a\\x0ab".url: is missing'),
+    "newline in a model name": ({"models": {"a\nb": {}}}, 'models."a\\u000ab".url: is missing'),
     "url is a number": ({"models": {"m": {"url": 1}}}, "models.m.url: is not a string"),
     "listen is a number": ({"models": MODELS, "listen": 8080}, "listen: is not a string"),
     "listen and port": (
