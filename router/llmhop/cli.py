@@ -23,7 +23,7 @@ from llmhop.config.problems import ConfigError, Problem
 from llmhop.config.schema.checker import key_path
 from llmhop.log.logger import LOG, take_stderr
 from llmhop.log.printable import printable
-from llmhop.routing.target import renaming_urls
+from llmhop.routing.url_notes import url_notes
 
 _STDOUT, _STDERR = 1, 2
 
@@ -168,12 +168,8 @@ def _check(file: Path, load_config: Callable[[Path], Config], for_programs: bool
     plural = "" if count == 1 else "s"
     addresses = ", ".join(map(str, config.addresses))
     click.echo(printable(f"ok: {count} model{plural}, listening on {addresses}"))
-    for path, there in renaming_urls(config.models):
-        click.echo(
-            f"note: {key_path(*path)}: leads to the model {there!a}, and bodies name {path[1]!a}; "
-            "an llmhop there refuses that, unless both are names of one model",
-            err=True,
-        )
+    for path, what in url_notes(config.models):
+        click.echo(printable(f"note: {key_path(*path)}: {what}"), err=True)
     return 0
 
 

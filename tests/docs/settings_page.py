@@ -24,6 +24,13 @@ Secrets are written `${{env:NAME}}` for a variable or `${{file:PATH}}` for a fil
 headers; a relative path is that of a credential which systemd loads (`LoadCredential=`). Such a
 file, a certificate, and the configuration at a reload must be regular files: a FIFO that nobody
 writes would have llmhop wait. In Nix the dollar sign is escaped: `"\\${{file:client-token}}"`.
+
+`llmhop --config FILE --check` reads the file, its secrets and its certificates, and starts nothing.
+Each problem is a line on standard error, and the exit code is 1; `--json` prints them for programs,
+and `--without-secrets` is for whoever can't read those. Of a good configuration it may note on
+standard error what is probably not meant, and the exit code is 0: a `url` that leads to another
+model of an llmhop (`/route/OTHER`), and one that ends in `/v1`, with which the paths of requests
+begin.
 """
 
 

@@ -232,22 +232,29 @@ def test_half_of_a_surrogate_pair_in_a_key_is_told_to_programs_too(
     assert ["\ud800"] in paths or ["models", "\ud800"] in [path[:2] for path in paths]
 
 
-def test_a_url_that_leads_to_another_name_at_an_llmhop_is_noted(tmp_path: Path) -> None:
+def test_a_url_that_is_probably_not_meant_is_noted(tmp_path: Path) -> None:
     """It is right where both are names of one model there, or where no llmhop is."""
     path = tmp_path / "llmhop.json"
     models = {
         "m": {"url": "http://h/route/other"},
-        "o/n": {"urls": ["http://a/route/o%2Fn", "unix:/s:/x/route/o", "http://a/route/o/v1"]},
+        "o/n": {"urls": ["http://a/route/o%2Fn", "unix:/s:/x/route/o", "http://a/route/o/v1/"]},
         "n": {"url": "http://h/route/n/"},
         "p": {"url": "http://h", "aliases": ["q"]},
+        "v": {"urls": ["http://h/v1", "http://h/v1beta/openai", "http://h/route/v/metrics"]},
+        "w": {"urls": ["http://h/route/w/v1", "http://h/route/", "http://h/xv1"]},
     }
     path.write_text(json.dumps({"models": models}))
     done = llmhop("--config", str(path), "--check")
-    assert (done.returncode, done.stdout[:13]) == (0, "ok: 4 models,")
+    assert (done.returncode, done.stdout[:13]) == (0, "ok: 6 models,")
     refused = "an llmhop there refuses that, unless both are names of one model"
+    twice = "and paths of requests begin with it; they go on with /v1/v1, so leave it out here"
     assert done.stderr.splitlines() == [
         f"note: models.m.url: leads to the model 'other', and bodies name 'm'; {refused}",
         f"note: models.\"o/n\".urls[1]: leads to the model 'o', and bodies name 'o/n'; {refused}",
+        f"note: models.\"o/n\".urls[2]: leads to the model 'o', and bodies name 'o/n'; {refused}",
+        f'note: models."o/n".urls[2]: ends in /v1, {twice}, unless clients do',
+        f"note: models.v.urls[0]: ends in /v1, {twice}, unless clients do",
+        f"note: models.w.urls[0]: ends in /v1, {twice}, unless clients do",
     ]
     done = llmhop("--config", str(path), "--check", "--json")
     assert (done.returncode, done.stderr, json.loads(done.stdout)) == (0, "", {"problems": []})

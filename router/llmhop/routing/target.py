@@ -1,20 +1,19 @@
-"""Where a request names its model beside its body: in `/route/NAME/…` and in `?model=NAME`.
+"""What paths and queries mean: of requests, and of the urls of backends.
 
-And what paths mean that a base URL without `/v1`, or with a slash at its end, makes of others.
+A request names its model beside its body in `/route/NAME/…` and in `?model=NAME`; a url leads to
+one model of another llmhop where it ends in `/route/NAME`. A base URL without `/v1`, or with a
+slash at its end, makes other paths of llmhop's and of OpenAI's.
 
-All of it is pure and works on the bytes of a request target that was checked before.
+All of it is pure. Request targets were checked before.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from llmhop.config.backend_url import BackendUrl
-from llmhop.config.config import ModelConfig
-from llmhop.config.schema.checker import Path
 from llmhop.http.body.urlencoded import Field, decode_name, find_fields
 
 ROUTE_PREFIX = b"/route/"
@@ -86,22 +85,6 @@ def backend_target(url: BackendUrl, target: bytes) -> bytes:
     if not (url.path or url.origin.tls) and _OF_OPENAI.fullmatch(target):
         target = _VERSION + target
     return url.target(target)
-
-
-def renaming_urls(models: Mapping[str, ModelConfig]) -> list[tuple[Path, str]]:
-    """Find urls that lead to a model of another name, of an llmhop: the key, and the name there.
-
-    An llmhop refuses bodies that name another model than the path, so the one there must know
-    both names for one model. Other programs may have such paths too.
-    """
-    found: list[tuple[Path, str]] = []
-    for name, model in models.items():
-        for index, url in enumerate(model.urls):
-            _, there = split_route(url.path)
-            if there is not None and there != name:
-                key: Path = ("urls", index) if model.url is None else ("url",)
-                found.append((("models", name, *key), there))
-    return found
 
 
 def split_route(path: str) -> tuple[str, str | None]:
