@@ -81,7 +81,8 @@ class ModelConfig:
         URL,
         None,
         "Where the model runs: http or https, or unix:/path of a socket; a path "
-        "in the URL (unix:/path:/prefix) comes before the request's. One of another llmhop ends in "
+        "in the URL (unix:/path:/prefix) comes before the request's; /v1 at its end is the one "
+        "that requests have. One of another llmhop ends in "
         "/route/NAME, with the name of this model.",
     )
     urls: tuple[BackendUrl, ...] = setting(

@@ -18,6 +18,7 @@ from llmhop.http.body.urlencoded import Field, decode_name, find_fields
 
 ROUTE_PREFIX = b"/route/"
 _VERSION = b"/v1"
+_ENDS_IN_VERSION = re.compile(r"/v1/?\Z")
 _MODELS = b"/models"
 # No engine has something else there. /completions and /embeddings stay as they are: llama.cpp and
 # Infinity have their own.
@@ -80,9 +81,14 @@ def backend_target(url: BackendUrl, target: bytes) -> bytes:
     """Return what a backend is asked for: a path of OpenAI's that lacks its `/v1` gets it.
 
     Clients with such a base URL work with LiteLLM and llama.cpp, too. Not where the backend's URL
-    has a path or is https, as a provider's: some have their API without `/v1`.
+    has a path or is https, as a provider's: some have their API without `/v1`. Where that URL
+    ends in `/v1`, as providers write theirs, a path that begins with it has it once.
     """
-    if not (url.path or url.origin.tls) and _OF_OPENAI.fullmatch(target):
+    if url.path and target.startswith(_VERSION) and _ENDS_IN_VERSION.search(url.path):
+        rest = target.removeprefix(_VERSION)
+        if not rest or rest.startswith((b"/", b"?")):
+            return url.target(rest)
+    elif not (url.path or url.origin.tls) and _OF_OPENAI.fullmatch(target):
         target = _VERSION + target
     return url.target(target)
 

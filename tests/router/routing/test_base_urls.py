@@ -150,6 +150,30 @@ def test_a_url_that_says_where_the_api_is_has_the_last_word(url: str, asked: str
 
 
 @pytest.mark.parametrize(
+    ("url", "target", "asked"),
+    [
+        ("https://h/v1", "/v1/chat/completions", "/v1/chat/completions"),
+        ("https://h/v1/", "/v1/chat/completions?a=1", "/v1/chat/completions?a=1"),
+        ("https://h/openai/v1?k=1", "/v1/models?a=1", "/openai/v1/models?k=1&a=1"),
+        ("http://h/route/m/v1", "/v1/rerank", "/route/m/v1/rerank"),
+        ("unix:/run/engine.sock:/v1", "/v1/embeddings", "/v1/embeddings"),
+        ("https://h/v1", "/v1", "/v1"),
+        ("https://h/v1/", "/v1?a=1", "/v1/?a=1"),
+        ("https://h/v1", "/v1beta/x", "/v1/v1beta/x"),
+        ("https://h/v1", "/rerank", "/v1/rerank"),
+        ("https://h/v1", "/x/v1/rerank", "/v1/x/v1/rerank"),
+        ("https://h/xv1", "/v1/rerank", "/xv1/v1/rerank"),
+        ("https://h/v1/x", "/v1/rerank", "/v1/x/v1/rerank"),
+        ("https://h/v2", "/v1/rerank", "/v2/v1/rerank"),
+    ],
+)
+def test_a_base_url_with_the_version_and_a_path_with_it_have_it_once(
+    url: str, target: str, asked: str
+) -> None:
+    assert backend_target(parse_backend_url(url), target.encode()) == asked.encode()
+
+
+@pytest.mark.parametrize(
     ("target", "line"),
     [
         ("/chat/completions", "POST /v1/chat/completions HTTP/1.1"),
