@@ -25,7 +25,7 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import become, require_root
 from llmhop_generator.host.signals import exit_on_signals
 from llmhop_generator.layout import ENVIRONMENT_KEY
-from llmhop_generator.parse.config_input import read_source
+from llmhop_generator.parse.config_input import read_input
 from llmhop_generator.router.check import judge_by
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 WATCH_S = 2
 LOCK_TIMEOUT_S = 300
 
-# For completions alone: `read_source` says what is wrong with a file.
+# For completions alone: `read_input` says what is wrong with a file.
 _config = click.argument(
     "config", metavar="CONFIG", type=click.Path(readable=False, allow_dash=True)
 )
@@ -268,7 +268,7 @@ def apply(
     from llmhop_generator.host.systemd import system_is_starting
     from llmhop_generator.layout import STATE_FILES
 
-    data = read_source(config)
+    data = read_input(config)
     require_root("apply")
     exit_on_signals()  # so that also a run that is told to end gives llmhop every route
     report, tick = terminal()

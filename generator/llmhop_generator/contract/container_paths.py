@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from llmhop_generator.contract import flags
 from llmhop_generator.contract.images import is_vllms_own
 from llmhop_generator.contract.options import Vllm
-from llmhop_generator.contract.text import normal_path
-from llmhop_generator.errors import Path
+from llmhop_generator.contract.text import is_within, normal_path
+from llmhop_generator.errors import Finding, Path
 
 CACHE_HOME = "/root/.cache"
 """Where a container keeps what it compiles: a volume of its own."""
@@ -47,8 +47,6 @@ _NO_FILES = {
 _NAMED = re.compile(r"[^/=\s]+=(/.*)", re.DOTALL)
 _ADDS_VOLUMES = re.compile(r"(^|\s)(-v|--(volume|volumes-from|mount|tmpfs|secret|rootfs))\b")
 
-Found = Iterator[tuple[Path, str]]
-
 
 class Volume(NamedTuple):
     """A place in a container, and what of the host is there; None where nothing known is."""
@@ -57,7 +55,7 @@ class Volume(NamedTuple):
     source: str | None = None
 
 
-def problems(vllm: Mapping[str, Any]) -> Found:
+def findings(vllm: Mapping[str, Any]) -> Iterator[Finding]:
     """Find the paths of all models, in the JSON of the backend, that nothing brings in."""
     image = vllm.get("image", Vllm.model_fields["image"].default)
     cache = vllm.get("cacheDir", Vllm.model_fields["cache_dir"].default)
@@ -79,7 +77,7 @@ def problems(vllm: Mapping[str, Any]) -> Found:
             for text in _absolute(value):
                 named = known and flags.place(key)[0] not in _NO_FILES
                 if what := _problem(text, volumes, named=named):
-                    yield where, what
+                    yield Finding.at(where, what)
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -114,15 +112,15 @@ def _json(text: str) -> Any:
 def _problem(text: str, volumes: list[Volume], *, named: bool) -> str | None:
     """Say what is wrong with a path; `named`: it is one, and what the image has is known."""
     path = normal_path(text)
-    if any(_holds(volume.target, path) or _holds(path, volume.target) for volume in volumes):
+    if any(is_within(path, volume.target) or is_within(volume.target, path) for volume in volumes):
         return None
-    if any(_holds(each, path) for each in (_IN_VLLMS_IMAGES if named else _IN_EVERY_CONTAINER)):
+    if any(is_within(path, each) for each in (_IN_VLLMS_IMAGES if named else _IN_EVERY_CONTAINER)):
         return None
     for target, source in volumes:
-        if source is not None and _holds(source, path):
+        if source is not None and is_within(path, source):
             inside = posixpath.join(target, posixpath.relpath(path, source))
             return f"has {path}, which the container has as {normal_path(inside)}; write that"
-    if _holds(_STORE, path):
+    if is_within(path, _STORE):
         # The whole of it: a file there may be a link to another.
         return _told(path, _STORE)
     return _told(path, path) if named else None
@@ -136,10 +134,6 @@ def _told(path: str, volume: str) -> str:
         f"has {path}, which the container does not have, because no volume brings it in; "
         f'add "{volume}:{volume}:ro" to containerConfig.Volume'
     )
-
-
-def _holds(directory: str, path: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
 def _volumes(keys: Mapping[str, Any], own: list[Volume]) -> list[Volume] | None:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from llmhop_generator.contract.text import unrepresentable
+from llmhop_generator.errors import Finding, Path
 
 # vLLM declares these two ways of its own for lists: one JSON value, and one flag
 # an item (vllm/entrypoints/openai/cli_args.py, FrontendArgs._customize_cli_kwargs).
@@ -115,33 +116,41 @@ def flag_value(flags: Flags, name: str) -> str | None:
     return words[0].partition("=")[2] if len(words) == 1 and "=" in words[0] else None
 
 
-def problems(flags: Flags) -> Iterator[tuple[str, str]]:
-    """Find the flags that can't be passed on: each key and what is wrong with it."""
-    yield from _repeated(flags)
+def findings(path: Path, flags: Flags) -> Iterator[Finding]:
+    """Find the flags below a path that can't be passed on."""
+    yield from _repeated(path, flags)
     for key, value in flags.items():
         name, flag = canonical(key), place(key)[0]
         if flag in _TAKEN:
             if value is not None:
-                yield key, f"is not for settings: {_TAKEN[flag]}"
+                yield Finding.at((*path, key), f"is not for settings: {_TAKEN[flag]}")
         elif flag == "hf-token" and isinstance(value, str):
-            yield key, "would be seen in unit and process list; set HF_TOKEN in an environmentFile"
+            yield Finding.at(
+                (*path, key),
+                "would be seen in unit and process list; set HF_TOKEN in an environmentFile",
+            )
         elif name in _SEPARATE and not (isinstance(value, str) and value.strip("-;")):
-            yield key, "must be the path of a file in the container"
+            yield Finding.at((*path, key), "must be the path of a file in the container")
         else:
             yield from (
-                (key, what) for word in _flag(key, value) if (what := unrepresentable(word))
+                Finding.at((*path, key), what)
+                for word in _flag(key, value)
+                if (what := unrepresentable(word))
             )
             if isinstance(value, list):
-                yield from ((key, what) for what in _list_problems(name, value))
+                yield from (Finding.at((*path, key), what) for what in _list_problems(name, value))
 
 
-def _repeated(flags: Flags) -> Iterator[tuple[str, str]]:
+def _repeated(path: Path, flags: Flags) -> Iterator[Finding]:
     seen: dict[tuple[str, ...], str] = {}
     # What is in the value of a flag sorts after the flag.
     for key in sorted(flags, key=lambda key: (place(key), key)):
         first = next((seen[each] for each in _prefixes(place(key)) if each in seen), None)
         if first is not None:
-            yield key, f"sets what {json.dumps(first)} beside it sets too; keep one of the two"
+            yield Finding.at(
+                (*path, key),
+                f"sets what {json.dumps(first)} beside it sets too; keep one of the two",
+            )
         seen.setdefault(place(key), key)
 
 

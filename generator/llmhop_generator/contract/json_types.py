@@ -14,6 +14,11 @@ def whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def as_object(value: Any) -> dict[str, Any]:
+    """Give an object, and an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
 Whole = BeforeValidator(whole)
 """For an int: also where it is spelled 1.0. Bounds stand before it, or the schema loses them."""
 

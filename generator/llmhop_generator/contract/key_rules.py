@@ -6,6 +6,7 @@ from llmhop_generator.contract.keys.arguments import flags_of, stray
 from llmhop_generator.contract.keys.container import CONTAINER
 from llmhop_generator.contract.keys.rule import SYSTEMD_RESTARTS, TRUE, Rule
 from llmhop_generator.contract.keys.service import SERVICE
+from llmhop_generator.errors import Finding, Path
 
 UNIT = {
     key: Rule("`apply` starts and stops models by name", TRUE)
@@ -49,8 +50,8 @@ _ARGUMENTS: dict[str, dict[str, Rule]] = {
 }
 
 
-def problems(option: str, keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
-    """Find what one of the options can't set of its keys: each, and what to do.
+def findings(path: Path, option: str, keys: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    """Find what the option at a path can't set of its keys.
 
     `keys` gives the lines of each key.
     """
@@ -58,19 +59,23 @@ def problems(option: str, keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[s
         rule = RULES[option].get(key)
         if rule is not None:
             if rule.is_whole:
-                yield key, f"is not for {option}: {rule.why}"
+                yield Finding.at((*path, key), f"is not for {option}: {rule.why}")
             else:
                 refused = [
                     text for text in _values(items, several=rule.several) if rule.refuses(text)
                 ]
-                yield from ((key, f"must not be {_shown(text)}: {rule.why}") for text in refused)
+                yield from (
+                    Finding.at((*path, key), f"must not be {_shown(text)}: {rule.why}")
+                    for text in refused
+                )
         if option == "containerConfig" and key in _ARGUMENTS:
             own_shm = [text.strip() for text in keys.get("ShmSize", ())][-1:] == [""]
             for flag, value, why in _arguments(items, _ARGUMENTS[key]):
                 if why is not _IPC or not own_shm:
                     shown = "" if why.is_whole else f" {_shown(value)}"
-                    yield key, f"must not have {flag}{shown}: {why.why}"
-            yield from ((key, what) for what in stray(key, " ".join(_values(items, several=True))))
+                    yield Finding.at((*path, key), f"must not have {flag}{shown}: {why.why}")
+            words = " ".join(_values(items, several=True))
+            yield from (Finding.at((*path, key), what) for what in stray(key, words))
 
 
 def _values(items: Sequence[str], *, several: bool) -> list[str]:

@@ -90,3 +90,8 @@ VolumePath = Annotated[
 def normal_path(path: str) -> str:
     """An absolute path without what names nothing in it, such as `/srv/b` for `//srv/./a/../b/`."""
     return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def is_within(path: str, directory: str) -> bool:
+    """Whether a normal path is that of a directory, or of something below it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, JsonValue, WithJsonSchema
 from llmhop_generator.contract import key_rules
 from llmhop_generator.contract.keys.arguments import flags_of
 from llmhop_generator.contract.text import Matching, unrepresentable
+from llmhop_generator.errors import Finding, Path
 
 SECTIONS = {"unitConfig": "Unit", "containerConfig": "Container", "serviceConfig": "Service"}
 """The section of the unit that each option adds to."""
@@ -73,10 +74,10 @@ def lines(general: Mapping[str, Any], own: Mapping[str, Any]) -> list[tuple[str,
     return [(key, _text(item)) for key in sorted(merged) for item in _items(merged[key])]
 
 
-def problems(option: str, keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Find the keys that one of the options can't set: each, and what to do."""
+def findings(path: Path, option: str, keys: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find the keys that the option at a path can't set."""
     texts = {key: texts_of(value) for key, value in keys.items()}
-    yield from key_rules.problems(option, texts)
+    yield from key_rules.findings(path, option, texts)
 
 
 def texts_of(value: Any) -> list[str]:

@@ -71,6 +71,6 @@ def refused(account: Account, image: str, commands: Sequence[Command]) -> list[F
         said = done.stderr.strip().rpartition("\n")[2]
         raise GeneratorError(said or f"it ended with code {done.code}")
     try:
-        return list(refusals.problems(image, commands, done.stdout))
+        return list(refusals.findings(image, commands, done.stdout))
     except ValueError as error:
         raise GeneratorError(str(error)) from None

@@ -15,7 +15,7 @@ def question(commands: Sequence[Command]) -> str:
     return json.dumps([[c.model, [list(flag.words) for flag in c.flags]] for c in commands])
 
 
-def problems(image: str, commands: Sequence[Command], answer: str) -> Iterator[Finding]:
+def findings(image: str, commands: Sequence[Command], answer: str) -> Iterator[Finding]:
     """Read what `serve_parser` printed.
 
     Raises:

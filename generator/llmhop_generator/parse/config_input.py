@@ -11,13 +11,13 @@ MAX_BYTES = 64 * 1024 * 1024
 """More than any real configuration; a device or a log given by mistake ends here."""
 
 
-def refuse(source: str, what: str) -> GeneratorError:
+def refuse(label: str, what: str) -> GeneratorError:
     """The error for a configuration that can't be taken as a whole."""
-    return GeneratorError(f"{source}: {what}")
+    return GeneratorError(f"{label}: {what}")
 
 
-def read_source(source: str) -> bytes:
-    """Read the file `source`, or standard input for `-`.
+def read_input(path: str) -> bytes:
+    """Read the file `path`, or standard input for `-`.
 
     Of what is no file only a pipe that has no name is read, as shells make one for `<(command)`:
     nobody may ever write a named one, and to open a device may act on it.
@@ -25,19 +25,19 @@ def read_source(source: str) -> bytes:
     Raises:
         GeneratorError: it can't be read, or is larger than MAX_BYTES.
     """
-    if not source:
+    if not path:
         what = "the path of the configuration is empty; "
         raise GeneratorError(f"{what}give that of a JSON file, or - for standard input")
     try:
-        data = _read(source)
+        data = _read(path)
     except FileNotFoundError:
-        raise refuse(source, "no such file; give the path of a JSON configuration") from None
+        raise refuse(path, "no such file; give the path of a JSON configuration") from None
     except PermissionError:
-        raise refuse(source, "permission denied; run as a user that may read it") from None
+        raise refuse(path, "permission denied; run as a user that may read it") from None
     except (OSError, ValueError) as error:
-        raise refuse(source, f"can't be read: {getattr(error, 'strerror', error)}") from None
+        raise refuse(path, f"can't be read: {getattr(error, 'strerror', error)}") from None
     if len(data) > MAX_BYTES:
-        raise refuse(source, f"is larger than {MAX_BYTES >> 20} MiB; this is no configuration")
+        raise refuse(path, f"is larger than {MAX_BYTES >> 20} MiB; this is no configuration")
     return data
 
 
@@ -49,26 +49,26 @@ _NO_FILES = {
 }
 
 
-def _read(source: str) -> bytes:
-    if source == "-":
+def _read(path: str) -> bytes:
+    if path == "-":
         if sys.stdin is None:
-            raise refuse(source, "standard input is closed; give the path of a JSON file")
+            raise refuse(path, "standard input is closed; give the path of a JSON file")
         return sys.stdin.buffer.read(MAX_BYTES + 1)
-    _refuse_no_file(source, Path(source).stat().st_mode)
-    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    _refuse_no_file(path, Path(path).stat().st_mode)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     with os.fdopen(descriptor, "rb") as file:
         mode = os.fstat(descriptor).st_mode
-        _refuse_no_file(source, mode)  # another one may have come in its place
+        _refuse_no_file(path, mode)  # another one may have come in its place
         if stat.S_ISFIFO(mode) and not _has_no_name(descriptor):
             what = "is a named pipe, which nobody may ever write; give a file, or - and the pipe as"
-            raise refuse(source, f"{what} standard input")
+            raise refuse(path, f"{what} standard input")
         os.set_blocking(descriptor, True)
         return file.read(MAX_BYTES + 1)
 
 
-def _refuse_no_file(source: str, mode: int) -> None:
+def _refuse_no_file(path: str, mode: int) -> None:
     if kind := _NO_FILES.get(stat.S_IFMT(mode)):
-        raise refuse(source, f"is {kind}; give the path of a JSON file")
+        raise refuse(path, f"is {kind}; give the path of a JSON file")
 
 
 def _has_no_name(pipe: int) -> bool:

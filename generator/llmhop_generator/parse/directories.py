@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmhop_generator.contract.options import Vllm
-from llmhop_generator.contract.text import normal_path
-from llmhop_generator.errors import Path
+from llmhop_generator.contract.text import is_within, normal_path
+from llmhop_generator.errors import Finding
 from llmhop_generator.layout import HOME_DIRECTORIES, STATE_DIR, SYSTEM_DIRECTORIES, SYSTEM_TREES
 
-Found = Iterator[tuple[Path, str]]
 
-
-def problems(vllm: Mapping[str, Any]) -> Found:
+def findings(vllm: Mapping[str, Any]) -> Iterator[Finding]:
     """Find what can't be one of the two directories in the JSON of the backend."""
     given = {}
     for option, field in (("dataDir", "data_dir"), ("cacheDir", "cache_dir")):
@@ -24,10 +22,12 @@ def problems(vllm: Mapping[str, Any]) -> Found:
         if isinstance(path, str) and path.startswith("/"):
             given[option] = path
             advice = f"name one that is theirs alone, such as {default}"
-            yield from ((("vllm", option), f"{what}; {advice}") for what in _of_system(path))
+            yield from (
+                Finding.at(("vllm", option), f"{what}; {advice}") for what in _of_system(path)
+            )
             if ".." in path.split("/"):
                 what = f"{path} has .., which systemd-tmpfiles refuses; write {normal_path(path)}"
-                yield ("vllm", option), what
+                yield Finding.at(("vllm", option), what)
     data, cache = given.get("dataDir"), given.get("cacheDir")
     if data is not None and cache is not None and not any(_of_system(cache)):
         yield from _shared(data, cache)
@@ -38,16 +38,16 @@ def _of_system(path: str) -> Iterator[str]:
     if normal in SYSTEM_DIRECTORIES:
         yield f"{path} is a directory of the system, and would be given to the models' user"
     for tree in SYSTEM_TREES:
-        if _is_within(normal, tree):
+        if is_within(normal, tree):
             yield f"{path} is in {tree}, which is the system's"
-    if _is_within(normal, str(STATE_DIR)):
+    if is_within(normal, str(STATE_DIR)):
         yield f"{path} is in {STATE_DIR}, where llmhop-generator keeps its own"
 
 
-def _shared(data: str, cache: str) -> Found:
-    if _is_within(normal_path(data), normal_path(cache)):
+def _shared(data: str, cache: str) -> Iterator[Finding]:
+    if is_within(normal_path(data), normal_path(cache)):
         how = "is" if normal_path(data) == normal_path(cache) else "is in"
-        yield (
+        yield Finding.at(
             ("vllm", "dataDir"),
             f"{data} {how} the cacheDir ({cache}), which containers can write, and with it what "
             "starts them; name another directory for one of the two",
@@ -55,13 +55,9 @@ def _shared(data: str, cache: str) -> Found:
         return
     for directory in HOME_DIRECTORIES:
         own = f"{normal_path(data)}/{directory}"
-        if _is_within(normal_path(cache), own) or _is_within(own, normal_path(cache)):
-            yield (
+        if is_within(normal_path(cache), own) or is_within(own, normal_path(cache)):
+            yield Finding.at(
                 ("vllm", "cacheDir"),
                 f"{cache} would let containers write {own}, by which they are started; "
                 f"name another, such as {Vllm.model_fields['cache_dir'].default}",
             )
-
-
-def _is_within(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmhop_generator.errors import Path
+from llmhop_generator.errors import Finding
 
 _MAX_DIGITS = 400
 _END: tuple[Any, Any] = (None, object())
@@ -34,8 +34,8 @@ class _Object(dict[str, Any]):
             known.add(key)
 
 
-def read_json(text: str) -> tuple[Any, list[tuple[Path, str]]]:
-    """Return a value, and what is doubtful in it, each with its path.
+def read_json(text: str) -> tuple[Any, list[Finding]]:
+    """Return a value, and what is doubtful in it.
 
     In the place of a number that is doubtful stands null.
 
@@ -74,7 +74,7 @@ def _short(digits: str) -> int | _Doubt:
     return _Doubt(f"is a number of {len(digits)} digits; shorten it")
 
 
-def _doubts(whole: list[Any]) -> Iterator[tuple[Path, str]]:
+def _doubts(whole: list[Any]) -> Iterator[Finding]:
     """Find what is doubtful in the only item of a list, and put null in the place of numbers."""
     parents: list[str | int] = []
     levels: list[tuple[Any, Iterator[tuple[Any, Any]]]] = [(whole, iter([(0, whole[0])]))]
@@ -90,13 +90,13 @@ def _doubts(whole: list[Any]) -> Iterator[tuple[Path, str]]:
         if isinstance(value, _Doubt):
             if parent[key] is value:  # and not another one of that key
                 parent[key] = None
-            yield () if is_top else (*parents, key), value.what
+            yield Finding.at(() if is_top else (*parents, key), value.what)
         elif isinstance(value, (list, dict)):
             if not is_top:
                 parents.append(key)
             if isinstance(value, _Object):
                 for name in value.doubled():
-                    yield (*parents, name), "is there more than once; keep one"
+                    yield Finding.at((*parents, name), "is there more than once; keep one")
             levels.append((value, iter(_items(value))))
 
 

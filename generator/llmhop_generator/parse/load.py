@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from llmhop_generator.contract.options import Config, Llmhop, Model, Vllm
 from llmhop_generator.errors import Finding, GeneratorError, Path
-from llmhop_generator.parse.config_input import read_source, refuse
+from llmhop_generator.parse.config_input import read_input, refuse
 from llmhop_generator.parse.json_text import read_json
 from llmhop_generator.parse.rules import rule_findings
 from llmhop_generator.router.check import Judge, no_judge
@@ -29,25 +29,25 @@ _TYPES = {
 _SHOWN = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
 
 
-def read_config(source: str, judge: Judge) -> Config:
+def read_config(path: str, judge: Judge) -> Config:
     """Read and check the configuration in a file, or on standard input for `-`.
 
     Raises:
         GeneratorError: the file can't be read, or the configuration is not right.
     """
-    return parse_config(read_source(source), source, judge)
+    return parse_config(read_input(path), path, judge)
 
 
-def parse_config(data: bytes, source: str, judge: Judge = no_judge) -> Config:
+def parse_config(data: bytes, label: str, judge: Judge = no_judge) -> Config:
     """Check a configuration, and have the settings of llmhop judged.
 
-    `source` is the name that messages give it.
+    `label` is the name that messages give it.
 
     Raises:
         GeneratorError: with every problem of the configuration.
     """
-    raw, doubts = _parse_json(data, source)
-    found: set[tuple[Path, str]] = set()
+    raw, doubts = _parse_json(data, label)
+    found: set[Finding] = set()
     config = None
     try:
         config = Config.model_validate(raw)
@@ -58,25 +58,24 @@ def parse_config(data: bytes, source: str, judge: Judge = no_judge) -> Config:
             if detail["type"] != "default_factory_not_called"
         )
     except RecursionError:
-        raise refuse(source, "is nested too deeply to be read; flatten it") from None
+        raise refuse(label, "is nested too deeply to be read; flatten it") from None
     found.update(rule_findings(raw))
-    found.update(_judged(raw, judge, {path for path, _ in found}))
-    doubted = {path for path, _ in doubts}
-    found = {(path, what) for path, what in found if not _below(path, doubted)} | set(doubts)
-    problems = [Finding.at(path, what) for path, what in found]
-    if config is None or problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise GeneratorError(f"{source}: {count}", sorted(problems))
+    found.update(_judged(raw, judge, {each.path for each in found}))
+    doubted = {each.path for each in doubts}
+    found = {each for each in found if not _below(each.path, doubted)} | set(doubts)
+    if config is None or found:
+        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        raise GeneratorError(f"{label}: {count}", sorted(found))
     return config
 
 
-def _judged(raw: Any, judge: Judge, told: Collection[Path]) -> Iterator[tuple[Path, str]]:
+def _judged(raw: Any, judge: Judge, told: Collection[Path]) -> Iterator[Finding]:
     """What llmhop finds in its settings, but for places of which something is `told` already."""
     settings = settings_to_judge(raw)
     for path, what in judge(settings) if settings is not None else ():
         option = ("llmhop", "settings", *path)
         if not any(option[: len(other)] == other[: len(option)] for other in told):
-            yield option, what
+            yield Finding.at(option, what)
 
 
 def _below(path: Path, places: Set[Path]) -> bool:
@@ -84,29 +83,29 @@ def _below(path: Path, places: Set[Path]) -> bool:
     return any(path[:count] in places for count in range(len(path) + 1))
 
 
-def _parse_json(data: bytes, source: str) -> tuple[Any, list[tuple[Path, str]]]:
+def _parse_json(data: bytes, label: str) -> tuple[Any, list[Finding]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise refuse(source, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        raise refuse(label, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     if not text.strip():
-        raise refuse(source, 'is empty; the smallest configuration is {"version": 1}')
+        raise refuse(label, 'is empty; the smallest configuration is {"version": 1}')
     try:
         return read_json(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise refuse(source, f"is not JSON: {error.msg} ({where})") from None
+        raise refuse(label, f"is not JSON: {error.msg} ({where})") from None
     except RecursionError:
-        raise refuse(source, "is nested too deeply to be read; flatten it") from None
+        raise refuse(label, "is nested too deeply to be read; flatten it") from None
 
 
-def _explain(detail: ErrorDetails) -> tuple[Path, str]:
+def _explain(detail: ErrorDetails) -> Finding:
     """Put one of pydantic's findings in the words of whoever wrote the configuration."""
     path = _path(detail["loc"])
-    return path, _what(path, detail)
+    return Finding.at(path, _message(path, detail))
 
 
-def _what(path: Path, detail: ErrorDetails) -> str:
+def _message(path: Path, detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail["input"]
     context = detail.get("ctx", {})
     if kind == "missing":

@@ -10,24 +10,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmhop_generator.contract import container_paths, flags, unit_keys
-from llmhop_generator.contract.json_types import whole
+from llmhop_generator.contract.json_types import as_object, whole
 from llmhop_generator.contract.listen import loopback_ports
 from llmhop_generator.contract.options import MAX_ID
-from llmhop_generator.errors import Path, option_path
+from llmhop_generator.errors import Finding, Path, option_path
 from llmhop_generator.layout import HOST, ROUTER_USER
 from llmhop_generator.parse import directories, unit_relations
 from llmhop_generator.router.settings import ROUTES, has_route
 
 _SECRETS: frozenset[str] = frozenset(HOST["secret_variables"])
 
-Found = Iterator[tuple[Path, str]]
 
-
-def rule_findings(raw: Any) -> Found:
+def rule_findings(raw: Any) -> Iterator[Finding]:
     """Give every problem that the types alone do not show."""
-    config = _object(raw)
-    vllm, llmhop = _object(config.get("vllm")), _object(config.get("llmhop"))
-    settings = _object(llmhop.get("settings"))
+    config = as_object(raw)
+    vllm, llmhop = as_object(config.get("vllm")), as_object(config.get("llmhop"))
+    settings = as_object(llmhop.get("settings"))
     yield from _enable(vllm, llmhop)
     served = vllm.get("enable") is True
     if served:
@@ -40,19 +38,15 @@ def rule_findings(raw: Any) -> Found:
         yield from _routes(vllm, settings)
 
 
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _enable(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
+def _enable(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Iterator[Finding]:
     """Find what is configured and not said to run: `apply` would remove what does."""
     if vllm and "enable" not in vllm:
-        yield (
+        yield Finding.at(
             ("vllm", "enable"),
             "is not set, and nothing here would be served; write true to serve, or false",
         )
     elif llmhop and "enable" not in llmhop and vllm.get("enable") is not True:
-        yield (
+        yield Finding.at(
             ("llmhop", "enable"),
             "is not set, and without vLLM llmhop would not run; write true to run it, or false",
         )
@@ -64,13 +58,13 @@ def _number(value: Any) -> int | None:
 
 
 def _enabled(vllm: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    models = _object(vllm.get("models"))
+    models = as_object(vllm.get("models"))
     return {
         k: m for k, m in models.items() if isinstance(m, dict) and m.get("enable", True) is True
     }
 
 
-def _ids(vllm: dict[str, Any]) -> Found:
+def _ids(vllm: dict[str, Any]) -> Iterator[Finding]:
     uid = _number(vllm.get("uid"))
     gid = _number(vllm.get("gid", uid))
     starts = {"subUidStart": _number(vllm.get("subUidStart"))}
@@ -82,13 +76,13 @@ def _ids(vllm: dict[str, Any]) -> Found:
     user, group = _names_of(vllm)
     for key, number, name in (("uid", uid, user), ("gid", gid, group)):
         if number == 0 and follows[key] and name != "root":
-            yield (
+            yield Finding.at(
                 ("vllm", key),
                 "must not be 0: the containers are rootless; give a system user's id",
             )
         given = _given(number, number, HOST["given_ids"]) if follows[key] else None
         if given is not None:
-            yield ("vllm", key), f"{number} is {given}; give a system user's id"
+            yield Finding.at(("vllm", key), f"{number} is {given}; give a system user's id")
     for kind, own in (("Uid", uid), ("Gid", gid)):
         start, count = starts[f"sub{kind}Start"], counts[f"sub{kind}Count"]
         path = ("vllm", f"sub{kind}Start")
@@ -97,11 +91,13 @@ def _ids(vllm: dict[str, Any]) -> Found:
         last = start + count - 1
         shown = f"the range {start} to {last}"
         if last > MAX_ID:
-            yield path, f"{shown} ends above {MAX_ID}, the highest id; start lower"
+            yield Finding.at(path, f"{shown} ends above {MAX_ID}, the highest id; start lower")
         elif own is not None and start <= own <= last:
-            yield path, f"{shown} contains {kind.lower()} {own} of the user itself; start higher"
+            yield Finding.at(
+                path, f"{shown} contains {kind.lower()} {own} of the user itself; start higher"
+            )
         elif given := _given(start, last, [HOST["system_ids"], *HOST["given_ids"]]):
-            yield path, f"{shown} is {given}; start higher, for example at 300000"
+            yield Finding.at(path, f"{shown} is {given}; start higher, for example at 300000")
 
 
 def _given(first: int | None, last: int | None, ranges: list[dict[str, Any]]) -> str | None:
@@ -127,29 +123,29 @@ def _names_of(vllm: dict[str, Any]) -> tuple[Any, Any]:
     return user, vllm.get("group", user)
 
 
-def _user(vllm: dict[str, Any]) -> Found:
+def _user(vllm: dict[str, Any]) -> Iterator[Finding]:
     """Find a user or group that has files of its own, which no container may read."""
     user, group = _names_of(vllm)
     for key, name in (("user", user), ("group", group)):
         if isinstance(name, str) and name in _WHOSE and (key == "user" or name != user):
-            yield (
+            yield Finding.at(
                 ("vllm", key),
                 f"is {name}, {_WHOSE[name]}; leave it out, or name one that is for the models "
                 "alone",
             )
 
 
-def _backend(vllm: dict[str, Any]) -> Found:
+def _backend(vllm: dict[str, Any]) -> Iterator[Finding]:
     yield from _flags(("vllm", "modelSettings"), vllm.get("modelSettings"))
     yield from _environment(("vllm", "environment"), vllm.get("environment"))
     yield from _unit_keys(("vllm",), vllm)
-    yield from directories.problems(vllm)
-    yield from container_paths.problems(vllm)
-    yield from unit_relations.problems(vllm, _in_start_order(vllm))
+    yield from directories.findings(vllm)
+    yield from container_paths.findings(vllm)
+    yield from unit_relations.findings(vllm, _in_start_order(vllm))
     for index, device in enumerate(_list(vllm.get("devices"))):
         yield from _device(("vllm", "devices", index), device)
     yield from _images(vllm)
-    for key, model in _object(vllm.get("models")).items():
+    for key, model in as_object(vllm.get("models")).items():
         if not isinstance(model, dict):
             continue
         path = ("vllm", "models", key)
@@ -160,17 +156,19 @@ def _backend(vllm: dict[str, Any]) -> Found:
             yield from _device((*path, "devices", index), device)
 
 
-def _images(vllm: dict[str, Any]) -> Found:
+def _images(vllm: dict[str, Any]) -> Iterator[Finding]:
     untagged = None
     for key, model in _enabled(vllm).items():
         tag, digest = model.get("tag"), model.get("digest")
         if isinstance(tag, str) and isinstance(digest, str):
-            yield ("vllm", "models", key, "tag"), "excludes `digest`; set one of the two"
+            yield Finding.at(
+                ("vllm", "models", key, "tag"), "excludes `digest`; set one of the two"
+            )
         elif tag is None and digest is None:
             untagged = untagged or key
     if untagged is not None and vllm.get("tag") is None:
         model_path = option_path(("vllm", "models", untagged))
-        yield (
+        yield Finding.at(
             ("vllm", "tag"),
             f"is required and not set, as {model_path} has neither tag nor digest; set it, "
             'for example "v0.11.0"',
@@ -188,47 +186,47 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _flags(path: Path, settings: Any) -> Found:
-    for key, what in flags.problems(_object(settings)):
-        yield (*path, key), what
+def _flags(path: Path, settings: Any) -> Iterator[Finding]:
+    yield from flags.findings(path, as_object(settings))
 
 
-def _environment(path: Path, environment: Any) -> Found:
-    for key in _object(environment):
+def _environment(path: Path, environment: Any) -> Iterator[Finding]:
+    for key in as_object(environment):
         if key in _SECRETS:
-            yield (
+            yield Finding.at(
                 (*path, key),
                 "is a secret and would be seen in the unit; set it in environmentFile",
             )
 
 
-def _unit_keys(path: Path, options: dict[str, Any]) -> Found:
+def _unit_keys(path: Path, options: dict[str, Any]) -> Iterator[Finding]:
     for option in unit_keys.SECTIONS:
-        keys = _object(options.get(option))
-        for key, what in unit_keys.problems(option, keys):
-            yield (*path, option, key), what
+        keys = as_object(options.get(option))
+        yield from unit_keys.findings((*path, option), option, keys)
         for key, name in sorted(
             {each for each in unit_keys.variables(keys) if each[1] in _SECRETS}
         ):
-            yield (
+            yield Finding.at(
                 (*path, option, key),
                 f"sets {name}, a secret that would be seen in the unit; set it in environmentFile",
             )
 
 
-def _device(path: Path, device: Any) -> Found:
+def _device(path: Path, device: Any) -> Iterator[Finding]:
     if not isinstance(device, str):
         return
     if not device.lstrip("-").strip():
-        yield path, "is empty; name a CDI device or a path, or leave it out"
+        yield Finding.at(path, "is empty; name a CDI device or a path, or leave it out")
     elif '"' in device and "'" in device:
-        yield path, "has both kinds of quotes, which AddDevice= can't hold; rename the device"
+        yield Finding.at(
+            path, "has both kinds of quotes, which AddDevice= can't hold; rename the device"
+        )
 
 
-def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
+def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Iterator[Finding]:
     users = defaultdict(list)
     if llmhop.get("enable", True) is True:
-        for own in loopback_ports(_object(llmhop.get("settings"))):
+        for own in loopback_ports(as_object(llmhop.get("settings"))):
             users[own].append("llmhop itself")
     for key, model in _enabled(vllm).items():
         port = _number(model.get("port"))
@@ -236,17 +234,22 @@ def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Found:
             continue
         path = ("vllm", "models", key, "port")
         if port == 0:
-            yield path, "must not be 0, which stands for no port in particular; give one above 1023"
+            yield Finding.at(
+                path, "must not be 0, which stands for no port in particular; give one above 1023"
+            )
         elif users[port]:
-            yield path, f"{port} is the port of {users[port][0]} too; give each its own"
+            yield Finding.at(path, f"{port} is the port of {users[port][0]} too; give each its own")
         users[port].append(option_path(path[:-1]))
 
 
-def _names(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
+def _names(vllm: dict[str, Any], settings: dict[str, Any]) -> Iterator[Finding]:
     enabled = _enabled(vllm)
-    if not enabled and not _object(settings.get("models")):
-        what = "enables no model" if _object(vllm.get("models")) else "names no model"
-        yield ("vllm", "models"), f"{what}; enable one, or set services.llmhop.vllm.enable = false"
+    if not enabled and not as_object(settings.get("models")):
+        what = "enables no model" if as_object(vllm.get("models")) else "names no model"
+        yield Finding.at(
+            ("vllm", "models"),
+            f"{what}; enable one, or set services.llmhop.vllm.enable = false",
+        )
     owners: dict[str, str] = {}
     for key, model in enabled.items():
         name = _name(key, model)
@@ -254,28 +257,30 @@ def _names(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
             continue
         path = ("vllm", "models", key, "name")
         if name in owners:
-            yield path, f'"{name}" is the name of {owners[name]} too; give each its own'
+            yield Finding.at(path, f'"{name}" is the name of {owners[name]} too; give each its own')
         owners.setdefault(name, option_path(path[:-1]))
 
 
-def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Found:
+def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Iterator[Finding]:
     """Find what llmhop can't: it does not know which models run here."""
     path: Path = ("llmhop", "settings", "models")
     enabled = _enabled(vllm) if vllm.get("enable") is True else {}
     names = {
         _name(key, model): option_path(("vllm", "models", key)) for key, model in enabled.items()
     }
-    off = {_name(k, m) for k, m in _object(vllm.get("models")).items() if isinstance(m, dict)}
-    elsewhere = _object(settings.get("models"))
+    off = {_name(k, m) for k, m in as_object(vllm.get("models")).items() if isinstance(m, dict)}
+    elsewhere = as_object(settings.get("models"))
     if not enabled and not any(map(has_route, elsewhere.values())):
-        yield path, "names no model that runs; give at least one a url"
+        yield Finding.at(path, "names no model that runs; give at least one a url")
     for name, entry in elsewhere.items():
         if name in names and has_route(entry):
             given = next(key for key in ROUTES if entry.get(key) is not None)
             what = f"is set by {names[name]}, which serves here; remove it or rename"
-            yield (*path, name, given), what
+            yield Finding.at((*path, name, given), what)
         elif isinstance(entry, dict) and not has_route(entry) and name not in {*names, *off}:
-            yield (*path, name, "url"), "is required for a model that runs elsewhere; set it"
+            yield Finding.at(
+                (*path, name, "url"), "is required for a model that runs elsewhere; set it"
+            )
 
 
 def _name(key: str, model: dict[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmhop_generator.contract.json_types import as_object
 from llmhop_generator.contract.unit_keys import (
     TYING,
     is_unit_name,
@@ -15,11 +16,10 @@ from llmhop_generator.contract.unit_keys import (
     texts_of,
     units_named,
 )
-from llmhop_generator.errors import Path
+from llmhop_generator.errors import Finding, Path
 from llmhop_generator.layout import MODELS_TARGET
 from llmhop_generator.unit_names import service_of, source_file
 
-Found = Iterator[tuple[Path, str]]
 Edges = dict[str, set[str]]
 
 # What starts before what in a user's manager, by the units of systemd and ours: each has
@@ -31,24 +31,26 @@ _DEFAULT = "default.target"
 _SHUTDOWN = "shutdown.target"
 
 
-def problems(vllm: Mapping[str, Any], models: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Found:
+def findings(
+    vllm: Mapping[str, Any], models: Mapping[str, tuple[str, Mapping[str, Any]]]
+) -> Iterator[Finding]:
     """Find what is wrong with the units that models name.
 
     `models` are the enabled ones in their start order: by key, the name and the options of each.
     """
-    general = _object(vllm.get("unitConfig"))
+    general = as_object(vllm.get("unitConfig"))
     yield from _malformed(("vllm", "unitConfig"), general)
     services = {key: service_of(source_file(name)) for key, (name, _) in models.items()}
     ordered: list[tuple[Path, str, str, str]] = []
     for key, (_, model) in models.items():
-        own = _object(model.get("unitConfig"))
+        own = as_object(model.get("unitConfig"))
         path = ("vllm", "models", key, "unitConfig")
         yield from _malformed(path, own)
         for option, unit in units_named({**general, **own}):
             where = (*(path if option in own else ("vllm", "unitConfig")), option)
             other = service_named(unit)
             if option in TYING and other in services.values():
-                yield where, _tie(other)
+                yield Finding.at(where, _tie(other))
             elif option in ("After", "Before") and other != services[key]:
                 first, then = (other, services[key])[:: 1 if option == "After" else -1]
                 ordered.append((where, option, then, first))
@@ -58,17 +60,17 @@ def problems(vllm: Mapping[str, Any], models: Mapping[str, tuple[str, Mapping[st
     for where, option, then, first in ordered:
         if _waits(first, then, after):
             shown = f"{then} after {first}" if option == "After" else f"{first} before {then}"
-            yield (
+            yield Finding.at(
                 where,
                 f"orders {shown}, which already waits for it or starts before it, and systemd "
                 "would leave one of the two out; take that name out",
             )
 
 
-def _malformed(path: Path, keys: Mapping[str, Any]) -> Found:
+def _malformed(path: Path, keys: Mapping[str, Any]) -> Iterator[Finding]:
     for key, name in units_named(keys):
         if not is_unit_name(name):
-            yield (
+            yield Finding.at(
                 (*path, key),
                 f'has "{name}", which is no name of a unit, and systemd would pass over it; write '
                 "it with its type, such as example.service",
@@ -94,7 +96,7 @@ def _given(
     after[MODELS_TARGET] |= {*services.values()}
     before: list[str] = []
     for key, service in services.items():
-        keys = {**_object(vllm.get("unitConfig")), **_object(models[key][1].get("unitConfig"))}
+        keys = {**as_object(vllm.get("unitConfig")), **as_object(models[key][1].get("unitConfig"))}
         if not _OFF.fullmatch("".join(texts_of(keys.get("DefaultDependencies", ""))[-1:])):
             after[service].add(_BASIC)
             after[_SHUTDOWN].add(service)
@@ -116,7 +118,3 @@ def _waits(one: str, other: str, after: Mapping[str, set[str]]) -> bool:
             seen.add(unit)
             left += after.get(unit, ())
     return False
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from llmhop_generator.contract.json_types import as_object
 from llmhop_generator.router.routes import local_url
 
 ROUTES = ("url", "urls")
@@ -36,16 +37,16 @@ def settings_to_judge(raw: Any) -> dict[str, Any] | None:
     What others are to blame for (models that run here, or that there is none) is right in them,
     and only there where the settings may be at odds with it.
     """
-    config = _object(raw)
-    vllm, llmhop = _object(config.get("vllm")), _object(config.get("llmhop"))
+    config = as_object(raw)
+    vllm, llmhop = as_object(config.get("vllm")), as_object(config.get("llmhop"))
     served = vllm.get("enable") is True
-    settings = _object(llmhop.get("settings"))
+    settings = as_object(llmhop.get("settings"))
     if not settings or llmhop.get("enable", served) is not True:
         return None
     here, off = _local(vllm)
     elsewhere = {
         name: entry
-        for name, entry in _object(settings.get("models")).items()
+        for name, entry in as_object(settings.get("models")).items()
         if name not in off or has_route(entry)
     }
     models = merge_models(elsewhere, here) if elsewhere else _ANY_MODEL
@@ -55,8 +56,8 @@ def settings_to_judge(raw: Any) -> dict[str, Any] | None:
 def _local(vllm: dict[str, Any]) -> tuple[dict[str, dict[str, str]], set[str]]:
     """The routes to the models that run here, and the names of those that are off."""
     here, off = {}, set()
-    for key, value in _object(vllm.get("models")).items():
-        model = _object(value)
+    for key, value in as_object(vllm.get("models")).items():
+        model = as_object(value)
         name = model.get("name", key)
         if not isinstance(name, str) or not name.isascii():
             continue
@@ -66,7 +67,3 @@ def _local(vllm: dict[str, Any]) -> tuple[dict[str, dict[str, str]], set[str]]:
             # Which port it has is nothing to llmhop, and may be wrong.
             here[name] = {"url": _ANY_URL}
     return here, off
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

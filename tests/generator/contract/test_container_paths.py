@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmhop_generator.contract.flags import arguments
-from llmhop_generator.errors import option_path
 from llmhop_generator.parse.rules import rule_findings
 
 from tests.generator.conftest import MINIMAL
@@ -22,7 +21,7 @@ def findings(vllm: dict[str, Any], model: dict[str, Any]) -> list[str]:
     (only,) = config["vllm"]["models"].values()
     only |= model
     config["vllm"] |= vllm
-    return [f"{option_path(path)}: {what}" for path, what in rule_findings(config)]
+    return list(map(str, rule_findings(config)))
 
 
 # An option of the model, and the path in it.

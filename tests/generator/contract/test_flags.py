@@ -207,7 +207,7 @@ def test_a_flag_twice_in_one_set_is_refused_and_nothing_else_is(
     given_flags: dict[str, Any],
 ) -> None:
     twice = {key for pair in combinations(given_flags, 2) if same_flag(*pair) for key in pair}
-    told = list(flags.problems(given_flags))
+    told = [(each.path[0], each.what) for each in flags.findings((), given_flags)]
     assert {key for key, _ in told} <= twice
     assert bool(told) is bool(twice)
     for key, what in told:
@@ -222,7 +222,7 @@ def test_a_flag_twice_in_one_set_is_refused_and_nothing_else_is(
 @example({"an-object": {"a": 1, "b": 1}}, {"an-object.a": 2})
 @example({"an-object.a.c": 1}, {"an-object.a": 2})
 def test_a_models_flag_wins_in_whatever_form(general: dict[str, Any], own: dict[str, Any]) -> None:
-    if [*flags.problems(general), *flags.problems(own)]:
+    if [*flags.findings((), general), *flags.findings((), own)]:
         return
     standing = [key for key in general if not any(same_flag(key, each) for each in own)]
     kept = VLLM.reads(flags.arguments({key: general[key] for key in standing}))

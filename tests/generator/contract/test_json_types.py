@@ -126,7 +126,7 @@ def parses(config: Any) -> bool:
     except ValidationError:
         return False
     # The one rule of `parse.rules` that the schema has too.
-    return not any(path[-1] == "enable" for path, _ in rule_findings(config))
+    return not any(each.path[-1] == "enable" for each in rule_findings(config))
 
 
 def is_accepted(config: Any) -> bool:

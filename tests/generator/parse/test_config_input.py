@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.parse.config_input import MAX_BYTES, read_source
+from llmhop_generator.parse.config_input import MAX_BYTES, read_input
 
 VALID = json.dumps({"version": 1})
 COMMANDS = ("validate", "render", "provision", "check", "diff", "apply")
@@ -142,7 +142,7 @@ def test_a_pipe_without_a_name_is_waited_for() -> None:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        assert read_source(f"/dev/fd/{reader}") == VALID.encode()
+        assert read_input(f"/dev/fd/{reader}") == VALID.encode()
     finally:
         over.set()
         thread.join()
