@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from llmhop_generator.contract import flags
 from llmhop_generator.contract.images import is_vllms_own
 from llmhop_generator.contract.options import Vllm
-from llmhop_generator.contract.text import is_within, normal_path
+from llmhop_generator.contract.text import effective_lines, is_within, normal_path
 from llmhop_generator.errors import Finding, Path
 
 CACHE_HOME = "/root/.cache"
@@ -138,12 +138,10 @@ def _told(path: str, volume: str) -> str:
 
 def _volumes(keys: Mapping[str, Any], own: list[Volume]) -> list[Volume] | None:
     """Give what a container's keys mount, beside our own; None where they may mount more."""
-    found = [*own]
-    for text in map(str, _items(keys.get("Volume"))):
-        if not text.strip():
-            found.clear()
-            continue
-        parts = text.strip().split(":")
+    volumes = [str(item).strip() for item in _items(keys.get("Volume"))]
+    found = [] if "" in volumes else [*own]
+    for text in effective_lines(volumes).values():
+        parts = text.split(":")
         found.append(_volume(parts[1], parts[0]) if parts[1:] else _volume(parts[0], None))
     for key in ("Mount", "Secret"):
         for text in map(str, _items(keys.get(key))):

@@ -6,6 +6,7 @@ from llmhop_generator.contract.keys.arguments import flags_of, stray
 from llmhop_generator.contract.keys.container import CONTAINER
 from llmhop_generator.contract.keys.rule import SYSTEMD_RESTARTS, TRUE, Rule
 from llmhop_generator.contract.keys.service import SERVICE
+from llmhop_generator.contract.text import effective_lines
 from llmhop_generator.errors import Finding, Path
 
 UNIT = {
@@ -79,11 +80,11 @@ def findings(path: Path, option: str, keys: Mapping[str, Sequence[str]]) -> Iter
 
 
 def _values(items: Sequence[str], *, several: bool) -> list[str]:
-    """What counts of the lines of a key: an empty one takes those before it away."""
+    """What counts of the lines of a key."""
     texts = [_plain(text) for text in items]
     if not several:
         return texts[-1:]
-    return [text for i, text in enumerate(texts) if text and "" not in texts[i:]]
+    return [*effective_lines(texts).values()]
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ needs quoting is `quadlet`'s business.
 
 import posixpath
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -95,3 +96,14 @@ def normal_path(path: str) -> str:
 def is_within(path: str, directory: str) -> bool:
     """Whether a normal path is that of a directory, or of something below it."""
     return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def effective_lines(texts: Iterable[str]) -> dict[int, str]:
+    """Give the lines of a key that count, by index: an empty one takes those before it away."""
+    found: dict[int, str] = {}
+    for index, text in enumerate(texts):
+        if text:
+            found[index] = text
+        else:
+            found.clear()
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import Account, Finished, follow, run
+from llmhop_generator.layout import runtime_dir
 
 MINIMUM = (5, 0)
 """The first version with Notify=healthy and StopTimeout= (Podman 5.0 release notes)."""
@@ -128,12 +129,12 @@ _OWN_PYTHON = (
 
 def environment_of(account: Account) -> dict[str, str]:
     """What Podman needs to know of the user that it runs as."""
-    runtime, user = f"/run/user/{account.uid}", pwd.getpwuid(account.uid)
+    runtime, user = runtime_dir(account.uid), pwd.getpwuid(account.uid)
     return {
         "HOME": user.pw_dir,
         # By this name, not by the uid, it looks up subordinate ids; ours may be root's.
         "USER": user.pw_name,
-        "XDG_RUNTIME_DIR": runtime,
+        "XDG_RUNTIME_DIR": str(runtime),
         # Its pause process goes into a scope of the user's manager, or it would end with ours.
         "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from llmhop_generator.host.process import Account, Finished, run
+from llmhop_generator.layout import runtime_dir
 
 _CAP_SYS_RESOURCE = 24
 # A start of vLLM that ends in tracebacks of several processes writes some hundred.
@@ -302,11 +303,11 @@ class UserManager:
         return self._run(["systemctl", "--user", *arguments], check=check)
 
     def _run(self, command: list[str], *, check: bool) -> Finished:
-        runtime = f"/run/user/{self.account.uid}"
+        runtime = runtime_dir(self.account.uid)
         return run(
             command,
             env={
-                "XDG_RUNTIME_DIR": runtime,
+                "XDG_RUNTIME_DIR": str(runtime),
                 "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
             },
             account=self.account,

@@ -100,7 +100,7 @@ def reached_at(wanted: Wanted, present: Present) -> dict[str, int]:
     """The port of each wanted model, by file name: where it runs, or will once it is started."""
     if wanted.uid is None:
         return {}
-    there, states = present.sources.get(wanted.uid, {}), present.states.get(wanted.uid, {})
+    there, states = present.sources_of(wanted.uid), present.states.get(wanted.uid, {})
     ports = {}
     for name, text in wanted.sources.items():
         is_up = states.get(service_of(name)) in _UP
@@ -118,7 +118,7 @@ def wanted_ports(wanted: Wanted) -> dict[str, int]:
 
 
 def _runs_by_its_unit(name: str, wanted: Wanted, present: Present) -> bool:
-    there = present.sources.get(wanted.uid, {}) if wanted.uid is not None else {}
+    there = present.sources_of(wanted.uid)
     return name in there and note_of(there[name]) == present.notes.get(name)
 
 
@@ -126,7 +126,7 @@ class _Sharing:
     """Which models can't be told to have devices of their own, before and after."""
 
     def __init__(self, wanted: Wanted, present: Present) -> None:
-        there = present.sources.get(wanted.uid, {}) if wanted.uid is not None else {}
+        there = present.sources_of(wanted.uid)
         self._devices = {
             name: _devices(text, there.get(name), present.notes.get(name))
             for name, text in wanted.sources.items()

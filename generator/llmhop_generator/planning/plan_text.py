@@ -126,7 +126,7 @@ def _why(plan: Plan, uid: int, service: str) -> str:
         return "removed"
     if plan.present.states.get(uid, {}).get(service) == "stalled":
         return "its podman was killed while it started"
-    there, wanted = plan.present.sources.get(uid, {}).get(name), plan.wanted.sources[name]
+    there, wanted = plan.present.sources_of(uid).get(name), plan.wanted.sources[name]
     note = plan.present.notes.get(name)
     if note is None and (there is None or leaves_note(there)):
         return "nothing tells by which unit it runs"
@@ -137,12 +137,12 @@ def _why(plan: Plan, uid: int, service: str) -> str:
 
 
 def _changes(plan: Plan, step: Stage, name: str) -> list[Change]:
-    old = plan.present.sources.get(step.uid, {}).get(name)
+    old = plan.present.sources_of(step.uid).get(name)
     return [] if old is None else changes(old, step.write[name])
 
 
 def _differences(plan: Plan, step: Stage, name: str) -> str:
-    if name not in plan.present.sources.get(step.uid, {}):
+    if name not in plan.present.sources_of(step.uid):
         return "new"
     there = plan.present.sources[step.uid][name]
     told = "; ".join(map(_difference, changes(there, step.write[name])))

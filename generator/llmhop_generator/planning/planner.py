@@ -10,7 +10,6 @@ from llmhop_generator.planning.steps import (
     Ask,
     Await,
     Batch,
-    Files,
     Plan,
     Present,
     Pull,
@@ -70,10 +69,6 @@ def make_plan(wanted: Wanted, present: Present, *, wait: bool = True) -> Plan:
 
 def _states(uid: int | None, present: Present) -> Mapping[str, str]:
     return {} if uid is None else present.states.get(uid, {})
-
-
-def _there(wanted: Wanted, present: Present) -> Files:
-    return {} if wanted.uid is None else present.sources.get(wanted.uid, {})
 
 
 def _ports(wanted: Wanted, names: Iterable[str]) -> dict[str, int]:
@@ -146,7 +141,7 @@ def _asks(wanted: Wanted, present: Present) -> Iterable[Ask]:
     """While everything serves: of models that are new, or will be started in another way."""
     if wanted.uid is None:
         return
-    there = _there(wanted, present)
+    there = present.sources_of(wanted.uid)
     by_image: dict[str, dict[str, Command]] = {}
     for name, command in wanted.commands.items():
         text = wanted.sources[name]
@@ -164,7 +159,7 @@ def _stages(wanted: Wanted, present: Present, restarts: Restarts) -> Iterable[St
             yield Stage(uid, delete=tuple(there))
     if wanted.uid is None:
         return
-    there = _there(wanted, present)
+    there = present.sources_of(wanted.uid)
     stale = tuple(name for name in there if name not in wanted.sources)
     # Of those only the order changes, or it could run in a circle with that of the others.
     texts = {
@@ -191,7 +186,7 @@ def _retire(uid: int, present: Present) -> Iterable[Step]:
 
 def _removed(uid: int, wanted: Iterable[str], present: Present) -> list[str]:
     """The sources that are not wanted any more, and those of which only the service is left."""
-    there = present.sources.get(uid, {})
+    there = present.sources_of(uid)
     left = [name for name in map(source_of, _states(uid, present)) if name not in there]
     return [name for name in (*there, *left) if name not in set(wanted)]
 
@@ -245,7 +240,7 @@ def _batch(
     routing: Routing,
 ) -> tuple[Batch, Routing]:
     """Replace some models, and say which routes there are then."""
-    there, services = _there(wanted, present), tuple(map(service_of, names))
+    there, services = present.sources_of(wanted.uid), tuple(map(service_of, names))
     stop = [name for name in names if name in restarts.running and name not in restarts.at_once]
     write = {n: wanted.sources[n] for n in names if n in restarts.kept}
     write = {name: text for name, text in write.items() if with_order(there[name], text) != text}

@@ -57,6 +57,10 @@ class Present:
     open_files: float = inf
     limits_are_fixed: bool = False
 
+    def sources_of(self, uid: int | None) -> Files:
+        """The sources of a user, by file name."""
+        return {} if uid is None else self.sources.get(uid, {})
+
 
 @dataclass(frozen=True)
 class StartManager:

@@ -11,12 +11,13 @@ from typing import Any
 
 from llmhop_generator.contract.keys.arguments import flags_of
 from llmhop_generator.contract.options import Vllm
+from llmhop_generator.contract.text import effective_lines
 from llmhop_generator.contract.unit_keys import texts_of
 from llmhop_generator.errors import Finding
 from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.host.cdi import is_cdi_name
 from llmhop_generator.host.process import Account
-from llmhop_generator.layout import quadlet_dir
+from llmhop_generator.layout import quadlet_dir, runtime_dir
 from llmhop_generator.preflight.storage import failed_as
 
 
@@ -73,12 +74,11 @@ def devices_in(key: str, text: str) -> Iterator[str]:
 
 
 def _lines(value: Any, where: OptionPath) -> list[tuple[OptionPath, str]]:
-    """The lines of a key that count, each with its place: an empty one takes those before away."""
-    lines: list[tuple[OptionPath, str]] = []
-    for index, text in enumerate(texts_of(value)):
-        place = (*where, index) if isinstance(value, list) else where
-        lines = [*lines, (place, text.strip())] if text.strip() else []
-    return lines
+    """The lines of a key that count, each with its place."""
+    lines = effective_lines(map(str.strip, texts_of(value)))
+    return [
+        ((*where, at) if isinstance(value, list) else where, line) for at, line in lines.items()
+    ]
 
 
 def _paths(key: str, text: str) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _of_mount(text: str) -> Iterator[str]:
 
 def _resolved(path: str, vllm: Vllm) -> str | None:
     """A path as systemd and Podman resolve it, or None where that can't be told, or it is none."""
-    for specifier, value in (("%h", vllm.data_dir), ("%t", f"/run/user/{vllm.uid}")):
+    for specifier, value in (("%h", vllm.data_dir), ("%t", str(runtime_dir(vllm.uid)))):
         path = path.replace(specifier, value)
     if "%" in path or "$" in path:
         return None

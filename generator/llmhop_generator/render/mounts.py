@@ -7,7 +7,7 @@ the model that has it fails. module/lib/mounts.nix has the same.
 from collections.abc import Iterable, Iterator
 
 from llmhop_generator.contract.options import Model, Vllm
-from llmhop_generator.contract.text import normal_path
+from llmhop_generator.contract.text import effective_lines, normal_path
 from llmhop_generator.contract.unit_keys import UnitValue, texts_of
 from llmhop_generator.render.quadlet import Line, unit_line
 
@@ -43,12 +43,8 @@ def _sources(vllm: Vllm, model: Model) -> Iterator[str]:
     yield from (path for path in found if path.startswith("/") and not {"%", "$"} & {*path})
 
 
-def _lines(value: UnitValue) -> list[str]:
-    """The lines of a key: an empty one takes those before it away."""
-    lines: list[str] = []
-    for text in map(str.strip, texts_of(value)):
-        lines = [*lines, text] if text else []
-    return lines
+def _lines(value: UnitValue) -> Iterable[str]:
+    return effective_lines(map(str.strip, texts_of(value))).values()
 
 
 def _words(paths: Iterable[str]) -> str:
