@@ -1,7 +1,7 @@
 """Why a start of a model failed, found among what was written in it as a person would find it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmhop_generator.render.provenance import Added
@@ -14,39 +14,6 @@ SOON_S = 60.0
 """A start that fails within it fails by what it was given, and not by a download that broke off."""
 
 _MOST = 300  # characters of a message that are told
-# What a process of vLLM raises because another one has failed, and what ends Python in order.
-_CONSEQUENCE = re.compile(
-    r"root cause|see (the )?stack trace|EngineDead|^(SystemExit|KeyboardInterrupt|CancelledError)",
-    re.IGNORECASE,
-)
-_USAGE = re.compile(r"[\w./-]+(?: [\w./-]+)*: error: (.+)")
-# uvicorn's and Podman's way to log.
-_ERROR = re.compile(r"(?:ERROR|Error): +(.+)")
-# Podman's events have the time since its start behind the date.
-_EVENT = re.compile(r" m=\+\d")
-# systemd's own exit codes are told by the step that failed (systemd.exec(5), "Process exit codes").
-_STEP = re.compile(r"code=exited, status=2[0-4][0-9]/([A-Z_]+)")
-_SPAWNING = re.compile(r"Failed at step ([A-Z_]+) spawning (.+): ")
-# The access logs of uvicorn and of http.server, and what vLLM logs of requests and of its load.
-_REQUEST = re.compile(
-    r'"[A-Z]+ \S+ HTTP/[\d.]+"|^(Received|Added|Aborted|Finished) request|^Engine \d+: Avg '
-)
-_NO_CONFIGURATION = "Failed to obtain podman configuration: "
-# What systemd says as it ends a service.
-_DONE = re.compile(r"timed out|timeout \(limit|exited, code=")
-# What Podman says of a container that has ended while it waited for its health (its
-# libpod/define/errors.go), and the events of one that ran.
-_OVER = re.compile(r"container (is stopped|state improper|has already been removed)$")
-_RAN = re.compile(r" container (start|died) ")
-_COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
-_KEYS = {
-    "CHDIR": ("WorkingDirectory",),
-    "EXEC": _COMMANDS,
-    "GROUP": ("Group", "SupplementaryGroups", "User", "DynamicUser"),
-    "USER": ("User", "DynamicUser"),
-}
-_ENVIRONMENT = "Failed to load environment files"
-_CHANGING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -85,22 +52,35 @@ def _runs(added: Added, program: str) -> bool:
     return not program or program in [w[0].lstrip("@-:+!|").strip("\"'") for w in words if w]
 
 
+_CHANGING = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|\d+(\.\d+)?")
+
+
 def _same(said: str) -> str:
     return _CHANGING.sub("0", said)
 
 
+@dataclass(frozen=True)
+class _Evidence:
+    """What was written of a start, taken apart: `others` is all but what the engine printed."""
+
+    records: Sequence[Record]
+    others: Sequence[Record]
+    lines: Sequence[Line]
+    chains: Sequence[Chain]
+    ending: Ending
+
+    @classmethod
+    def of_start(cls, start: Start) -> "_Evidence":
+        lines = [Line.parse(printed) for printed in start.engine_lines]
+        others = [record for record in start.records if not record.is_engine]
+        return cls(start.records, others, lines, chains(lines), Ending.of_start(start))
+
+
 def cause_of(start: Start) -> Cause | None:
     """Find why a start failed, or what it has come to where nothing says that it did."""
-    lines = [Line.parse(printed) for printed in start.engine_lines]
-    others = [record for record in start.records if not record.is_engine]
-    told = chains(lines)
-    ending = Ending.of_start(start)
-    found = _not_spawned(others) or _by_systemd(ending, start.records)
-    found = found or _exception(told) or _usage(lines) or _command(start.records)
-    found = (
-        found or _logged(lines) or _podman(start.records) or _systemd(others) or _consequence(told)
-    )
-    return found or _ended(ending, lines)
+    evidence = _Evidence.of_start(start)
+    found = (detect(evidence) for detect in _DETECTORS)
+    return next((cause for cause in found if cause is not None), None)
 
 
 def cause_of_unmet(lines: Sequence[str]) -> Cause:
@@ -144,59 +124,23 @@ def _series(found: Sequence[Start]) -> list[Start]:
     return list(found[first:])
 
 
-def _exception(told: Sequence[Chain]) -> Cause | None:
-    """What the last traceback says that is not the consequence of another one."""
-    candidates = [chain for chain in reversed(told) if not _is_consequence(chain)]
-    for chain in candidates:
-        for raised in reversed(chain):
-            if by_name := known(raised.words):
-                return _cause(raised.words, by_name)
-    return _cause(_words(candidates[0])) if candidates else None
+# systemd's own exit codes are told by the step that failed (systemd.exec(5), "Process exit codes").
+_STEP = re.compile(r"code=exited, status=2[0-4][0-9]/([A-Z_]+)")
+_SPAWNING = re.compile(r"Failed at step ([A-Z_]+) spawning (.+): ")
+_COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
+_KEYS = {
+    "CHDIR": ("WorkingDirectory",),
+    "EXEC": _COMMANDS,
+    "GROUP": ("Group", "SupplementaryGroups", "User", "DynamicUser"),
+    "USER": ("User", "DynamicUser"),
+}
+_ENVIRONMENT = "Failed to load environment files"
 
 
-def _consequence(told: Sequence[Chain]) -> Cause | None:
-    """What a process raised because another one failed: that one may have said nothing."""
-    return _cause(told[-1][-1].words) if told else None
-
-
-def _is_consequence(chain: Chain) -> bool:
-    return all(_CONSEQUENCE.search(raised.words) for raised in chain)
-
-
-def _words(chain: Chain) -> str:
-    """The last exception of a chain, which is meant for people, and its root."""
-    telling = [raised for raised in chain if not _CONSEQUENCE.search(raised.words)]
-    root, last = telling[0], telling[-1]
-    return last.words if root == last else f"{_short(last)}, because of {_short(root)}"
-
-
-def _short(raised: Raised) -> str:
-    return raised.words[: _MOST // 2]
-
-
-def _usage(lines: Sequence[Line]) -> Cause | None:
-    """What the engine's argument parser refuses."""
-    found = [match[1] for line in lines if (match := _USAGE.fullmatch(line.text))]
-    return _cause(found[-1]) if found else None
-
-
-def _logged(lines: Sequence[Line]) -> Cause | None:
-    """The last error that was logged without a traceback."""
-    found = [text for line in lines for text in _errors(line) if not _CONSEQUENCE.search(text)]
-    return _cause(found[-1]) if found else None
-
-
-def _errors(line: Line) -> Iterator[str]:
-    if match := _ERROR.fullmatch(line.text):
-        yield match[1]
-    elif line.level in ("ERROR", "CRITICAL") and line.text:
-        yield line.text
-
-
-def _not_spawned(records: Sequence[Record]) -> Cause | None:
+def _not_spawned(evidence: _Evidence) -> Cause | None:
     """What systemd could not do before it had a process of the unit run."""
     tried: dict[str, re.Match[str]] = {}
-    for record in records:
+    for record in evidence.others:
         said = record.message.partition(": ")[2]
         if record.about == NOT_SPAWNED and (match := _SPAWNING.match(said)):
             tried[match[1]] = match
@@ -211,8 +155,71 @@ def _not_spawned(records: Sequence[Record]) -> Cause | None:
     return None
 
 
-def _command(records: Sequence[Record]) -> Cause | None:
+# What systemd says as it ends a service.
+_DONE = re.compile(r"timed out|timeout \(limit|exited, code=")
+
+
+def _killed(evidence: _Evidence) -> Cause | None:
+    """What was done to an engine that did not end by itself: what it said then follows from it."""
+    ending, records = evidence.ending, evidence.records
+    if ending.result not in BY_SYSTEMD:
+        return None
+    done = (n for n, record in enumerate(records) if _tells_of_done(record))
+    before = Start(records=list(records[: next(done, len(records))]))
+    lines = [Line.parse(printed) for printed in before.engine_lines]
+    return _cause(with_last(ending.words, _own_lines(lines)), known(ending.words))
+
+
+def _tells_of_done(record: Record) -> bool:
+    return tells_of_oom(record) or (
+        record.writer == "systemd" and _DONE.search(record.message) is not None
+    )
+
+
+# What a process of vLLM raises because another one has failed, and what ends Python in order.
+_CONSEQUENCE = re.compile(
+    r"root cause|see (the )?stack trace|EngineDead|^(SystemExit|KeyboardInterrupt|CancelledError)",
+    re.IGNORECASE,
+)
+
+
+def _exception(evidence: _Evidence) -> Cause | None:
+    """What the last traceback says that is not the consequence of another one."""
+    candidates = [chain for chain in reversed(evidence.chains) if not _is_consequence(chain)]
+    for chain in candidates:
+        for raised in reversed(chain):
+            if by_name := known(raised.words):
+                return _cause(raised.words, by_name)
+    return _cause(_chain_message(candidates[0])) if candidates else None
+
+
+def _is_consequence(chain: Chain) -> bool:
+    return all(_CONSEQUENCE.search(raised.words) for raised in chain)
+
+
+def _chain_message(chain: Chain) -> str:
+    """The last exception of a chain, which is meant for people, and its root."""
+    telling = [raised for raised in chain if not _CONSEQUENCE.search(raised.words)]
+    root, last = telling[0], telling[-1]
+    return last.words if root == last else f"{_short(last)}, because of {_short(root)}"
+
+
+def _short(raised: Raised) -> str:
+    return raised.words[: _MOST // 2]
+
+
+_USAGE = re.compile(r"[\w./-]+(?: [\w./-]+)*: error: (.+)")
+
+
+def _usage(evidence: _Evidence) -> Cause | None:
+    """What the engine's argument parser refuses."""
+    found = [match[1] for line in evidence.lines if (match := _USAGE.fullmatch(line.text))]
+    return _cause(found[-1]) if found else None
+
+
+def _failed_command(evidence: _Evidence) -> Cause | None:
     """What a command of the unit beside its container ended with."""
+    records = evidence.records
     number = next((n for n, record in enumerate(records) if record.about == EXITED), None)
     if number is None or "Control process exited" not in records[number].message:
         return None
@@ -222,8 +229,36 @@ def _command(records: Sequence[Record]) -> Cause | None:
     return replace(_cause(words), keys=("ExecStartPre", "ExecStartPost"))
 
 
-def _podman(records: Sequence[Record]) -> Cause | None:
+# uvicorn's and Podman's way to log.
+_ERROR = re.compile(r"(?:ERROR|Error): +(.+)")
+
+
+def _logged_error(evidence: _Evidence) -> Cause | None:
+    """The last error that was logged without a traceback."""
+    logged = (text for line in evidence.lines for text in _errors(line))
+    found = [text for text in logged if not _CONSEQUENCE.search(text)]
+    return _cause(found[-1]) if found else None
+
+
+def _errors(line: Line) -> Iterator[str]:
+    if match := _ERROR.fullmatch(line.text):
+        yield match[1]
+    elif line.level in ("ERROR", "CRITICAL") and line.text:
+        yield line.text
+
+
+# Podman's events have the time since its start behind the date.
+_EVENT = re.compile(r" m=\+\d")
+_NO_CONFIGURATION = "Failed to obtain podman configuration: "
+# What Podman says of a container that has ended while it waited for its health (its
+# libpod/define/errors.go), and the events of one that ran.
+_OVER = re.compile(r"container (is stopped|state improper|has already been removed)$")
+_RAN = re.compile(r" container (start|died) ")
+
+
+def _podman_error(evidence: _Evidence) -> Cause | None:
     """What Podman says where it does not come to a container."""
+    records = evidence.records
     written = [record.message for record in records if record.writer == "podman"]
     lines = [line for line in written if not _EVENT.search(line)]
     has_run = any(r.is_engine or _RAN.search(r.message) for r in records)
@@ -243,38 +278,33 @@ def _podman(records: Sequence[Record]) -> Cause | None:
     return _cause(said.removeprefix("Error: "))
 
 
-def _systemd(records: Sequence[Record]) -> Cause | None:
+def _ended_by_systemd(evidence: _Evidence) -> Cause | None:
     """What systemd did to the service, where that has a name."""
-    written = [record.message for record in records if record.writer == "systemd"]
+    written = [record.message for record in evidence.others if record.writer == "systemd"]
     found = [(message, by_name) for message in written if (by_name := known(message))]
     return _cause(*found[-1]) if found else None
 
 
-def _by_systemd(ending: Ending, records: Sequence[Record]) -> Cause | None:
-    """What was done to an engine that did not end by itself: what it said then follows from it."""
-    if ending.result not in BY_SYSTEMD:
-        return None
-    done = (n for n, record in enumerate(records) if _tells_of_done(record))
-    before = Start(records=list(records[: next(done, len(records))]))
-    lines = [Line.parse(printed) for printed in before.engine_lines]
-    return _cause(with_last(ending.words, _said(lines)), known(ending.words))
+def _consequence(evidence: _Evidence) -> Cause | None:
+    """What a process raised because another one failed: that one may have said nothing."""
+    return _cause(evidence.chains[-1][-1].words) if evidence.chains else None
 
 
-def _tells_of_done(record: Record) -> bool:
-    return tells_of_oom(record) or (
-        record.writer == "systemd" and _DONE.search(record.message) is not None
-    )
-
-
-def _ended(ending: Ending, lines: Sequence[Line]) -> Cause | None:
+def _bare_ending(evidence: _Evidence) -> Cause | None:
     """What is left where nothing says why: how it ended, and the last line of the engine."""
-    said, words = _said(lines), ending.words
+    said, words = _own_lines(evidence.lines), evidence.ending.words
     if said and (not words or known(words) is None):
         return _cause(said[-1])
     return _cause(with_last(words, said), known(words)) if words else None
 
 
-def _said(lines: Sequence[Line]) -> list[str]:
+# The access logs of uvicorn and of http.server, and what vLLM logs of requests and of its load.
+_REQUEST = re.compile(
+    r'"[A-Z]+ \S+ HTTP/[\d.]+"|^(Received|Added|Aborted|Finished) request|^Engine \d+: Avg '
+)
+
+
+def _own_lines(lines: Sequence[Line]) -> list[str]:
     """What an engine says of itself, and not of requests, which are no reason for anything."""
     return [line.text for line in lines if line.text and not _REQUEST.search(line.text)]
 
@@ -282,3 +312,18 @@ def _said(lines: Sequence[Line]) -> list[str]:
 def _cause(said: str, by_name: Known | None = None) -> Cause:
     told = said if len(said) <= _MOST else f"{said[:_MOST]}…"
     return Cause(told.strip(), by_name or known(said))
+
+
+_DETECTORS: Sequence[Callable[[_Evidence], Cause | None]] = (
+    _not_spawned,  # no process ran: all else that was written is of others
+    _killed,  # from outside: what the engine said then only follows from it
+    _exception,  # the engine's own account, in full
+    _usage,  # its parser's, printed before it logs anything
+    _failed_command,  # of the unit, beside an engine that says nothing so plain
+    _logged_error,  # less sure: errors are also logged that end nothing
+    _podman_error,  # speaks up where there was no engine to speak
+    _ended_by_systemd,  # what it did to the service, where nobody else says why
+    _consequence,  # of another process, which has said nothing
+    _bare_ending,
+)
+"""By how surely what they find is why, and not what follows from it: the first counts."""
