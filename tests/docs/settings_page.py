@@ -29,8 +29,7 @@ writes would have llmhop wait. In Nix the dollar sign is escaped: `"\\${{file:cl
 Each problem is a line on standard error, and the exit code is 1; `--json` prints them for programs,
 and `--without-secrets` is for whoever can't read those. Of a good configuration it may note on
 standard error what is probably not meant, and the exit code is 0: a `url` that leads to another
-model of an llmhop (`/route/OTHER`), and one that ends in `/v1`, with which the paths of requests
-begin.
+model of an llmhop (`/route/OTHER`).
 """
 
 

@@ -9,8 +9,6 @@ from llmhop.config.config import ModelConfig
 from llmhop.config.schema.checker import Path
 from llmhop.routing.target import ROUTE_PREFIX
 
-_VERSION = "/v1"
-
 
 def url_notes(models: Mapping[str, ModelConfig]) -> Iterator[tuple[Path, str]]:
     """Note what may be wrong with urls: the key, and what to know of it.
@@ -26,12 +24,6 @@ def url_notes(models: Mapping[str, ModelConfig]) -> Iterator[tuple[Path, str]]:
                     path,
                     f"leads to the model {there!a}, and bodies name {name!a}; an llmhop there "
                     "refuses that, unless both are names of one model",
-                )
-            if url.path.removesuffix("/").endswith(_VERSION):
-                yield (
-                    path,
-                    f"ends in {_VERSION}, and paths of requests begin with it; they go on with "
-                    f"{_VERSION}{_VERSION}, so leave it out here, unless clients do",
                 )
 
 
