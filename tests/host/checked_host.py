@@ -13,6 +13,7 @@ from tests.host.setup import write
 CONFIG = "/root/config.json"
 READY = "this host is ready\n"
 PROVISIONED = "/root/provisioned.json"
+USER_MANAGER = "user@503.service.d/llmhop.conf"
 
 # All that cases change: files, mounts, sockets, services and a limit of the kernel.
 _STATE = """{
@@ -44,6 +45,14 @@ def with_llmhop(**settings: Any) -> str:
     models = {"far": {"url": "http://127.0.0.1:9"}}
     llmhop = {"enable": True, "settings": {"models": models, **settings}}
     return json.dumps({"version": 1, "llmhop": llmhop, "vllm": {"enable": False}})
+
+
+def ready_though_outdated(unit: str) -> str:
+    """What `check` says where `provision` would write a unit of the system's manager otherwise."""
+    return (
+        f"/etc/systemd/system/{unit}: written by `provision` for another configuration, or by an "
+        f"earlier llmhop; run `llmhop-generator provision CONFIG` before the next boot\n{READY}"
+    )
 
 
 def keep_state(machine: Machine) -> None:

@@ -37,8 +37,10 @@ from llmhop_generator.layout import (
 from llmhop_generator.planning.steps import Wanted
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.state.environment import digests, read_key
+from llmhop_generator.state.foreign_units import foreign_drop_ins
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_service import router_drifted, router_runs
+from llmhop_generator.state.source_drop_ins import read_source_drop_ins
 from llmhop_generator.state.staging import staged_dir
 from llmhop_generator.unit_names import service_of
 
@@ -63,7 +65,7 @@ def remember(data: bytes, wanted: Wanted) -> None:
 
 
 def is_up_to_date(data: bytes) -> bool:
-    """Whether a plan for the configuration in `data` would have no steps."""
+    """Whether a plan for the configuration in `data` would have no steps, and nothing to tell."""
     try:
         stamp = json.loads(files.read(STAMP) or "{}")
         return (
@@ -127,7 +129,11 @@ def _runs(uid: int | None, open_files: int) -> bool:
     if limit < open_files and may_raise_limits():
         return False
     states = UserManager(account_of(uid)).states([*map(service_of, texts)])
-    return all(map(_is_as_read, states.values())) and _started_by(uid, texts, states)
+    if not all(map(_is_as_read, states.values())) or not _started_by(uid, texts, states):
+        return False
+    of_sources = read_source_drop_ins(uid)
+    # A plan mends none, but each run tells of them.
+    return not any(foreign_drop_ins(*of_unit, of_sources) for of_unit in states.items())
 
 
 def _runs_without_unit(uid: int, texts: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.planning.planner import make_plan
 from llmhop_generator.planning.steps import Plan, Stage, StartManager, Swap, Wanted, touched_by
+from llmhop_generator.preflight.boot import outdated_notes
 from llmhop_generator.preflight.check import preflight
 from llmhop_generator.preflight.verify import verify_units
 from llmhop_generator.render.model_unit import added_keys, serve_commands
@@ -36,11 +37,13 @@ class Applied:
     """What was brought about: the services that are not up at the end, and those left alone.
 
     `left` run on by their earlier units, because one that was replaced before them failed.
+    `outdated` says that `provision` has something to do, of which each run is to tell.
     """
 
     wanted: Wanted
     failed: tuple[str, ...]
     left: tuple[str, ...]
+    outdated: bool = False
 
 
 def plan_for(config: Config, *, wait: bool = True) -> Plan:
@@ -122,7 +125,8 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         Executor(plan, report).take(plan.steps[0])
         plan = plan_for(config, wait=wait)
     _discard_staged(plan)  # what a run that was killed may have left
-    for warning in warnings(plan):
+    outdated = outdated_notes(config)
+    for warning in [*outdated, *warnings(plan)]:
         report(f"warning: {warning}")
     watch = None
     if wait and plan.wanted.uid is not None:
@@ -144,7 +148,8 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         raise
     finally:
         _discard_staged(plan)
-    return Applied(plan.wanted, tuple(failed), _left(plan.wanted, executor.left))
+    left = _left(plan.wanted, executor.left)
+    return Applied(plan.wanted, tuple(failed), left, outdated=bool(outdated))
 
 
 def _left(wanted: Wanted, services: Sequence[str]) -> tuple[str, ...]:

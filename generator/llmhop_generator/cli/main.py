@@ -176,6 +176,7 @@ def check(config: str, llmhop: str, for_programs: bool, before_switch: bool) -> 
     from llmhop_generator.contract.options import Vllm
     from llmhop_generator.image.flag_check import check_flags
     from llmhop_generator.parse.load import read_config
+    from llmhop_generator.preflight.boot import outdated_notes
     from llmhop_generator.preflight.check import preflight, switch_preflight
     from llmhop_generator.render.tree import render
 
@@ -186,9 +187,12 @@ def check(config: str, llmhop: str, for_programs: bool, before_switch: bool) -> 
         if before_switch:
             switch_preflight(read)
         else:
+            tell = notes.append if for_programs else say
             preflight(read, render(read))
-        if isinstance(read.vllm, Vllm) and not before_switch:
-            check_flags(read.vllm, notes.append if for_programs else say)
+            for note in outdated_notes(read):
+                tell(note)
+            if isinstance(read.vllm, Vllm):
+                check_flags(read.vllm, tell)
         found["notes"] = notes
     if not for_programs:
         say("this host is ready")
@@ -205,6 +209,7 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
     from llmhop_generator.host.lock import run_at_work
     from llmhop_generator.parse.load import read_config
     from llmhop_generator.planning.plan_text import as_json, lines
+    from llmhop_generator.preflight.boot import outdated_notes
     from llmhop_generator.status.report import under_way
 
     read = read_config(config, judge_by(llmhop))
@@ -218,7 +223,7 @@ def diff(config: str, llmhop: str, for_programs: bool) -> None:
     plan = plan_for(read)
     if at_work := at_work or run_at_work():
         say(under_way(at_work), err=True)
-    for warning in warnings(plan):
+    for warning in [*outdated_notes(read), *warnings(plan)]:
         say(f"warning: {warning}", err=True)
     if for_programs:
         say(as_json(plan))
@@ -294,7 +299,7 @@ def apply(
 
             done = bring_host(parse_config(data, config, judge_by(llmhop)), report, tick, wait=wait)
             interrupt.left = "every step was taken"
-            if wait and not done.failed:
+            if wait and not done.failed and not done.outdated:
                 remember(data, done.wanted)
         if done.failed:
             from llmhop_generator.status.why import why_not_up

@@ -6,6 +6,7 @@ What runs needs none of it, so that nothing else tells of it before the boot doe
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmhop_generator.contract.options import Config
 from llmhop_generator.errors import Finding, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.process import account_of, run
@@ -22,8 +23,13 @@ from llmhop_generator.layout import (
     quadlet_dir,
     user_manager,
 )
+from llmhop_generator.render.host_tree import host_files
 
 PROVISION_HINT = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
+# Of users and directories it counts whether they are there.
+_LOOKED_FOR = ("sysusers.d/", "tmpfiles.d/")
+# Only `provision` is told the paths of the commands.
+_COMMANDS = ("ExecStart=", "ExecReload=")
 _CLOSED = 'for d; do test -x "$d" || { printf %s "$d"; exit; }; done'
 
 
@@ -114,3 +120,28 @@ def _of_routes() -> Iterator[str]:
             yield f"{path} has another owner or mode than it was given"
         if not is_enabled(ROUTES_UNIT):
             yield f"{ROUTES_UNIT} is not enabled, so no boot {gives}"
+
+
+def outdated_notes(config: Config) -> list[str]:
+    """Say which files of `provision` it would write otherwise; nothing goes by them before a boot.
+
+    What somebody else wrote in their place, as NixOS does, is theirs to change.
+
+    Raises:
+        GeneratorError: one can't be read.
+    """
+    outdated = []
+    for name, text in host_files(config, "llmhop").items():
+        there = "" if name.startswith(_LOOKED_FOR) else files.read(ETC / name) or ""
+        if files.is_ours(there) and _without_commands(there) != _without_commands(text):
+            outdated.append(str(ETC / name))
+    if not outdated:
+        return []
+    return [
+        f"{', '.join(outdated)}: written by `provision` for another configuration, or by an "
+        "earlier llmhop; run `llmhop-generator provision CONFIG` before the next boot"
+    ]
+
+
+def _without_commands(unit: str) -> list[str]:
+    return [line for line in unit.splitlines() if not line.startswith(_COMMANDS)]

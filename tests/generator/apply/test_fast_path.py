@@ -10,11 +10,13 @@ from typing import Any
 
 import llmhop_generator
 import pytest
+from click.testing import CliRunner
 from llmhop_generator import layout
 from llmhop_generator.apply import fast_path
 from llmhop_generator.apply import run as apply
 from llmhop_generator.apply.fast_path import is_up_to_date, remember
-from llmhop_generator.host import files
+from llmhop_generator.cli.main import main
+from llmhop_generator.host import files, lock
 from llmhop_generator.layout import provisioned_files
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.render.host_tree import host_files
@@ -207,6 +209,67 @@ def test_all_that_provision_writes_is_looked_at(host: SimulatedHost) -> None:
     assert {*host_files(parse_config(contract(host), "config.json"), "llmhop")} == {
         *provisioned_files(MINIMAL["vllm"]["uid"])
     }
+
+
+def test_what_provision_has_to_write_anew_is_told_by_each_run(
+    host: SimulatedHost, data: bytes
+) -> None:
+    provisioned(host, data)
+    path = host.root / "etc/systemd/system" / layout.ROUTER_UNIT
+    changed(path)
+    config = parse_config(data, "config.json")
+    for _ in range(2):
+        told: list[str] = []
+        done = apply.apply(config, told.append, print, wait=True)
+        assert told[0].startswith(f"warning: {path}: written by `provision` for another")
+        assert told[1:] == ["nothing to do"]
+        assert done.outdated
+    provisioned(host, data)
+    assert not apply.apply(config, print, print, wait=True).outdated
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("is_outdated", [True, False])
+def test_a_run_remembers_what_leaves_nothing_to_tell(
+    is_outdated: bool,
+    wait: bool,
+    host: SimulatedHost,
+    data: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the command itself, twice: the second run is quick where the first has remembered."""
+    monkeypatch.setattr("llmhop_generator.cli.main.require_root", lambda *_: None)
+    monkeypatch.setattr("llmhop_generator.cli.main.exit_on_signals", lambda: None)
+    monkeypatch.setattr(lock, "LOCK", tmp_path / "lock")
+    provisioned(host, data)
+    if is_outdated:
+        changed(host.root / "etc/systemd/system" / layout.ROUTER_UNIT)
+    config = tmp_path / "config.json"
+    config.write_bytes(data)
+    words = ["apply", str(config), *([] if wait else ["--no-wait"])]
+    for _ in range(2):
+        done = CliRunner().invoke(main, words)
+        assert (done.exit_code, "warning" in done.output) == (0, is_outdated), done.output
+    assert is_up_to_date(data) is (wait and not is_outdated)
+
+
+@pytest.mark.parametrize("kind", ["of the unit", "of its source"])
+def test_a_drop_in_of_somebody_else_is_told_by_each_run(
+    kind: str, host: SimulatedHost, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "of the unit":
+        shown = host._shown
+        drop_in = f"/etc/systemd/user/{A}.d/site.conf"
+        monkeypatch.setattr(host, "_shown", lambda unit: f"{shown(unit)}\nDropInPaths={drop_in}")
+    else:
+        path = host.runtime_dir(UID) / "containers/systemd/container.d/site.conf"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert not is_up_to_date(data)
+    told: list[str] = []
+    apply.apply(parse_config(data, "config.json"), told.append, print, wait=True)
+    assert ["warning" in line for line in told] == [True, True, False]
 
 
 def test_another_configuration_is_noticed_though_it_says_the_same(

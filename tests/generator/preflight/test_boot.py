@@ -180,3 +180,39 @@ def test_what_somebody_else_wrote_is_theirs_to_enable(host: Host) -> None:
             path.write_text("# theirs\n")
     host.disabled |= {MODELS_TARGET, ROUTER_SOCKET, ROUTER_UNIT, ROUTES_UNIT}
     assert host.findings() == []
+
+
+def notes(**vllm: Any) -> list[str]:
+    return boot.outdated_notes(parse({**MINIMAL, "vllm": MINIMAL["vllm"] | vllm}))
+
+
+UNITS = [*host_files(parse(MINIMAL), "llmhop")][2:]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_file_that_provision_would_write_otherwise_is_told(name: str, host: Host) -> None:
+    assert notes() == []
+    path = host.etc / name
+    text = path.read_text()
+    path.write_text(text.replace("[Unit]\n", "[Unit]\n# earlier\n") + "\n")
+    [told] = notes()
+    assert told.startswith(f"{path}: written by `provision` for another configuration, or by an ")
+    path.write_text("# theirs\n")
+    assert notes() == []
+    path.unlink()
+    assert notes() == []
+
+
+def test_the_lines_that_a_volume_adds_are_missed(host: Host) -> None:
+    drop_in = host.etc / "systemd/system/user@503.service.d/llmhop.conf"
+    [told] = notes(containerConfig={"Volume": "/srv/weights:/weights:ro"})
+    assert told.startswith(f"{drop_in}: written by")
+    [told] = notes(dataDir="/srv/data")
+    assert told.startswith(f"{drop_in}: written by")
+
+
+def test_where_the_commands_lie_is_not_told(host: Host) -> None:
+    config = parse(MINIMAL)
+    for name, text in host_files(config, "/opt/llmhop", "/opt/llmhop-generator").items():
+        (host.etc / name).write_text(text)
+    assert boot.outdated_notes(config) == []

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.host.checked_host import CONFIG, READY, CheckedHost, config
+from tests.host.checked_host import (
+    CONFIG,
+    READY,
+    USER_MANAGER,
+    CheckedHost,
+    config,
+    ready_though_outdated,
+)
 
 
 def test_a_host_that_was_provisioned_is_ready(host: CheckedHost) -> None:
@@ -122,7 +129,8 @@ def test_a_cache_that_is_full(host: CheckedHost) -> None:
     host.change("mkdir -p /srv/small/hub/models--org--name", "rm -r /srv/small/hub")
     for model in ("org/name", "/models/name"):
         serving = {"models": {"a": {"model": model, "port": 18001}}}
-        assert host.check(config(cacheDir="/srv/small", **serving)) == (0, READY)
+        told = ready_though_outdated(USER_MANAGER)
+        assert host.check(config(cacheDir="/srv/small", **serving)) == (0, told)
 
 
 def test_a_home_elsewhere_that_is_full(host: CheckedHost) -> None:
@@ -185,7 +193,7 @@ def test_an_environment_file_that_the_user_can_not_read(host: CheckedHost) -> No
     found = host.finding(with_file)
     assert found.startswith("vllm.environmentFile: /etc/secret.env can't be read by vllm"), found
     host.machine.succeed("chgrp vllm /etc/secret.env", "chmod 640 /etc/secret.env")
-    assert host.check(with_file) == (0, READY)
+    assert host.check(with_file) == (0, ready_though_outdated(USER_MANAGER))
 
 
 def test_a_volume_of_the_host_that_podman_would_not_find(host: CheckedHost) -> None:
@@ -201,7 +209,8 @@ def test_a_volume_of_the_host_that_podman_would_not_find(host: CheckedHost) -> N
     said = host.machine.fail("podman create --rootfs -v /srv/models:/models / true 2>&1")
     assert "statfs /srv/models: no such file or directory" in said
     host.change("mkdir /srv/models", "rmdir /srv/models")
-    assert host.check(config({"containerConfig": {"Volume": volumes[0]}})) == (0, READY)
+    told = ready_though_outdated(USER_MANAGER)
+    assert host.check(config({"containerConfig": {"Volume": volumes[0]}})) == (0, told)
 
 
 def test_a_device_that_no_specification_defines(host: CheckedHost) -> None:
