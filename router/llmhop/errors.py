@@ -107,6 +107,27 @@ def unauthorized() -> ApiError:
     )
 
 
+def origin_not_allowed(origin: str) -> ApiError:
+    """403, for a web page that may not use llmhop."""
+    return ApiError(
+        403,
+        f"Web pages of the origin '{_shortened(origin)}' may not use this llmhop. Whoever runs it "
+        "can allow it: by the setting cors.origins.",
+        code="origin_not_allowed",
+    )
+
+
+def host_not_allowed(host: str) -> ApiError:
+    """403, for a name of this host by which a web site could reach llmhop."""
+    return ApiError(
+        403,
+        f"This llmhop does not know itself as '{_shortened(host)}', and a web site could have that "
+        "name lead here. Ask it as localhost or by an address, name it in the setting "
+        "allowedHosts, or set authTokens.",
+        code="host_not_allowed",
+    )
+
+
 def model_not_found(model: str) -> ApiError:
     """404, for a model that is not in the config."""
     return ApiError(

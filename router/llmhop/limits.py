@@ -137,6 +137,13 @@ DRAIN_SPARE_S: Final = 15.0
 DRAIN_CLOSE_S: Final = 1.0
 """How long after its drain a process waits until clients have taken their last response."""
 
+PREFLIGHT_S: Final = 7200
+"""How long a browser may keep the answer to a preflight: the longest that Chromium does. What it
+sends then is still asked for its origin."""
+
+MAX_ASKED_HEADERS_BYTES: Final = 4096
+"""The longest list of header fields by name that a preflight may ask for."""
+
 OVERLOAD_RETRY_AFTER_S: Final = 1
 """When a client may ask again that was refused for want of memory or connections, or at a drain."""
 

@@ -16,6 +16,7 @@ from llmhop.origin import connect as connecting
 
 from tests.router.support.backends.fleet import Fleet, Host
 from tests.router.support.endpoints import (
+    OWN,
     TIMEOUT,
     Backend,
     LoopThread,
@@ -135,7 +136,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
         streams: Mapping[str, int] | None = None,
         **environment: str,
     ) -> Process:
-        config = {"listen": "127.0.0.1:0", **config}
+        config = {**OWN, **config}
         process = Process(tmp_path, config, environment, sockets, before, redirect, streams)
         processes.append(process)
         return process

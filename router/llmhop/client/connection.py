@@ -40,9 +40,10 @@ class ClientConnection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, on_loopback: bool = False) -> None:
+        """`on_loopback` says that only this host reaches the address that it is connected to."""
         self._clients = clients
-        self._session = Session(clients)
+        self._session = Session(clients, on_loopback)
         self._cycle = RequestCycle(self._session)
         self._slot: Slot | None = Slot(clients.connection_limit)
         self.record = self._session.record

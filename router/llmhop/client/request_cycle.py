@@ -234,7 +234,7 @@ class RequestCycle:
         elif isinstance(decision, MetricsPage):
             self._exchange.answer(self, self._router.metrics_page)
         else:
-            self._answer(Page(200, decision.body))
+            self._answer(Page(decision.status, decision.body, fields=decision.fields))
 
     def _check_waiting(self) -> None:
         """Refuse a request that has to wait where nothing may wait, or no more."""

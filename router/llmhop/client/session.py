@@ -57,9 +57,10 @@ class Session:
     write: Callable[[bytes], None]
     """Sends bytes to the client."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, on_loopback: bool) -> None:
+        """`on_loopback` is what HeadMemo has to know."""
         self.router = router
-        self.memo = HeadMemo(router.table)
+        self.memo = HeadMemo(router.table, on_loopback)
         self.record = router.observer.new_record()
         self.incoming = IncomingRequest()
         self.exchange = Exchange(self.memo, self.record, router.backends)
@@ -155,7 +156,9 @@ class Session:
     def write_page(self, page: Page, close: bool, end: str) -> None:
         """Answer it with a page; `end` is for the access log."""
         record, head_only = self.record, self.incoming.asks_for_head
-        self.write(render(page, record.request_id, head_only=head_only, close=close))
+        # What cannot be read of a head may have been its origin.
+        cors = b"" if self.incoming.head is None else self.memo.cors or b""
+        self.write(render(page, record.request_id, head_only=head_only, close=close, cors=cors))
         if self.transport.takes_writes():
             record.bytes_out = 0 if head_only else len(page.body)
             record.end(page.status, end)

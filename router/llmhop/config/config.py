@@ -40,9 +40,11 @@ from llmhop.config.schema.table import (
     setting,
 )
 from llmhop.config.values import (
+    ALLOWED_HOST,
     FILE,
     HOST,
     NAME,
+    ORIGIN,
     URL,
     Aliases,
     BackendUrls,
@@ -174,6 +176,17 @@ class TlsFiles:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """Which web pages may use llmhop."""
+
+    origins: tuple[str, ...] = required(
+        ListOf(ORIGIN, 'write ["https://app.example"], or [] for none', unique=True),
+        'The origins of web pages, such as "https://app.example", that browsers let read what '
+        'llmhop answers; "*" for all. Where no authTokens are set, requests of others are refused.',
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """A certificate with its chain, and its key, as PEM."""
@@ -274,6 +287,19 @@ class Config:
         (),
         "Bearer tokens of which clients must send one. Secrets: ${env:NAME} or "
         "${file:PATH}. Empty: no token is asked for.",
+    )
+    cors: Cors | None = setting(
+        Table(Cors),
+        None,
+        "Which web pages may use llmhop. Without it: those on loopback (localhost, 127.0.0.1 and "
+        "the like, on any port), and those of llmhop's own origin.",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        ListOf(ALLOWED_HOST, 'write ["llm.example"]', unique=True),
+        (),
+        "Names of this host, without a port, beside localhost and the host's own. Where an address "
+        "in listen is on loopback, without tls, and no authTokens are set, a request that asks for "
+        'another Host is refused, because web sites can have a name lead there; "*" for any.',
     )
     max_body_bytes: int = setting(
         BodySize(_MAX_BODY_BYTES),

@@ -24,6 +24,14 @@ _ADDRESS: Schema = {
 }
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MODE = r"0?[0-7]{3}"
+# As the Fetch standard has browsers write it; extensions and apps have schemes of their own.
+_ORIGIN = (
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:(?P<port>[1-9][0-9]{0,4}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+ANY = "*"
+"""In a list of names: every name."""
 
 # Headers that say where a message ends, or belong to one connection or one request: llmhop's own
 # business.
@@ -61,6 +69,27 @@ def _file(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    if text == ANY:
+        return text
+    match = re.fullmatch(_ORIGIN, text)
+    if text.lower() == "null":
+        raise ValueError("is what any sandboxed page has as its origin")
+    if match is None:
+        raise ValueError("is not an origin as browsers send it")
+    if match["port"] and match["port"] == _DEFAULT_PORTS.get(match["scheme"]):
+        raise ValueError("has the port that browsers leave out")
+    return text
+
+
+def _allowed_host(text: str) -> str:
+    if text == ANY:
+        return text
+    if not text or ":" in text:
+        raise ValueError("is not a host name alone")
+    return check_host(text)
+
+
 NAME = Text(
     _name, "write a name that clients ask for", lambda _error: "name it as clients do", minLength=1
 )
@@ -77,6 +106,22 @@ URL = Text(
     examples=["http://127.0.0.1:8000", "https://api.openai.com", "unix:/run/engine.sock"],
 )
 """Where a backend is."""
+
+ORIGIN = Text(
+    _origin,
+    'write scheme, host in lower case and perhaps a port, e.g. "https://app.example", or "*"',
+    pattern=rf"^(\*|{_ORIGIN.replace('?P<scheme>', '').replace('?P<port>', '')})$",
+    examples=["https://app.example", "http://localhost:3000", "*"],
+)
+"""The origin of web pages, or any."""
+
+ALLOWED_HOST = Text(
+    _allowed_host,
+    'write e.g. "llm.example", without scheme and port, or "*"',
+    minLength=1,
+    pattern="^[^:/]+$",
+)
+"""A name that clients may have for this host, or any."""
 
 FILE = Text(_file, "write the path of a PEM file", minLength=1)
 """The path of a PEM file."""

@@ -144,6 +144,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         via_llmhop=PREFIX in via,
         coded=_is_coded(sink.fields),
         last_hop=last_hop,
+        origin=b", ".join(examined.origins) if examined.origins else None,
     )
     return head, examined.content_length
 

@@ -37,7 +37,8 @@ class Page(NamedTuple):
     """A response of llmhop's own.
 
     `retry_after` is in seconds. `unserved` tells the llmhop before this one why no engine has
-    seen the request (see http.fields.proxy_status); empty where none has to know.
+    seen the request (see http.fields.proxy_status); empty where none has to know. `fields` are
+    lines of the head that it has beside these.
     """
 
     status: int
@@ -45,19 +46,25 @@ class Page(NamedTuple):
     content_type: bytes = b"application/json"
     retry_after: int | None = None
     unserved: bytes = b""
+    fields: bytes = b""
 
 
-def render(page: Page, request_id: bytes, *, head_only: bool, close: bool) -> bytes:
-    """Return a whole response; `head_only` answers a HEAD request."""
-    status, body, content_type, retry_after, unserved = page
+def render(
+    page: Page, request_id: bytes, *, head_only: bool, close: bool, cors: bytes = b""
+) -> bytes:
+    """Return a whole response; `head_only` answers a HEAD request.
+
+    `cors` are the lines that tell a browser whose pages may read it.
+    """
+    status, body, content_type, retry_after, unserved, fields = page
     lines = [
         b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
         b"Date: " + date_now(),
         SERVER,
-        b"Content-Type: " + content_type,
-        b"Content-Length: %d" % len(body),
         b"X-Request-Id: " + request_id,
     ]
+    if status != HTTPStatus.NO_CONTENT:
+        lines += [b"Content-Type: " + content_type, b"Content-Length: %d" % len(body)]
     if status == HTTPStatus.UNAUTHORIZED:
         lines.append(b"WWW-Authenticate: Bearer")
     elif status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
@@ -68,7 +75,8 @@ def render(page: Page, request_id: bytes, *, head_only: bool, close: bool) -> by
         lines.append(proxy_status_line(unserved))
     if close:
         lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+    head = b"\r\n".join(lines)
+    return b"%b\r\n%b%b\r\n%b" % (head, fields, cors, b"" if head_only else body)
 
 
 def error_page(error: ApiError, request_id: bytes, to_llmhop: bool) -> Page:

@@ -19,7 +19,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     this is to become a WebSocket: the connection then carries no request after it, whatever the
     answer. `via` is what its fields Via say, in lower case; `via_llmhop` whether one of them names
     an llmhop. `coded` says that the body is in a content coding, such as gzip; `last_hop` that no
-    further proxy or server is to get the request.
+    further proxy or server is to get the request. `origin` is that of the web page which asks,
+    through a browser; None without one.
     """
 
     method: bytes
@@ -45,6 +46,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     via_llmhop: bool
     coded: bool
     last_hop: bool
+    origin: bytes | None
 
 
 class ResponseHead(msgspec.Struct, frozen=True):

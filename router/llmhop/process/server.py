@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from llmhop import limits
@@ -39,12 +41,12 @@ from llmhop.observe.metric_store import Metrics, MetricStore
 from llmhop.observe.observer import Observer, single_process
 from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.pool import Pools
+from llmhop.process.exposure import is_open_host
 from llmhop.process.listeners import Listeners, is_unix, open_listeners
 from llmhop.process.timer import Timer
 from llmhop.routing.table import RoutingTable
 
 if TYPE_CHECKING:
-    import socket
     import ssl
 
     from llmhop.process.tls_listener import TlsListener
@@ -84,7 +86,7 @@ class Server:
         # One timer for all connections: setting a deadline costs an assignment, no heap.
         self._sweeper = Timer(limits.SWEEP_S, "the sweep", self._sweep)
         self._pseudonym = pseudonym or new_pseudonym()
-        self.table = RoutingTable(config, int(time.time()), self._pseudonym)
+        self.table = self._new_table(config)
         self.pools = Pools(self._loop)
         self.backends = Backends(self.pools, gates or LocalGates(), self._pseudonym, self._loop)
         self.backends.serve(config.models)
@@ -128,7 +130,8 @@ class Server:
                 )
                 self._servers.append(unix)
             elif self._tls is None:
-                tcp = await self._loop.create_server(self._new_client, sock=sock, backlog=BACKLOG)
+                new_client = partial(self._new_client, not is_open_host(sock.getsockname()[0]))
+                tcp = await self._loop.create_server(new_client, sock=sock, backlog=BACKLOG)
                 self._servers.append(tcp)
             else:
                 self._accept_tls(sock)
@@ -139,7 +142,7 @@ class Server:
 
         Where it raises, requests are routed by the old config as before.
         """
-        table, tls = RoutingTable(config, int(time.time()), self._pseudonym), self._tls
+        table, tls = self._new_table(config), self._tls
         if tls is not None and config.tls is not None and config.tls != self.config.tls:
             tls = _context(config.tls)
         self.backends.serve(config.models)
@@ -223,6 +226,9 @@ class Server:
         self.backends.close()
         self.pools.serve([])
 
+    def _new_table(self, config: Config) -> RoutingTable:
+        return RoutingTable(config, int(time.time()), self._pseudonym, socket.gethostname())
+
     def _records(self) -> Iterator[RequestRecord]:
         return (client.record for client in self.clients)
 
@@ -231,14 +237,14 @@ class Server:
         self.connection_limit.limit = fitting
         self.pools.limit = backends_that_fit(fitting)
 
-    def _new_client(self) -> asyncio.Protocol:
+    def _new_client(self, on_loopback: bool = False) -> asyncio.Protocol:
         full = self.connection_limit.full
         if full and not self._is_full:
             limit = self.connection_limit.limit
             log(f"{limit} clients are connected, more are turned away (maxConnections)")
         self._is_full = full
         if not full:
-            return ClientConnection(self)
+            return ClientConnection(self, on_loopback)
         self.observer.refused("connections")
         id_ = self.observer.new_id()
         page = error_page(overloaded(), id_, to_llmhop=True)

@@ -17,6 +17,7 @@ from llmhop.client.connection_limit import connections_that_fit
 from llmhop.config.config import Config, after_reload
 from llmhop.config.load import load
 from llmhop.config.problems import ConfigError
+from llmhop.config.values import ANY
 from llmhop.log.faults import log_loops_fault
 from llmhop.log.logger import LOG, log
 from llmhop.process.listeners import Listeners
@@ -189,11 +190,18 @@ def status(config: Config, addresses: list[str]) -> str:
 
 
 def log_openness(config: Config, open_addresses: list[str]) -> None:
-    """Say so where whoever reaches one of the addresses is served."""
-    if open_addresses and not config.auth_tokens:
+    """Say so where whoever reaches one of the addresses is served, or any web page is."""
+    if config.auth_tokens:
+        return
+    if open_addresses:
         log(
             f"authTokens is empty: whoever reaches {', '.join(open_addresses)} is served; "
             "set it, or listen on 127.0.0.1, or on a unix socket that socketMode closes to others"
+        )
+    if config.cors is not None and ANY in config.cors.origins:
+        log(
+            'authTokens is empty and cors.origins has "*": every web page is served that is opened '
+            "where llmhop can be reached; set authTokens, or name the origins"
         )
 
 

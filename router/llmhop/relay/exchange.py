@@ -57,6 +57,7 @@ class Exchange(RequestOwner):
         "_close",
         "_downstream",
         "_ends_by_close",
+        "_heads",
         "_http10",
         "_progress",
         "_record",
@@ -72,6 +73,7 @@ class Exchange(RequestOwner):
     def __init__(self, heads: HeadMemo, record: RequestRecord, backends: Backends) -> None:
         """`heads` writes what stands before a body; `record` is that of each request in turn."""
         self.state = IDLE
+        self._heads = heads
         self._record = record
         self._progress = Progress()
         self._upstream = UpstreamRequest(heads, record, backends, self._progress)
@@ -267,7 +269,13 @@ class Exchange(RequestOwner):
         record.response_started(head, body, complete)
         date = b"" if head.dated else date_now()
         start = rewrite.response_head(
-            head, length, record.request_id, date, decoded=decoded, close=close
+            head,
+            length,
+            record.request_id,
+            date,
+            decoded=decoded,
+            close=close,
+            cors=self._heads.cors,
         )
         downstream.write(start + body)
         if complete:

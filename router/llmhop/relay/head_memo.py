@@ -13,13 +13,31 @@ from llmhop.routing.table import RoutingTable
 
 
 class HeadMemo:
-    """Remembers the last head that was let in, and the last one that was sent on."""
+    """Remembers the last head that was let in, and the last one that was sent on.
 
-    __slots__ = ("_admitted", "_client", "_route", "_sent", "_starts", "table")
+    `cors` are the lines by which a browser knows whether the page that sent the head that `admit`
+    saw last may read the answer; None where it was none's.
+    """
 
-    def __init__(self, table: RoutingTable) -> None:
-        """`table` is the one in force now; `admit` takes a newer one."""
+    __slots__ = (
+        "_admitted",
+        "_client",
+        "_on_loopback",
+        "_route",
+        "_sent",
+        "_starts",
+        "cors",
+        "table",
+    )
+
+    def __init__(self, table: RoutingTable, on_loopback: bool = False) -> None:
+        """`table` is the one in force now; `admit` takes a newer one.
+
+        `on_loopback` says that only this host reaches the address that the client connected to.
+        """
         self.table = table
+        self.cors: bytes | None = None
+        self._on_loopback = on_loopback
         self._client = (b"unknown", b"http")
         self._admitted: RequestHead | None = None
         self._sent: RequestHead | None = None
@@ -29,13 +47,16 @@ class HeadMemo:
     def connected(self, address: bytes, scheme: bytes) -> None:
         """Take note of the client's address and scheme, which its requests are sent on with."""
         self._client = (address, scheme)
+        # A certificate ties the address to a name already.
+        self._on_loopback = self._on_loopback and scheme == b"http"
 
     def admit(self, head: RequestHead, table: RoutingTable) -> None:
-        """Take `table` for a request, if that lets it pass. Raises ApiError (401)."""
+        """Take `table` for a request, if that lets it pass. Raises ApiError (401, 403)."""
         if head is not self._admitted or table is not self.table:
             self.table = table
             self._admitted = None
-            table.authorize(head)
+            self.cors = table.origins.response_lines(head)
+            table.authorize(head, self._on_loopback)
             self._admitted = head
 
     def request_head(

@@ -30,9 +30,11 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A response of llmhop's own, always 200 and JSON."""
+    """A response of llmhop's own: JSON, or nothing with 204. `fields` are lines of its head."""
 
     body: bytes
+    status: int = 200
+    fields: bytes = b""
 
 
 class MetricsPage(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.routing.body_model import model_if_any, model_in
 from llmhop.routing.decision import Answer, MetricsPage, Ready, Route
+from llmhop.routing.origin_policy import OriginPolicy, is_preflight, preflight_lines
 from llmhop.routing.target import ROUTE_PREFIX, NamedTarget, own_path, read_target
 
 _MODELS_PATH = b"/v1/models"
@@ -42,11 +43,14 @@ _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-h
 class RoutingTable:
     """What a config means for requests. Replaced as a whole on reload."""
 
-    def __init__(self, config: Config, created: int, pseudonym: bytes = UNNAMED) -> None:
+    def __init__(
+        self, config: Config, created: int, pseudonym: bytes = UNNAMED, machine: str = ""
+    ) -> None:
         """`created` is the Unix time that /v1/models gives for every model.
 
         `pseudonym` is what llmhop calls itself in Via, in lower case; requests that name it have
-        come in a loop. `upload_bytes` of a request's body must come in each `upload_window`.
+        come in a loop. `machine` is the name of this host. `upload_bytes` of a request's body must
+        come in each `upload_window`.
         """
         self.pseudonym = pseudonym
         self.max_body_bytes = config.max_body_bytes
@@ -57,14 +61,19 @@ class RoutingTable:
         self.routes: Mapping[str, Route] = _routes(config.models)
         self._tokens = [token.encode() for token in config.auth_tokens]
         self.has_auth = bool(self._tokens)
+        self.origins = OriginPolicy(config, machine)
         entries = {name: _model_entry(name, created) for name in config.models}
         self.listed = frozenset(name for name, m in config.models.items() if not m.unlisted)
         listed = [entries[name] for name in config.models if name in self.listed]
         self._models = {name: msgspec.json.encode(entry) for name, entry in entries.items()}
         self._list = msgspec.json.encode({"object": "list", "data": listed})
 
-    def authorize(self, head: RequestHead) -> None:
-        """Raise ApiError (401) unless the request may pass."""
+    def authorize(self, head: RequestHead, on_loopback: bool) -> None:
+        """Raise ApiError (401, 403) unless the request may pass.
+
+        `on_loopback` is what `OriginPolicy.admit` has to know.
+        """
+        self.origins.admit(head, on_loopback)
         if not self._knows(head.bearer) and not _is_open(head):
             raise unauthorized()
 
@@ -97,6 +106,8 @@ class RoutingTable:
                 return Answer(self._list)
             if path.startswith(_MODELS_PATH + b"/"):
                 return self._describe(path[len(_MODELS_PATH) + 1 :])
+        if head.origin is not None and is_preflight(head):
+            return Answer(b"", 204, preflight_lines(head))
         if head.last_hop:
             return Answer(_NOTHING)
         if head.via:
@@ -176,6 +187,8 @@ class RoutingTable:
 
 
 def _is_open(head: RequestHead) -> bool:
+    if is_preflight(head):  # browsers send no token in it
+        return True
     return head.method in _READING and own_path(head.path) in (_HEALTH_PATH, _READY_PATH)
 
 

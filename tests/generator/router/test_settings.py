@@ -198,6 +198,8 @@ GOOD: dict[str, list[Any]] = {
     "maxConnections": [1],
     "drainTimeout": [0.5],
     "authTokens": [[], ["${file:a}", "b"]],
+    "cors": [{"origins": []}, {"origins": ["https://app.example", "*"]}],
+    "allowedHosts": [[], ["llm.example"]],
     "socketMode": ["0600"],
     "tls": [{"certificate": "a", "key": "b"}],
 }

@@ -28,6 +28,10 @@ ONLY_THE_PARSER_SEES = {
     "host is no host",
     "host that is no IPv4 address",
     "host with a port",
+    "allowed host 'a b'",
+    "origin 'https://app.example:443'",
+    "origin 'http://app.example:80'",
+    "origin 'https://app.example\\n'",  # as that of a url below
     "token with a space",
     "unset variable",
     "unset plain variable",

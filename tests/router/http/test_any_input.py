@@ -137,7 +137,7 @@ def _try_fields(config: Config) -> dict[str, int]:
             return
         tokens = [v.strip(" \t") for n, v in given_fields if n.lower() == "authorization"]
         try:
-            table.authorize(head)
+            table.authorize(head, True)
         except ApiError as error:
             assert error.status == 401
             assert len(tokens) != 1 or tokens[0] != f"Bearer {TOKEN}"

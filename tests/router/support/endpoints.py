@@ -22,6 +22,8 @@ from llmhop.process.server import Server
 TIMEOUT = 20.0  # far beyond what anything here takes; a test that waits this long fails
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
+OWN: dict[str, Any] = {"listen": "127.0.0.1:0", "allowedHosts": ["*"]}
+"""A port that the kernel chooses, and any Host: what is tested is mostly no browser's business."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 MODELS = {"m": {"url": "http://127.0.0.1:1"}}
 """A model whose backend is not there."""
@@ -225,7 +227,7 @@ class RunningRouter:
 
     def __init__(self, thread: LoopThread, config: dict[str, Any]) -> None:
         self.thread = thread
-        checked = check({"listen": "127.0.0.1:0", **config})
+        checked = check({**OWN, **config})
 
         async def start() -> Server:
             server = Server(checked)
@@ -240,7 +242,7 @@ class RunningRouter:
         return f"http://127.0.0.1:{self.port}"
 
     def reload(self, config: dict[str, Any]) -> None:
-        checked = check({"listen": "127.0.0.1:0", **config})
+        checked = check({**OWN, **config})
         self.thread.call(lambda: self.server.reload(checked))
 
     def sweep_after(self, seconds: float) -> None:

@@ -25,6 +25,7 @@ REQUEST_DROPPED: Names = HOP_BY_HOP | {
     b"expect",  # answered here, because the body is read here
     b"forwarded",
     b"host",
+    b"origin",  # judged here (see routing.origin_policy), for all that stands behind
     b"proxy-authorization",
     b"trailer",
     b"x-real-ip",
@@ -46,6 +47,7 @@ _EXAMINED = frozenset(
         b"content-type",
         b"expect",
         b"host",
+        b"origin",
         b"transfer-encoding",
         b"upgrade",
         b"via",
@@ -106,6 +108,7 @@ class Examined:
         "expect",
         "hosts",
         "nominated",
+        "origins",
         "upgrades",
         "vias",
     )
@@ -117,6 +120,7 @@ class Examined:
         self.content_types: list[bytes] = []
         self.expect: bytes | None = None
         self.hosts: list[bytes] = []
+        self.origins: list[bytes] = []
         self.upgrades: list[bytes] = []
         self.vias: list[bytes] = []
         options: list[bytes] = []
@@ -141,6 +145,8 @@ class Examined:
                 self.expect = value.lower() if self.expect is None else b"twice"
             elif name == b"upgrade":
                 self.upgrades.append(value.lower())
+            elif name == b"origin":
+                self.origins.append(value)
             elif name == b"via":
                 self.vias.append(value)
             else:

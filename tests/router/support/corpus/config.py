@@ -92,6 +92,16 @@ BAD: dict[str, tuple[object, str]] = {
     "broken rate": ({"models": MODELS, "minUploadRate": 0.5}, "minUploadRate: is not a whole"),
     "no time for a drain": ({"models": MODELS, "drainTimeout": 0}, "drainTimeout: is out of range"),
     "drain in words": ({"models": MODELS, "drainTimeout": "30s"}, "drainTimeout: is not a number"),
+    "cors without origins": ({"models": MODELS, "cors": {}}, "cors.origins: is missing"),
+    "cors as a list": ({"models": MODELS, "cors": ["*"]}, "cors: is not an object"),
+    "origins in a string": (
+        {"models": MODELS, "cors": {"origins": "*"}},
+        'cors.origins: is not a list; write ["https://app.example"], or [] for none',
+    ),
+    "origin twice": (
+        {"models": MODELS, "cors": {"origins": ["https://a", "https://a"]}},
+        "cors.origins[1]: is listed twice",
+    ),
     "tokens in a string": ({"models": MODELS, "authTokens": "x"}, "authTokens: is not a list"),
     "token is a number": ({"models": MODELS, "authTokens": [1]}, "authTokens[0]: is not a string"),
     "empty token": ({"models": MODELS, "authTokens": ["a", ""]}, "authTokens[1]: is empty"),
@@ -355,3 +365,32 @@ BAD |= {
     }.items()
 }
 # Every problem is told at once, those of files that are there by name too.
+
+_ORIGINS = {
+    **dict.fromkeys(
+        [
+            *("app.example", "https://app.example/", "https://app.example/chat", "https://", ""),
+            *("https://App.example", "HTTPS://app.example", "https://bücher.example", "file://"),
+            *("https://*.app.example", "http://localhost:*", "https://u@app.example", "*.example"),
+            *("https://app.example:0", "https://app.example\n", "https://a, https://b"),
+        ],
+        "is not an origin as browsers send it",
+    ),
+    "https://app.example:443": "has the port that browsers leave out",
+    "http://app.example:80": "has the port that browsers leave out",
+    "null": "is what any sandboxed page has as its origin",
+}
+BAD |= {
+    f"origin {origin!r}": (
+        {"models": MODELS, "cors": {"origins": [origin]}},
+        f"cors.origins[0]: {what}; write scheme, host in lower case and perhaps a port, e.g.",
+    )
+    for origin, what in _ORIGINS.items()
+}
+for host, what in {
+    "llm.example:80": 'is not a host name alone; write e.g. "llm.example", without scheme and port',
+    "": "is not a host name alone",
+    "a b": "has a host that is neither a host name nor",
+}.items():
+    config = {"models": MODELS, "allowedHosts": [host]}
+    BAD[f"allowed host {host!r}"] = (config, f"allowedHosts[0]: {what}")

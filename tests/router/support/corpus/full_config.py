@@ -9,6 +9,8 @@ FULL: dict[str, Any] = {
     "socketMode": "0666",
     "tls": {"certificate": "cert.pem", "key": "key.pem"},
     "authTokens": ["t"],
+    "cors": {"origins": ["https://app.example", "*"]},
+    "allowedHosts": ["llm.example"],
     "maxBodyBytes": 1,
     "maxBufferedBytes": 2**28,
     "maxConnections": 1,
