@@ -27,7 +27,7 @@ from llmhop_generator.layout import (
     quadlet_dir,
     user_manager,
 )
-from llmhop_generator.preflight.storage import directory_conflicts, home_findings
+from llmhop_generator.preflight.storage.directories import directory_conflicts, home_findings
 from llmhop_generator.preflight.user import find_account, user_conflicts
 from llmhop_generator.render.host_tree import OWN_USER, host_files
 from llmhop_generator.render.tree import render

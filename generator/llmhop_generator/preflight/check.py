@@ -14,7 +14,9 @@ from llmhop_generator.preflight.paths import path_findings
 from llmhop_generator.preflight.ports import port_findings, router_findings
 from llmhop_generator.preflight.router import service_findings, socket_findings
 from llmhop_generator.preflight.secrets import secret_findings
-from llmhop_generator.preflight.storage import directory_conflicts, storage_findings
+from llmhop_generator.preflight.storage.directories import directory_conflicts, directory_findings
+from llmhop_generator.preflight.storage.disk import disk_findings
+from llmhop_generator.preflight.storage.environment_files import environment_file_findings
 from llmhop_generator.preflight.units import (
     hidden_findings,
     mask_findings,
@@ -87,7 +89,9 @@ def _findings(vllm: Vllm) -> Iterator[Finding]:
         for name, where in absent.items()
         if name.startswith("localhost/")
     )
-    yield from storage_findings(vllm, account, lacks_image=bool(absent))
+    yield from directory_findings(vllm, account)
+    yield from environment_file_findings(vllm, account)
+    yield from disk_findings(vllm, lacks_image=bool(absent))
     yield from path_findings(vllm, account)
     yield from device_findings(vllm)
     serving = {uid for uid, texts in read_sources().items() if texts}

@@ -18,7 +18,7 @@ from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.host.cdi import is_cdi_name
 from llmhop_generator.host.process import Account
 from llmhop_generator.layout import quadlet_dir, runtime_dir
-from llmhop_generator.preflight.storage import failed_as
+from llmhop_generator.preflight.access import access_findings
 
 
 def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
         yield from (problem for path, problem in tests if not Path(path).exists())
     else:
         # Asked is the user: of a file system of its own root may see nothing.
-        yield from failed_as(account, [("-e", path, problem) for path, problem in tests])
+        yield from access_findings(account, [("-e", path, problem) for path, problem in tests])
 
 
 def _named(vllm: Vllm) -> dict[str, OptionPath]:

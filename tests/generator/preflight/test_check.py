@@ -17,7 +17,8 @@ from llmhop_generator.render.tree import render
 from tests.generator.conftest import MINIMAL
 
 FINDERS = (
-    *("user_findings", "storage_findings", "device_findings", "port_findings", "path_findings"),
+    *("user_findings", "device_findings", "port_findings", "path_findings"),
+    *("directory_findings", "environment_file_findings", "disk_findings"),
     *("unit_findings", "mask_findings", "requirement_findings", "model_boot_findings"),
     *("hidden_findings", "service_findings", "socket_findings", "router_boot_findings"),
     *("router_findings", "router_socket_findings", "secret_findings"),

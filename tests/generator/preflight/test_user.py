@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from llmhop_generator.host.subids import Range, is_given, ranges_of, read_ranges
-from llmhop_generator.preflight import storage as host_storage
 from llmhop_generator.preflight import user as host_user
+from llmhop_generator.preflight.storage import disk
+from llmhop_generator.preflight.storage.directories import directory_conflicts, directory_findings
+from llmhop_generator.preflight.storage.environment_files import environment_file_findings
 
 from tests.generator.conftest import MINIMAL
 from tests.generator.support.contracts import vllm_of
@@ -28,8 +30,8 @@ class Host:
         patch.setattr(pwd, "getpwnam", lambda name: self._account(name))
         patch.setattr(grp, "getgrgid", lambda gid: self._group(gid))
         patch.setattr(host_user, "read_ranges", lambda path: self._ranges(linger, path))
-        patch.setattr(host_storage, "NEEDED_TO_RUN", 0)
-        patch.setattr(host_storage, "_file_system", lambda path: "ext4")
+        patch.setattr(disk, "NEEDED_TO_RUN", 0)
+        patch.setattr(disk, "_file_system", lambda path: "ext4")
         patch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
     def _account(self, name: str) -> pwd.struct_passwd:
@@ -51,7 +53,9 @@ class Host:
         vllm = vllm_of(config)
         found = [
             *host_user.user_findings(vllm),
-            *host_storage.storage_findings(vllm, None, lacks_image=False),
+            *directory_findings(vllm, None),
+            *environment_file_findings(vllm, None),
+            *disk.disk_findings(vllm, lacks_image=False),
         ]
         return [str(each).removeprefix("services.llmhop.vllm.") for each in found]
 
@@ -122,7 +126,7 @@ def test_a_home_that_is_spelled_otherwise_is_the_same(host: Host) -> None:
 
 def conflicts(host: Host) -> list[str]:
     vllm = vllm_of({**MINIMAL, "vllm": MINIMAL["vllm"] | host.vllm})
-    found = [*host_user.user_conflicts(vllm), *host_storage.directory_conflicts(vllm)]
+    found = [*host_user.user_conflicts(vllm), *directory_conflicts(vllm)]
     return [str(each).removeprefix("services.llmhop.vllm.") for each in found]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from llmhop_generator.errors import GeneratorError
-from llmhop_generator.preflight import storage
-from llmhop_generator.preflight.storage import _cache_dir, _data_dir, _file_system
+from llmhop_generator.preflight.storage import disk
+from llmhop_generator.preflight.storage.disk import _cache_dir, _data_dir, _file_system
 
 from tests.generator.support.contracts import vllm_of
 
@@ -30,7 +30,7 @@ def test_a_path_of_any_name_is_found_and_what_a_link_leads_to(name: str, tmp_pat
 
 def test_of_file_systems_one_over_the_other_the_upper_one_counts(tmp_path: Path) -> None:
     """As of one that is mounted when somebody looks into it, by autofs."""
-    asks = "from llmhop_generator.preflight.storage import _file_system as ask; import sys;"
+    asks = "from llmhop_generator.preflight.storage.disk import _file_system as ask; import sys;"
     ask = f"{sys.executable} -c '{asks} print(ask(sys.argv[1]))' {tmp_path}"
     mounts = f"mount -t tmpfs none {tmp_path} && mount -t ramfs none {tmp_path} && {ask}"
     words = ["unshare", "--mount", "--map-root-user", "sh", "-c", mounts]
@@ -51,8 +51,8 @@ def test_a_file_system_that_is_not_told_is_one_problem_and_no_end(
     def fail(_path: str) -> str:
         raise GeneratorError("findmnt can't be run")
 
-    monkeypatch.setattr(storage, "_file_system", fail)
-    monkeypatch.setattr(storage, "_free", lambda _: 0)
+    monkeypatch.setattr(disk, "_file_system", fail)
+    monkeypatch.setattr(disk, "_free", lambda _: 0)
     told = [problem.what for problem in _data_dir(vllm(), 1)]
     assert told[0] == "findmnt can't be run"
     assert "needs" in told[1]
@@ -74,7 +74,7 @@ def test_a_full_cache_is_told_only_where_something_goes_into_it(
 ) -> None:
     (tmp_path / "hub").mkdir()
     of = vllm(**changes).model_copy(update={"cache_dir": str(tmp_path)})
-    monkeypatch.setattr(storage, "_free", lambda _: 0)
+    monkeypatch.setattr(disk, "_free", lambda _: 0)
     assert bool(list(_cache_dir(of))) is is_told
-    monkeypatch.setattr(storage, "_free", lambda _: storage.NEEDED_TO_RUN)
+    monkeypatch.setattr(disk, "_free", lambda _: disk.NEEDED_TO_RUN)
     assert not list(_cache_dir(of))

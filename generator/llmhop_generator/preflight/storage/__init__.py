@@ -1,0 +1,1 @@
+"""What the models' user has on disk: directories, environment files, room."""
