@@ -1,6 +1,7 @@
 """What somebody does to units by hand, and what systemd does not start: seen, told, put right."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -142,8 +143,12 @@ def test_a_unit_that_was_removed_is_put_back_and_its_model_runs_on(host: Machine
 
 
 def test_a_model_without_a_unit_that_is_not_wanted_any_more_is_stopped(host: Machine) -> None:
-    host.succeed(f"rm {B}")
+    host.succeed(f"rm {B}", f"{MANAGER} restart vllm-b.service")
+    assert status(host)["b"]["earlier_unit"]  # nothing tells by which
     reload(host)
+    assert status(host)["b"]["earlier_unit"]
+    logs = "llmhop-generator logs --no-follow"
+    assert "serving m on port 8000" in host.succeed(f"{logs} b")
     write(host, CONFIG, config(a={}))
     output = apply(host)
     assert "stop vllm-b.service: removed" in output, output
@@ -186,6 +191,39 @@ def test_a_drop_in_that_changes_what_podman_runs_is_told(host: Machine) -> None:
     reload(host)
     host.fail(f"grep DROPPED_IN {unit}")
     assert status(host)["a"]["drop_ins"] == []
+
+
+def test_a_drop_in_of_a_unit_is_told_by_its_name_wherever_it_lies(host: Machine) -> None:
+    kept = [
+        "/etc/systemd/user/vllm-a.service.d/a 'b' \"c\" $d \\e.conf",
+        "/usr/lib/systemd/user/vllm-.service.d/y.conf",
+        "/usr/local/lib/systemd/user/service.d/x.conf",
+    ]
+    of_system = "/usr/lib/systemd/user/service.d/z.conf"
+    for path in (*kept, of_system):
+        write(host, path, "[Service]\nEnvironment=DROPPED_IN=1")
+    reload(host)
+    assert sorted(status(host)["a"]["drop_ins"]) == kept
+    for _ in range(2):
+        output = apply(host)
+        assert "warning: vllm-a.service is changed by /etc/systemd/user/" in output, output
+        assert output.endswith("nothing to do\n"), output
+    host.succeed(*(f"rm {shlex.quote(path)}" for path in (*kept, of_system)))
+    reload(host)
+    assert apply(host) == "nothing to do\n"
+
+
+def test_a_file_that_systemd_can_not_use_hides_a_unit_all_the_same(host: Machine) -> None:
+    path = "/etc/systemd/user/vllm-a.service"
+    other = "/run/user/503/systemd/generator/vllm-b.service"
+    for make in (f"printf '[Service]\\nType=oneshot\\n' > {path}", f"ln -sfn {other} {path}"):
+        host.succeed(make)
+        reload(host)
+        assert status(host)["a"]["hidden_by"] == path
+        code, output = host.execute(f"llmhop-generator check {CONFIG} 2>&1")
+        assert (code, f"vllm-a.service is made of {path}, " in output) == (1, True), output
+    host.succeed(f"rm {path}")
+    reload(host)
 
 
 # What systemd does not start, and what is told of it.
