@@ -55,7 +55,7 @@ class BodyIntake(asyncio.BufferedProtocol):
         self._body = body
         self._work = work
         self._taken = 0
-        self._unread = 0
+        self._unread = 0  # so many bytes are in the body's memory, for another pass to look at
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Give the rest of the body's memory."""

@@ -57,7 +57,7 @@ class ResponseSink(Protocol):
         """The next part of the body came, which is not the last one."""
 
     def response_failed(self, reason: str, kind: str) -> None:
-        """There will be no more of the response; `kind` is one of metric_cells.FAILURES."""
+        """There will be no more of the response; `kind` is "closed" or "invalid_response"."""
 
     def pause_request(self) -> None:
         """The backend takes no more of the request for now."""

@@ -24,14 +24,14 @@ INVALID: Final = 5
 
 
 def cause_of(kind: str, silent: bool) -> int:
-    """Return why there was no response; `kind` is one of metric_cells.FAILURES.
+    """Return why there was no response; `kind` is "closed" or "invalid_response".
 
     `silent` says that not a byte has come on the connection. One that closes a new connection
     without a byte is most likely starting.
     """
     if kind == "invalid_response":
         return INVALID
-    return UNREACHED if silent and kind == "closed" else BROKE
+    return UNREACHED if silent else BROKE
 
 
 def error_for(cause: int, backend: Backend) -> ApiError:

@@ -320,7 +320,7 @@ class UpstreamRequest(ConnectionWaiter):
         return self._connection is not None
 
     def response_failed(self, reason: str, kind: str) -> None:
-        """Note and log that there is no more of its response."""
+        """Note and log that there is no more of its response; `kind` is as in `cause_of`."""
         silent = self._connection is not None and self._connection.is_silent()
         self._connection = None
         self.state = IDLE

@@ -375,6 +375,15 @@ def test_a_body_of_which_a_part_waited_is_whole(start_fake: StartFake) -> None:
     assert backend.sent.endswith(chat() + b" " * 200_000)
 
 
+def test_a_part_that_waited_completes_no_body_that_its_client_cuts(start_fake: StartFake) -> None:
+    router = start_fake()
+    client, rest = large_request(router)
+    router.send(client, rest[:-10_000])  # as much is missing as had waited
+    router.event(client.peer_closes)
+    assert client.lost
+    assert not router.loop.connecting
+
+
 def test_a_body_that_is_refused_while_it_waits_is_read_no_more(start_fake: StartFake) -> None:
     router = start_fake()
     client, rest = large_request(router)
