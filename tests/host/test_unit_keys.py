@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.keys.arguments import SWITCHES
+from llmhop_generator.contract.keys.arguments import FLAGS, SWITCHES
 from llmhop_generator.contract.keys.container import CONTAINER
 
 
@@ -133,8 +133,8 @@ def test_podman_knows_every_key_that_is_judged(root: Path, tmp_path: Path) -> No
     assert [key for key in CONTAINER if "unsupported key" in said(key)] == []
 
 
-def test_podmans_flags_without_a_value_are_known(root: Path) -> None:
-    def listed(command: str) -> set[str]:
+def test_podmans_flags_are_known(root: Path) -> None:
+    def listed(command: str) -> tuple[set[str], set[str]]:
         # Podman finds itself by /proc.
         shell = f"mount -t proc proc /proc && {command} --help"
         done = subprocess.run(
@@ -144,7 +144,10 @@ def test_podmans_flags_without_a_value_are_known(root: Path) -> None:
             check=True,
         )
         options = re.findall(r"(?m)^ +(?:(-\w), )?(--[\w-]+)( \S+)?(?:  |$)", done.stdout)
-        return {flag for short, name, value in options if not value for flag in (short, name)}
+        switches = {flag for short, name, value in options if not value for flag in (short, name)}
+        return {name for _, name, _ in options}, switches - {""}
 
-    assert listed("podman run") - {""} == SWITCHES["PodmanArgs"]
-    assert listed("podman") - {""} == SWITCHES["GlobalArgs"]
+    for command, key in (("podman run", "PodmanArgs"), ("podman", "GlobalArgs")):
+        flags, switches = listed(command)
+        assert switches == SWITCHES[key]
+        assert flags == {flag for flag in FLAGS[key] if flag.startswith("--")}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from llmhop_generator.contract.keys.arguments import flags_of, stray
+from llmhop_generator.contract.keys.arguments import flags_of, stray, unknown
 from llmhop_generator.contract.keys.container import CONTAINER
 from llmhop_generator.contract.keys.rule import SYSTEMD_RESTARTS, TRUE, Rule
 from llmhop_generator.contract.keys.service import SERVICE
@@ -31,6 +31,14 @@ _IPC = Rule(
     'or add ShmSize = ""',
     "host|none",
 )
+
+# Each key and the argument that is the same.
+_MAPPINGS = {
+    "GIDMap": "--gidmap",
+    "SubGIDMap": "--subgidname",
+    "SubUIDMap": "--subuidname",
+    "UIDMap": "--uidmap",
+}
 
 _ARGUMENTS: dict[str, dict[str, Rule]] = {
     "GlobalArgs": dict.fromkeys(
@@ -75,8 +83,30 @@ def findings(path: Path, option: str, keys: Mapping[str, Sequence[str]]) -> Iter
                 if why is not _IPC or not own_shm:
                     shown = "" if why.is_whole else f" {_shown(value)}"
                     yield Finding.at((*path, key), f"must not have {flag}{shown}: {why.why}")
-            words = " ".join(_values(items, several=True))
-            yield from (Finding.at((*path, key), what) for what in stray(key, words))
+            text = _text(items)
+            for what in (*stray(key, text), *unknown(key, text)):
+                yield Finding.at((*path, key), what)
+
+
+def conflicts(keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Find keys of [Container] that Podman takes no two of: one of them, and what to do.
+
+    `keys` gives the lines of each key of a model, those of every model among them.
+    """
+    given = {key for key, items in keys.items() if any(_values(items, several=True))}
+    arguments = {flag for flag, _ in flags_of(_text(keys.get("PodmanArgs", ())))}
+    modes = [key for key in ("UserNS", "--userns") if key in given | arguments]
+    mappings = [name for pair in _MAPPINGS.items() for name in pair if name in given | arguments]
+    for mode in modes[:1]:
+        where = mode if mode in given else "PodmanArgs"
+        what = "Podman takes one of the two; leave one out"
+        yield from ((where, f"has {mode} beside {name}, and {what}") for name in mappings)
+    groups = _text(keys.get("GroupAdd", ())).split()
+    if "keep-groups" in groups and len(groups) > 1:
+        yield (
+            "GroupAdd",
+            "has keep-groups beside others, and Podman takes it alone; leave the others out",
+        )
 
 
 def _values(items: Sequence[str], *, several: bool) -> list[str]:
@@ -87,12 +117,16 @@ def _values(items: Sequence[str], *, several: bool) -> list[str]:
     return [*effective_lines(texts).values()]
 
 
+def _text(items: Sequence[str]) -> str:
+    return " ".join(_values(items, several=True))
+
+
 def _plain(text: str) -> str:
     return text.strip().strip('"')
 
 
 def _arguments(items: Sequence[str], rules: Mapping[str, Rule]) -> Iterator[tuple[str, str, Rule]]:
-    for flag, value in flags_of(" ".join(_values(items, several=True))):
+    for flag, value in flags_of(_text(items)):
         rule = rules.get(flag)
         if rule is not None and rule.refuses(value):
             yield flag, value, rule

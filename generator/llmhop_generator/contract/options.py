@@ -55,11 +55,14 @@ Digest = Annotated[
     str,
     Matching(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", "sha256: and 64 lower-case hex digits"),
 ]
+# A registry and lower-case words (distribution/reference, which Podman reads names by).
+_IMAGE_WORD = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
 ImageName = Annotated[
     str,
     Matching(
-        r"[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+(?=/))?(/[A-Za-z0-9._-]+)*",
-        "an image without tag or digest, such as docker.io/vllm/vllm-openai; they have options",
+        rf"([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?/)?{_IMAGE_WORD}(/{_IMAGE_WORD})*",
+        "an image in lower case, without tag or digest, such as docker.io/vllm/vllm-openai; they "
+        "have options",
     ),
 ]
 ImageTag = Annotated[

@@ -80,6 +80,13 @@ def findings(path: Path, option: str, keys: Mapping[str, Any]) -> Iterator[Findi
     yield from key_rules.findings(path, option, texts)
 
 
+def conflicts(general: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Find keys of containerConfig that a model can't have at once, with those of every model."""
+    yield from key_rules.conflicts(
+        {key: texts_of(value) for key, value in {**general, **own}.items()}
+    )
+
+
 def texts_of(value: Any) -> list[str]:
     """Give the lines that a key's value becomes, without what can't be one."""
     return [_text(item) for item in _items(value) if isinstance(item, str | bool | int | float)]

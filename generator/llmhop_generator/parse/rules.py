@@ -152,6 +152,7 @@ def _backend(vllm: dict[str, Any]) -> Iterator[Finding]:
         yield from _flags((*path, "settings"), model.get("settings"))
         yield from _environment((*path, "environment"), model.get("environment"))
         yield from _unit_keys(path, model)
+        yield from _conflicts(path, as_object(vllm.get("containerConfig")), model)
         for index, device in enumerate(_list(model.get("devices"))):
             yield from _device((*path, "devices", index), device)
 
@@ -210,6 +211,12 @@ def _unit_keys(path: Path, options: dict[str, Any]) -> Iterator[Finding]:
                 (*path, option, key),
                 f"sets {name}, a secret that would be seen in the unit; set it in environmentFile",
             )
+
+
+def _conflicts(path: Path, general: dict[str, Any], model: dict[str, Any]) -> Iterator[Finding]:
+    own = as_object(model.get("containerConfig"))
+    for key, what in unit_keys.conflicts(general, own):
+        yield Finding.at((*(path if key in own else ("vllm",)), "containerConfig", key), what)
 
 
 def _device(path: Path, device: Any) -> Iterator[Finding]:

@@ -125,6 +125,35 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("PodmanArgs", "--cidfile=/x", "must not have --cidfile"),
     ("PodmanArgs", "--ipc=host", 'must not have --ipc "host": Podman takes no ShmSize'),
     ("PodmanArgs", "--env-file /etc/x", "must not have --env-file"),
+    # Podman would refuse these as a model starts.
+    *(
+        ("Volume", value, f'must not be "{value}": give SOURCE:TARGET')
+        for value in ("~/m:/m", "a/b:/m", "models:models", "models", "/m:m", "-a:/m")
+    ),
+    ("PodmanArgs", "-v ~/m:/m", 'must not have -v "~/m:/m": give SOURCE:TARGET'),
+    ("UserNS", "keep-ids", 'must not be "keep-ids": give a mode of --userns'),
+    ("UserNS", "ns:", 'must not be "ns:"'),
+    ("StopSignal", "SIGINTT", 'must not be "SIGINTT": name a signal'),
+    (
+        "AddCapability",
+        "SYS_NICE CAP_SYS_NICEE",
+        'must not be "SYS_NICE CAP_SYS_NICEE": give names of capabilities(7)',
+    ),
+    ("DropCapability", ["ALL", "FOO"], 'must not be "FOO": give names'),
+    ("PodmanArgs", "--cap-add=FOO", 'must not have --cap-add "FOO"'),
+    *(
+        ("Ulimit", value, f'must not be "{value}": give NAME=SOFT:HARD')
+        for value in ("memlock", "memlok=1", "memlock=x", "memlock=1:2:3", "core=")
+    ),
+    ("Sysctl", "net.core.somaxconn", "give KEY=VALUE"),
+    ("LogDriver", "json", 'must not be "json": '),
+    ("Tmpfs", "x:size=1g", "give an absolute path"),
+    ("PidsLimit", "many", "give a number"),
+    ("StopTimeout", "10s", "give seconds"),
+    ("PodmanArgs", "--gpsu=all", "has --gpsu, which Podman does not know; write --gpus"),
+    ("PodmanArgs", "--init --memroy 1g", "has --memroy, which Podman does not know; write"),
+    ("PodmanArgs", "-it --labels=a", "has --labels, which Podman does not know; write --label"),
+    ("GlobalArgs", "--log-levle=debug", "has --log-levle, which Podman does not know; write"),
 ]
 
 
@@ -171,6 +200,21 @@ TAKEN: list[dict[str, Any]] = [
     {"PodmanArgs": "--label -x --env='a b' -t -e 'c d' --init=false"},
     {"PodmanArgs": "--health-cmd='curl none'"},
     {"LogDriver": "none"},
+    {"LogDriver": "%i"},
+    {"Volume": ["./m:/m"]},
+    {"Volume": ["/m:/m:ro,z", "models:/m", "x.volume:/m", "/only", "%h/m:/m", "a.b_c-1:/m", ""]},
+    {"Volume": ["~/m:/m", "", "/m:/m"], "PodmanArgs": "-v models:/m --volume=/a:/b"},
+    *({"UserNS": m} for m in ("auto", "auto:size=9", "keep-id", "host", "nomap", "private", "")),
+    {"UserNS": ["keep-id", ""], "UIDMap": "0:0:1"},
+    {"UIDMap": "0:0:1", "GIDMap": ["0:0:1", "1:1:9"], "SubUIDMap": "x"},
+    *({"StopSignal": signal} for signal in ("SIGINT", "int", 15, "SIGRTMIN+3", "RTMIN", "KILL")),
+    {"AddCapability": ["CAP_SYS_NICE", "sys_ptrace ipc_lock", "all"], "DropCapability": "NET_RAW"},
+    {"Ulimit": ["memlock=-1:-1", "nofile=9", "host", "stack=-1"], "Sysctl": "a.b=1 c.d=2"},
+    {"Tmpfs": ["/x", "/y:size=1g"], "PidsLimit": -1, "StopTimeout": 120},
+    {"GroupAdd": "keep-groups"},
+    {"GroupAdd": ["44", "render"]},
+    {"GroupAdd": ["44", "", "keep-groups"]},
+    {"PodmanArgs": "--gpus=all --some-later-flag=x --ip6 fd00::9 --hostname a -h b"},
     {"IP": "10.88.0.9", "IP6": "fd00::9", "DNS": ["9.9.9.9,::1", "none"], "AddHost": ""},
     {"IP": "%i", "DNS": [], "AddHost": ["h:$A", "a;b:10.0.0.1", "h:::1", "h:host-gateway"]},
     {"DNS": ["9.9.9.300", "", "9.9.9.9"], "PodmanArgs": "--add-host 'h: 10.0.0.1' --dns none"},
@@ -191,6 +235,49 @@ def test_a_key_that_is_allowed_is_taken_whatever_it_is_set_to(key: str) -> None:
         assert findings("containerConfig", {key: value}) == []
 
 
+def merged(general: dict[str, Any], own: dict[str, Any]) -> list[str]:
+    config = json.loads(json.dumps(MINIMAL))
+    config["vllm"]["containerConfig"] = general
+    config["vllm"]["models"]["qwen2-5-7b"]["containerConfig"] = own
+    try:
+        parse_config(json.dumps(config).encode(), "config.json")
+    except GeneratorError as error:
+        return [str(problem).removeprefix("services.llmhop.vllm.") for problem in error.findings]
+    return []
+
+
+@pytest.mark.parametrize("other", ["UIDMap", "GIDMap", "SubUIDMap", "SubGIDMap"])
+def test_a_mode_and_a_mapping_exclude_one_another_wherever_they_stand(other: str) -> None:
+    what = f"has UserNS beside {other}, and Podman takes one of the two; leave one out"
+    of_model = f"models.qwen2-5-7b.containerConfig.UserNS: {what}"
+    mode, mapping = {"UserNS": "keep-id"}, {other: "0:0:1"}
+    assert merged({}, mode | mapping) == [of_model]
+    assert merged(mapping, mode) == [of_model]
+    assert merged(mode | mapping, {}) == [f"containerConfig.UserNS: {what}"]
+    assert merged(mode, mapping) == [f"containerConfig.UserNS: {what}"]
+    assert merged(mode | mapping, {"UserNS": ""}) == []
+    assert merged(mode, {"UserNS": [], **mapping}) == []
+
+
+def test_a_mode_and_a_mapping_exclude_one_another_as_arguments_too() -> None:
+    what = "and Podman takes one of the two; leave one out"
+    arguments = {"PodmanArgs": "--userns=auto --uidmap 0:0:1"}
+    assert merged({}, arguments) == [
+        f"models.qwen2-5-7b.containerConfig.PodmanArgs: has --userns beside --uidmap, {what}"
+    ]
+    keys = {"UserNS": "auto", "PodmanArgs": "--subgidname=x"}
+    assert merged(keys, {}) == [f"containerConfig.UserNS: has UserNS beside --subgidname, {what}"]
+    assert merged({"PodmanArgs": "--userns=auto"}, {"PodmanArgs": "--uidmap=0:0:1"}) == []
+
+
+def test_groups_that_are_kept_exclude_others() -> None:
+    what = "has keep-groups beside others, and Podman takes it alone; leave the others out"
+    both = {"GroupAdd": ["keep-groups", "44"]}
+    assert merged({}, both) == [f"models.qwen2-5-7b.containerConfig.GroupAdd: {what}"]
+    assert merged(both, {}) == [f"containerConfig.GroupAdd: {what}"]
+    assert merged(both, {"GroupAdd": "44"}) == []
+
+
 OF_SYSTEMD: list[tuple[str, str, Any, str]] = [
     ("serviceConfig", "Type", "oneshot", "a model is up when its health check says so"),
     ("serviceConfig", "ExecStart", "x", "Podman writes it"),
@@ -202,6 +289,29 @@ OF_SYSTEMD: list[tuple[str, str, Any, str]] = [
         "RemainAfterExit",
         "yes",
         'must not be "yes": a model whose engine has ended',
+    ),
+    ("serviceConfig", "Nice", -5, 'must not be "-5": only root may'),
+    ("serviceConfig", "OOMScoreAdjust", "-500", 'must not be "-500": only root may'),
+    ("serviceConfig", "CPUSchedulingPolicy", "fifo", 'must not be "fifo": only root may'),
+    ("serviceConfig", "IOSchedulingClass", "realtime", 'must not be "realtime": only root may'),
+    ("serviceConfig", "SupplementaryGroups", ["render"], 'must not be "render": only root may'),
+    ("serviceConfig", "CapabilityBoundingSet", "", "is not for serviceConfig: only root may"),
+    ("serviceConfig", "AmbientCapabilities", "CAP_NET_RAW", "only root may"),
+    *(
+        ("serviceConfig", key, value, f'{value}": rootless Podman starts no container in it')
+        for key, value in {
+            "NoNewPrivileges": "true",
+            "RestrictNamespaces": "yes",
+            "LockPersonality": "on",
+            "SystemCallFilter": "@system-service",
+            "RestrictAddressFamilies": "AF_INET",
+            "ProtectSystem": "strict",
+            "ProtectHome": "read-only",
+            "PrivateTmp": "1",
+            "PrivateUsers": "self",
+            "ReadOnlyPaths": "/srv",
+            "ProtectProc": "invisible",
+        }.items()
     ),
     ("unitConfig", "RefuseManualStart", True, 'must not be "true": `apply` starts'),
     ("unitConfig", "RefuseManualStop", "on", 'must not be "on": `apply` starts'),
@@ -221,6 +331,9 @@ def test_keys_of_systemd_that_a_model_can_not_have(
     ("option", "keys"),
     [
         ("serviceConfig", {"RemainAfterExit": False, "Restart": "no", "ExecStartPre": ["", "/x"]}),
+        ("serviceConfig", {"Nice": 5, "OOMScoreAdjust": 500, "CPUSchedulingPolicy": "idle"}),
+        ("serviceConfig", {"NoNewPrivileges": False, "ProtectHome": "no", "ReadOnlyPaths": ""}),
+        ("serviceConfig", {"ProtectProc": "default", "IOSchedulingClass": "idle", "Nice": "%i"}),
         ("unitConfig", {"RefuseManualStart": "no", "After": "a.service"}),
     ],
 )

@@ -97,6 +97,8 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "vllm.modelSetting",
         "did you mean modelSettings",
     ),
+    "capitals in image": ({"vllm/image": "docker.io/vLLM/x"}, "vllm.image", "lower case"),
+    "an image of empty words": ({"vllm/image": "docker.io/a..b"}, "vllm.image", "lower case"),
     "relative cacheDir": ({"vllm/cacheDir": "cache"}, "vllm.cacheDir", "absolute path"),
     "colon in cacheDir": ({"vllm/cacheDir": "/a:b"}, "vllm.cacheDir", "without colons"),
     "system's cacheDir": ({"vllm/cacheDir": "/srv"}, "vllm.cacheDir", "directory of the system"),

@@ -74,7 +74,13 @@ NAMED_BY_NOTHING = [
     {"PodmanArgs": "--device=nvidia.com/gpu=all -v models:/models --mount type=tmpfs,dst=/x"},
     {"PodmanArgs": "--label=/nowhere:/x -e A=/nowhere"},
     {"Environment": "A=/nowhere"},
-    {"PidsLimit": 4096, "RunInit": True, "Volume": 5, "PodmanArgs": ["--memory", 1], "Mount": 0.5},
+    {
+        "PidsLimit": 4096,
+        "RunInit": True,
+        "Volume": "/5",
+        "PodmanArgs": ["--memory", 1],
+        "Mount": 0.5,
+    },
 ]
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 _SWITCHES = """
 --detach --disable-content-trust --env-host --help --http-proxy --init --interactive
@@ -15,6 +16,36 @@ SWITCHES = {
     "PodmanArgs": frozenset(_SWITCHES.split()),
 }
 """The flags of Podman 5.4, and of its `run`, that take no value; all others do."""
+_WITH_VALUE = """
+--add-host --annotation --arch --attach --authfile --blkio-weight --blkio-weight-device --cap-add
+--cap-drop --cgroup-conf --cgroup-parent --cgroupns --cgroups --chrootdirs --cidfile
+--conmon-pidfile --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-shares --cpus
+--cpuset-cpus --cpuset-mems --decryption-key --detach-keys --device --device-cgroup-rule
+--device-read-bps --device-read-iops --device-write-bps --device-write-iops --dns --dns-option
+--dns-search --entrypoint --env --env-file --env-merge --expose --gidmap --gpus --group-add
+--group-entry --health-cmd --health-interval --health-log-destination --health-max-log-count
+--health-max-log-size --health-on-failure --health-retries --health-start-period
+--health-startup-cmd --health-startup-interval --health-startup-retries
+--health-startup-success --health-startup-timeout --health-timeout --hostname --hosts-file
+--hostuser --image-volume --init-path --ip --ip6 --ipc --label --label-file --log-driver --log-opt
+--mac-address --memory --memory-reservation --memory-swap --memory-swappiness --mount --name
+--network --network-alias --oom-score-adj --os --passwd-entry --personality --pid --pidfile
+--pids-limit --platform --pod --pod-id-file --preserve-fd --preserve-fds --publish --pull
+--rdt-class --requires --restart --retry --retry-delay --sdnotify --seccomp-policy --secret
+--security-opt --shm-size --shm-size-systemd --stop-signal --stop-timeout --subgidname --subuidname
+--sysctl --systemd --timeout --tmpfs --tz --uidmap --ulimit --umask --unsetenv --user --userns --uts
+--variant --volume --volumes-from --workdir
+"""
+_GLOBAL_WITH_VALUE = """
+--cgroup-manager --config --conmon --connection --events-backend --hooks-dir --identity
+--imagestore --log-level --module --network-cmd-path --network-config-dir --out --root --runroot
+--runtime --runtime-flag --ssh --storage-driver --storage-opt --tmpdir --url --volumepath
+"""
+FLAGS = {
+    "GlobalArgs": SWITCHES["GlobalArgs"] | {*_GLOBAL_WITH_VALUE.split()},
+    "PodmanArgs": SWITCHES["PodmanArgs"] | {*_WITH_VALUE.split()},
+}
+"""All of them that have more than a letter."""
 _ENDS = {"GlobalArgs": "command", "PodmanArgs": "image"}
 """What Podman reads after the arguments of a key."""
 
@@ -36,6 +67,16 @@ def stray(key: str, text: str) -> Iterator[str]:
             lacks = value is None and flag not in SWITCHES[key]
     if lacks:
         yield f"has {flag} without a value, and would take the {_ENDS[key]} for it; write one"
+
+
+def unknown(key: str, text: str) -> Iterator[str]:
+    """Find flags that are misspelt. One that resembles none may be of a later Podman."""
+    for word in _words(text):
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag not in FLAGS[key]:
+            alike = [known for known in FLAGS[key] if abs(len(known) - len(flag)) < 2]
+            for meant in get_close_matches(flag, sorted(alike), 1, 0.8):
+                yield f"has {flag}, which Podman does not know; write {meant}"
 
 
 def flags_of(arguments: str) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ Every key that Podman 5.4 knows is judged (pkg/systemd/quadlet/quadlet.go, suppo
 A later one is Podman's own to refuse or to take.
 """
 
+import re
 from ipaddress import ip_address
 
 from llmhop_generator.contract.keys.rule import HEALTH, SYSTEMD_RESTARTS, TRUE, Rule
@@ -28,6 +29,43 @@ def _is_host_entry(text: str) -> bool:
     return names != "" and (address == "host-gateway" or _is_address(address.strip()))
 
 
+# What follows Podman reads as it makes the container too (Podman 5.4: pkg/specgenutil,
+# docker/go-units, containers/common/pkg/capabilities).
+def _is_volume(text: str) -> bool:
+    source, colon, rest = text.partition(":")
+    if not colon:
+        return text.startswith("/")
+    # Podman's generator takes `./` for the directory of the unit.
+    named = re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", source)
+    return rest.startswith("/") and (source.startswith(("/", ".")) or named is not None)
+
+
+_SIGNAL = (
+    "(SIG)?([0-9]+|ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT"
+    "|SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ"
+    r"|RT(MIN(\+[0-9]+)?|MAX(-[0-9]+)?))"
+)
+_CAPABILITIES = """
+ALL AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE
+DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE
+MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID
+SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE
+SYS_TIME SYS_TTY_CONFIG SYSLOG WAKE_ALARM
+"""
+
+
+def _are_capabilities(text: str) -> bool:
+    names = re.split(r"[\s,]+", text.upper())
+    return {name.removeprefix("CAP_") for name in names} <= {*_CAPABILITIES.split()}
+
+
+_LIMIT = (
+    "(core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending"
+    "|stack)=-?[0-9]+(:-?[0-9]+)?|host"
+)
+_CAPABILITY = "give names of capabilities(7), or all"
+_NUMBER = "give a number"
+
 _NONE = r"(?i:none)(\s.*)?|"
 # As Go reads them (time.ParseDuration).
 _LENGTH = r"\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+"
@@ -41,19 +79,20 @@ _POD = "a pod publishes the ports of its containers, and a model its own"
 _STARTUP = "until a model is loaded this check waits, where the other one would kill it"
 
 _ALLOWED = """
-AddCapability AddDevice Annotation AutoUpdate CgroupsMode ContainersConfModule
-DNSOption DNSSearch DropCapability Entrypoint Environment EnvironmentHost
+AddDevice Annotation AutoUpdate CgroupsMode ContainersConfModule
+DNSOption DNSSearch Entrypoint Environment EnvironmentHost
 ExposeHostPort GIDMap Group GroupAdd HealthLogDestination HealthMaxLogCount
-HealthMaxLogSize HostName Label LogDriver
-LogOpt Mask Mount NetworkAlias NoNewPrivileges PidsLimit PodmanArgs GlobalArgs ReadOnly
+HealthMaxLogSize HostName Label
+LogOpt Mask Mount NetworkAlias NoNewPrivileges PodmanArgs GlobalArgs ReadOnly
 ReadOnlyTmpfs RemapGid RemapUid RemapUidSize RemapUsers RunInit SeccompProfile Secret
 SecurityLabelDisable SecurityLabelFileType SecurityLabelLevel SecurityLabelNested
-SecurityLabelType ShmSize StopSignal StopTimeout SubGIDMap SubUIDMap Sysctl Timezone
-Tmpfs UIDMap Ulimit Unmask User UserNS Volume WorkingDir
+SecurityLabelType ShmSize SubGIDMap SubUIDMap Timezone
+UIDMap Unmask User WorkingDir
 """
 
 CONTAINER: dict[str, Rule | None] = {
     **dict.fromkeys(_ALLOWED.split()),
+    "AddCapability": Rule(_CAPABILITY, taken=_are_capabilities, several=True, flags=("--cap-add",)),
     "AddHost": Rule(
         "give NAME:ADDRESS, with an IP address or host-gateway",
         taken=_is_host_entry,
@@ -66,6 +105,9 @@ CONTAINER: dict[str, Rule | None] = {
         taken=_are_resolvers,
         several=True,
         flags=("--dns",),
+    ),
+    "DropCapability": Rule(
+        _CAPABILITY, taken=_are_capabilities, several=True, flags=("--cap-drop",)
     ),
     "EnvironmentFile": Rule("set the option `environmentFile`", flags=("--env-file",)),
     "Exec": Rule("set the option `settings`"),
@@ -103,6 +145,11 @@ CONTAINER: dict[str, Rule | None] = {
     "IP": Rule(_ADDRESS, taken=_is_address, flags=("--ip",)),
     "IP6": Rule(_ADDRESS, taken=_is_address, flags=("--ip6",)),
     "Image": Rule(_IMAGE),
+    "LogDriver": Rule(
+        "give journald, k8s-file, none or passthrough",
+        taken="journald|json-file|k8s-file|none|passthrough(-tty)?",
+        flags=("--log-driver",),
+    ),
     "Network": Rule(
         "a model is reached by the port that Podman publishes on 127.0.0.1, and of such a network "
         "none is published; leave it out, or name another such as pasta",
@@ -111,12 +158,28 @@ CONTAINER: dict[str, Rule | None] = {
         flags=("--network", "--net"),
     ),
     "Notify": Rule(HEALTH, flags=("--sdnotify",)),
+    "PidsLimit": Rule(_NUMBER, taken="-?[0-9]+", flags=("--pids-limit",)),
     "Pod": Rule(_POD, flags=("--pod", "--pod-id-file")),
     "PublishPort": Rule("set the option `port`", flags=("--publish", "-p")),
     "Pull": Rule("a tag is pulled where a newer image is found, a digest once", flags=("--pull",)),
     "Rootfs": Rule(_IMAGE, flags=("--rootfs",)),
     "ServiceName": Rule("set the model's `name`"),
     "StartWithPod": Rule(_POD),
+    "StopSignal": Rule("name a signal", taken=f"(?i:{_SIGNAL})", flags=("--stop-signal",)),
+    "StopTimeout": Rule("give seconds", taken="[0-9]+", flags=("--stop-timeout",)),
+    "Sysctl": Rule("give KEY=VALUE", taken=r"[^=\s]+=.*", several=True, flags=("--sysctl",)),
+    "Tmpfs": Rule("give an absolute path", taken="/.*", several=True, flags=("--tmpfs",)),
+    "Ulimit": Rule("give NAME=SOFT:HARD", taken=_LIMIT, several=True, flags=("--ulimit",)),
+    "UserNS": Rule(
+        "give a mode of --userns, such as keep-id",
+        taken="(auto|keep-id)(:.+)?|host|nomap|private|(container|ns):.+",
+    ),
+    "Volume": Rule(
+        "give SOURCE:TARGET, absolute paths, or the name of a volume as SOURCE",
+        taken=_is_volume,
+        several=True,
+        flags=("--volume", "-v"),
+    ),
     "VolatileTmp": Rule(
         '/tmp is mounted already; write Tmpfs = [ "" "/tmp:…" ] for another one',  # noqa: S108
         TRUE,
