@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmhop_generator.contract.json_types import as_object
-from llmhop_generator.router.routes import local_url
+from llmhop_generator.contract.listen import addresses
 
 ROUTES = ("url", "urls")
 """The keys of a model that say where it runs."""
 
-_ANY_URL = local_url(1)
+_ANY_URL = "http://model"
 _ANY_MODEL = {"model": {"url": _ANY_URL}}
 
 
@@ -50,7 +50,13 @@ def settings_to_judge(raw: Any) -> dict[str, Any] | None:
         if name not in off or has_route(entry)
     }
     models = merge_models(elsewhere, here) if elsewhere else _ANY_MODEL
-    return {**settings, "models": models}
+    # Where it listens unless they say it, as no setting of llmhop's own can tell.
+    listen = {"listen": addresses({})} if _listens_by_default(settings) else {}
+    return {**settings, **listen, "models": models}
+
+
+def _listens_by_default(settings: Mapping[str, Any]) -> bool:
+    return all(settings.get(key) is None for key in ("listen", "host", "port"))
 
 
 def _local(vllm: dict[str, Any]) -> tuple[dict[str, dict[str, str]], set[str]]:

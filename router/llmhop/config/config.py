@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from llmhop.config.backend_url import BackendUrl
-from llmhop.config.listen_address import DEFAULT_HOST, DEFAULT_PORT, Address, TcpAddress
+from llmhop.config.backend_url import BackendUrl, Origin
+from llmhop.config.listen_address import DEFAULT_HOST, DEFAULT_PORT, Address, TcpAddress, leads_to
 from llmhop.config.problems import ConfigError
 from llmhop.config.schema.checker import Checker, Path, key_path
 from llmhop.config.schema.kinds import (
@@ -351,7 +351,35 @@ class Config:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """The addresses to listen on: those of `listen`, or that of `host` and `port`."""
-        return self.listen or (TcpAddress(self.host or None, self.port),)
+        return _addresses(self.listen, self.host, self.port)
+
+
+def _addresses(listen: tuple[Address, ...], host: str, port: int) -> tuple[Address, ...]:
+    return listen or (TcpAddress(host or None, port),)
+
+
+def _check_together(check: Checker, path: Path, given: Values, values: Values) -> None:
+    _check_memory(check, path, given, values)
+    # By default it is systemd that may have opened another address.
+    known = {key for key in ("listen", "host", "port") if given.get(key) is not None}
+    if known and not any(known.intersection(problem.path[:1]) for problem in check.problems):
+        _check_loops(check, path, values)
+
+
+def _check_loops(check: Checker, path: Path, values: Values) -> None:
+    """See that no model is llmhop itself, which could only answer 508."""
+    own = _addresses(values["listen"], values["host"], values["port"])
+    for name, model in values.get("models", {}).items():
+        if model.urls and all(any(_is_own(a, url.origin) for a in own) for url in model.urls):
+            key = "urls" if model.url is None else "url"
+            what = f"leads to llmhop itself, which listens on {', '.join(map(str, own))}"
+            check.problem((*path, "models", name, key), what, "write where the model runs")
+
+
+def _is_own(address: Address, origin: Origin) -> bool:
+    if isinstance(address, TcpAddress):
+        return origin.socket is None and leads_to(address, origin.host, origin.port)
+    return address.path == origin.socket
 
 
 def _check_memory(check: Checker, path: Path, given: Values, values: Values) -> None:
@@ -366,7 +394,7 @@ def _check_memory(check: Checker, path: Path, given: Values, values: Values) -> 
         check.problem((*path, "maxBufferedBytes"), f"is smaller than {share}", todo)
 
 
-CONFIG: Final = Table(Config, NotTogether("listen", "host", "port"), finish=_check_memory)
+CONFIG: Final = Table(Config, NotTogether("listen", "host", "port"), finish=_check_together)
 """The keys at the top, and below them all others."""
 
 

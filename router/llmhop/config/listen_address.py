@@ -16,6 +16,7 @@ _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 )
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[Xx][0-9A-Fa-f]*)\.?")
+_LOCALHOST = {"localhost": ("127.0.0.1", "::1")}
 _PORT = re.compile(r"[0-9]{1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -54,6 +55,29 @@ def overlap(one: TcpAddress, other: TcpAddress) -> bool:
         family == other_family and (not host or not other_host or host == other_host)
         for family, host in _literals(one.host)
         for other_family, other_host in _literals(other.host)
+    )
+
+
+def leads_to(address: TcpAddress, host: str, port: int) -> bool:
+    """Whether who connects to `host` and `port` meets who listens on an address.
+
+    As far as that shows without a resolver and without the addresses of this machine.
+    """
+    if address.port != port or port == 0:
+        return False
+    own, there = (address.host or "").lower(), host.lower()
+    if own == there:
+        return True
+    return any(
+        one == other or (one in ("", "::" if ":" in other else "0.0.0.0") and _is_loopback(other))  # noqa: S104
+        for one in _LOCALHOST.get(own, (own,))
+        for other in _LOCALHOST.get(there, (there,))
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or (
+        host.startswith("127.") and _ENDS_IN_NUMBER.fullmatch(host) is not None
     )
 
 

@@ -259,3 +259,60 @@ def test_a_key_path_is_written_as_in_nix() -> None:
     assert key_path("models", "a-b", "url") == "models.a-b.url"
     assert key_path("models", 'a"\\.b', "url") == 'models."a\\"\\\\.b".url'
     assert key_path("authTokens", 3) == "authTokens[3]"
+
+
+LOOPS = [
+    ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ("127.0.0.1:8080", "http://127.0.0.1:8080/route/other"),
+    (":8080", "http://127.0.0.1:8080"),
+    (":8080", "http://[::1]:8080/v1"),
+    (":80", "http://LocalHost"),
+    ("0.0.0.0:443", "https://127.9.9.9"),
+    ("[::]:8080", "http://[0::1]:8080"),
+    ("localhost:8080", "http://127.0.0.1:8080"),
+    ("[::1]:8080", "http://localhost:8080"),
+    ("gpu.example:8080", "http://GPU.example:8080"),
+    ("192.168.1.4:8080", "http://192.168.1.4:8080"),
+    ("unix:/run/s", "unix:/run/s:/v1"),
+    (["127.0.0.1:1", "unix:/run/s"], "unix:/run/s"),
+]
+NO_LOOPS = [
+    ("127.0.0.1:8080", "http://127.0.0.1:8081"),
+    ("127.0.0.1:8080", "http://127.0.0.2:8080"),
+    ("127.0.0.1:8080", "http://[::1]:8080"),
+    ("0.0.0.0:8080", "http://[::1]:8080"),
+    ("[::]:8080", "http://127.0.0.1:8080"),
+    (":8080", "http://192.168.1.4:8080"),
+    (":8080", "http://gpu.example:8080"),
+    (":8080", "http://127.example:8080"),
+    ("192.168.1.4:8080", "http://127.0.0.1:8080"),
+    ("gpu.example:8080", "http://other.example:8080"),
+    ("unix:/run/s", "unix:/run/t"),
+    ("unix:/run/s", "http://run"),
+    ("127.0.0.1:80", "unix:/run/s"),
+]
+
+
+@pytest.mark.parametrize(("listen", "url"), LOOPS)
+def test_a_model_that_is_llmhop_itself_is_refused(listen: str | list[str], url: str) -> None:
+    (told,) = problems({"listen": listen, "models": {"a/b": {"url": url}}})
+    assert told.startswith('models."a/b".url: leads to llmhop itself, which listens on ')
+    (told,) = problems({"listen": listen, "models": {"m": {"urls": [url]}}})
+    assert told.startswith("models.m.urls: ")
+    # Another one serves where this one can't, as where hosts share their models.
+    urls = [url, "http://192.168.1.5:1"]
+    assert check({"listen": listen, "models": {"m": {"urls": urls}}}).models["m"].urls
+
+
+@pytest.mark.parametrize(("listen", "url"), NO_LOOPS)
+def test_a_model_that_may_be_elsewhere_is_not(listen: str, url: str) -> None:
+    assert check({"listen": listen, "models": {"m": {"url": url}}}).models["m"].urls
+
+
+def test_by_default_another_address_may_have_been_opened_for_llmhop() -> None:
+    models = {"m": {"url": "http://127.0.0.1:8080"}}
+    assert check({"models": models}).models
+    assert check({"models": models, "listen": None}).models
+    assert len(problems({"models": models, "port": 8080})) == 1
+    assert len(problems({"models": models, "host": "localhost"})) == 1
+    assert len(problems({"models": models, "listen": "bad"})) == 1
