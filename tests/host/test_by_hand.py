@@ -223,7 +223,15 @@ def test_a_file_that_systemd_can_not_use_hides_a_unit_all_the_same(host: Machine
         code, output = host.execute(f"llmhop-generator check {CONFIG} 2>&1")
         assert (code, f"vllm-a.service is made of {path}, " in output) == (1, True), output
     host.succeed(f"rm {path}")
+    spoiling = f"{path}.d/x.conf"
+    write(host, spoiling, "[Service]\nExecStart=\n")
     reload(host)
+    code, output = host.execute(f"llmhop-generator check {CONFIG} 2>&1")
+    assert code == 1, output
+    assert f"systemd can't use vllm-a.service, which is changed by {spoiling}, " in output
+    host.succeed(f"rm {spoiling}")
+    reload(host)
+    assert apply(host) == "nothing to do\n"
 
 
 # What systemd does not start, and what is told of it.

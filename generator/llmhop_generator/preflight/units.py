@@ -9,12 +9,20 @@ from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UnitState, UserManager, system_states
 from llmhop_generator.layout import user_manager
 from llmhop_generator.render.model_unit import file_name
-from llmhop_generator.state.foreign_units import describe_hiding_file, hiding_file
+from llmhop_generator.state.foreign_units import (
+    describe_drop_ins,
+    describe_hiding_file,
+    foreign_drop_ins,
+    hiding_file,
+)
 from llmhop_generator.state.present import read_sources
+from llmhop_generator.state.source_drop_ins import read_source_drop_ins
 from llmhop_generator.unit_names import service_of
 
 # Of other types systemd makes units by itself, or Podman does of sources.
 _WRITTEN = (".mount", ".path", ".service", ".socket", ".target", ".timer")
+# As LoadState= tells (org.freedesktop.systemd1(5)); what is masked is told as that.
+_UNUSABLE = ("bad-setting", "error")
 
 
 def mask_findings(vllm: Vllm) -> Iterator[Finding]:
@@ -34,14 +42,22 @@ def mask_findings(vllm: Vllm) -> Iterator[Finding]:
 
 
 def hidden_findings(vllm: Vllm) -> Iterator[Finding]:
-    """Find the models whose units come from files of somebody else, which hide those of `apply`.
+    """Find the models whose units files of somebody else hide, or change to what can't start.
 
     Raises:
         GeneratorError: the user's manager can't be asked.
     """
+    of_sources = read_source_drop_ins(vllm.uid)
     for name, service, state in _units(vllm):
+        where = ("vllm", "models", name)
         if path := hiding_file(vllm.uid, service, state):
-            yield Finding.at(("vllm", "models", name), f"{service} is {describe_hiding_file(path)}")
+            yield Finding.at(where, f"{service} is {describe_hiding_file(path)}")
+        elif state.load in _UNUSABLE and (paths := foreign_drop_ins(service, state, of_sources)):
+            yield Finding.at(
+                where,
+                f"systemd can't use {service}, which is {describe_drop_ins(service, paths)}; then "
+                f"`systemctl --user -M {vllm.user}@.host daemon-reload`",
+            )
 
 
 def requirement_findings(vllm: Vllm) -> Iterator[Finding]:

@@ -114,6 +114,17 @@ def test_a_drop_in_is_told_by_the_name_that_it_has(shown: str, path: str, show: 
     assert not {"\n", "\t"} & {*describe_drop_ins(SERVICE, status().models[0].drop_ins)}
 
 
+@pytest.mark.parametrize("load", ["loaded", "bad-setting", "error"])
+def test_a_drop_in_by_which_a_unit_can_not_start_is_refused(load: str, show: Show) -> None:
+    drop_in = f"/etc/systemd/user/{SERVICE}.d/site.conf"
+    show(DropInPaths=drop_in, LoadState=load)
+    told = f"systemd can't use {SERVICE}, which is {describe_drop_ins(SERVICE, (drop_in,))}"
+    told += "; then `systemctl --user -M vllm@.host daemon-reload`"
+    assert findings() == ([told] if load != "loaded" else [])
+    show(LoadState=load)  # as an edited source of ours may be, which `apply` puts right
+    assert findings() == []
+
+
 def test_what_comes_with_the_system_is_not_told(show: Show, tmp_path: Path) -> None:
     link = tmp_path / "overrides.conf"
     link.symlink_to("/nix/store/0-unit/overrides.conf")
