@@ -148,11 +148,11 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         raise
     finally:
         _discard_staged(plan)
-    left = _left(plan.wanted, executor.left)
+    left = _not_replaced(plan.wanted, executor.left)
     return Applied(plan.wanted, tuple(failed), left, outdated=bool(outdated))
 
 
-def _left(wanted: Wanted, services: Sequence[str]) -> tuple[str, ...]:
+def _not_replaced(wanted: Wanted, services: Sequence[str]) -> tuple[str, ...]:
     """Those whose batch did not come, but for who crashed meanwhile and came up by the new unit."""
     notes = read_models(wanted).notes if services else {}
     sources = {service: source_of(service) for service in services}

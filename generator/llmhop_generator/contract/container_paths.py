@@ -122,11 +122,11 @@ def _problem(text: str, volumes: list[Volume], *, named: bool) -> str | None:
             return f"has {path}, which the container has as {normal_path(inside)}; write that"
     if is_within(path, _STORE):
         # The whole of it: a file there may be a link to another.
-        return _told(path, _STORE)
-    return _told(path, path) if named else None
+        return _missing_path(path, _STORE)
+    return _missing_path(path, path) if named else None
 
 
-def _told(path: str, volume: str) -> str:
+def _missing_path(path: str, volume: str) -> str:
     while ":" in volume:
         # It would end the name of the volume's source.
         volume = posixpath.dirname(volume)

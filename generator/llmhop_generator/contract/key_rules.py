@@ -74,14 +74,14 @@ def findings(path: Path, option: str, keys: Mapping[str, Sequence[str]]) -> Iter
                     text for text in _values(items, several=rule.several) if rule.refuses(text)
                 ]
                 yield from (
-                    Finding.at((*path, key), f"must not be {_shown(text)}: {rule.why}")
+                    Finding.at((*path, key), f"must not be {_quoted(text)}: {rule.why}")
                     for text in refused
                 )
         if option == "containerConfig" and key in _ARGUMENTS:
             own_shm = [text.strip() for text in keys.get("ShmSize", ())][-1:] == [""]
             for flag, value, why in _arguments(items, _ARGUMENTS[key]):
                 if why is not _IPC or not own_shm:
-                    shown = "" if why.is_whole else f" {_shown(value)}"
+                    shown = "" if why.is_whole else f" {_quoted(value)}"
                     yield Finding.at((*path, key), f"must not have {flag}{shown}: {why.why}")
             text = _text(items)
             for what in (*stray(key, text), *unknown(key, text)):
@@ -111,7 +111,7 @@ def conflicts(keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
 
 def _values(items: Sequence[str], *, several: bool) -> list[str]:
     """What counts of the lines of a key."""
-    texts = [_plain(text) for text in items]
+    texts = [_unquoted(text) for text in items]
     if not several:
         return texts[-1:]
     return [*effective_lines(texts).values()]
@@ -121,7 +121,7 @@ def _text(items: Sequence[str]) -> str:
     return " ".join(_values(items, several=True))
 
 
-def _plain(text: str) -> str:
+def _unquoted(text: str) -> str:
     return text.strip().strip('"')
 
 
@@ -132,5 +132,5 @@ def _arguments(items: Sequence[str], rules: Mapping[str, Rule]) -> Iterator[tupl
             yield flag, value, rule
 
 
-def _shown(value: str) -> str:
+def _quoted(value: str) -> str:
     return f'"{value}"' if value else "empty"

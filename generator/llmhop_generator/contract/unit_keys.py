@@ -107,7 +107,7 @@ def units_named(keys: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Give the names of units in keys of [Unit]: the key, and a name in it."""
     for key, value in keys.items():
         if key in UNIT_LISTS:
-            yield from ((key, name) for text in texts_of(value) for name in _words(text))
+            yield from ((key, name) for text in texts_of(value) for name in _split_list(text))
 
 
 def is_unit_name(name: str) -> bool:
@@ -121,7 +121,7 @@ def service_named(name: str) -> str:
     return re.sub(r"\.container$", ".service", name)
 
 
-def _words(text: str) -> list[str]:
+def _split_list(text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
     try:

@@ -17,11 +17,11 @@ def as_text(old: Sequence[Result], new: Sequence[Result]) -> str:
     before, after = ({r.name: r for r in results} for results in (old, new))
     lines: list[str] = []
     for name in sorted({*before, *after}):
-        lines += _of_host(name, before.get(name), after.get(name))
+        lines += _host_differences(name, before.get(name), after.get(name))
     return "\n".join(lines) or "no difference"
 
 
-def _of_host(name: str, old: Result | None, new: Result | None) -> Iterator[str]:
+def _host_differences(name: str, old: Result | None, new: Result | None) -> Iterator[str]:
     match old, new:
         case Failed(), _:
             yield f"{name}: can't be compared, it fails in the old revision: {old.cause}"
@@ -59,17 +59,17 @@ def _change(path: Path, old: Any, new: Any) -> str:
         return "removed" + _value(path, old, ", was ")
     if _SECRET.intersection(path):
         return "changed"
-    return f"{_shown(old)} -> {_shown(new)}"
+    return f"{_as_json(old)} -> {_as_json(new)}"
 
 
 def _value(path: Path, value: Any, before: str) -> str:
     """A single value; a whole object would hide the option it stands for."""
     if isinstance(value, dict) or _SECRET.intersection(path):
         return ""
-    return before + _shown(value)
+    return before + _as_json(value)
 
 
-def _shown(value: Any) -> str:
+def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -31,7 +31,7 @@ def has_image(account: Account, image: str) -> bool:
     Raises:
         GeneratorError: Podman can't be asked as this user.
     """
-    done = _asked(account, "image", "exists", image)
+    done = _run_podman(account, "image", "exists", image)
     # podman-image-exists(1): every other code is an issue with the storage.
     if done.code not in (0, 1):
         raise _unanswered(account, done)
@@ -69,13 +69,13 @@ def _listed(account: Account, *words: str) -> list[dict[str, Any]]:
 
 
 def _answer(account: Account, *words: str) -> Finished:
-    done = _asked(account, *words)
+    done = _run_podman(account, *words)
     if done.code != 0:
         raise _unanswered(account, done)
     return done
 
 
-def _asked(account: Account, *words: str) -> Finished:
+def _run_podman(account: Account, *words: str) -> Finished:
     return run(["podman", *words], env=environment_of(account), account=account, check=False)
 
 

@@ -25,38 +25,40 @@ def findings(image: str, commands: Sequence[Command], answer: str) -> Iterator[F
         read = json.loads(answer)
         names = [str(name).removeprefix("--") for name in read["flags"]]
         for command, told in zip(commands, read["commands"], strict=True):
-            yield from _of_command(image, command, told, names)
+            yield from _command_findings(image, command, told, names)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"its answer makes no sense ({error})") from None
 
 
-def _of_command(
+def _command_findings(
     image: str, command: Command, told: dict[str, Any], names: Sequence[str]
 ) -> Iterator[Finding]:
     whole, single = told["whole"], told["single"]
     if whole is None:
         return
     found = [
-        Finding(flag.where, _what(image, flag, said, names))
+        Finding(flag.where, _refusal(image, flag, said, names))
         for flag, said in zip(command.flags, single, strict=True)
         if said is not None
     ]
     # Each flag is well, and not all of them together.
-    yield from found or [Finding(command.where, f"vLLM in {image} refuses them: {_plain(whole)}")]
+    yield from found or [
+        Finding(command.where, f"vLLM in {image} refuses them: {_one_line(whole)}")
+    ]
 
 
-def _what(image: str, flag: Flag, said: str, names: Sequence[str]) -> str:
+def _refusal(image: str, flag: Flag, said: str, names: Sequence[str]) -> str:
     if flag.default:
         refused = f"vLLM in {image} refuses {flag.words[0]}"
         return f"{refused}, which is a default for its tag; set the option to null"
     if not said.startswith("unrecognized arguments"):
-        return f"vLLM in {image} refuses it: {_plain(said)}"
+        return f"vLLM in {image} refuses it: {_one_line(said)}"
     near = get_close_matches(canonical(flag.key).partition(".")[0], names, n=1)
     hint = f"; the nearest is {near[0]}" if near else "; leave it out"
     return f"vLLM in {image} has no such flag{hint}"
 
 
-def _plain(said: str) -> str:
+def _one_line(said: str) -> str:
     """Words of a parser on one line, without the flag that the option names already."""
     words = " ".join(said.split())
     return words.partition(": ")[2] if words.startswith("argument ") else words

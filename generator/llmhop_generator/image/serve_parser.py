@@ -40,7 +40,7 @@ def _own_parser() -> tuple[argparse.ArgumentParser, Any]:
     return parser, command
 
 
-def _said(call: Callable[[Sequence[str]], Any], words: Sequence[str]) -> str | None:
+def _refusal(call: Callable[[Sequence[str]], Any], words: Sequence[str]) -> str | None:
     """What vLLM says of arguments that it refuses, or None."""
     try:
         call(words)
@@ -67,8 +67,8 @@ def answer(commands: Sequence[Any]) -> dict[str, Any]:
 
     told = []
     for model, flags in commands:
-        whole = _said(check, [model, *(word for words in flags for word in words)])
-        single = [_said(parse, [model, *words]) for words in flags] if whole is not None else []
+        whole = _refusal(check, [model, *(word for words in flags for word in words)])
+        single = [_refusal(parse, [model, *words]) for words in flags] if whole is not None else []
         told.append({"whole": whole, "single": single})
     return {"commands": told, "flags": sorted(_flags(parser))}
 

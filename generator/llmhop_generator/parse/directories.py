@@ -23,17 +23,18 @@ def findings(vllm: Mapping[str, Any]) -> Iterator[Finding]:
             given[option] = path
             advice = f"name one that is theirs alone, such as {default}"
             yield from (
-                Finding.at(("vllm", option), f"{what}; {advice}") for what in _of_system(path)
+                Finding.at(("vllm", option), f"{what}; {advice}")
+                for what in _system_conflicts(path)
             )
             if ".." in path.split("/"):
                 what = f"{path} has .., which systemd-tmpfiles refuses; write {normal_path(path)}"
                 yield Finding.at(("vllm", option), what)
     data, cache = given.get("dataDir"), given.get("cacheDir")
-    if data is not None and cache is not None and not any(_of_system(cache)):
-        yield from _shared(data, cache)
+    if data is not None and cache is not None and not any(_system_conflicts(cache)):
+        yield from _shared_directories(data, cache)
 
 
-def _of_system(path: str) -> Iterator[str]:
+def _system_conflicts(path: str) -> Iterator[str]:
     normal = normal_path(path)
     if normal in SYSTEM_DIRECTORIES:
         yield f"{path} is a directory of the system, and would be given to the models' user"
@@ -44,7 +45,7 @@ def _of_system(path: str) -> Iterator[str]:
         yield f"{path} is in {STATE_DIR}, where llmhop-generator keeps its own"
 
 
-def _shared(data: str, cache: str) -> Iterator[Finding]:
+def _shared_directories(data: str, cache: str) -> Iterator[Finding]:
     if is_within(normal_path(data), normal_path(cache)):
         how = "is" if normal_path(data) == normal_path(cache) else "is in"
         yield Finding.at(

@@ -80,7 +80,7 @@ def _ids(vllm: dict[str, Any]) -> Iterator[Finding]:
                 ("vllm", key),
                 "must not be 0: the containers are rootless; give a system user's id",
             )
-        given = _given(number, number, HOST["given_ids"]) if follows[key] else None
+        given = _overlap(number, number, HOST["given_ids"]) if follows[key] else None
         if given is not None:
             yield Finding.at(("vllm", key), f"{number} is {given}; give a system user's id")
     for kind, own in (("Uid", uid), ("Gid", gid)):
@@ -96,11 +96,11 @@ def _ids(vllm: dict[str, Any]) -> Iterator[Finding]:
             yield Finding.at(
                 path, f"{shown} contains {kind.lower()} {own} of the user itself; start higher"
             )
-        elif given := _given(start, last, [HOST["system_ids"], *HOST["given_ids"]]):
+        elif given := _overlap(start, last, [HOST["system_ids"], *HOST["given_ids"]]):
             yield Finding.at(path, f"{shown} is {given}; start higher, for example at 300000")
 
 
-def _given(first: int | None, last: int | None, ranges: list[dict[str, Any]]) -> str | None:
+def _overlap(first: int | None, last: int | None, ranges: list[dict[str, Any]]) -> str | None:
     """Say whose some ids are by a host's own ranges; None where they are in none."""
     if first is None or last is None or first < 0:
         return None

@@ -54,7 +54,7 @@ def findings(
             elif option in ("After", "Before") and other != services[key]:
                 first, then = (other, services[key])[:: 1 if option == "After" else -1]
                 ordered.append((where, option, then, first))
-    after = _given(vllm, services, models)
+    after = _implicit_order(vllm, services, models)
     for _, _, then, first in ordered:
         after[then].add(first)
     for where, option, then, first in ordered:
@@ -84,7 +84,7 @@ def _tie(other: str) -> str:
     )
 
 
-def _given(
+def _implicit_order(
     vllm: Mapping[str, Any],
     services: Mapping[str, str],
     models: Mapping[str, tuple[str, Mapping[str, Any]]],

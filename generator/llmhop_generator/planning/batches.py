@@ -142,14 +142,14 @@ class _Sharing:
 
 def _devices(new: str, old: str | None, note: StartNote | None) -> frozenset[str]:
     """The devices that a model has and will have; none where they are not known."""
-    wanted = _named(new)
+    wanted = _devices_in(new)
     if note == note_of(new):
         return wanted
-    has = _named(old) if old is not None and note_of(old) == note else frozenset()
+    has = _devices_in(old) if old is not None and note_of(old) == note else frozenset()
     return wanted | has if wanted and has else frozenset()
 
 
-def _named(source: str) -> frozenset[str]:
+def _devices_in(source: str) -> frozenset[str]:
     devices = [device.removeprefix("-") for device in devices_of(source)]
     # What follows a path is its place in the container, and what may be done with it.
     return frozenset(d.split(":")[0] if d.startswith("/") else d for d in devices) - _CONTROL

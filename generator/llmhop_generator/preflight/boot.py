@@ -39,11 +39,11 @@ def model_boot_findings(user: str, uid: int) -> Iterator[Finding]:
     Raises:
         GeneratorError: a manager can't be asked.
     """
-    for what in _of_models(user, uid):
+    for what in _manager_faults(user, uid):
         yield Finding.at(("vllm", "user"), what)
 
 
-def _of_models(user: str, uid: int) -> Iterator[str]:
+def _manager_faults(user: str, uid: int) -> Iterator[str]:
     if not (LINGER / user).exists():
         yield f"{user} does not linger, and would stop with a logout; {PROVISION_HINT}"
     manager = user_manager(uid)
@@ -53,7 +53,7 @@ def _of_models(user: str, uid: int) -> Iterator[str]:
             f"{manager} is masked, so nothing can start the models; unmask it by "
             f"`systemctl unmask {manager}`"
         )
-    yield from _of_target(user, uid, is_up=state.active == "active")
+    yield from _target_faults(user, uid, is_up=state.active == "active")
     if closed := _closed_directory(uid):
         yield (
             f"{closed} can't be passed by {user}, whose manager looks for the models' units below "
@@ -61,7 +61,7 @@ def _of_models(user: str, uid: int) -> Iterator[str]:
         )
 
 
-def _of_target(user: str, uid: int, *, is_up: bool) -> Iterator[str]:
+def _target_faults(user: str, uid: int, *, is_up: bool) -> Iterator[str]:
     target = next(filter(Path.exists, (each / MODELS_TARGET for each in USER_UNITS)), None)
     if target is None:
         what = f"{MODELS_TARGET}, which starts the models at boot, is not on this host"
@@ -105,11 +105,11 @@ def router_boot_findings(*, has_models: bool) -> Iterator[Finding]:
         what = f"{ROUTER_UNIT} is not enabled, so a boot does not start it; {PROVISION_HINT}"
         yield Finding(where, what)
     if has_models:
-        for what in _of_routes():
+        for what in _routes_unit_faults():
             yield Finding(where, f"{what}; {PROVISION_HINT}")
 
 
-def _of_routes() -> Iterator[str]:
+def _routes_unit_faults() -> Iterator[str]:
     path = SYSTEM_UNITS / ROUTES_UNIT
     text = files.read(path)
     gives = "gives llmhop the routes that an apply was cut off before giving"

@@ -38,12 +38,12 @@ def preflight(config: Config, rendered: Rendered) -> None:
     found: list[Finding] = []
     if isinstance(config.vllm, Vllm):
         vllm = config.vllm
-        found += _findings(vllm)
-        found += _asked("units", lambda: unit_findings(vllm, rendered.quadlets))
+        found += _model_findings(vllm)
+        found += _findings_of_program("units", lambda: unit_findings(vllm, rendered.quadlets))
     if rendered.router is not None:
         of_service = list(service_findings())
         found += router_boot_findings(has_models=isinstance(config.vllm, Vllm))
-        found += _asked(ROUTER_SOCKET, lambda: router_socket_findings(config.llmhop))
+        found += _findings_of_program(ROUTER_SOCKET, lambda: router_socket_findings(config.llmhop))
         found += [*of_service, *socket_findings(config.llmhop), *router_findings(config.llmhop)]
         if not of_service:
             found += secret_findings(rendered.router)
@@ -66,10 +66,10 @@ def switch_preflight(config: Config) -> None:
             )
 
 
-def _findings(vllm: Vllm) -> Iterator[Finding]:
+def _model_findings(vllm: Vllm) -> Iterator[Finding]:
     user = list(user_findings(vllm))
     yield from user
-    podman = list(_podman())
+    podman = list(_podman_findings())
     yield from podman
     account = None if user else account_of(vllm.uid)
     absent = {}
@@ -79,7 +79,7 @@ def _findings(vllm: Vllm) -> Iterator[Finding]:
         except GeneratorError as error:
             yield Finding("Podman", str(error))
     if account is not None:
-        yield from _managers(vllm)
+        yield from _manager_findings(vllm)
     yield from (
         Finding(
             where,
@@ -98,7 +98,7 @@ def _findings(vllm: Vllm) -> Iterator[Finding]:
     yield from port_findings(vllm, {vllm.uid, *serving})
 
 
-def _asked(where: str, ask: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+def _findings_of_program(where: str, ask: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """What a program finds; that it can't be asked is a finding too."""
     try:
         yield from ask()
@@ -106,7 +106,7 @@ def _asked(where: str, ask: Callable[[], Iterable[Finding]]) -> Iterator[Finding
         yield Finding(where, str(error))
 
 
-def _managers(vllm: Vllm) -> Iterator[Finding]:
+def _manager_findings(vllm: Vllm) -> Iterator[Finding]:
     try:
         yield from model_boot_findings(vllm.user, vllm.uid)
         yield from mask_findings(vllm)
@@ -116,7 +116,7 @@ def _managers(vllm: Vllm) -> Iterator[Finding]:
         yield Finding("the user's manager", str(error))
 
 
-def _podman() -> Iterator[Finding]:
+def _podman_findings() -> Iterator[Finding]:
     try:
         require_podman()
     except GeneratorError as error:
@@ -131,11 +131,11 @@ def _absent_images(vllm: Vllm, account: Account) -> dict[str, str]:
     named: dict[str, str] = {}
     for key, model in vllm.models.items():
         if model.enable:
-            named.setdefault(image(vllm, model), _where(key, model))
+            named.setdefault(image(vllm, model), _image_option(key, model))
     return {name: where for name, where in named.items() if not has_image(account, name)}
 
 
-def _where(key: str, model: Model) -> str:
+def _image_option(key: str, model: Model) -> str:
     for leaf, value in (("digest", model.digest), ("tag", model.tag)):
         if value is not None:
             return option_path(("vllm", "models", key, leaf))

@@ -40,8 +40,8 @@ def device_findings(vllm: Vllm) -> Iterator[Finding]:
 
     Of CDI names that may be defined where this can't see, only a warning is logged.
     """
-    known = _known(vllm)
-    for device, path in _named(vllm).items():
+    known = _known_devices(vllm)
+    for device, path in _named_devices(vllm).items():
         if not cdi.is_cdi_name(device):
             if not Path(device.split(":")[0]).exists():
                 yield Finding.at(
@@ -56,7 +56,7 @@ def device_findings(vllm: Vllm) -> Iterator[Finding]:
                 _log.warning("warning: %s (not sure: %s)", problem, "; ".join(known.doubts))
 
 
-def _named(vllm: Vllm) -> dict[str, OptionPath]:
+def _named_devices(vllm: Vllm) -> dict[str, OptionPath]:
     """The devices of enabled models, also by containerConfig, and where each is set.
 
     Optional ones, `-…`, are left out.
@@ -76,7 +76,7 @@ def _named(vllm: Vllm) -> dict[str, OptionPath]:
     return found
 
 
-def _known(vllm: Vllm) -> Known:
+def _known_devices(vllm: Vllm) -> Known:
     try:
         known = Known(cdi.spec_dirs(_configurations(Path(vllm.data_dir))))
     except ValueError as error:

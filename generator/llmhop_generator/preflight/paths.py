@@ -27,7 +27,7 @@ def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
     `account` is the user's, None where it does not exist: then it is root that looks.
     """
     tests = []
-    for path, where in _named(vllm).items():
+    for path, where in _named_paths(vllm).items():
         if Path(path).exists():
             what = f"can't be reached by {vllm.user}, who starts the container; let that user in"
         else:
@@ -40,12 +40,12 @@ def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
         yield from access_findings(account, [("-e", path, problem) for path, problem in tests])
 
 
-def _named(vllm: Vllm) -> dict[str, OptionPath]:
+def _named_paths(vllm: Vllm) -> dict[str, OptionPath]:
     """The paths of the host that keys of enabled models name, and where each is set."""
     found: dict[str, OptionPath] = {}
     for key, text, where in container_lines(vllm):
         for path in _paths(key, text):
-            if (resolved := _resolved(path, vllm)) is not None:
+            if (resolved := _resolve(path, vllm)) is not None:
                 found.setdefault(resolved, where)
     return found
 
@@ -89,7 +89,7 @@ def _paths(key: str, text: str) -> Iterator[str]:
         case "Volume" if ":" in text:
             yield text.partition(":")[0]
         case "Mount":
-            yield from _of_mount(text)
+            yield from _bind_sources(text)
         case "SeccompProfile" if text != "unconfined":
             yield text
         case "PodmanArgs":
@@ -98,10 +98,10 @@ def _paths(key: str, text: str) -> Iterator[str]:
                     case "-v" | "--volume" if ":" in value:
                         yield from _paths("Volume", value)
                     case "--mount":
-                        yield from _of_mount(value)
+                        yield from _bind_sources(value)
 
 
-def _of_mount(text: str) -> Iterator[str]:
+def _bind_sources(text: str) -> Iterator[str]:
     """The source of a bind mount (podman-run(1), --mount)."""
     fields: Mapping[str, str] = dict(part.strip().partition("=")[::2] for part in text.split(","))
     source = fields.get("source") or fields.get("src")
@@ -109,7 +109,7 @@ def _of_mount(text: str) -> Iterator[str]:
         yield source
 
 
-def _resolved(path: str, vllm: Vllm) -> str | None:
+def _resolve(path: str, vllm: Vllm) -> str | None:
     """A path as systemd and Podman resolve it, or None where that can't be told, or it is none."""
     for specifier, value in (("%h", vllm.data_dir), ("%t", str(runtime_dir(vllm.uid)))):
         path = path.replace(specifier, value)

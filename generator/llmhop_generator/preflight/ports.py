@@ -50,7 +50,7 @@ def port_findings(vllm: Vllm, ours: Collection[int]) -> Iterator[Finding]:
     yield from privileged_ports.model_findings(vllm, _unprivileged_start())
     listening = [each for each in _listeners() if each.uid not in ours]
     for key, model in vllm.models.items():
-        taken = (each for each in listening if _meets(_LOOPBACK, model.port, each))
+        taken = (each for each in listening if _overlaps(_LOOPBACK, model.port, each))
         if model.enable and (listener := next(taken, None)) is not None:
             holder = _holder(listener.inode) or f"a process of user {listener.uid}"
             yield Finding.at(
@@ -73,7 +73,7 @@ def router_findings(llmhop: Llmhop) -> Iterator[Finding]:
                 yield Finding(where, f"{path} is there and is no socket; move it, or name another")
         else:
             host, port = split(text)
-            inodes = [each.inode for each in listening if _meets(_parsed(host), port, each)]
+            inodes = [each.inode for each in listening if _overlaps(_parsed(host), port, each)]
         for holder in {h for inode in inodes if (h := _holder(inode)) and not _is_llmhop(h, text)}:
             yield Finding(where, f"{text} is taken by {holder}; stop it, or choose another")
 
@@ -96,17 +96,17 @@ def _is_llmhop(holder: Holder, text: str) -> bool:
 def _parsed(host: str) -> Address | None:
     """An address, or None for any, and for a name, which any address may be behind."""
     try:
-        return _plain(ip_address(host.strip("[]")))
+        return _unmapped(ip_address(host.strip("[]")))
     except ValueError:
         return None
 
 
-def _plain(address: Address) -> Address:
+def _unmapped(address: Address) -> Address:
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
-def _meets(address: Address | None, port: int, listener: Listener) -> bool:
+def _overlaps(address: Address | None, port: int, listener: Listener) -> bool:
     """Whether a socket on an address would find one that listens in its way.
 
     One on any IPv6 address takes IPv4 too, unless it says otherwise, which can't be seen.
@@ -137,7 +137,7 @@ def _listeners() -> Iterator[Listener]:
 def _from_hex(text: str) -> Address:
     """An address as /proc/net spells it: words of four bytes, each in the host's order."""
     words = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
-    return _plain(ip_address(b"".join(words)))
+    return _unmapped(ip_address(b"".join(words)))
 
 
 def _unix_listeners(path: str) -> list[str]:

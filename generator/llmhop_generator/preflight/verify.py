@@ -63,7 +63,7 @@ def unit_findings(vllm: Vllm, sources: Mapping[str, str]) -> list[Finding]:
         of = {service_of(name): name for name in sources}
         problems |= set(_ignored_by_systemd(vllm, of, services))
     if missing:
-        what = f"makes no service of {', '.join(missing)}: {_said(made.stderr)}"
+        what = f"makes no service of {', '.join(missing)}: {_generator_errors(made.stderr)}"
         problems.add(Finding("Podman's generator", what))
     return sorted(problems)
 
@@ -78,7 +78,7 @@ def _quadlet_command() -> str:
     raise GeneratorError(f"Podman's Quadlet program is not at {looked}; set LLMHOP_QUADLET to it")
 
 
-def _said(text: str) -> str:
+def _generator_errors(text: str) -> str:
     """What Podman's generator says, without the names of files that it could read."""
     return "; ".join(line for line in text.strip().splitlines() if "Loading source" not in line)
 
@@ -114,7 +114,7 @@ def router_socket_findings(llmhop: Llmhop) -> list[Finding]:
     options = {"ListenStream": address, "SocketMode": "socketMode"}
     return sorted(
         Finding.at(("llmhop", "settings", options[key]), what)
-        for _, _, key, what in _passed_over({ROUTER_SOCKET: socket})
+        for _, _, key, what in _ignored_lines({ROUTER_SOCKET: socket})
         if key in options
     )
 
@@ -123,12 +123,12 @@ def _ignored_by_systemd(
     vllm: Vllm, of: Mapping[str, str], services: Mapping[str, str]
 ) -> Iterator[Finding]:
     """The deployers' keys that systemd complains of; `of` gives each service's source."""
-    for name, section, key, what in _passed_over(services):
+    for name, section, key, what in _ignored_lines(services):
         if option := added_option(vllm, of[name], key, section):
             yield Finding(option, f"{what}; see systemd.directives(7)")
 
 
-def _passed_over(units: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
+def _ignored_lines(units: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
     """The lines that systemd would pass over: unit, section, key, and what systemd says."""
     with tempfile.TemporaryDirectory(prefix="llmhop-units-") as directory:
         paths = [Path(directory) / name for name in units]
@@ -145,10 +145,14 @@ def _passed_over(units: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]
     ):
         if not _ADVICE.search(what):
             told = what.replace(", ignoring", "").rstrip(".")
-            yield name, *_place(units[name].splitlines(), int(number)), f"systemd says: {told}"
+            yield (
+                name,
+                *_section_and_key(units[name].splitlines(), int(number)),
+                f"systemd says: {told}",
+            )
 
 
-def _place(lines: Sequence[str], number: int) -> tuple[str, str]:
+def _section_and_key(lines: Sequence[str], number: int) -> tuple[str, str]:
     """The section and the key of a line; lines count from 1."""
     above = [line for line in lines[:number] if line.startswith("[")]
     return above[-1].strip("[]"), lines[number - 1].partition("=")[0]

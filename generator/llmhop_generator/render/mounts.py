@@ -18,13 +18,13 @@ def mount_lines(vllm: Vllm) -> list[Line]:
     Raises:
         ValueError: a path has a character that no unit file holds.
     """
-    lines = [unit_line("RequiresMountsFor", _words([vllm.data_dir, vllm.cache_dir]))]
+    lines = [unit_line("RequiresMountsFor", _path_list([vllm.data_dir, vllm.cache_dir]))]
     models = vllm.enabled_models
     files = [vllm.environment_file, *(model.environment_file for model in models)]
     wanted = [path for model in models for path in _sources(vllm, model)]
     wanted += [path for path in files if path is not None]
     if wanted:
-        lines.append(unit_line("WantsMountsFor", _words(wanted)))
+        lines.append(unit_line("WantsMountsFor", _path_list(wanted)))
     return lines
 
 
@@ -47,7 +47,7 @@ def _lines(value: UnitValue) -> Iterable[str]:
     return effective_lines(map(str.strip, texts_of(value))).values()
 
 
-def _words(paths: Iterable[str]) -> str:
+def _path_list(paths: Iterable[str]) -> str:
     """Write paths as words, each as systemd takes it.
 
     It passes over what has `..` (config_parse_unit_mounts_for in its src/core/load-fragment.c;

@@ -37,7 +37,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9@_./:=,+-]+")
 """Words that mean the same with and without quotes."""
 
 
-def _words(value: str) -> str:
+def _list_word(value: str) -> str:
     """One word of a list that is split and unquoted, with backslashes kept (LookupAllStrv)."""
     if _PLAIN.fullmatch(value):
         return value
@@ -71,7 +71,7 @@ def _specifiers(value: str) -> str:
 
 
 ENCODERS: dict[str, Encoder] = {
-    "AddDevice": _words,
+    "AddDevice": _list_word,
     "ContainerName": _raw,
     "Entrypoint": _raw,
     "Environment": _escaped,

@@ -125,11 +125,14 @@ def changes(old: str, new: str) -> list[Change]:
     Of variables only the names are told: their values may be somebody's secret. The note
     that a unit leaves changes with all else, and is not told.
     """
-    before, after = _told(values(without_note(old))), _told(values(without_note(new)))
+    before, after = (
+        _named_variables(values(without_note(old))),
+        _named_variables(values(without_note(new))),
+    )
     found = []
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
-            was, now = _words(before.get(key, [])), _words(after.get(key, []))
+            was, now = _split(before.get(key, [])), _split(after.get(key, []))
             if key.startswith(_VARIABLE):
                 was = now = []
             gone, come = [w for w in was if w not in now], [w for w in now if w not in was]
@@ -137,7 +140,7 @@ def changes(old: str, new: str) -> list[Change]:
     return found
 
 
-def _told(keys: Mapping[str, list[str]]) -> dict[str, list[str]]:
+def _named_variables(keys: Mapping[str, list[str]]) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
     for key, lines in keys.items():
         if key != "Environment":
@@ -148,5 +151,5 @@ def _told(keys: Mapping[str, list[str]]) -> dict[str, list[str]]:
     return told
 
 
-def _words(lines: list[str]) -> list[str]:
+def _split(lines: list[str]) -> list[str]:
     return [word for line in lines for word in line.split(" ")]

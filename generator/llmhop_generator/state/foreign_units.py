@@ -35,13 +35,13 @@ def hiding_file(uid: int, service: str, state: UnitState) -> str | None:
     if fragment.parent not in [runtime_dir(uid) / name for name in _GENERATED]:
         return state.fragment
     if fragment.name != service:
-        return next(_named(uid, service), state.fragment)
+        return next(_aliases(uid, service), state.fragment)
     own, read = quadlet_dir(uid), Path(state.source).parent
     is_own = not state.source or os.path.realpath(read) == os.path.realpath(own)
     return None if is_own else state.source
 
 
-def _named(uid: int, service: str) -> Iterator[str]:
+def _aliases(uid: int, service: str) -> Iterator[str]:
     """The links by which a unit of a user has the name of another (systemd.unit(5), aliases)."""
     roots = [runtime_dir(uid) / "systemd", *(unit.parent for unit in USER_UNITS)]
     with suppress(KeyError):  # the user is gone

@@ -71,12 +71,12 @@ def read_present(wanted: Wanted) -> Present:
     units = system_states([*ROUTER_UNITS, *map(user_manager, uids)])
     up = [uid for uid in uids if units[user_manager(uid)].active == "active"]
     found = {
-        uid: _states(uid, [*there.get(uid, {}), *_of(wanted, uid), *read_started(uid)])
+        uid: _states(uid, [*there.get(uid, {}), *_wanted_names(wanted, uid), *read_started(uid)])
         for uid in up
     }
     return Present(
         sources=there,
-        states={uid: _words(uid, of) for uid, of in found.items()},
+        states={uid: _active_states(uid, of) for uid, of in found.items()},
         outdated=frozenset(
             uid for uid, of in found.items() if _is_outdated(of, there.get(uid, {}))
         ),
@@ -104,7 +104,7 @@ def read_models(wanted: Wanted) -> Present:
         return Present(sources=there)
     try:
         states = _states(wanted.uid, wanted.sources)
-        words = _words(wanted.uid, states)
+        words = _active_states(wanted.uid, states)
     except GeneratorError:
         return Present(sources=there)
     notes = _notes(wanted, there, {wanted.uid: states})
@@ -117,7 +117,7 @@ def _is_outdated(states: Mapping[str, UnitState], there: Iterable[str]) -> bool:
     return unread or any(state.needs_reload for state in states.values())
 
 
-def _of(wanted: Wanted, uid: int) -> Iterable[str]:
+def _wanted_names(wanted: Wanted, uid: int) -> Iterable[str]:
     return wanted.sources if uid == wanted.uid else ()
 
 
@@ -126,7 +126,7 @@ def _states(uid: int, names: Iterable[str]) -> Mapping[str, UnitState]:
     return UserManager(account_of(uid)).states(services)
 
 
-def _words(uid: int, states: Mapping[str, UnitState]) -> Mapping[str, str]:
+def _active_states(uid: int, states: Mapping[str, UnitState]) -> Mapping[str, str]:
     """The states in systemd's words; what waits for its turn to start is as good as starting.
 
     The one word of ours is "stalled"; see `UserManager.stalled`.

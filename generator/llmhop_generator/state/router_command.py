@@ -9,7 +9,7 @@ from llmhop_generator.host.systemd import UnitState, start_commands
 from llmhop_generator.layout import ROUTER_CONFIG, ROUTER_UNIT
 
 _OPTION = "--config"
-_HOW = (
+_UNDO_HINT = (
     f"undo what makes it so, which `systemctl cat {ROUTER_UNIT}` shows (after `systemctl edit`: "
     f"`systemctl revert {ROUTER_UNIT}`)"
 )
@@ -22,13 +22,13 @@ def foreign_command(state: UnitState) -> str | None:
     process does.
     """
     words = [word for command in start_commands(ROUTER_UNIT) for word in command]
-    named = _named(words)
+    named = _config_argument(words)
     if named is None or not Path(named).is_absolute():  # such as ${CONFIG}
         named = foreign_file_read(state)
     elif _is_ours(named):
         return None
     told = f"{ROUTER_UNIT} starts llmhop by {named}, not by {ROUTER_CONFIG}, which `apply` writes"
-    return None if named is None else f"{told}; {_HOW}"
+    return None if named is None else f"{told}; {_UNDO_HINT}"
 
 
 def foreign_config(state: UnitState, *, is_on_its_way: bool) -> str | None:
@@ -50,14 +50,14 @@ def foreign_file_read(state: UnitState) -> str | None:
         line = (process / "cmdline").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    named = _named(line.split("\0"))
+    named = _config_argument(line.split("\0"))
     if named is None:
         return None
     path = str(Path(os.path.realpath(process / "cwd"), named))
     return None if _is_ours(path) else path
 
 
-def _named(words: Sequence[str]) -> str | None:
+def _config_argument(words: Sequence[str]) -> str | None:
     """The file that a command line of llmhop names; the last one counts."""
     named = None
     for word, following in pairwise([*words, ""]):

@@ -103,7 +103,7 @@ class Record:
         is_printed = read.get("_TRANSPORT") == "stdout"
         printed = is_printed and writer and not _is_helper(writer)
         return cls(
-            message=_plain(_text(read.get("MESSAGE"))).rstrip("\n"),
+            message=_printable(_text(read.get("MESSAGE"))).rstrip("\n"),
             writer=writer,
             is_engine="CONTAINER_NAME" in read or bool(printed),
             about=str(read.get("MESSAGE_ID", "")),
@@ -129,7 +129,7 @@ def _is_helper(command: str) -> bool:
     return command.partition(".")[0] in _HELPERS
 
 
-def _plain(message: str) -> str:
+def _printable(message: str) -> str:
     """What a container or another program wrote, without what steers a terminal.
 
     A progress bar returns to where its line began: it is as many lines.

@@ -142,7 +142,7 @@ def status() -> Status:
             models += map(_without_manager, entries(texts))
         elif acts_as(uid):
             storage = read_storage(account_of(uid))
-            models += _of_user(uid, texts, storage)
+            models += _user_models(uid, texts, storage)
             unanswered += [storage.unanswered] if storage.unanswered else []
         else:
             models += map(_unseen, entries(texts))
@@ -214,7 +214,7 @@ def _unseen(entry: Entry) -> ModelStatus:
     return replace(nothing, state="unknown", restarts=None)
 
 
-def _of_user(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[ModelStatus]:
+def _user_models(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[ModelStatus]:
     account = account_of(uid)
     started = {n: text for n, text in read_started(uid).items() if n not in texts}
     states = UserManager(account).states([*map(service_of, [*texts, *started])])

@@ -53,7 +53,7 @@ _ENDS = {"GlobalArgs": "command", "PodmanArgs": "image"}
 def stray(key: str, text: str) -> Iterator[str]:
     """Find words that no flag takes, and a flag that takes what is none of its words."""
     flag, lacks = "", False
-    for word in _words(text):
+    for word in _split_arguments(text):
         if not lacks and (not word.startswith("-") or word in ("-", "--")):
             after = f" after {flag}" if flag else ""
             yield (
@@ -81,7 +81,7 @@ def unknown(key: str, text: str) -> Iterator[str]:
 
 def flags_of(arguments: str) -> Iterator[tuple[str, str]]:
     """Give the flags among some arguments, each with what is its value if it takes one."""
-    words = _words(arguments)
+    words = _split_arguments(arguments)
     for word, following in zip(words, [*words, ""][1:], strict=True):
         if word.startswith("-"):
             for flag, value in _read(word, _ALL_SWITCHES):
@@ -104,7 +104,7 @@ def _read(word: str, switches: frozenset[str]) -> Iterator[tuple[str, str | None
 _ALL_SWITCHES = frozenset.union(*SWITCHES.values())
 
 
-def _words(text: str) -> list[str]:
+def _split_arguments(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError:
