@@ -72,10 +72,10 @@ def parse_config(data: bytes, label: str, judge: Judge = no_judge) -> Config:
 def _judged(raw: Any, judge: Judge, told: Collection[Path]) -> Iterator[Finding]:
     """What llmhop finds in its settings, but for places of which something is `told` already."""
     settings = settings_to_judge(raw)
-    for path, what in judge(settings) if settings is not None else ():
-        option = ("llmhop", "settings", *path)
-        if not any(option[: len(other)] == other[: len(option)] for other in told):
-            yield Finding.at(option, what)
+    for found in judge(settings) if settings is not None else ():
+        path = found.path
+        if not any(path[: len(other)] == other[: len(path)] for other in told):
+            yield found
 
 
 def _below(path: Path, places: Set[Path]) -> bool:

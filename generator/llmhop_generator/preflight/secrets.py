@@ -53,10 +53,10 @@ def secret_findings(router: str) -> Iterator[Finding]:
     )
     if done.code in _FAILURES:
         yield Finding.at(("llmhop", "enable"), f"{ROUTER_UNIT} {_FAILURES[done.code]}")
-    for path, what in findings_of(done.stdout) or ():
+    for found in findings_of(done.stdout) or ():
         # Of the service of its own, whose name nobody knows.
-        told = re.sub(r"/run/credentials/[^/]+", f"/run/credentials/{ROUTER_UNIT}", what)
-        yield Finding.at(("llmhop", "settings", *path), told)
+        told = re.sub(r"/run/credentials/[^/]+", f"/run/credentials/{ROUTER_UNIT}", found.what)
+        yield Finding.at(found.path, told)
 
 
 def _keys_of_service(unit: str) -> list[tuple[str, str]]:

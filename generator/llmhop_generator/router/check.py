@@ -11,10 +11,10 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
-from llmhop_generator.errors import GeneratorError, Path
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.host.process import run
 
 _log = logging.getLogger(__name__)
@@ -28,11 +28,11 @@ _NOT_ASKED = (
 )
 _CHECK = ("--check", "--without-secrets", "--json", "--config", "/dev/stdin")
 
-Judge = Callable[[Mapping[str, Any]], list[tuple[Path, str]]]
-"""Finds what is wrong with a configuration of llmhop: places in it, and what to do."""
+Judge = Callable[[Mapping[str, Any]], list[Finding]]
+"""Finds what is wrong with a configuration of llmhop, by the options that become it."""
 
 
-def no_judge(_settings: Mapping[str, Any]) -> list[tuple[Path, str]]:
+def no_judge(_settings: Mapping[str, Any]) -> list[Finding]:
     """Find nothing."""
     return []
 
@@ -42,7 +42,7 @@ def default_llmhop() -> str:
     if named := os.environ.get(COMMAND_VARIABLE):
         return named
     # Of a virtual environment, python is a link that leads out of it.
-    for program in (FilePath(sys.argv[0]).resolve(), FilePath(sys.executable)):
+    for program in (Path(sys.argv[0]).resolve(), Path(sys.executable)):
         beside = program.with_name("llmhop")
         if beside.is_file():
             return str(beside)
@@ -57,7 +57,7 @@ def judge_by(command: str) -> Judge:
     """
 
     @cache
-    def ask(text: str) -> list[tuple[Path, str]]:
+    def ask(text: str) -> list[Finding]:
         try:
             done = run([command, *_CHECK], stdin=text, check=False)
         except GeneratorError as error:
@@ -73,10 +73,13 @@ def judge_by(command: str) -> Judge:
     return lambda settings: ask(json.dumps(settings, sort_keys=True))
 
 
-def findings_of(output: str) -> list[tuple[Path, str]] | None:
+def findings_of(output: str) -> list[Finding] | None:
     """Read what `llmhop --check --json` prints, or give None where it is something else."""
     try:
         problems = json.loads(output)["problems"]
-        return [(tuple(p["path"]), f"{p['what']}; {p['todo']}") for p in problems]
+        return [
+            Finding.at(("llmhop", "settings", *p["path"]), f"{p['what']}; {p['todo']}")
+            for p in problems
+        ]
     except (ValueError, KeyError, TypeError):
         return None

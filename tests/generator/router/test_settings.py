@@ -21,7 +21,7 @@ from llmhop.config.problems import ConfigError
 from llmhop.config.secrets import expand_unread
 from llmhop_generator.apply import fast_path
 from llmhop_generator.cli import main as cli
-from llmhop_generator.errors import GeneratorError, json_names, option_path
+from llmhop_generator.errors import Finding, GeneratorError, json_names, option_path
 from llmhop_generator.fleet.evaluation import checked_result
 from llmhop_generator.fleet.hosts import Failed
 from llmhop_generator.fleet.nix import Record
@@ -42,12 +42,15 @@ QWEN = '"qwen2-5-7b" = { model = "m"; port = 18001; };'
 ROUTER = "llmhop.settings"
 
 
-def router_problems(config: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
+def router_problems(config: Mapping[str, Any]) -> list[Finding]:
     """Ask llmhop's own check, in this process."""
     try:
         parse(dict(config), expand_unread, lambda _certificate, _key: Certificate(b"", b""))
     except ConfigError as error:
-        return [(problem.path, f"{problem.what}; {problem.todo}") for problem in error.problems]
+        return [
+            Finding.at(("llmhop", "settings", *each.path), f"{each.what}; {each.todo}")
+            for each in error.problems
+        ]
     return []
 
 
