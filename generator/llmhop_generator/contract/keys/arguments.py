@@ -71,7 +71,7 @@ def stray(key: str, text: str) -> Iterator[str]:
 
 def unknown(key: str, text: str) -> Iterator[str]:
     """Find flags that are misspelt. One that resembles none may be of a later Podman."""
-    for word in _words(text):
+    for word in _split_arguments(text):
         flag = word.partition("=")[0]
         if flag.startswith("--") and flag not in FLAGS[key]:
             alike = [known for known in FLAGS[key] if abs(len(known) - len(flag)) < 2]
