@@ -27,8 +27,10 @@ DEVICE_SERVICES: Final[list[str]] = HOST["device_services"]
 """Services that write the CDI specifications of devices."""
 SYSTEM_DIRECTORIES: Final[list[str]] = HOST["system_directories"]
 """Directories of every system, which are nobody's to be given."""
-SYSTEM_TREES: Final[list[str]] = HOST["system_trees"]
-"""Directories below which nothing is either."""
+SYSTEM_TREES: Final[dict[str, str]] = {
+    path: trees["why"] for trees in HOST["trees"] for path in trees["paths"]
+}
+"""Directories below which nothing is either, and why."""
 HOME_DIRECTORIES: Final[list[str]] = HOST["home_directories"]
 """Directories of the models' user's home that say how containers start."""
 ROUTER_USER: Final[str] = HOST["router"]["user"]

@@ -15,8 +15,10 @@ let
     map (directory: "${data}/${directory}") host.home_directories
   );
 
-  isOfSystem =
-    path: lib.elem path host.system_directories || lib.any (isWithin path) host.system_trees;
+  # Why nothing can be at a path, by the tree that it is in.
+  trees = lib.concatMap (trees: map (tree: { inherit tree; inherit (trees) why; }) trees.paths) host.trees;
+  treeOf = path: lib.findFirst (each: isWithin path each.tree) null trees;
+  isOfSystem = path: lib.elem path host.system_directories || treeOf path != null;
 
   ofOne =
     name: examples:
@@ -24,7 +26,11 @@ let
       given = toString cfg.${name};
       path = plain given;
       isGenerators = isWithin path host.state_dir;
-      othersOf = wanted: lib.filter (other: isWithin other.path wanted) owners;
+      othersOf =
+        wanted:
+        lib.filter (
+          other: isWithin other.path wanted || other.isClosed && isWithin wanted other.path
+        ) owners;
       others = othersOf path;
       # One that would do, as somebody may have the first.
       example = lib.findFirst (wanted: othersOf wanted == [ ]) "one in /srv" examples;
@@ -40,8 +46,12 @@ let
       {
         assertion = !isOfSystem path;
         message = ''
-          ${option name} is ${given}, a directory of the system, which would be given to
-          ${cfg.user}. Name one for the models alone, such as ${example}.
+          ${option name} is ${given}, ${
+            if treeOf path == null then
+              "a directory of the system, which would be given to ${cfg.user}"
+            else
+              "in ${(treeOf path).tree}, ${(treeOf path).why}"
+          }. Name one for the models alone, such as ${example}.
         '';
       }
       {
@@ -56,7 +66,7 @@ let
         message = ''
           ${option name} is ${given}, which would be given to ${cfg.user}, and is also set
           or needed by ${lib.concatMapStringsSep ", " (other: other.option) others}. Name one
-          for the models alone, such as ${example}.
+          for the models alone, and not in what is another user's, such as ${example}.
         '';
       }
     ];

@@ -7,6 +7,7 @@ let
   kinds = import ../lib/id-kinds.nix { inherit config lib; };
   uids = lib.head kinds;
   others = lib.attrNames uids.owners;
+  ownGroup = users.${cfg.user}.group or cfg.group;
 
   contains = kind: id: id != null && id >= kind.start && id < kind.start + kind.count;
   overlap = a: b: a.start < b.start + b.count && b.start < a.start + a.count;
@@ -60,7 +61,10 @@ let
   holders =
     kind:
     lib.mapAttrsToList (_: owner: "${owner.path}.${kind.idOption} too") (
-      lib.filterAttrs (_: owner: owner.${kind.idOption} == kind.id) kind.owners
+      # That the user has another group is told by own-user.nix.
+      lib.filterAttrs (
+        name: owner: owner.${kind.idOption} == kind.id && (kind.idOption == "uid" || name != ownGroup)
+      ) kind.owners
     )
     ++ lib.concatMap (
       name:

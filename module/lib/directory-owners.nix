@@ -1,4 +1,5 @@
-# The directories that other options give to somebody, as { path, option }.
+# The directories that other options give to somebody, as { path, option, isClosed }. Below
+# one that is another user's, systemd-tmpfiles makes none (tmpfiles.d(5)): it is closed.
 { config, lib }:
 let
   cfg = config.services.llmhop.vllm;
@@ -12,10 +13,20 @@ let
       (toString cfg.uid)
     ];
 
+  isRoot =
+    user:
+    lib.elem (lib.removePrefix ":" (toString user)) [
+      "-"
+      "0"
+      "root"
+    ];
+  isTrue = service: key: lib.elem (toString (service.serviceConfig.${key} or "")) [ "1" "true" "yes" "on" ];
+
   inherit (import ./accounts.nix { inherit config lib; }) users;
   homes = lib.mapAttrsToList (_: user: {
     path = plain user.home;
     option = "${user.path}.home";
+    isClosed = user.createHome;
   }) (lib.filterAttrs (name: user: name != cfg.user && user.key != cfg.user) users);
 
   # Lines of tmpfiles.d that make a directory, or change its owner where they name one.
@@ -28,6 +39,7 @@ let
       {
         path = plain rule.path;
         inherit option;
+        isClosed = !isRoot rule.user;
       };
   settings = lib.concatLists (
     lib.mapAttrsToList (
@@ -76,6 +88,7 @@ let
         map (directory: {
           path = plain "${above}/${lib.head (lib.splitString ":" directory)}";
           option = "systemd.services.${name}.serviceConfig.${key}";
+          isClosed = !isRoot (service.serviceConfig.User or "root") || isTrue service "DynamicUser";
         }) (lib.concatMap words (map toString (lib.toList (service.serviceConfig.${key} or [ ]))))
       ) places
     );

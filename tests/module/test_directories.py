@@ -28,6 +28,13 @@ REFUSED = {
     "that directory with slashes": ('cacheDir = "//etc/./";', "cacheDir"),
     "a directory below a tree": ('dataDir = "/usr/share/vllm";', "dataDir"),
     "a directory in the store": ('cacheDir = "/nix/store/x";', "cacheDir"),
+    "root's home": ('dataDir = "/root/vllm";', "dataDir"),
+    "what a boot empties": ('dataDir = "/run/vllm";', "dataDir"),
+    "what a boot empties under another name": ('dataDir = "/var/run/vllm";', "dataDir"),
+    "what systemd-tmpfiles empties": ('cacheDir = "/tmp/vllm";', "cacheDir"),
+    "what it empties later": ('cacheDir = "/var/tmp/vllm";', "cacheDir"),
+    "what is for services alone": ('dataDir = "/var/lib/private/vllm";', "dataDir"),
+    "what is for services alone of caches": ('cacheDir = "/var/cache/private/x";', "cacheDir"),
     "the generator's": ('dataDir = "/var/lib/llmhop";', "dataDir"),
     "one in the generator's": ('cacheDir = "/var/lib/llmhop/quadlet/";', "cacheDir"),
     "one with dots": ('cacheDir = "/srv/../models";', "cacheDir"),
@@ -52,6 +59,7 @@ ALLOWED = {
     "the cache of a home": 'cacheDir = "/var/lib/vllm/.cache/huggingface";',
     "a cache that begins like the home's own": 'cacheDir = "/var/lib/vllm/.configs";',
     "homes that begin alike": 'dataDir = "/srv/m2"; cacheDir = "/srv/m";',
+    "names like those of trees": 'dataDir = "/runs/m"; cacheDir = "/tmp2/m";',
 }
 
 
@@ -101,6 +109,21 @@ TAKEN = {
     "what homes are in": Refused(
         [vllm('dataDir = "/homes";'), BOB.replace("/srv/", "/homes/")],
         [f"{V}.dataDir", "users.users.bob.home"],
+    ),
+    "below another user's home": Refused(
+        [vllm('cacheDir = "/srv/bob/models/hf";'), BOB], [f"{V}.cacheDir", "users.users.bob.home"]
+    ),
+    "below a directory that a rule gives to somebody": Refused(
+        [vllm('cacheDir = "/srv/m/hf";'), tmpfile("d /srv/m 0755 alice users - -")],
+        [f"{V}.cacheDir", "systemd.tmpfiles.rules (`d /srv/m 0755 alice users - -`)"],
+    ),
+    "below the state of a service of somebody": Refused(
+        [vllm('dataDir = "/var/lib/db/v";'), service("db", 'StateDirectory = "db"; User = "db";')],
+        [f"{V}.dataDir", "systemd.services.db.serviceConfig.StateDirectory"],
+    ),
+    "below the state of a dynamic user": Refused(
+        [vllm('dataDir = "/var/lib/d/v";'), service("d", 'StateDirectory = "d"; DynamicUser = 1;')],
+        [f"{V}.dataDir", "systemd.services.d.serviceConfig.StateDirectory"],
     ),
     "a rule of tmpfiles": Refused(
         [vllm('cacheDir = "/srv/m";'), tmpfile("d  /srv/m 0755 alice users - -")],
@@ -159,7 +182,6 @@ FREE = {
         tmpfile("x /srv/m"),
         tmpfile("L+ /srv/m/link - - - - /etc/hosts"),
         tmpfile("d /srv/m2 0755 bob"),
-        tmpfile("d /srv 0755 bob"),
         tmpfile(""),
     ],
     "a service of the models' user": [
@@ -169,6 +191,14 @@ FREE = {
     "others' directories beside": [
         service("other", 'StateDirectory = "vllm2"; CacheDirectory = ""; LogsDirectory = "vllm";'),
         BOB,
+    ],
+    "a directory below one of root's": [
+        tmpfile("d /srv 0755 root root"),
+        tmpfile("d /srv 0755"),
+        tmpfile("d /srv 0755 0 0"),
+    ],
+    "a home that nobody makes": [
+        '{ users.users.db = { isSystemUser = true; group = "users"; home = "/srv"; }; }'
     ],
     "a user who is turned off": [
         BOB,

@@ -38,9 +38,9 @@ def _system_conflicts(path: str) -> Iterator[str]:
     normal = normal_path(path)
     if normal in SYSTEM_DIRECTORIES:
         yield f"{path} is a directory of the system, and would be given to the models' user"
-    for tree in SYSTEM_TREES:
+    for tree, why in SYSTEM_TREES.items():
         if is_within(normal, tree):
-            yield f"{path} is in {tree}, which is the system's"
+            yield f"{path} is in {tree}, {why}"
     if is_within(normal, str(STATE_DIR)):
         yield f"{path} is in {STATE_DIR}, where llmhop-generator keeps its own"
 

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llmhop_generator.contract.options import Vllm
-from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight import devices as host_devices
 
 from tests.generator.conftest import MINIMAL
+from tests.generator.support.contracts import vllm_of
 
 SPEC = "kind: nvidia.com/gpu\ndevices: [{name: '0'}, {name: all}]\n"
 WHERE = "services.llmhop.vllm.devices[0]"
@@ -30,9 +29,7 @@ class Host:
     def findings(self, *devices: str, **vllm: Any) -> list[str]:
         config = json.loads(json.dumps(MINIMAL))
         config["vllm"] |= {"devices": devices, "dataDir": str(self.home), **vllm}
-        parsed = parse_config(json.dumps(config).encode(), "config.json").vllm
-        assert isinstance(parsed, Vllm)
-        return list(map(str, host_devices.device_findings(parsed)))
+        return list(map(str, host_devices.device_findings(vllm_of(config))))
 
 
 @pytest.fixture

@@ -184,6 +184,16 @@ def test_what_is_empty_is_roots_to_give_and_nobody_elses(host: Host, tmp_path: P
     assert told.startswith(f"cacheDir: {theirs} is there and belongs to ")
 
 
+def test_nothing_is_made_in_what_is_somebody_elses(host: Host, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    if os.geteuid() == 0:
+        os.chown(theirs, 1, 1)
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": str(theirs / "below/hf")}
+    (told,) = conflicts(host)
+    assert told.startswith(f"cacheDir: {theirs}/below/hf is in {theirs}, which belongs to ")
+
+
 def test_a_directory_that_is_closed_to_who_asks_is_not_taken_for_empty(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

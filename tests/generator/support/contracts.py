@@ -18,9 +18,13 @@ def parse(config: Any) -> Config:
 
 
 def vllm_of(config: Any) -> Vllm:
-    vllm = parse(config).vllm
+    """Read the backend of a configuration, whose directories may be below /tmp as no host's may."""
+    options = {**config["vllm"]}
+    fields = {"dataDir": "data_dir", "cacheDir": "cache_dir"}
+    given = {field: options.pop(key) for key, field in fields.items() if key in options}
+    vllm = parse({**config, "vllm": options}).vllm
     assert isinstance(vllm, Vllm)
-    return vllm
+    return vllm.model_copy(update=given)
 
 
 def host(name: str, settings: Any = None, /, **models: Any) -> Host:

@@ -34,20 +34,27 @@ def directory_conflicts(vllm: Vllm) -> Iterator[Finding]:
     """Find what others have there: `provision`, or a switch of NixOS, would give it to the user.
 
     systemd-tmpfiles does. What is empty and root's is nobody's yet, such as a disk that is mounted.
+    Below what is another user's it makes nothing (tmpfiles.d(5)).
     """
     account = find_account(vllm.user)
     ours = {vllm.uid} if account is None else {vllm.uid, account.pw_uid}
     for where, path in _directories(vllm):
-        try:
-            uid = Path(path).stat().st_uid
-        except OSError:
-            continue
-        if uid not in ours and not (uid == 0 and _is_empty(Path(path))):
+        uid = _owner(Path(path))
+        above = next(
+            (each for each in Path(path).parents if _owner(each) not in {None, 0, *ours}), None
+        )
+        if uid is not None and uid not in ours and not (uid == 0 and _is_empty(Path(path))):
             owner = f"{vllm.uid}:{vllm.gid} {shlex.quote(path)}"
             yield Finding.at(
                 where,
                 f"{path} is there and belongs to {_user_name(uid)}, not to {vllm.user}; choose "
                 f"another, or, where nobody else uses it, `chown {owner}`",
+            )
+        elif above is not None:
+            yield Finding.at(
+                where,
+                f"{path} is in {above}, which belongs to {_user_name(_owner(above))}, and "
+                "systemd-tmpfiles makes nothing there for another user; choose another",
             )
 
 
@@ -70,6 +77,13 @@ def _directories(vllm: Vllm) -> Iterator[tuple[OptionPath, str]]:
     yield ("vllm", "dataDir"), vllm.data_dir
 
 
+def _owner(path: Path) -> int | None:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return None
+
+
 def _is_empty(path: Path) -> bool:
     """Whether a directory is seen to have nothing in it but what a new file system has."""
     try:
@@ -78,8 +92,8 @@ def _is_empty(path: Path) -> bool:
         return False
 
 
-def _user_name(uid: int) -> str:
+def _user_name(uid: int | None) -> str:
     try:
-        return pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(-1 if uid is None else uid).pw_name
     except KeyError:
         return f"uid {uid}"
