@@ -14,7 +14,7 @@ interface, because a port without authentication must not open to the network by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from llmhop.config.backend_url import BackendUrl, Origin
@@ -33,7 +33,6 @@ from llmhop.config.schema.kinds import (
 from llmhop.config.schema.table import (
     NotTogether,
     OneOf,
-    Setting,
     Table,
     Values,
     required,
@@ -396,18 +395,3 @@ def _check_memory(check: Checker, path: Path, given: Values, values: Values) -> 
 
 CONFIG: Final = Table(Config, NotTogether("listen", "host", "port"), finish=_check_together)
 """The keys at the top, and below them all others."""
-
-
-def after_reload(old: Config, new: Config) -> tuple[Config, list[str]]:
-    """Return `new` with what only a restart changes left as it was, and a note on each of it."""
-    changed = {key: s.field for key, s in CONFIG.settings.items() if _waits(s, old, new)}
-    kept = replace(new, **{name: getattr(old, name) for name in changed.values()})
-    return kept, [f"{key} was changed: this takes effect after a restart" for key in changed]
-
-
-def _waits(each: Setting, old: Config, new: Config) -> bool:
-    """Whether a key differs in what is taken at a start alone."""
-    before, after = getattr(old, each.field), getattr(new, each.field)
-    if each.at_start == "presence":
-        return (before is None) != (after is None)
-    return each.at_start == "yes" and before != after

@@ -1,14 +1,19 @@
-"""One check of a config that finds every problem at once, and the JSON Schema of what passes it."""
+"""What follows from the keys as they are declared: the check, the JSON Schema, what a reload takes.
+
+The check of a config finds every problem at once.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from llmhop.config.config import CONFIG, Config
 from llmhop.config.problems import ConfigError
 from llmhop.config.schema.checker import Checker, LoadTls
+from llmhop.config.schema.table import Setting
 
 SCHEMA_ID = "urn:llmhop:router-config"
 
@@ -43,3 +48,18 @@ def config_schema() -> dict[str, Any]:
 def config_schema_text() -> str:
     """Return the JSON Schema as it is committed and printed."""
     return json.dumps(config_schema(), indent=2) + "\n"
+
+
+def after_reload(old: Config, new: Config) -> tuple[Config, list[str]]:
+    """Return `new` with what only a restart changes left as it was, and a note on each of it."""
+    changed = {key: s.field for key, s in CONFIG.settings.items() if _waits(s, old, new)}
+    kept = replace(new, **{name: getattr(old, name) for name in changed.values()})
+    return kept, [f"{key} was changed: this takes effect after a restart" for key in changed]
+
+
+def _waits(each: Setting, old: Config, new: Config) -> bool:
+    """Whether a key differs in what is taken at a start alone."""
+    before, after = getattr(old, each.field), getattr(new, each.field)
+    if each.at_start == "presence":
+        return (before is None) != (after is None)
+    return each.at_start == "yes" and before != after

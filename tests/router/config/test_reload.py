@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from llmhop.config.config import CONFIG, Certificate, Config, after_reload
-from llmhop.config.parser import parse
+from llmhop.config.config import CONFIG, Certificate, Config
+from llmhop.config.parser import after_reload, parse
 
 from tests.router.support.corpus.config import MODELS
 from tests.router.support.corpus.full_config import ALTERNATIVES, FULL
