@@ -13,6 +13,7 @@ let
   };
   tls = cfg.settings.tls or null;
   key = if lib.isAttrs tls then tls.key or null else null;
+  isText = value: lib.isString value || builtins.isPath value || lib.isDerivation value;
 
   # llmhop takes `$name` and `${name}` for variables too. In lower case the name of one is
   # more likely the rest of a secret with a dollar sign.
@@ -82,7 +83,7 @@ in
         '';
       }) (
         lib.unique (map (secret: secret.path) stored)
-        ++ lib.optional (key != null && namesStore (toString key)) "services.llmhop.settings.tls.key"
+        ++ lib.optional (isText key && namesStore (toString key)) "services.llmhop.settings.tls.key"
       );
 
       # llmhop allows it, so it is no error here.

@@ -70,9 +70,11 @@ def findings(vllm: Mapping[str, Any]) -> Iterator[Finding]:
             continue
         own = _object(options.get("settings"))
         given = [((*path, "model"), "model", options.get("model"))]
-        given += [((*path, "settings", key), key, value) for key, value in own.items()]
         inherited = flags.inherited(general, own)
-        given += [(("vllm", "modelSettings", key), key, inherited[key]) for key in inherited]
+        settings = [((*path, "settings", key), key, value) for key, value in own.items()]
+        settings += [(("vllm", "modelSettings", key), key, inherited[key]) for key in inherited]
+        # What is refused by its name needs no path.
+        given += [each for each in settings if not flags.is_taken(each[1])]
         for where, key, value in given:
             for text in _absolute(value):
                 named = known and flags.place(key)[0] not in _NO_FILES

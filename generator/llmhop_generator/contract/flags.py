@@ -116,6 +116,11 @@ def flag_value(flags: Flags, name: str) -> str | None:
     return words[0].partition("=")[2] if len(words) == 1 and "=" in words[0] else None
 
 
+def is_taken(key: str) -> bool:
+    """Whether a flag is not for settings at all."""
+    return place(key)[0] in _TAKEN
+
+
 def findings(path: Path, flags: Flags) -> Iterator[Finding]:
     """Find the flags below a path that can't be passed on."""
     yield from _repeated(path, flags)

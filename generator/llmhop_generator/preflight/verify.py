@@ -14,13 +14,14 @@ from llmhop_generator.contract.options import Config, Llmhop, Vllm
 from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.host.process import run
 from llmhop_generator.layout import ROUTER_SOCKET
-from llmhop_generator.render.model_unit import added_option
+from llmhop_generator.render.model_unit import added_option, naming_options
 from llmhop_generator.render.router_units import router_socket
 from llmhop_generator.unit_names import service_of
 
 _log = logging.getLogger(__name__)
 
 _QUADLET = ("/usr/libexec/podman/quadlet", "/usr/lib/podman/quadlet")
+_NOT_FOUND = re.compile(r"requested Quadlet (?:unit|source) (\S+) was not found")
 _SERVICE = re.compile(r"^---(.+)---$", re.MULTILINE)
 # What systemd says of a key that it still takes.
 _ADVICE = re.compile(r"obsolete|deprecated|please (use|update)", re.IGNORECASE)
@@ -58,12 +59,14 @@ def unit_findings(vllm: Vllm, sources: Mapping[str, str]) -> list[Finding]:
     _, *parts = _SERVICE.split(made.stdout)
     services = dict(zip(parts[::2], parts[1::2], strict=True))
     missing = [name for name in sources if service_of(name) not in services]
-    problems = set(_refused_by_podman(vllm, missing, made.stderr))
+    refused = {name: set(_refused_by_podman(vllm, name, made.stderr)) for name in missing}
+    problems = {finding for found in refused.values() for finding in found}
     if _adds_to_systemd(vllm):
         of = {service_of(name): name for name in sources}
         problems |= set(_ignored_by_systemd(vllm, of, services))
-    if missing:
-        what = f"makes no service of {', '.join(missing)}: {_generator_errors(made.stderr)}"
+    unexplained = [name for name, found in refused.items() if not found]
+    if unexplained:
+        what = f"makes no service of {', '.join(unexplained)}: {_generator_errors(made.stderr)}"
         problems.add(Finding("Podman's generator", what))
     return sorted(problems)
 
@@ -83,16 +86,25 @@ def _generator_errors(text: str) -> str:
     return "; ".join(line for line in text.strip().splitlines() if "Loading source" not in line)
 
 
-def _refused_by_podman(vllm: Vllm, missing: Sequence[str], text: str) -> Iterator[Finding]:
-    """The deployers' keys that Podman complains of: a line of it names the file and the key."""
+def _refused_by_podman(vllm: Vllm, name: str, text: str) -> Iterator[Finding]:
+    """The deployers' keys that Podman complains of, of one source.
+
+    A line of it names the file, and the key or a Quadlet unit that a key names.
+    """
     for line in text.splitlines():
-        for name in missing:
-            if f'"{name}"' not in line:
-                continue
-            for key in re.findall(r"[A-Za-z0-9-]+", line):
-                if option := added_option(vllm, name, key):
-                    what = "is refused by Podman; see podman-systemd.unit(5) for keys and values"
-                    yield Finding(option, what)
+        if f'"{name}"' not in line:
+            continue
+        if unit := _NOT_FOUND.search(line):
+            for option in naming_options(vllm, name, unit[1]):
+                yield Finding(
+                    option,
+                    f"names {unit[1]}, a Quadlet unit, of which llmhop's models have none; name "
+                    "what Podman has by its own name, such as one of `podman network ls`",
+                )
+        for key in re.findall(r"[A-Za-z0-9-]+", line):
+            if option := added_option(vllm, name, key):
+                what = "is refused by Podman; see podman-systemd.unit(5) for keys and values"
+                yield Finding(option, what)
 
 
 def _adds_to_systemd(vllm: Vllm) -> bool:

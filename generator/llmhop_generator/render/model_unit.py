@@ -185,6 +185,19 @@ def added_option(vllm: Vllm, file: str, key: str, section: str | None = None) ->
     return None
 
 
+def naming_options(vllm: Vllm, file: str, word: str) -> list[str]:
+    """The options by which a deployer set keys of [Container] to what has a word, of a source."""
+    name = next(name for name, m in vllm.models.items() if m.enable and file_name(m) == file)
+    own = vllm.models[name].container_config
+    return [
+        option_path((*path, "containerConfig", key))
+        for path, keys in ((("vllm", "models", name), own), (("vllm",), vllm.container_config))
+        for key, value in keys.items()
+        if any(word in text for text in unit_keys.texts_of(value))
+        and (keys is own or key not in own)
+    ]
+
+
 def _container_file(vllm: Vllm, model: Model, before: list[str]) -> str:
     unit = [unit_line("Description", f"vLLM model {model.name}")]
     if before:

@@ -46,6 +46,14 @@ OUTSIDE: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize("flag", ["ssl-keyfile", "ssl_certfile", "uds", "model"])
+@pytest.mark.parametrize("place", ["settings", "modelSettings"])
+def test_a_flag_that_is_refused_is_told_once(flag: str, place: str) -> None:
+    given = {place: {flag: "/etc/vllm/x"}}
+    (told,) = findings(*(({}, given) if place == "settings" else (given, {})))
+    assert "is not for settings" in told
+
+
 @pytest.mark.parametrize(("model", "path"), OUTSIDE, ids=str)
 def test_a_path_that_nothing_brings_in_names_the_volume_to_add(
     model: dict[str, Any], path: str

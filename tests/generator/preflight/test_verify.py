@@ -27,6 +27,11 @@ for path in sorted(pathlib.Path(os.environ["QUADLET_UNIT_DIRS"]).glob("*.contain
         where = f"unsupported key '{{unknown[0]}}' in group 'Container' in {{path}}"
         print(f'quadlet-generator[1]: converting "{{path.name}}": {{where}}', file=sys.stderr)
         continue
+    if unit := re.search(r"(?m)^(?:Network|Volume)=([\\w-]+\\.(?:network|volume))", section):
+        kind = "unit" if unit[1].endswith("network") else "source"
+        where = f"requested Quadlet {{kind}} {{unit[1]}} was not found"
+        print(f'quadlet-generator[1]: converting "{{path.name}}": {{where}}', file=sys.stderr)
+        continue
     service = text.replace("[Container]", "[X-Container]").replace(
         "[Service]", "[Service]\\nType=notify\\nExecStart=/bin/true"
     )
@@ -84,15 +89,38 @@ def test_a_key_that_podman_does_not_know_is_told_by_its_option(tmp_path: Path) -
     assert done.returncode == 1
     first, *found = done.stderr.splitlines()
     assert first == "error: Podman and systemd would not take all that is set"
-    generator, option = found
-    assert "Podman's generator: makes no service of vllm-b.container: " in generator
-    assert "unsupported key 'GroupAd'" in generator
-    assert "Loading source" not in generator
+    (option,) = found
     assert option.strip() == (
         "vllm.models.b.containerConfig.GroupAd: is refused by Podman; see "
         "podman-systemd.unit(5) for keys and values"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_one_for_every_model_is_told_once(tmp_path: Path) -> None:
+    done = verified(tmp_path, containerConfig={"GroupAd": "keep-groups"})
+    _, *found = done.stderr.splitlines()
+    assert [line.partition(": ")[0].strip() for line in found] == ["vllm.containerConfig.GroupAd"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "unit"),
+    [
+        ({"Network": "llm.network"}, "llm.network"),
+        ({"Network": ["a", "llm.network:alias=x"]}, "llm.network"),
+        ({"Volume": ["/a:/a", "llm.volume:/b"]}, "llm.volume"),
+    ],
+    ids=str,
+)
+def test_a_quadlet_unit_that_is_not_there_is_told_by_the_option_that_names_it(
+    keys: dict[str, Any], unit: str, tmp_path: Path
+) -> None:
+    done = verified(tmp_path, of_b={"containerConfig": keys})
+    _, *found = done.stderr.splitlines()
+    (key,) = keys
+    assert [line.split(",")[0].strip() for line in found] == [
+        f"vllm.models.b.containerConfig.{key}: names {unit}"
+    ]
 
 
 @needs_systemd
