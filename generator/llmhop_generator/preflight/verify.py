@@ -95,9 +95,9 @@ def _refused_by_podman(vllm: Vllm, name: str, text: str) -> Iterator[Finding]:
         if f'"{name}"' not in line:
             continue
         if unit := _NOT_FOUND.search(line):
-            for option in naming_options(vllm, name, unit[1]):
+            for where in naming_options(vllm, name, unit[1]):
                 yield Finding(
-                    option,
+                    where,
                     f"names {unit[1]}, a Quadlet unit, of which llmhop's models have none; name "
                     "what Podman has by its own name, such as one of `podman network ls`",
                 )
