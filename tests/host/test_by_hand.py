@@ -219,7 +219,7 @@ def test_a_file_that_systemd_can_not_use_hides_or_spoils_a_unit_all_the_same(hos
     reload(host)
     assert status(host)["a"]["hidden_by"] == path
     code, output = host.execute(f"llmhop-generator check {CONFIG} 2>&1")
-    assert (code, f"vllm-a.service is made of {path}, " in output) == (1, True), output
+    assert (code, f"vllm-a.service is hidden by {path}, " in output) == (1, True), output
     host.succeed(f"rm {path}")
     spoiling = f"{path}.d/x.conf"
     write(host, spoiling, "[Service]\nExecStart=\n")

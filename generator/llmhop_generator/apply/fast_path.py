@@ -37,7 +37,8 @@ from llmhop_generator.layout import (
 from llmhop_generator.planning.steps import Wanted
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.state.environment import digests, read_key
-from llmhop_generator.state.foreign_units import foreign_drop_ins
+from llmhop_generator.state.foreign_units import foreign_drop_ins, hiding_files
+from llmhop_generator.state.masks import how_to_unmask
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_service import router_drifted, router_runs
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins
@@ -131,9 +132,13 @@ def _runs(uid: int | None, open_files: int) -> bool:
     states = UserManager(account_of(uid)).states([*map(service_of, texts)])
     if not all(map(_is_as_read, states.values())) or not _started_by(uid, texts, states):
         return False
+    if any(how_to_unmask(uid, *of_unit) for of_unit in states.items()):
+        return False  # which is for the preflight to tell, as are files that hide ours
     of_sources = read_source_drop_ins(uid)
     # A plan mends none, but each run tells of them.
-    return not any(foreign_drop_ins(*of_unit, of_sources) for of_unit in states.items())
+    return not hiding_files(uid, states) and not any(
+        foreign_drop_ins(*of_unit, of_sources) for of_unit in states.items()
+    )
 
 
 def _runs_without_unit(uid: int, texts: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from llmhop_generator.contract.options import Config
 from llmhop_generator.errors import Finding, option_path
 from llmhop_generator.host import files
 from llmhop_generator.host.process import account_of, run
-from llmhop_generator.host.systemd import UserManager, is_enabled, system_states
+from llmhop_generator.host.systemd import UnitState, UserManager, is_enabled, system_states
 from llmhop_generator.layout import (
     ETC,
     LINGER,
@@ -24,6 +24,7 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.render.host_tree import host_files
+from llmhop_generator.state.masks import how_to_unmask
 
 PROVISION_HINT = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
 # Of users and directories it counts whether they are there.
@@ -53,7 +54,7 @@ def _manager_faults(user: str, uid: int) -> Iterator[str]:
             f"{manager} is masked, so nothing can start the models; unmask it by "
             f"`systemctl unmask {manager}`"
         )
-    yield from _target_faults(user, uid, is_up=state.active == "active")
+    yield from _target_faults(uid, is_up=state.active == "active")
     if closed := _closed_directory(uid):
         yield (
             f"{closed} can't be passed by {user}, whose manager looks for the models' units below "
@@ -61,7 +62,7 @@ def _manager_faults(user: str, uid: int) -> Iterator[str]:
         )
 
 
-def _target_faults(user: str, uid: int, *, is_up: bool) -> Iterator[str]:
+def _target_faults(uid: int, *, is_up: bool) -> Iterator[str]:
     target = next(filter(Path.exists, (each / MODELS_TARGET for each in USER_UNITS)), None)
     if target is None:
         what = f"{MODELS_TARGET}, which starts the models at boot, is not on this host"
@@ -74,11 +75,11 @@ def _target_faults(user: str, uid: int, *, is_up: bool) -> Iterator[str]:
                 yield f"{path} has another owner or mode than it was given; {PROVISION_HINT}"
         if not is_enabled(MODELS_TARGET, "--global"):
             yield f"{MODELS_TARGET} is not enabled, so a boot starts no model; {PROVISION_HINT}"
-    if is_up and UserManager(account_of(uid)).states([MODELS_TARGET])[MODELS_TARGET].is_masked:
-        yield (
-            f"{MODELS_TARGET} is masked, so a boot starts no model; unmask it by "
-            f"`systemctl --user -M {user}@.host unmask {MODELS_TARGET}`"
-        )
+    state = UnitState.parse("")
+    if is_up:
+        state = UserManager(account_of(uid)).states([MODELS_TARGET])[MODELS_TARGET]
+    if unmask := how_to_unmask(uid, MODELS_TARGET, state):
+        yield f"{MODELS_TARGET} is masked, so a boot starts no model; unmask it by {unmask}"
 
 
 def _closed_directory(uid: int) -> str:

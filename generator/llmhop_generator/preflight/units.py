@@ -13,8 +13,9 @@ from llmhop_generator.state.foreign_units import (
     describe_drop_ins,
     describe_hiding_file,
     foreign_drop_ins,
-    hiding_file,
+    hiding_files,
 )
+from llmhop_generator.state.masks import how_to_unmask
 from llmhop_generator.state.present import read_sources
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins
 from llmhop_generator.unit_names import service_of
@@ -32,12 +33,11 @@ def mask_findings(vllm: Vllm) -> Iterator[Finding]:
         GeneratorError: the user's manager can't be asked.
     """
     for name, service, state in _units(vllm):
-        if state.is_masked:
-            runtime = " --runtime" if state.file_state.endswith("runtime") else ""
+        if unmask := how_to_unmask(vllm.uid, service, state):
             yield Finding.at(
                 ("vllm", "models", name),
-                f"{service} is masked, so nothing can start it; unmask it by `systemctl --user "
-                f"-M {vllm.user}@.host unmask{runtime} {service}`, or disable the model",
+                f"{service} is masked, so nothing can start it; unmask it by {unmask}, or disable "
+                "the model",
             )
 
 
@@ -48,9 +48,11 @@ def hidden_findings(vllm: Vllm) -> Iterator[Finding]:
         GeneratorError: the user's manager can't be asked.
     """
     of_sources = read_source_drop_ins(vllm.uid)
-    for name, service, state in _units(vllm):
+    units = list(_units(vllm))
+    hiding = hiding_files(vllm.uid, {service: state for _, service, state in units})
+    for name, service, state in units:
         where = ("vllm", "models", name)
-        if path := hiding_file(vllm.uid, service, state):
+        if path := hiding.get(service):
             yield Finding.at(where, f"{service} is {describe_hiding_file(path)}")
         elif state.load in _UNUSABLE and (paths := foreign_drop_ins(service, state, of_sources)):
             yield Finding.at(
@@ -84,13 +86,16 @@ def requirement_findings(vllm: Vllm) -> Iterator[Finding]:
 
 
 def _units(vllm: Vllm) -> Iterator[tuple[str, str, UnitState]]:
-    """Each enabled model by its key, its service, and what its user's manager says of that."""
-    if not _is_up(vllm):
-        return
+    """Each enabled model by its key, its service, and what its user's manager says of that.
+
+    One that is down has read nothing yet.
+    """
     services = {
         name: service_of(file_name(model)) for name, model in vllm.models.items() if model.enable
     }
-    states = UserManager(account_of(vllm.uid)).states([*services.values()])
+    states = dict.fromkeys(services.values(), UnitState.parse(""))
+    if _is_up(vllm):
+        states = UserManager(account_of(vllm.uid)).states([*services.values()])
     yield from ((name, service, states[service]) for name, service in services.items())
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.layout import USER_UNITS, quadlet_dir, runtime_dir
+from llmhop_generator.state.masks import is_mask
+from llmhop_generator.state.search_paths import hiding_sources, hiding_unit
 from llmhop_generator.state.source_drop_ins import drop_ins_of
 from llmhop_generator.unit_names import UNIT_PREFIX, source_of
 
@@ -22,14 +24,31 @@ _GENERATED = ("systemd/generator", "systemd/generator.early", "systemd/generator
 _OWN = f"/etc/systemd/user/{UNIT_PREFIX}.service.d/llmhop.conf"
 
 
-def hiding_file(uid: int, service: str, state: UnitState) -> str | None:
-    """The file that a user's manager has read a model's unit from, where it is not ours.
+def hiding_files(uid: int, states: Mapping[str, UnitState]) -> dict[str, str]:
+    """The files of which models' units are made, or are from the next reload on, by service.
 
-    That user's own come before those of /etc, as sources of Podman's (podman-systemd.unit(5)) and
-    as units, which also hide what a generator makes (systemd.unit(5)). Also one that the manager
-    can't use hides ours.
+    Only those are among them that are not ours. A user's own come before those of /etc, as sources
+    of Podman's and as units, which also hide what a generator makes (`search_paths`). Also one that
+    the manager can't use hides ours.
     """
-    if state.is_masked or not state.fragment:
+    sources = hiding_sources(uid)
+    found: dict[str, str] = {}
+    for service, state in states.items():
+        if state.is_masked:
+            continue
+        unit, source = hiding_unit(uid, service), sources.get(source_of(service))
+        if read := _read_from(uid, service, state):
+            found[service] = read
+        elif unit is not None and not is_mask(unit):
+            found[service] = str(unit)
+        elif unit is None and source is not None:
+            found[service] = str(source)
+    return found
+
+
+def _read_from(uid: int, service: str, state: UnitState) -> str | None:
+    """The file that a user's manager has read a model's unit from, where it is not ours."""
+    if not state.fragment:
         return None
     fragment = Path(state.fragment)
     if fragment.parent not in [runtime_dir(uid) / name for name in _GENERATED]:
@@ -82,8 +101,9 @@ def describe_drop_ins(service: str, drop_ins: tuple[str, ...]) -> str:
 
 
 def describe_hiding_file(path: str) -> str:
-    """Say of a model's unit which file it is made of in the place of ours, and what to do."""
+    """Say of a model's unit which file hides the one of ours, and what to do."""
     return (
-        f"made of {path}, which hides the one that `apply` writes; move that file away, have the "
-        "manager of its user reload (`systemctl --user daemon-reload`), and apply again"
+        f"hidden by {path}, of which systemd makes it, from the next reload of its user's manager "
+        "on, in the place of what `apply` writes; move that file away, have the manager reload "
+        "(`systemctl --user daemon-reload`), and apply again"
     )

@@ -29,8 +29,9 @@ from llmhop_generator.state.foreign_units import (
     describe_drop_ins,
     describe_hiding_file,
     foreign_drop_ins,
-    hiding_file,
+    hiding_files,
 )
+from llmhop_generator.state.masks import how_to_unmask
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_command import foreign_config
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins
@@ -222,10 +223,10 @@ def _user_models(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterat
     found = entries({**texts, **left})
     stalled = UserManager(account).stalled(states)
     wanted, drifted = read_wanted_notes(uid), _drifted(uid, texts)
-    of_sources = read_source_drop_ins(uid)
+    of_sources, hiding = read_source_drop_ins(uid), hiding_files(uid, states)
     for entry in found:
         state, container = states[entry.service], storage.containers.get(container_of(entry.name))
-        trouble = _trouble(UserManager(account), entry, state, storage)
+        trouble = _trouble(uid, entry, state, storage)
         judged = _judge(entry, state, container, _STALLED if entry.service in stalled else trouble)
         # What is about to start will be by what its manager has read.
         name, is_up = source_of(entry.service), state.is_up and not state.is_to_start
@@ -242,7 +243,7 @@ def _user_models(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterat
             port=port,
             earlier_unit=is_earlier,
             edited_unit=is_edited and not is_earlier,
-            hidden_by=hiding_file(uid, entry.service, state),
+            hidden_by=hiding.get(entry.service),
             drop_ins=foreign_drop_ins(entry.service, state, of_sources),
         )
 
@@ -252,15 +253,10 @@ def _drifted(uid: int, texts: Mapping[str, str]) -> frozenset[str]:
     return drifted_sources(uid, texts) if is_root() else frozenset()
 
 
-def _trouble(
-    manager: UserManager,
-    entry: Entry,
-    state: UnitState,
-    storage: Storage,
-) -> str | None:
+def _trouble(uid: int, entry: Entry, state: UnitState, storage: Storage) -> str | None:
     """What is wrong with a model, as far as it can be told."""
-    if state.is_masked:
-        return f"its unit is masked, so nothing can start it; unmask {entry.service}"
+    if unmask := how_to_unmask(uid, entry.service, state):
+        return f"its unit is masked, so nothing can start it; unmask it by {unmask}"
     if outcome(state) in (Outcome.HEALTHY, Outcome.STARTING):
         is_up = outcome(state) is Outcome.HEALTHY
         if told := storage.trouble(container_of(entry.name), is_up=is_up):
@@ -273,7 +269,7 @@ def _trouble(
             f"{entry.image} is not in its user's storage, and localhost/ is no registry to pull "
             "it from; build, load or import it as that user"
         )
-    cause = why(manager, entry.service, state)
+    cause = why(UserManager(account_of(uid)), entry.service, state)
     return str(cause) if cause else None
 
 

@@ -11,7 +11,7 @@ from llmhop_generator.apply import run as apply
 from llmhop_generator.cli.main import main
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight.units import hidden_findings
-from llmhop_generator.state import foreign_units, source_drop_ins
+from llmhop_generator.state import foreign_units, search_paths, source_drop_ins
 from llmhop_generator.state.foreign_units import describe_drop_ins
 from llmhop_generator.status.report import remarks, status
 
@@ -156,9 +156,9 @@ def test_a_file_that_hides_our_unit_is_told_and_refused(
 ) -> None:
     show(**files, LoadState=load)
     [told] = told_of()
-    assert told.startswith(f"{MODEL}: its unit is made of {hiding}, which hides the one that")
+    assert told.startswith(f"{MODEL}: its unit is hidden by {hiding}, of which systemd makes it")
     [found] = findings()
-    assert found.startswith(f"{SERVICE} is made of {hiding}, which hides")
+    assert found.startswith(f"{SERVICE} is hidden by {hiding}, of which")
 
 
 @pytest.mark.parametrize(
@@ -179,11 +179,11 @@ def test_a_link_that_gives_our_name_to_another_unit_is_told(
     monkeypatch.setattr(foreign_units, "pwd", users)
     monkeypatch.setattr(foreign_units, "USER_UNITS", (simulated.root / "site/systemd/user",))
     show(FragmentPath=simulated.runtime_dir(UID) / "systemd/generator" / other)
-    assert f" is made of {simulated.runtime_dir(UID)}/systemd/generator/{other}, " in told_of()[0]
+    assert f" is hidden by {simulated.runtime_dir(UID)}/systemd/generator/{other}, " in told_of()[0]
     link.parent.mkdir(parents=True)
     link.symlink_to(other)
-    assert f" is made of {link}, which hides" in told_of()[0]
-    assert f" is made of {link}, which hides" in findings()[0]
+    assert f" is hidden by {link}, of which" in told_of()[0]
+    assert f" is hidden by {link}, of which" in findings()[0]
 
 
 def test_a_unit_is_hidden_by_nothing_where_its_manager_names_no_file(show: Show) -> None:
@@ -240,7 +240,7 @@ def test_a_drop_in_of_a_source_is_told(
     show()
     root = simulated.root
     users = SimpleNamespace(getpwuid=lambda _: SimpleNamespace(pw_dir=str(root / "home")))
-    monkeypatch.setattr(source_drop_ins, "pwd", users)
+    monkeypatch.setattr(search_paths, "pwd", users)
     for name in ("x.conf", "x.txt"):
         (root / directory).mkdir(parents=True, exist_ok=True)
         (root / directory / name).write_text("[Container]\nEnvironment=A=1\n")
@@ -294,10 +294,10 @@ def test_what_links_share_is_of_each_model_whose_link_it_is(
 def test_a_link_to_a_whole_file_system_is_followed_for_a_while_only(
     simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_drop_ins, "_MOST_DIRECTORIES", 20)
+    monkeypatch.setattr(search_paths, "_MOST_DIRECTORIES", 20)
     simulated.quadlet_dir(UID).mkdir(parents=True, exist_ok=True)
     (simulated.quadlet_dir(UID) / "everything").symlink_to("/proc")
-    assert len(source_drop_ins.read_source_drop_ins(UID)) <= 3 * 20
+    assert len(source_drop_ins.read_source_drop_ins(UID)) <= 4 * 20
 
 
 def test_of_links_each_file_is_told_once(

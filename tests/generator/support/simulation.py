@@ -23,10 +23,11 @@ from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state import (
     environment,
     foreign_units,
+    masks,
     present,
     router_command,
     router_service,
-    source_drop_ins,
+    search_paths,
     staging,
     unfinished_routes,
     wanted_notes,
@@ -39,7 +40,7 @@ from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
     *(apply, boot, carry_out, environment, files, foreign_units, host_units, podman, present),
-    *(wait, router_command, router_service, routes, fast_path, source_drop_ins, staging),
+    *(wait, router_command, router_service, routes, fast_path, masks, search_paths, staging),
     *(status, systemd, unfinished_routes, wanted_notes),
 )
 
