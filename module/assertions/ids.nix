@@ -115,6 +115,15 @@ let
         '';
       }
       {
+        # Or Podman can't unpack the files of an image's users.
+        assertion = kind.count >= system_ids.last;
+        message = ''
+          services.llmhop.vllm.${kind.countOption} is ${toString kind.count}, but a container needs
+          ids 1 to ${toString system_ids.last} for the system users of its image, and the highest of
+          many is 65534. Leave it out for 65536.
+        '';
+      }
+      {
         assertion = fault == null;
         message = fault.message or "";
       }

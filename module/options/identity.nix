@@ -77,7 +77,10 @@ in
     subUidCount = mkOption {
       type = types.ints.positive;
       default = 65536;
-      description = "Number of UIDs in the subordinate range.";
+      description = ''
+        Number of UIDs in the subordinate range, 999 at least: the system users of an image
+        have one each.
+      '';
     };
 
     subGidStart = mkOption {

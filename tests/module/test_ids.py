@@ -33,8 +33,13 @@ REFUSED = {
         [vllm("subGidStart = 999;")], [f"{V}.subGidStart", "999-66534", "0-999", "system users"]
     ),
     "a range above the highest id": Refused(
-        [vllm("subGidStart = 4294967295; subGidCount = 1;")], [f"{V}.subGidStart", "4294967294"]
+        [vllm("subGidStart = 4294967295; subGidCount = 999;")], [f"{V}.subGidStart", "4294967294"]
     ),
+    "too few uids": Refused(
+        [vllm("subUidCount = 998; subGidCount = 999;")], [f"{V}.subUidCount is 998", "65536"]
+    ),
+    "too few gids": Refused([vllm("subGidCount = 1;")], [f"{V}.subGidCount is 1", "1 to 999"]),
+    "too few of both": Refused([vllm("subUidCount = 1;")], [f"{V}.subUidCount is 1"]),
     "another user in the range": Refused(
         [vllm(), OTHER_IS_NORMAL, f"{{ {OTHER_USER}.uid = 300500; }}"],
         [f"{V}.subUidStart", f"{OTHER_USER}.uid"],
@@ -60,10 +65,10 @@ REFUSED = {
         [f"{V}.subGidStart", "365535-365543", f"{OTHER_USER}.subGidRanges"],
     ),
     "one range for both kinds among system users": Refused(
-        [starting_at(999, 9)], [f"{V}.subUidStart", "999-1007", "system users"]
+        [starting_at(999, 999)], [f"{V}.subUidStart", "999-1997", "system users"]
     ),
     "one range for both kinds above the highest id": Refused(
-        [starting_at(4294967295, 1)], [f"{V}.subUidStart", "4294967294"]
+        [starting_at(4294967295, 999)], [f"{V}.subUidStart", "4294967294"]
     ),
     "one id of root's for both kinds": Refused(
         [vllm().replace("uid = 503", "uid = 0")], [f"{V}.uid is 0"]
@@ -160,15 +165,15 @@ ALLOWED = {
     ],
     "a uid next to the range": [vllm(), OTHER_IS_NORMAL, f"{{ {OTHER_USER}.uid = 365536; }}"],
     "ids that are not set": [vllm(), OTHER_IS_NORMAL, "{ users.groups.other = { }; }"],
-    "the highest range": [vllm("subGidStart = 4294967294; subGidCount = 1;")],
+    "the highest range": [vllm("subGidStart = 4294966296; subGidCount = 999;")],
     "a range beside those from which NixOS gives people their uids": [
-        starting_at(30000, 10),
+        starting_at(30000, 999),
         OTHER_IS_NORMAL,
     ],
     "a range among uids of people who all have one": [
-        starting_at(2000, 10),
+        starting_at(2000, 999),
         OTHER_IS_NORMAL,
-        f"{{ {OTHER_USER} = {{ uid = 2010; subUidRanges = [ {{ startUid = 70000; }} ]; }}; }}",
+        f"{{ {OTHER_USER} = {{ uid = 3010; subUidRanges = [ {{ startUid = 70000; }} ]; }}; }}",
     ],
     "an id that nixpkgs keeps for this very user": [vllm(), IDS],
     "an id beside another user's range": [
@@ -202,14 +207,14 @@ def test_ids_that_can_be_are_not_refused(modules: list[str]) -> None:
 @pytest.mark.parametrize(
     ("first", "is_free"),
     [
-        *((999, False), (1000, True), (60000, True), (60001, False), (60705, False)),
-        *((60706, True), (61183, True), (61184, False), (65535, False), (65536, True)),
+        *((999, False), (1000, True), (59002, True), (59003, False), (60705, False)),
+        *((61183, False), (65535, False), (65536, True)),
     ],
 )
 def test_the_build_and_the_generator_keep_the_same_ids_from_containers(
     first: int, is_free: bool
 ) -> None:
-    module = starting_at(first, 1)
+    module = starting_at(first, 999)
     contract = evaluate("config.services.llmhop.contract", module)
     try:
         parse_config(json.dumps(contract).encode(), "contract")
@@ -251,5 +256,5 @@ def test_automatic_ranges_that_can_reach_ours_are_warned_of() -> None:
     assert evaluate("warnings", vllm(), three) == []
     (warning,) = evaluate("warnings", vllm(), four)
     assert f"{V}.subUidStart" in warning
-    warnings = evaluate("warnings", vllm("subGidCount = 1;"), four)
+    warnings = evaluate("warnings", vllm("subGidCount = 999;"), four)
     assert [f"{V}.subUidStart" in warnings[0], f"{V}.subGidStart" in warnings[1]] == [True, True]

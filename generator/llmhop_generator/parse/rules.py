@@ -88,6 +88,14 @@ def _ids(vllm: dict[str, Any]) -> Iterator[Finding]:
         path = ("vllm", f"sub{kind}Start")
         if start is None or count is None or count < 1 or not follows[path[1]]:
             continue
+        needed = HOST["system_ids"]["last"]
+        counted = f"sub{kind}Count"
+        if count < needed and (kind == "Uid" or counted in vllm):
+            yield Finding.at(
+                ("vllm", counted),
+                f"is {count}, but a container needs ids 1 to {needed} for the system users of its "
+                "image; leave it out for 65536",
+            )
         last = start + count - 1
         shown = f"the range {start} to {last}"
         if last > MAX_ID:

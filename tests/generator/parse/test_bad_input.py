@@ -91,6 +91,8 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "group of root": ({"vllm/group": "root", "vllm/gid": 0}, "vllm.group", "rootless"),
     "group of llmhop": ({"vllm/group": "llmhop"}, "vllm.group", "llmhop's own"),
     "range too high": ({"vllm/subUidStart": 4294967000}, "subUidStart", "start lower"),
+    "range of too few ids": ({"vllm/subUidCount": 998}, "vllm.subUidCount", "1 to 999"),
+    "group range of too few ids": ({"vllm/subGidCount": 1}, "vllm.subGidCount", "65536"),
     "empty range": ({"vllm/subUidCount": 0}, "vllm.subUidCount", "more than 0"),
     "misspelt option": (
         {"vllm/modelSetting": {}},

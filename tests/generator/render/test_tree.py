@@ -292,12 +292,12 @@ def test_llmhop_accepts_what_is_rendered_for_it(path: Path) -> None:
 
 
 def test_a_container_has_the_ids_that_the_options_name(minimal: dict[str, Any]) -> None:
-    minimal["vllm"] |= {"subUidCount": 1000, "subGidStart": 400000, "subGidCount": 9}
+    minimal["vllm"] |= {"subUidCount": 1000, "subGidStart": 400000, "subGidCount": 1009}
     assert [line for line in lines_of(minimal) if "Map=" in line] == [
         "UIDMap=0:0:1",
         "UIDMap=1:@300000:1000",
         "GIDMap=0:0:1",
-        "GIDMap=1:@400000:9",
+        "GIDMap=1:@400000:1009",
     ]
 
 
