@@ -16,6 +16,7 @@
     ./options/vllm.nix
 
     ./assertions/credentials.nix
+    ./assertions/devices.nix
     ./assertions/directories.nix
     ./assertions/ids.nix
     ./assertions/models.nix

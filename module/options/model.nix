@@ -21,7 +21,9 @@ in
       description = ''
         Name of the model: clients send it as `model`, and the unit is called
         `vllm-<name>.service`. It follows the attribute name, which therefore
-        has to match the pattern too unless this option is set.
+        has to match the pattern too unless this option is set. A name with a slash, such as
+        that of a repository, can be another name of the model:
+        `services.llmhop.settings.models.<name>.aliases = [ "Qwen/Qwen2.5-7B-Instruct" ]`.
       '';
     };
 

@@ -19,7 +19,7 @@ let
         default = { };
         description =
           if path != null then
-            "Keys for `[${section}]` in the unit of this model. They win over {option}`${path}.${option}`."
+            "Keys for `[${section}]` in the unit of this model. They win over {option}`${path}.${option}`, key by key: a list here takes the place of the one there."
           else
             ''
               Keys for `[${section}]` in the unit of every model, written as they
@@ -39,7 +39,9 @@ in
       that are no units' (`example` without `.service`), orders in a circle, and keys by which a
       model would stop or start with another: `BindsTo`, `Conflicts`, `PartOf`,
       `PropagatesStopTo`, `Requires`, `Requisite`, `StopPropagatedFrom`, `Upholds`. Between
-      models use `After`, which only orders.'';
+      models use `After`, which only orders. The units are those of the manager of
+      {option}`services.llmhop.vllm.user`, which does not see the system's. A mount is waited for
+      where a `Volume` needs it.'';
     example.PartOf = "inference.target";
   };
 
