@@ -39,8 +39,10 @@ in
           // {
             ExecStart = "${llmhop} --config ${routerConfig}";
             # systemd sends SIGHUP itself, and the router keeps its old config
-            # where the new one is wrong. The check makes that reload fail.
-            ExecReload = "${llmhop} --check --config ${routerConfig}";
+            # where the new one is wrong. The check makes that reload fail. It has
+            # no credentials, as no command of a unit but those of its start; what
+            # is wrong with them the router says in its status.
+            ExecReload = "${llmhop} --check --without-secrets --config ${routerConfig}";
             User = router.user;
             Group = router.user;
           };

@@ -49,6 +49,8 @@ USER_UNITS = tuple(
 )
 """Where units for the managers of all users are (systemd.unit(5)), the first one winning."""
 ROUTER_UNITS = (ROUTER_SOCKET, ROUTER_UNIT)
+ROUTER_CREDENTIALS = Path("/run/credentials", ROUTER_UNIT)
+"""Where llmhop finds what its unit loads for it as it starts (systemd.exec(5), LoadCredential=)."""
 
 
 QUADLET_USERS = Path("/etc/containers/systemd/users")

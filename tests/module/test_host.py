@@ -224,7 +224,7 @@ def test_llmhop_runs_as_its_own_user_and_reloads_by_notification(host: Any) -> N
 
     assert host["services"]["llmhop"]["stopIfChanged"] is False  # nor is its socket stopped
     assert service["ExecStart"].endswith(f"-llmhop/bin/llmhop {config}")
-    assert service["ExecReload"].endswith(f"-llmhop/bin/llmhop --check {config}")
+    assert service["ExecReload"].endswith(f"-llmhop/bin/llmhop --check --without-secrets {config}")
     assert service["Type"] == "notify-reload"
     assert (service["User"], service["Group"]) == ("llmhop", "llmhop")
     assert host["users"]["users"]["llmhop"]["isSystemUser"] is True

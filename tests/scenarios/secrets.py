@@ -20,6 +20,21 @@ with subtest("llmhop asks its clients for theirs"):
     machine.succeed("cat /etc/vllm/client-token >> /root/header")
     assert machine.succeed(f"{ASK} -H @/root/header") == "200"
 
+with subtest("llmhop is reloaded with the secrets that it was started with"):
+    machine.succeed("systemctl reload llmhop.service")
+    assert machine.succeed(f"{ASK} -H @/root/header") == "200"
+    # Another secret, which its unit does not give.
+    machine.succeed("cp -p /var/lib/llmhop/llmhop.json /root/llmhop.json")
+    machine.succeed("sed -i 's/file:client-token/file:other/' /var/lib/llmhop/llmhop.json")
+    machine.succeed("systemctl reload llmhop.service")
+    status = machine.succeed("systemctl show -p StatusText --value llmhop.service")
+    assert status.startswith("reload refused"), status
+    assert machine.succeed(f"{ASK} -H @/root/header") == "200"
+    machine.succeed("cp -p /root/llmhop.json /var/lib/llmhop/llmhop.json")
+    machine.succeed("systemctl reload llmhop.service")
+    status = machine.succeed("systemctl show -p StatusText --value llmhop.service")
+    assert status.startswith("serves 1 model"), status
+
 with subtest("units and configurations name the files and not what is in them"):
     places = "/etc/containers /etc/systemd /run/systemd /run/user/503/systemd /var/lib/llmhop"
     for secret in ("hf_5ecret", "t0ken-5ecret"):

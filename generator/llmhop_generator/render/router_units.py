@@ -69,7 +69,10 @@ def _socket(opened: list[str], mode: str) -> str:
 
 def _service(llmhop: str, *, has_socket: bool) -> str:
     command = unit_line("ExecStart", f"{_exec_word(llmhop)} --config {ROUTER_CONFIG}")
-    check = unit_line("ExecReload", f"{_exec_word(llmhop)} --check --config {ROUTER_CONFIG}")
+    # Commands of a reload have no credentials: see module/router-service.nix.
+    check = unit_line(
+        "ExecReload", f"{_exec_word(llmhop)} --check --without-secrets --config {ROUTER_CONFIG}"
+    )
     after = "network-online.target"
     return unit_file(
         HEADER,

@@ -23,6 +23,10 @@ from llmhop_generator.layout import (
 )
 from llmhop_generator.router.routes import ADDRESS_KEYS, restart_keys
 from llmhop_generator.state.router_command import foreign_command, foreign_file_read
+from llmhop_generator.state.router_credentials import lacks_credentials
+
+_REFUSED = "reload refused"
+"""What the status of llmhop's service begins with where it has refused its last reload."""
 
 _PAUSES_S = (0.0, 0.2, 1.0)
 """How long a restart waits before it is tried again where systemd could not open the socket."""
@@ -64,7 +68,7 @@ def router_runs(states: Mapping[str, UnitState]) -> bool:
     configuration when it was to start.
     """
     service = states[ROUTER_UNIT]
-    is_up = service.active in ("active", "reloading")
+    is_up = service.active in ("active", "reloading") and not _refused_reload(service)
     if not is_up or _lacks_socket(states) or files.read(ROUTER_BEFORE) is not None:
         return False
     return foreign_file_read(service) is None and foreign_command(service) is None
@@ -108,7 +112,7 @@ def give_config(text: str) -> None:
     if has_socket and (_lacks_socket(states) or keys & ADDRESS_KEYS):
         # In one transaction: the service ends before its socket, and starts after it.
         call = ["restart", *ROUTER_UNITS]
-    elif keys or foreign_file_read(states[ROUTER_UNIT]) is not None:
+    elif keys or foreign_file_read(states[ROUTER_UNIT]) is not None or lacks_credentials(text):
         call = ["restart", ROUTER_UNIT]
     else:
         call = ["reload-or-restart", ROUTER_UNIT]
@@ -125,16 +129,19 @@ def give_config(text: str) -> None:
         # It was not refused: nothing starts any more. llmhop reads it at the next boot.
         files.remove(ROUTER_BEFORE)
         return
-    if done.code != 0:
-        _restore()
-        if call[0] == "restart":
-            system(*call, check=False)
+    if done.code == 0 and not _refused_reload(system_states([ROUTER_UNIT])[ROUTER_UNIT]):
+        files.remove(ROUTER_BEFORE)
+        return
+    messages = last_messages(ROUTER_UNIT, ROUTER_SOCKET)
+    _restore()
+    # After a reload too: llmhop is told before what ExecReload= runs, and may have taken what that
+    # refused (systemd.service(5), Type=notify-reload).
+    system(*call, check=False)
     files.remove(ROUTER_BEFORE)
-    if done.code != 0:
-        raise GeneratorError(
-            "llmhop does not take its new configuration (services.llmhop.settings) and goes on "
-            f"with the one it has; it says:\n{last_messages(ROUTER_UNIT, ROUTER_SOCKET)}"
-        )
+    raise GeneratorError(
+        "llmhop does not take its new configuration (services.llmhop.settings) and goes on "
+        f"with the one it has; it says:\n{messages}"
+    )
 
 
 def _listened_too_soon() -> bool:
@@ -144,6 +151,15 @@ def _listened_too_soon() -> bool:
     a restart opens the next one at the same address (systemd/systemd#26512).
     """
     return system_states([ROUTER_SOCKET])[ROUTER_SOCKET].result == "resources"
+
+
+def _refused_reload(service: UnitState) -> bool:
+    """Whether llmhop says that it goes on by its configuration from before its last reload.
+
+    No reload fails by what the service itself says (sd_notify(3)), and ExecReload= has none of its
+    credentials to check.
+    """
+    return service.status_text.startswith(_REFUSED)
 
 
 def _restore() -> None:

@@ -29,6 +29,7 @@ from llmhop.process.timer import Timer
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 REFUSED = "reload refused, the old config stays"
+"""What the status says first after it, too: systemd's protocol has no reload that fails."""
 
 
 def run(path: Path, config: Config) -> None:
@@ -96,6 +97,7 @@ class _SingleService(Service):
         self._notifier = Notifier()
         self._loading: asyncio.Task[Config] | None = None
         self._reload_due = False
+        self._refused = False
 
     def new_server(self, config: Config) -> Server:
         log_few_places(config)
@@ -140,6 +142,7 @@ class _SingleService(Service):
             return
         config = read_again(loading.result, self.server.config)
         good = config is not None and self._take(config)
+        self._refused = not good
         self.server.observer.reloaded(good)
         self._notifier.ready(self._status())
         if due:
@@ -157,7 +160,7 @@ class _SingleService(Service):
         return True
 
     def _status(self) -> str:
-        return status(self.server.config, self.server.addresses)
+        return status(self.server.config, self.server.addresses, refused=self._refused)
 
 
 def read_again(read: Callable[[], Config], old: Config) -> Config | None:
@@ -185,9 +188,10 @@ def fault(error: Exception) -> str:
     return reason or type(error).__name__
 
 
-def status(config: Config, addresses: list[str]) -> str:
-    """Say in a line what is served and where."""
-    return f"serves {counted(len(config.models), 'model')} on {', '.join(addresses)}"
+def status(config: Config, addresses: list[str], *, refused: bool) -> str:
+    """Say in a line what is served and where, and whether the last reload was `refused`."""
+    before = f"{REFUSED}: " if refused else ""
+    return f"{before}serves {counted(len(config.models), 'model')} on {', '.join(addresses)}"
 
 
 def log_openness(config: Config, open_addresses: list[str]) -> None:

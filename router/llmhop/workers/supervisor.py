@@ -94,6 +94,7 @@ class _Supervisor:
         self._reload_due = False
         self._up = False
         self._status = ""
+        self._refused = False
         self._stop_by: float | None = None
         self._parts: list[ConfigPart] = []
         self._exit_code = 0
@@ -245,6 +246,7 @@ class _Supervisor:
             self._reload_due = False
             self._notifier.reloading()
             config = read_again(partial(load, self._path, may_wait=False), self._config)
+            self._refused = config is None
             if config is None:
                 self._reloaded(FAILED_RELOADS)
             else:
@@ -334,7 +336,8 @@ class _Supervisor:
             return f"waiting for {counted(len(self._workers), 'worker')}"
         serving, all_ = self._serving(), self._config.workers
         of = f"{serving} of {all_}" if serving < all_ else f"{all_}"
-        return f"{status(self._config, self._addresses)} with {of} workers"
+        line = status(self._config, self._addresses, refused=self._refused)
+        return f"{line} with {of} workers"
 
     def _wait(self) -> float | None:
         """How long nothing is to do, in seconds; None until something is heard."""
