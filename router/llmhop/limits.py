@@ -150,6 +150,9 @@ OVERLOAD_RETRY_AFTER_S: Final = 1
 DRAIN_NEW_S: Final = 5.0
 """How long of a drain a client may take for its first request."""
 
+DRAIN_KEPT_S: Final = 1.0
+"""The same over TLS for one more request (see Session.end_kept)."""
+
 RELOAD_S: Final = 10.0
 """How long a reload waits for a worker that does not answer. Less than TimeoutStartSec= in the
 units, which is what systemd gives to a reload (systemd.service(5), Type=notify-reload)."""

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from llmhop import limits
 from llmhop.client.connection_limit import Slot
-from llmhop.client.deadline import BODY, CLIENT_END, END, HEAD, SOCKET_END
+from llmhop.client.deadline import BODY, CLIENT_END, END, HEAD, READER, REQUEST, SOCKET_END
 from llmhop.client.request_cycle import RequestCycle
 from llmhop.client.router import Router
 from llmhop.client.session import Session
@@ -186,9 +186,11 @@ class ClientConnection(asyncio.Protocol):
             self._clients.observer.refused("upload_rate")
         if waits_for in (BODY, HEAD, SOCKET_END):
             session.break_off(request_timeout())
-        elif waits_for == CLIENT_END or not deadline.client_takes(
-            session.transport.unsent_bytes(), now
-        ):
+            return
+        unsent = session.transport.unsent_bytes()
+        if unsent and self._clients.draining and waits_for in (READER, REQUEST):
+            session.finish(True)
+        elif waits_for == CLIENT_END or not deadline.client_takes(unsent, now):
             self.transport.abort()
 
     # How a drain ends it, or a fault.
@@ -206,7 +208,7 @@ class ClientConnection(asyncio.Protocol):
         elif not session.has_served:
             session.deadline.shorten(limits.DRAIN_NEW_S)
         else:
-            session.finish(True)
+            session.end_kept()
 
     def cut_off(self) -> None:
         """End what was not over in time: with an error, or within the response."""

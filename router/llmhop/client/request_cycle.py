@@ -314,7 +314,9 @@ class RequestCycle:
             self.session.linger()
             return
         # At a drain, who was not told of the end and has asked for more is served once more.
-        self.session.finish(close or (self._router.draining and not incoming.reader.pending))
+        self.session.finish(close)
+        if self._router.draining and not close and not incoming.reader.pending:
+            self.session.end_kept()
         if incoming.reader.pending or transport.paused or self.session.refusal is not None:
             self._advance_soon()
 

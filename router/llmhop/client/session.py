@@ -28,6 +28,7 @@ from llmhop.client.router import Router
 from llmhop.client.transport import CLOSING, HALF_CLOSED, LINGERING, ClientTransport
 from llmhop.errors import ApiError, overloaded
 from llmhop.http.local_response import Page, error_page, render
+from llmhop.limits import DRAIN_KEPT_S
 from llmhop.relay.body_stream import FormStream
 from llmhop.relay.exchange import Exchange
 from llmhop.relay.head_memo import HeadMemo
@@ -177,6 +178,18 @@ class Session:
         if self._share.held:
             self.account()
         self.wait()
+
+    def end_kept(self) -> None:
+        """At a drain, end a connection on which no request is under way.
+
+        Over TLS it waits for one more, with whose response the client is told. The end of TLS would
+        come before that of TCP, and clients look for that alone before they use a connection again
+        (httpcore does): what they send between the two would be lost.
+        """
+        if self.transport.is_tls:
+            self.deadline.shorten(DRAIN_KEPT_S)
+        else:
+            self.finish(True)
 
     def cut(self) -> None:
         """Close within a response."""

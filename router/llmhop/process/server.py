@@ -188,6 +188,7 @@ class Server:
         self.begin_drain()
         try:
             async with asyncio.timeout(seconds):
+                await asyncio.gather(*[each.handshakes_over() for each in self._tls_listeners])
                 await self._no_clients.wait()
         except TimeoutError:
             count = len(self.clients)

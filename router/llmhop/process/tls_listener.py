@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
-from llmhop.limits import ACCEPT_RETRY_S, CLIENT_HEAD_S, TLS_CLOSE_S
+from llmhop.limits import ACCEPT_RETRY_S, CLIENT_HEAD_S, DRAIN_NEW_S, TLS_CLOSE_S
 from llmhop.log.logger import log
 
 _MOST_A_TURN: Final = 64
@@ -52,6 +52,11 @@ class TlsListener:
             self._retry.cancel()
         if self._sock.fileno() >= 0:  # its owner may have closed it since
             self._loop.remove_reader(self._sock)
+
+    async def handshakes_over(self) -> None:
+        """Wait for the handshakes under way, as long as for who comes and sends nothing."""
+        if self._handshakes:
+            await asyncio.wait(self._handshakes, timeout=DRAIN_NEW_S)
 
     def abort(self) -> None:
         """End the handshakes too."""

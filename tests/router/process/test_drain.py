@@ -213,6 +213,42 @@ def test_what_was_sent_ahead_is_not_dropped_at_a_drain_without_a_word(
     assert client.lost
 
 
+@pytest.mark.parametrize("under_way", [False, True])
+def test_a_tls_client_is_told_of_a_drain_with_a_response(
+    under_way: bool, start_fake: StartFake
+) -> None:
+    """Who does not read while it is idle would learn of TLS's end only behind its next request."""
+    router = start_fake()
+    client = router.client(tls=True)
+    router.send(client, post(chat()))
+    backend = router.backend()
+    if under_way:
+        router.event(lambda: backend.peer_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"))
+    else:
+        router.answer(backend, b"ok")
+    drain(router)
+    if under_way:
+        router.event(lambda: backend.peer_sends(b"k"))
+    assert b"close" not in client.sent
+    assert not client.is_closing()
+    router.send(client, HEALTH)
+    assert statuses(client) == [200, 200]
+    assert b"Connection: close" in client.sent
+    assert client.is_closing()
+
+
+def test_a_tls_client_that_asks_for_nothing_at_a_drain_is_closed_soon(
+    start_fake: StartFake,
+) -> None:
+    router = start_fake()
+    client = router.client(tls=True)
+    router.send(client, HEALTH)
+    drain(router)
+    assert not client.lost
+    router.wait(3)
+    assert client.lost
+
+
 def test_a_tls_client_that_has_everything_is_not_waited_for(start_fake: StartFake) -> None:
     router = start_fake()
     client = router.client(room=0, tls=True)
