@@ -175,7 +175,8 @@ def test_a_page_of_llmhop_s_own_origin_may_ask(scheme: str, host: str) -> None:
     lines = asked.response_lines(of)
     assert lines is not None
     assert f"Access-Control-Allow-Origin: {scheme}://{host}\r\n".encode() in lines
-    assert code(asked, head(f"Origin: {scheme}://{host}1", host=host)) == "origin_not_allowed"
+    for other in (f"{scheme}://{host}1", f"x{scheme}://{host}", f"app://{host}", host):
+        assert code(asked, head(f"Origin: {other}", host=host)) == "origin_not_allowed"
 
 
 PREFLIGHT = ("Origin: https://app.example", "Access-Control-Request-Method: POST")
