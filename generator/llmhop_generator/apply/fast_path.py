@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import llmhop_generator
-from llmhop_generator.errors import GeneratorError
+from llmhop_generator.errors import Finding, GeneratorError
 from llmhop_generator.host import files
-from llmhop_generator.host.process import account_of
+from llmhop_generator.host.process import Account, account_of
 from llmhop_generator.host.systemd import (
     UnitState,
     UserManager,
@@ -35,7 +35,9 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.planning.steps import Wanted
+from llmhop_generator.preflight.access import access_findings
 from llmhop_generator.render.start_note import note_of, with_environment
+from llmhop_generator.render.unit_reader import environment_files_of
 from llmhop_generator.state.environment import digests, read_key
 from llmhop_generator.state.foreign_units import foreign_drop_ins, hiding_files
 from llmhop_generator.state.masks import how_to_unmask
@@ -132,6 +134,8 @@ def _runs(uid: int | None, open_files: int) -> bool:
     states = UserManager(account_of(uid)).states([*map(service_of, texts)])
     if not all(map(_is_as_read, states.values())) or not _started_by(uid, texts, states):
         return False
+    if not _can_read(account_of(uid), texts):
+        return False
     if any(how_to_unmask(uid, *of_unit) for of_unit in states.items()):
         return False  # which is for the preflight to tell, as are files that hide ours
     of_sources = read_source_drop_ins(uid)
@@ -151,6 +155,13 @@ def _runs_without_unit(uid: int, texts: Mapping[str, str]) -> bool:
     if not left or system_states([manager])[manager].active != "active":
         return False
     return any(s.active != "inactive" for s in UserManager(account_of(uid)).states(left).values())
+
+
+def _can_read(account: Account, texts: Mapping[str, str]) -> bool:
+    """Whether a user can read the environment files of all models."""
+    paths = {path for text in texts.values() for path in environment_files_of(text)}
+    tests = [("-r", path, Finding(path, "")) for path in sorted(paths)]
+    return not tests or not any(access_findings(account, tests))
 
 
 def _is_as_read(state: UnitState) -> bool:

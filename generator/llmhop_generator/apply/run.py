@@ -17,6 +17,7 @@ from llmhop_generator.planning.planner import make_plan
 from llmhop_generator.planning.steps import Plan, Stage, StartManager, Swap, Wanted, touched_by
 from llmhop_generator.preflight.boot import outdated_notes
 from llmhop_generator.preflight.check import preflight
+from llmhop_generator.preflight.notes import limit_notes
 from llmhop_generator.preflight.verify import verify_units
 from llmhop_generator.render.model_unit import added_keys, serve_commands
 from llmhop_generator.render.start_note import note_of, with_environment
@@ -172,9 +173,6 @@ def warnings(plan: Plan) -> list[str]:
         f"{service} is {describe_drop_ins(service, paths)}"
         for service, paths in plan.present.drop_ins.items()
     ]
-    if plan.present.limits_are_fixed and plan.present.open_files < plan.wanted.open_files:
-        told.append(
-            f"services.llmhop.vllm.openFilesLimit: the models get {plan.present.open_files}, "
-            f"not {plan.wanted.open_files}: root may not raise limits on this host"
-        )
+    if plan.present.limits_are_fixed:
+        told += limit_notes(plan.wanted.open_files, plan.present.open_files)
     return told

@@ -67,7 +67,7 @@ def reports_findings(for_programs: bool) -> Iterator[dict[str, Any]]:
         if not for_programs:
             raise
         problems = [each.fields for each in error.findings]
-        say(_as_json({"error": error.title, "problems": problems}))
+        say(_as_json(found | {"error": error.title, "problems": problems}))
         sys.exit(EXIT_ERROR)
     if for_programs:
         say(_as_json(found))

@@ -86,6 +86,7 @@ def validate(config: str, llmhop: str, for_programs: bool) -> None:
     from llmhop_generator.parse.load import read_config
 
     with reports_findings(for_programs) as found:
+        found |= {"warnings": [], "models": []}
         read = read_config(config, judge_by(llmhop))
         models, warnings = [], []
         if isinstance(read.vllm, Vllm):
@@ -176,24 +177,23 @@ def check(config: str, llmhop: str, for_programs: bool, before_switch: bool) -> 
     from llmhop_generator.contract.options import Vllm
     from llmhop_generator.image.flag_check import check_flags
     from llmhop_generator.parse.load import read_config
-    from llmhop_generator.preflight.boot import outdated_notes
     from llmhop_generator.preflight.check import preflight, switch_preflight
+    from llmhop_generator.preflight.notes import host_notes
     from llmhop_generator.render.tree import render
 
     with reports_findings(for_programs) as found:
+        found["notes"] = notes = list[str]()
         read = read_config(config, judge_by(llmhop))
         require_root("check")
-        notes: list[str] = []
         if before_switch:
             switch_preflight(read)
         else:
             tell = notes.append if for_programs else say
-            preflight(read, render(read))
-            for note in outdated_notes(read):
+            for note in host_notes(read):
                 tell(note)
+            preflight(read, render(read))
             if isinstance(read.vllm, Vllm):
                 check_flags(read.vllm, tell)
-        found["notes"] = notes
     if not for_programs:
         say("this host is ready")
 

@@ -124,6 +124,9 @@ EVENTS: dict[str, Event] = {
     ),
     "an environment file was changed": lambda host: changed(host.root / "a.env"),
     "an environment file was removed": lambda host: (host.root / "a.env").unlink(),
+    "an environment file can't be read by the models' user": (
+        lambda host: (host.root / "a.env").chmod(0o600)
+    ),
     "the key of the digests is another": (
         lambda host: state(host, "environment.key").write_text("00" * 32)
     ),

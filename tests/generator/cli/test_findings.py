@@ -50,6 +50,8 @@ def test_every_problem_is_told_with_its_place(generator: Command) -> None:
     assert (done.returncode, done.stderr) == (1, "")
     assert json.loads(done.stdout) == {
         "error": "-: 2 problems",
+        "warnings": [],
+        "models": [],
         "problems": [
             {"where": "vllm.tga", "what": "is not an option; did you mean tag?"},
             {"where": "vllm.uid", "what": "must be a whole number, not a string"},
@@ -61,7 +63,12 @@ def test_what_is_no_configuration_is_one_error(generator: Command) -> None:
     done = generator("validate", "/nowhere.json", "--json")
     assert (done.returncode, done.stderr) == (1, "")
     told = "/nowhere.json: no such file; give the path of a JSON configuration"
-    assert json.loads(done.stdout) == {"error": told, "problems": []}
+    assert json.loads(done.stdout) == {
+        "error": told,
+        "problems": [],
+        "warnings": [],
+        "models": [],
+    }
 
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -74,6 +81,19 @@ def test_what_a_host_lacks_is_told_with_its_places(tmp_path: Any) -> None:
     lines = [f"  {each['where']}: {each['what']}" for each in found["problems"]]
     assert plain.stderr.splitlines() == [f"error: {found['error']}", *lines]
     assert "vllm.user" in {each["where"] for each in found["problems"]}
+    assert found["notes"] == plain.stdout.splitlines() == []
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_notes_are_told_of_a_host_that_is_not_ready_too(tmp_path: Any) -> None:
+    host = PrivateHost(tmp_path)
+    host.put("etc/a.env", "A=1\n").chmod(0o644)
+    vllm = {**MINIMAL["vllm"], "environmentFile": "/etc/a.env"}
+    plain = host.run("check", config={**MINIMAL, "vllm": vllm})
+    done = host.run("check", "--json", config={**MINIMAL, "vllm": vllm})
+    [note] = json.loads(done.stdout)["notes"]
+    assert plain.stdout == f"{note}\n"
+    assert "/etc/a.env can be read by every user of this host" in note
 
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))

@@ -16,7 +16,7 @@ from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files, podman, process, systemd
 from llmhop_generator.host.process import Account
-from llmhop_generator.preflight import boot
+from llmhop_generator.preflight import access, boot, notes
 from llmhop_generator.preflight import units as host_units
 from llmhop_generator.preflight.units import mask_findings
 from llmhop_generator.render.tree import Rendered
@@ -39,8 +39,19 @@ from llmhop_generator.status.cause import Cause
 from tests.generator.support.simulated_host import UID, SimulatedHost
 
 _MODULES = (
-    *(apply, boot, carry_out, environment, files, foreign_units, host_units, podman, present),
-    *(wait, router_command, router_service, routes, fast_path, masks, search_paths, staging),
+    *(
+        access,
+        apply,
+        boot,
+        carry_out,
+        environment,
+        files,
+        foreign_units,
+        host_units,
+        podman,
+        present,
+    ),
+    *(wait, router_command, router_service, routes, fast_path, masks, notes, search_paths, staging),
     *(status, systemd, unfinished_routes, wanted_notes),
 )
 

@@ -15,7 +15,7 @@ from llmhop_generator.preflight.access import access_findings
 def environment_file_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
     """Find files that the user can't read; `account` is None where it does not exist."""
     tests: list[tuple[str, str, Finding]] = []
-    for where, path in _environment_files(vllm):
+    for where, path in environment_files(vllm):
         if not Path(path).is_file():
             what = "is not a file" if Path(path).exists() else "does not exist on this host"
             yield Finding.at(where, f"{path} {what}; put one there, or unset it")
@@ -28,7 +28,8 @@ def environment_file_findings(vllm: Vllm, account: Account | None) -> Iterator[F
         yield from access_findings(account, tests)
 
 
-def _environment_files(vllm: Vllm) -> Iterator[tuple[OptionPath, str]]:
+def environment_files(vllm: Vllm) -> Iterator[tuple[OptionPath, str]]:
+    """The environment files of enabled models, and where each is set."""
     if vllm.environment_file is not None:
         yield ("vllm", "environmentFile"), vllm.environment_file
     for key, model in vllm.models.items():

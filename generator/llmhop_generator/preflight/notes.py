@@ -1,0 +1,58 @@
+"""What holds of a host that is ready all the same, and that its administrator should know."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmhop_generator.contract.options import Config, Vllm
+from llmhop_generator.errors import Finding
+from llmhop_generator.host.systemd import hard_open_files_limit, may_raise_limits, system_states
+from llmhop_generator.layout import user_manager
+from llmhop_generator.preflight.boot import outdated_notes
+from llmhop_generator.preflight.storage.environment_files import environment_files
+
+
+def host_notes(config: Config) -> list[str]:
+    """Give every note on the host of a configuration.
+
+    Raises:
+        GeneratorError: a file of `provision` can't be read, or systemd can't be asked.
+    """
+    found = outdated_notes(config)
+    if isinstance(config.vllm, Vllm):
+        found += map(str, _open_environment_files(config.vllm))
+        pid = system_states([manager := user_manager(config.vllm.uid)])[manager].main_pid
+        if pid and not may_raise_limits():
+            found += limit_notes(config.vllm.open_files_limit, hard_open_files_limit(pid))
+    return found
+
+
+def limit_notes(wanted: int, given: float) -> list[str]:
+    """Say that models are given a lower limit on open files, where root may not raise limits."""
+    if given >= wanted:
+        return []
+    return [
+        f"services.llmhop.vllm.openFilesLimit: the models get {given}, not {wanted}: root may not "
+        "raise limits on this host"
+    ]
+
+
+def _open_environment_files(vllm: Vllm) -> Iterator[Finding]:
+    for where, path in environment_files(vllm):
+        if _is_open_to_all(Path(path)):
+            yield Finding.at(
+                where,
+                f"{path} can be read by every user of this host; where it holds secrets, let "
+                f"{vllm.user} alone read it (`chown {vllm.user} {path} && chmod 600 {path}`)",
+            )
+
+
+def _is_open_to_all(path: Path) -> bool:
+    """Whether a file and each directory on the way to it are open to everybody."""
+    real = path.resolve()
+    try:
+        return bool(real.stat().st_mode & stat.S_IROTH) and all(
+            directory.stat().st_mode & stat.S_IXOTH for directory in real.parents
+        )
+    except OSError:
+        return False

@@ -1,0 +1,79 @@
+"""Notes on a host that is ready: what its administrator should know, and nothing refuses."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from llmhop_generator.host.systemd import UnitState
+from llmhop_generator.preflight import notes
+from llmhop_generator.preflight.notes import host_notes
+
+from tests.generator.conftest import MINIMAL
+from tests.generator.support.contracts import parse
+from tests.generator.support.simulated_host import SimulatedHost
+
+WHERE = "services.llmhop.vllm.models.a.environmentFile"
+
+
+@pytest.fixture(autouse=True)
+def host(simulated: SimulatedHost) -> Iterator[SimulatedHost]:
+    """A host whose root is open to everybody, up to where tests make their directories."""
+    kept = {path: path.stat().st_mode for path in simulated.root.parents if "pytest" in path.name}
+    for path in kept:
+        path.chmod(0o755)
+    simulated.root.chmod(0o755)
+    yield simulated
+    for path, mode in kept.items():
+        path.chmod(mode)
+
+
+def config(**model: Any) -> Any:
+    own = {"model": "m", "port": 18001, **model}
+    off = {"model": "m", "port": 18002, "enable": False, "environmentFile": "/etc/passwd"}
+    vllm = {**MINIMAL["vllm"], "openFilesLimit": 64, "models": {"a": own, "off": off}}
+    return parse({**MINIMAL, "vllm": vllm})
+
+
+@pytest.mark.parametrize(
+    ("mode", "above", "is_told"),
+    [(0o644, 0o755, True), (0o604, 0o711, True), (0o640, 0o755, False), (0o644, 0o700, False)],
+)
+def test_an_environment_file_that_everybody_can_read_is_told(
+    mode: int, above: int, is_told: bool, host: SimulatedHost
+) -> None:
+    path = host.root / "secrets/a.env"
+    path.parent.mkdir()
+    path.touch()
+    path.chmod(mode)
+    path.parent.chmod(above)
+    told = f"{WHERE}: {path} can be read by every user of this host; where it holds secrets, let"
+    found = host_notes(config(environmentFile=str(path)))
+    assert [note.startswith(told) for note in found] == [True] * is_told
+
+
+def test_of_a_file_that_is_not_there_nothing_is_noted() -> None:
+    assert host_notes(config(environmentFile="/nowhere/a.env")) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "may_raise", "is_told"), [(63, False, True), (64, False, False), (63, True, False)]
+)
+def test_a_limit_that_can_not_be_raised_is_told(
+    given: int, may_raise: bool, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "hard_open_files_limit", lambda _: given)
+    monkeypatch.setattr(notes, "may_raise_limits", lambda: may_raise)
+    told = (
+        "services.llmhop.vllm.openFilesLimit: the models get 63, not 64: root may not raise "
+        "limits on this host"
+    )
+    assert host_notes(config()) == [told] * is_told
+
+
+def test_of_a_manager_that_is_down_no_limit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    down = UnitState.parse("ActiveState=inactive")
+    monkeypatch.setattr(notes, "hard_open_files_limit", lambda _: 63)
+    monkeypatch.setattr(notes, "may_raise_limits", lambda: False)
+    assert host_notes(config()) != []
+    monkeypatch.setattr(notes, "system_states", lambda units: dict.fromkeys(units, down))
+    assert host_notes(config()) == []
