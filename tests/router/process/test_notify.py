@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from llmhop.process.notify import Notifier
@@ -199,3 +200,21 @@ def test_a_router_serves_while_systemd_does_not_read(workers: int, watchdog: str
     fill(process.notifications.getsockname())
     process.process.send_signal(signal.SIGTERM)
     assert process.process.wait(TIMEOUT) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_status_says_that_a_reload_was_refused_until_one_is_taken(
+    run: Run, tmp_path: Path, workers: int
+) -> None:
+    (tmp_path / "given").write_text("x")
+    config = {
+        "models": {"m": {"url": "http://127.0.0.1:1"}},
+        "workers": workers,
+        "authTokens": ["${file:given}"],
+        "listen": "127.0.0.1:0",
+    }
+    process = run(config, CREDENTIALS_DIRECTORY=str(tmp_path))
+    process.write({**config, "authTokens": ["${file:other}"]})
+    assert process.reload().startswith("reload refused, the old config stays: serves 1 model on ")
+    process.write(config)
+    assert process.reload().startswith("serves 1 model on ")

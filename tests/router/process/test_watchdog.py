@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from llmhop.process.notify import watchdog_interval
-from llmhop.process.service import keep_pinging
+from llmhop.process.service import REFUSED, keep_pinging
 
 from tests.router.support.endpoints import MODELS, TIMEOUT, LoopThread
 from tests.router.support.process import Run
@@ -20,7 +20,8 @@ def test_the_status_says_what_is_served_and_follows_a_reload(run: Run) -> None:
     process.write({"models": MODELS | {"n": {"url": "http://h"}}, "listen": "127.0.0.1:0"})
     assert process.reload() == f"serves 2 models on http://127.0.0.1:{process.port}"
     process.write("{")
-    assert process.reload() == f"serves 2 models on http://127.0.0.1:{process.port}"
+    refused = f"{REFUSED}: serves 2 models on http://127.0.0.1:{process.port}"
+    assert process.reload() == refused
 
 
 def test_the_watchdog_is_pinged_again_and_again(run: Run) -> None:
