@@ -86,6 +86,8 @@ ALLOWED = {
     "from systemd's store": [settings(FILE), unit('LoadCredential = "client-token";')],
     "encrypted": [settings(FILE), unit('LoadCredentialEncrypted = "client-token:/t";')],
     "written there": [settings(FILE), unit('SetCredentialEncrypted = "client-token:Zm9v";')],
+    "written there in plain": [settings(FILE), unit('SetCredential = "client-token:x";')],
+    "no name, which the build refuses": [settings(r'authTokens = [ "\${file:}" ];')],
     "imported": [settings(FILE), unit('ImportCredential = "client-*";')],
     "a specifier": [settings(FILE), unit('LoadCredential = "%p-token:/t";')],
     "a directory": [

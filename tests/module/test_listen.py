@@ -116,6 +116,9 @@ def test_a_socket_that_llmhop_would_make_where_it_may_not_write_is_refused(
         [settings('listen = [ "unix:/run/s" "127.0.0.1:8080" ];')],
         [settings('listen = "unix:/run/s";')],
         [settings(SOCKET % "/srv/s"), READ_WRITE],
+        [settings(SOCKET % "/srv/s"), unit('ReadWritePaths = "+/srv";')],
+        # Of which the build tells.
+        [settings('listen = [ "unix:/run/s" "8080" ];')],
         [settings(SOCKET % "/run/a/s"), READ_WRITE],
         [settings(SOCKET % "/run/a/s"), unit('RuntimeDirectory = lib.mkForce "llmhop a:b";')],
         [settings(SOCKET % "/var/lib/a/s"), unit('StateDirectory = [ "b" "a" ];')],

@@ -369,7 +369,7 @@ def _check_loops(check: Checker, path: Path, values: Values) -> None:
     """See that no model is llmhop itself, which could only answer 508."""
     own = _addresses(values["listen"], values["host"], values["port"])
     for name, model in values.get("models", {}).items():
-        if model.urls and all(any(_is_own(a, url.origin) for a in own) for url in model.urls):
+        if all(any(_is_own(a, url.origin) for a in own) for url in model.urls):
             key = "urls" if model.url is None else "url"
             what = f"leads to llmhop itself, which listens on {', '.join(map(str, own))}"
             check.problem((*path, "models", name, key), what, "write where the model runs")

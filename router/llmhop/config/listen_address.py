@@ -63,7 +63,7 @@ def leads_to(address: TcpAddress, host: str, port: int) -> bool:
 
     As far as that shows without a resolver and without the addresses of this machine.
     """
-    if address.port != port or port == 0:
+    if address.port != port:
         return False
     own, there = (address.host or "").lower(), host.lower()
     if own == there:

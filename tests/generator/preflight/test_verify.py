@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 from llmhop_generator.contract.keys.container import CONTAINER
+from llmhop_generator.contract.options import Vllm
+from llmhop_generator.parse.load import parse_config
+from llmhop_generator.render.model_unit import naming_options
 
 QUADLET = f"""#!{sys.executable}
 import os, pathlib, re, sys
@@ -120,6 +123,17 @@ def test_a_quadlet_unit_that_is_not_there_is_told_by_the_option_that_names_it(
     (key,) = keys
     assert [line.split(",")[0].strip() for line in found] == [
         f"vllm.models.b.containerConfig.{key}: names {unit}"
+    ]
+
+
+def test_an_option_that_a_model_replaces_names_nothing_for_it() -> None:
+    model = {"model": "m", "port": 18001, "containerConfig": {"Network": "llm.network"}}
+    vllm = {"enable": True, "uid": 503, "subUidStart": 300000, "tag": "v1", "models": {"a": model}}
+    given = {"version": 1, "vllm": vllm | {"containerConfig": {"Network": "llm.network"}}}
+    config = parse_config(json.dumps(given).encode(), "config.json")
+    assert isinstance(config.vllm, Vllm)
+    assert naming_options(config.vllm, "vllm-a.container", "llm.network") == [
+        "services.llmhop.vllm.models.a.containerConfig.Network"
     ]
 
 

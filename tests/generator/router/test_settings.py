@@ -77,6 +77,17 @@ def missing(faults: list[Fault], output: str, *, nixos: bool = True) -> list[str
     return [fault.name for fault in faults if not is_told(fault)]
 
 
+def test_a_model_that_is_llmhop_itself_is_told_also_where_no_setting_says_where_it_listens() -> (
+    None
+):
+    models = {"g": {"url": "http://127.0.0.1:8080"}}
+
+    (told,) = problems(with_settings({"models": models}))
+    assert told.startswith("services.llmhop.settings.models.g.url: leads to llmhop itself")
+    assert problems(with_settings({"models": models, "port": 9000})) == []
+    assert problems(with_settings({"models": models, "listen": "127.0.0.1:1"})) == []
+
+
 def test_there_is_a_fault_for_every_key() -> None:
     assert {path for path, faults in OF_KEYS.items() if len(faults) < 5} == set()
     assert {fault for each in ROUNDS for fault in map(str, each)} == set(map(str, ALL))

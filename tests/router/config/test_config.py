@@ -316,3 +316,4 @@ def test_by_default_another_address_may_have_been_opened_for_llmhop() -> None:
     assert len(problems({"models": models, "port": 8080})) == 1
     assert len(problems({"models": models, "host": "localhost"})) == 1
     assert len(problems({"models": models, "listen": "bad"})) == 1
+    assert len(problems({"models": {"m": {}}, "port": 8080})) == 1
