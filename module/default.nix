@@ -20,6 +20,7 @@
     ./assertions/directories.nix
     ./assertions/ids.nix
     ./assertions/models.nix
+    ./assertions/own-ids.nix
     ./assertions/own-user.nix
     ./assertions/ports.nix
     ./assertions/router-secrets.nix

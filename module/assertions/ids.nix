@@ -1,4 +1,4 @@
-# The user's ids and its subordinate ranges: whoever shares an id with a
+# The user's subordinate ranges, and its ids beside them (own-ids.nix): whoever shares an id with a
 # container can read its files, and the other way round.
 { config, lib, ... }:
 let
@@ -7,7 +7,6 @@ let
   kinds = import ../lib/id-kinds.nix { inherit config lib; };
   uids = lib.head kinds;
   others = lib.attrNames uids.owners;
-  ownGroup = users.${cfg.user}.group or cfg.group;
 
   contains = kind: id: id != null && id >= kind.start && id < kind.start + kind.count;
   overlap = a: b: a.start < b.start + b.count && b.start < a.start + a.count;
@@ -56,49 +55,6 @@ let
   # Of two kinds that are alike the second follows the first.
   numbers = kind: { inherit (kind) id start count; };
   followed = kind: kind.idOption != uids.idOption && numbers kind == numbers uids;
-
-  # Who else has the id itself, as ends of a message.
-  holders =
-    kind:
-    lib.mapAttrsToList (_: owner: "${owner.path}.${kind.idOption} too") (
-      # That the user has another group is told by own-user.nix.
-      lib.filterAttrs (
-        name: owner: owner.${kind.idOption} == kind.id && (kind.idOption == "uid" || name != ownGroup)
-      ) kind.owners
-    )
-    ++ lib.concatMap (
-      name:
-      map (range: "in ${range.shown} of ${users.${name}.path}.${kind.rangesOption}") (
-        lib.filter (range: contains range kind.id) (kind.rangesOf name)
-      )
-    ) others
-    ++ lib.optionals (!follows kind || reserved uids == [ ]) (reserved kind);
-  follows = kind: kind.idOption != uids.idOption && kind.id == uids.id;
-  reserved =
-    kind:
-    # nixpkgs keeps them for services, which get them once they are turned on.
-    lib.mapAttrsToList (name: _: "kept for `${name}` by nixpkgs (ids.${kind.idOption}s.${name})") (
-      lib.filterAttrs (name: id: id == kind.id && name != kind.owner && !(kind.owners ? ${name})) (
-        config.ids."${kind.idOption}s" or { }
-      )
-    )
-    ++ map (ids: "in ${toString ids.first}-${toString ids.last}, the ids that are given to ${ids.to}") (
-      lib.filter (ids: kind.id >= ids.first && kind.id <= ids.last) given_ids
-    );
-
-  ownId =
-    kind:
-    let
-      whose = holders kind;
-    in
-    {
-      assertion = kind.id == 0 || whose == [ ];
-      message = ''
-        services.llmhop.vllm.${kind.idOption} is ${toString kind.id}, which is
-        ${lib.concatStringsSep " and " whose}: who has it can read what the models have.
-        Choose one from 400 to 999 that nobody has.
-      '';
-    };
 
   ownNumbers =
     kind:
@@ -168,9 +124,7 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    assertions = lib.concatMap (
-      kind: [ (ownId kind) ] ++ ownNumbers kind ++ othersIds kind ++ othersRanges kind
-    ) kinds;
+    assertions = lib.concatMap (kind: ownNumbers kind ++ othersIds kind ++ othersRanges kind) kinds;
 
     warnings = map (kind: ''
       ${kind.range}, which the automatic ranges of these users can reach:

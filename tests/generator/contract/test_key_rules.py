@@ -1,6 +1,7 @@
 """Keys and arguments by which a deployer would undo what llmhop relies on, each by its option."""
 
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -207,7 +208,7 @@ TAKEN: list[dict[str, Any]] = [
     *({"UserNS": m} for m in ("auto", "auto:size=9", "keep-id", "host", "nomap", "private", "")),
     {"UserNS": ["keep-id", ""], "UIDMap": "0:0:1"},
     {"UIDMap": "0:0:1", "GIDMap": ["0:0:1", "1:1:9"], "SubUIDMap": "x"},
-    *({"StopSignal": signal} for signal in ("SIGINT", "int", 15, "SIGRTMIN+3", "RTMIN", "KILL")),
+    *({"StopSignal": name} for name in ("SIGINT", "int", 15, "SIGRTMIN+3", "RTMIN", "KILL")),
     {"AddCapability": ["CAP_SYS_NICE", "sys_ptrace ipc_lock", "all"], "DropCapability": "NET_RAW"},
     {"Ulimit": ["memlock=-1:-1", "nofile=9", "host", "stack=-1"], "Sysctl": "a.b=1 c.d=2"},
     {"Tmpfs": ["/x", "/y:size=1g"], "PidsLimit": -1, "StopTimeout": 120},
@@ -215,6 +216,8 @@ TAKEN: list[dict[str, Any]] = [
     {"GroupAdd": ["44", "render"]},
     {"GroupAdd": ["44", "", "keep-groups"]},
     {"PodmanArgs": "--gpus=all --some-later-flag=x --ip6 fd00::9 --hostname a -h b"},
+    {"PodmanArgs": "--health-startup-delay=1s"},
+    *({"StopSignal": name} for name in signal.Signals.__members__),
     {"IP": "10.88.0.9", "IP6": "fd00::9", "DNS": ["9.9.9.9,::1", "none"], "AddHost": ""},
     {"IP": "%i", "DNS": [], "AddHost": ["h:$A", "a;b:10.0.0.1", "h:::1", "h:host-gateway"]},
     {"DNS": ["9.9.9.300", "", "9.9.9.9"], "PodmanArgs": "--add-host 'h: 10.0.0.1' --dns none"},
