@@ -20,6 +20,7 @@ from tests.router.support.certificates import Authority
 from tests.router.support.endpoints import (
     HEALTH,
     MODELS,
+    OWN,
     Backend,
     LoopThread,
     Received,
@@ -172,7 +173,7 @@ def test_few_descriptors_are_enough_for_each_client_at_every_backend(
     backend = Backend(loop_thread, respond, host=everywhere).start()
     models = {f"m{n}": {"url": f"http://127.0.0.{n + 1}:{backend.port}"} for n in range(urls)}
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"listen": "127.0.0.1:0", "models": models}))
+    path.write_text(json.dumps({**OWN, "models": models}))
     command = [sys.executable, "-c", _FEW_FILES, "--config", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -194,7 +195,7 @@ def test_few_descriptors_are_enough_for_each_client_at_every_backend(
 def test_few_descriptors_make_fewer_places_and_never_an_end(
     tmp_path: Path, start_backend: StartBackend
 ) -> None:
-    config = {"listen": "127.0.0.1:0", "models": {"m": {"url": start_backend().url}}}
+    config = {**OWN, "models": {"m": {"url": start_backend().url}}}
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**config, "maxConnections": 1000}))
     command = [sys.executable, "-c", _FEW_FILES, "--config", str(path)]

@@ -19,7 +19,7 @@ import pytest
 from tests.fuzz.reading import pieces_of
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support.corpus.responses import CHUNKED, RESPONSES, TWO, Case
-from tests.router.support.endpoints import Backend, LoopThread, Received, Wire, chat, post
+from tests.router.support.endpoints import OWN, Backend, LoopThread, Received, Wire, chat, post
 from tests.router.support.process import Process
 
 NEXT = TWO + b"X-Next: 1\r\n\r\nok"
@@ -58,7 +58,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ground, 
     ground = Ground(thread)
     backend = Backend(thread, ground.respond).start()
     directory: Path = tmp_path_factory.mktemp("hostile")
-    config = {"listen": "127.0.0.1:0", "models": {"m": {"url": backend.url}}}
+    config = {**OWN, "models": {"m": {"url": backend.url}}}
     process = Process(directory, config, {})
     ground.port = process.port
     yield ground, backend

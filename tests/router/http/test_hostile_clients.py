@@ -59,7 +59,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     backends = (StrictBackend(thread, "a").start(), StrictBackend(thread, "b").start())
     models = {backend.model: {"url": backend.url} for backend in backends}
     directory: Path = tmp_path_factory.mktemp("hostile")
-    config = {"listen": "127.0.0.1:0", "models": models, "maxBodyBytes": MAX_BODY_BYTES}
+    config = {
+        "listen": "127.0.0.1:0",
+        "models": models,
+        "maxBodyBytes": MAX_BODY_BYTES,
+        "allowedHosts": ["*"],
+    }
     process = Process(directory, config, {})
     yield Ground(process.port, backends)
     process.end()
