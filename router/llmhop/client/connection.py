@@ -41,7 +41,7 @@ class ClientConnection(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, clients: Clients, on_loopback: bool = False) -> None:
-        """`on_loopback` says that only this host reaches the address that it is connected to."""
+        """`on_loopback` is what HeadMemo has to know."""
         self._clients = clients
         self._session = Session(clients, on_loopback)
         self._cycle = RequestCycle(self._session)

@@ -257,7 +257,7 @@ class Server:
         if self.connection_limit.full and self._turned_away_limit.full:
             self.observer.refused("connections")
             return None
-        return self._new_client()
+        return self._new_client()  # on loopback or not: a certificate ties the address to a name
 
     def _accept_tls(self, sock: socket.socket) -> None:
         from llmhop.process.tls_listener import TlsListener  # imports ssl, as below

@@ -33,7 +33,8 @@ class HeadMemo:
     def __init__(self, table: RoutingTable, on_loopback: bool = False) -> None:
         """`table` is the one in force now; `admit` takes a newer one.
 
-        `on_loopback` says that only this host reaches the address that the client connected to.
+        `on_loopback` says that only this host reaches the address that the client connected to, and
+        that it did so in the clear.
         """
         self.table = table
         self.cors: bytes | None = None
@@ -47,8 +48,6 @@ class HeadMemo:
     def connected(self, address: bytes, scheme: bytes) -> None:
         """Take note of the client's address and scheme, which its requests are sent on with."""
         self._client = (address, scheme)
-        # A certificate ties the address to a name already.
-        self._on_loopback = self._on_loopback and scheme == b"http"
 
     def admit(self, head: RequestHead, table: RoutingTable) -> None:
         """Take `table` for a request, if that lets it pass. Raises ApiError (401, 403)."""
