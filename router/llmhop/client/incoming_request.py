@@ -16,20 +16,27 @@ class IncomingRequest:
     """The request that is being read or served.
 
     `reader` has what was read and not taken yet, `deferred` what waits for its turn to be read.
+    `body_unwanted` says that the head decided the answer, and what comes after it is thrown away.
     """
 
-    __slots__ = ("deferred", "head", "reader", "stream")
+    __slots__ = ("body_unwanted", "deferred", "head", "reader", "stream")
 
     def __init__(self) -> None:
         self.reader = RequestReader()
         self.head: RequestHead | None = None
         self.stream: FormStream | WebSocketStream | None = None
         self.deferred = b""
+        self.body_unwanted = False
 
     @property
     def is_new(self) -> bool:
         """Whether nothing of a request was read."""
         return self.head is None and not self.reader.pending
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether more of it may come, though it is answered: nobody wants that any more."""
+        return self.body_unwanted or self.stream is not None
 
     @property
     def asks_for_head(self) -> bool:

@@ -5,11 +5,11 @@ No phase is stored: each follows from the state of the session.
 | phase | what there is | then |
 | --- | --- | --- |
 | reading | no exchange, and a head or a body that is not whole | deciding |
-| deciding | a whole request, or a form whose model is known | answered here, or exchange |
+| deciding | a whole request, or its head or form decides | answered here, or exchange |
 | exchange | the exchange is active; of a form or a WebSocket, more is read for it | answered |
 | answered | the response is written | reading; or the connection ends (see transport) |
 
-What can't be read, or is refused before all of it was, is answered and the client lingers.
+What can't be read, or is answered before all of it was, is answered and the client lingers.
 Requests are answered in order; what a client sends ahead waits, unread beyond a bound. While an
 exchange runs, reading goes on, so that a client that leaves is noticed; what goes on as it comes
 (see relay.body_stream) is read only while the backend takes it.
@@ -32,7 +32,7 @@ from llmhop.http.local_response import CONTINUE, Page
 from llmhop.http.parsed_head import RequestHead
 from llmhop.relay.body_stream import FormStream, WebSocketStream
 from llmhop.routing.body_model import rename
-from llmhop.routing.decision import MetricsPage, Ready, Route
+from llmhop.routing.decision import Answer, MetricsPage, Ready, Route
 
 
 class RequestCycle:
@@ -75,6 +75,8 @@ class RequestCycle:
             transport.rest()
             self._router.work.put(transport.read_on)
         if incoming.is_new and not transport.write_paused and self._serve_whole(data):
+            return
+        if incoming.body_unwanted:
             return
         self.session.deadline.received(len(data))
         incoming.reader.feed(data)
@@ -210,6 +212,14 @@ class RequestCycle:
                 raise
             self._answer_error(error)
             return False
+        if reader.has_body and not reader.has_whole_body:
+            page = self._memo.table.decide_by_head(head)
+            if page is not None:
+                self._count_body()
+                self._incoming.body_unwanted = True
+                self.session.drop_input()
+                self._answer_with(page)
+                return False
         reader.start_body(head, self._memo.table.max_body_bytes)
         if head.expect_continue and reader.awaits_body:
             self.write(CONTINUE)
@@ -228,7 +238,11 @@ class RequestCycle:
                 body = rename(head, body, decision.model)
             self._exchange.start(self, head, body, decision)
             self._check_waiting()
-        elif isinstance(decision, Ready):
+        else:
+            self._answer_with(decision)
+
+    def _answer_with(self, decision: Answer | MetricsPage | Ready) -> None:
+        if isinstance(decision, Ready):
             look = self._router.readiness.answer
             self._exchange.answer(self, partial(look, self._memo.table, decision))
         elif isinstance(decision, MetricsPage):
@@ -297,13 +311,9 @@ class RequestCycle:
         return self._transport.unsent_bytes()
 
     def wants_close(self) -> bool:
-        """Whether the connection is to end after the response to the current request.
-
-        It is where the response came before the whole request did: nobody wants the rest.
-        """
-        incoming = self._incoming
-        head = incoming.head
-        return head is None or head.close or self._router.draining or incoming.stream is not None
+        """Whether the connection is to end with the response, as where that came too early."""
+        head, is_cut = self._incoming.head, self._incoming.is_unfinished
+        return head is None or head.close or self._router.draining or is_cut
 
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""

@@ -166,6 +166,9 @@ class Session:
 
     def finish(self, close: bool) -> None:
         """End the current request, and with `close` the connection."""
+        if self.incoming.body_unwanted:
+            self.linger()
+            return
         self.incoming.finish()
         self.has_served = True
         self.deadline.waits_for = NOTHING

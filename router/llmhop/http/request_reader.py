@@ -73,6 +73,14 @@ class RequestReader:
         return held
 
     @property
+    def has_whole_body(self) -> bool:
+        """Whether all of a body of known length is here; of one in chunks that is not looked for.
+
+        To be asked before `start_body`.
+        """
+        return self.length is not None and self.body_bytes == self.length
+
+    @property
     def body_bytes(self) -> int:
         """How much has come of the body that is being read, without its chunks' framing.
 

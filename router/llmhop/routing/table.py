@@ -94,6 +94,26 @@ class RoutingTable:
         A model in the path wins over one in the query, and that over one in the body; two that
         differ are an error, so that no two readers of a request take it for different models.
         """
+        page = self._own_page(head)
+        if page is not None:
+            return page
+        named = self._examine(head, has_body=bool(body))
+        if named is None:
+            return self._route_of(model_in(head, body))
+        return self._by_target(named, model_if_any(head, body))
+
+    def decide_by_head(self, head: RequestHead) -> Answer | MetricsPage | Ready | None:
+        """Return the page that answers an authorized request, whatever its body is.
+
+        None where the body counts. Raises what `decide` does for any body: ApiError (400, 404, 415,
+        508).
+        """
+        page = self._own_page(head)
+        if page is None:
+            self._examine(head, has_body=True)
+        return page
+
+    def _own_page(self, head: RequestHead) -> Answer | MetricsPage | Ready | None:
         if head.method in _READING:
             path = own_path(head.path)
             if path == _HEALTH_PATH:
@@ -110,15 +130,21 @@ class RoutingTable:
             return Answer(b"", 204, preflight_lines(head))
         if head.last_hop:
             return Answer(_NOTHING)
+        return None
+
+    def _examine(self, head: RequestHead, has_body: bool) -> NamedTarget | None:
+        """Return the target, if it names a model. Raises ApiError for what no body can mend."""
         if head.via:
             self._check_loop(head)
-        if head.coded and body:
+        if head.coded and has_body:
             raise coded_body()
-        if len(head.target) != len(head.path) or head.path.startswith(ROUTE_PREFIX):
-            named = read_target(head.target)
-            if named.names:
-                return self._by_target(named, model_if_any(head, body))
-        return self._route_of(model_in(head, body))
+        if len(head.target) == len(head.path) and not head.path.startswith(ROUTE_PREFIX):
+            return None
+        named = read_target(head.target)
+        if not named.names:
+            return None
+        self._named_route(named.names)
+        return named
 
     def decide_by_target(self, head: RequestHead) -> Route | None:
         """Return the route that the target of a form names, or None.
@@ -168,18 +194,23 @@ class RoutingTable:
 
     def _by_target(self, named: NamedTarget, in_body: str | None) -> Route:
         """Return the route that path or query name."""
-        first, *others = named.names
+        route = self._named_route(named.names if in_body is None else [*named.names, in_body])
+        renames = in_body is not None and in_body != route.model
+        return msgspec.structs.replace(
+            route, target=named.named_in_query(route.model), renames=renames
+        )
+
+    def _named_route(self, names: list[str]) -> Route:
+        """Return the route of the first name, which all must agree with."""
+        first, *others = names
         route = self.routes.get(first)
-        for name in (*others, first if in_body is None else in_body):
+        for name in others:
             other = self.routes.get(name)
             if name != first and (route is None or other is None or other.model != route.model):
                 raise conflicting_models(first, name)
         if route is None:
             raise model_not_found(first)
-        renames = in_body is not None and in_body != route.model
-        return msgspec.structs.replace(
-            route, target=named.named_in_query(route.model), renames=renames
-        )
+        return route
 
     def _describe(self, quoted: bytes) -> Answer:
         # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
