@@ -42,6 +42,8 @@ _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z
 # A base URL that ends in a slash, before a path that begins with one. Not in a URL that is the name
 # of a model: s3://bucket/model.
 _SLASHES = re.compile(rb"(?<!:)/{2,}+")
+_VERSION = b"HTTP/1."
+_BARE_LINE_END = "A line of the head does not end with CRLF."
 _FORWARDS = re.compile(rb"[0-9]{1,9}")
 
 
@@ -154,9 +156,7 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
 
     Raises BackendError.
     """
-    # llhttp passes over line ends before a head, and knows RTSP and ICE too.
-    if not raw.startswith(b"HTTP/"):
-        raise BackendError("sent no HTTP response")
+    check_begun(raw)
     if _has_many_fields(raw):
         raise BackendError(f"sent more than {MAX_FIELDS} header fields")
     sink = _Sink()
@@ -194,6 +194,19 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
         unserved=unserved if status >= 400 else b"",
     )
     return head, examined.content_length
+
+
+def check_begun(raw: bytes | bytearray, scanned: int = 0) -> None:
+    """Raise BackendError where no response head begins so; of `scanned` bytes that is known.
+
+    Asked before its end is there: who speaks another protocol may wait for an answer, and never
+    send one.
+    """
+    # llhttp passes over line ends before a head, and knows RTSP and ICE too.
+    if not _VERSION.startswith(raw[: len(_VERSION)]):
+        raise BackendError("sent no HTTP response")
+    if raw.count(b"\n", scanned) != raw.count(b"\r\n", max(0, scanned - 1)):
+        raise _bad_head(_BARE_LINE_END)
 
 
 def _is_last_hop(sink: _Sink) -> bool:
@@ -244,7 +257,7 @@ def _check_lines(raw: bytes, sink: _Sink, error: MakeError) -> None:
     # hold no control characters.
     lines = raw.count(b"\r\n")
     if raw.count(b"\n") != lines or raw.count(b"\r") != lines:
-        raise error("A line of the head does not end with CRLF.")
+        raise error(_BARE_LINE_END)
     if len(sink.fields) + 2 != lines - raw.startswith(b"\r\n"):
         raise error("A line of the head is not a header field.")
     if len(raw.translate(None, _CONTROL)) != len(raw):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from llmhop.errors import BackendError
 from llmhop.http.body.chunked import ChunkedReader, ChunkError
-from llmhop.http.head import parse_response_head
+from llmhop.http.head import check_begun, parse_response_head
 from llmhop.http.head_cache import HeadCache, LastHead
 from llmhop.http.parsed_head import ResponseHead
 from llmhop.limits import MAX_HEAD_BYTES
@@ -98,6 +98,7 @@ class ResponseReader:
         if end > MAX_HEAD_BYTES or (end < 4 and len(buffer) > MAX_HEAD_BYTES):
             raise BackendError(f"sent a head of more than {MAX_HEAD_BYTES} bytes")
         if end < 4:
+            check_begun(buffer, self._scanned)
             self._scanned = max(0, len(buffer) - 3)
             return None
         self._scanned = 0

@@ -223,6 +223,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Report what came; close where nothing was asked for."""
         sink = self._sink
         if sink is None:
+            self._begun = True
             self._transport.abort()
             return
         if len(data) >= MAX_BYTES_A_TURN:

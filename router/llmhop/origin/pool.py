@@ -214,7 +214,10 @@ class Pool(Keeper):
         if error is None:
             connection = task.result()
             if not connection.is_open():
-                self._unreached(waiter, "closed the connection at once", "connect")
+                if connection.is_silent():
+                    self._unreached(waiter, "closed the connection at once", "connect")
+                else:
+                    self._unreached(waiter, "sent bytes before it was asked", "invalid_response")
             elif waiter is not None:
                 waiter.connected(connection)
             else:

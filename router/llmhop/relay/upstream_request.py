@@ -28,7 +28,7 @@ from llmhop.log.logger import log
 from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter
-from llmhop.relay.causes import FULL, LOOPED, UNREACHED, cause_of
+from llmhop.relay.causes import FULL, INVALID, LOOPED, UNREACHED, cause_of
 from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.replica_choice import ReplicaChoice
@@ -191,7 +191,7 @@ class UpstreamRequest(ConnectionWaiter):
         """Go on to the next replica."""
         self._attempt = None
         self.state = IDLE
-        self.choice.failed(UNREACHED)
+        self.choice.failed(INVALID if kind == "invalid_response" else UNREACHED)
         self.log_failure(reason, kind)
         self.choice.release()
         self._try_next()

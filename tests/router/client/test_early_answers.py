@@ -18,7 +18,7 @@ import trustme
 from tests.router.conftest import StartFake, StartRouter
 from tests.router.support.certificates import certified
 from tests.router.support.corpus.form_requests import BEGUN, head
-from tests.router.support.endpoints import TIMEOUT, RunningRouter, Wire
+from tests.router.support.endpoints import TIMEOUT, RunningRouter, Wire, chat, post
 from tests.router.support.fakes.network import FakeTransport
 from tests.router.support.fakes.router import FakeRouter, responses, statuses
 from tests.router.support.held import Held
@@ -166,3 +166,19 @@ def test_what_lies_unread_on_a_websocket_is_relayed_before_its_end(start_fake: S
     break_under_a_write(router, client, backend, b"\x81\x02hi")
     assert client.sent.endswith(b"\x81\x02hi")
     assert client.lost
+
+
+def test_who_speaks_before_it_is_asked_speaks_no_http(
+    start_fake: StartFake, capfd: pytest.CaptureFixture[str]
+) -> None:
+    router = start_fake(models={"m": {"urls": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})
+    router.loop.greeting = b"SSH-2.0-OpenSSH_9.2\r\n"
+    client = router.client()
+    router.send(client, post(chat()))
+    router.backend()
+    router.backend()
+    assert responses(bytes(client.sent))[0][0] == 502
+    assert b"sent what is no valid response" in client.sent
+    lines = capfd.readouterr().err.splitlines()
+    assert ["sent bytes before it was asked" in line for line in lines] == [True, True]
+    assert aside(router)

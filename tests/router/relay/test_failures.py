@@ -141,6 +141,18 @@ class Failure:
     cut: bytes | None = None
 
 
+# Each without the empty line that ends a head, and then it waits.
+OTHER_PROTOCOLS = {
+    "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "SMTP": b"220 mail ESMTP\r\n",
+    "JSON": b'{"ok":true}\n',
+    "alert of TLS": b"\x15\x03\x01\0\x02\x02\x46",
+    "one byte": b"\0",
+    "HTTP/2": b"HTTP/2",
+    "bare LFs": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "a bare LF after a field": b"HTTP/1.1 200 OK\r\nContent-Length: 2\n\nok",
+    "no HTTP after a 1xx": b"HTTP/1.1 100 Continue\r\n\r\n220 mail",
+}
 BEFORE = {
     "closed": Failure(
         shut(b""), "closed the connection before the end of its", 503, "backend_unavailable"
@@ -152,6 +164,8 @@ BEFORE = {
     "reset in the head": Failure(reset(LENGTH[:20]), r"broke off the connection"),
     "closed after a 1xx": Failure(shut(b"HTTP/1.1 100 Continue\r\n\r\n"), "closed the connection"),
     "no HTTP": Failure(stall(b"220 welcome\r\n\r\n"), "sent"),
+    **{name: Failure(stall(raw), "sent") for name, raw in OTHER_PROTOCOLS.items()},
+    **{f"{name}, closed": Failure(shut(raw), "sent") for name, raw in OTHER_PROTOCOLS.items()},
     "two lengths": Failure(stall(LENGTH[:-2] + b"Content-Length: 8\r\n\r\n"), "sent"),
     "silent": Failure(
         stall(b""), "sent no response for 600 s", 504, "backend_timeout", stalls=True

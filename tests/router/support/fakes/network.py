@@ -191,13 +191,17 @@ class FakeTransport(asyncio.Transport):
 
 
 class FakeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock and whose connections are a test's to move."""
+    """An event loop whose clock and whose connections are a test's to move.
+
+    Backends send `greeting` as soon as they are connected to.
+    """
 
     def __init__(self, backend_room: int) -> None:
         self.now = 1000.0
         super().__init__()
         self.connecting: list[asyncio.Future[None]] = []
         self.backends: list[FakeTransport] = []
+        self.greeting = b""
         self._backend_room = backend_room
 
     def time(self) -> float:
@@ -217,6 +221,8 @@ class FakeLoop(asyncio.SelectorEventLoop):
         protocol = factory()
         transport.begin(protocol)
         self.backends.append(transport)
+        if self.greeting:
+            self.call_soon(transport.peer_sends, self.greeting)
         return transport, protocol
 
     def settle(self) -> None:
