@@ -212,14 +212,13 @@ class RequestCycle:
                 raise
             self._answer_error(error)
             return False
-        if reader.has_body and not reader.has_whole_body:
-            page = self._memo.table.decide_by_head(head)
-            if page is not None:
-                self._count_body()
-                self._incoming.body_unwanted = True
-                self.session.drop_input()
-                self._answer_with(page)
-                return False
+        is_early = reader.has_body and not reader.has_whole_body
+        if is_early and (page := self._memo.table.decide_by_head(head)) is not None:
+            self._count_body()
+            self._incoming.body_unwanted = True
+            self.session.drop_input()
+            self._answer_with(page)
+            return False
         reader.start_body(head, self._memo.table.max_body_bytes)
         if head.expect_continue and reader.awaits_body:
             self.write(CONTINUE)
