@@ -48,7 +48,9 @@ in
   serviceConfig = keys "Service" "serviceConfig" {
     about = ''
       See {manpage}`systemd.service(5)`. `ExecStart` and `Type` are Podman's and refused, and
-      what systemd would pass over, such as a misspelt key, fails the build.'';
+      what systemd would pass over, such as a misspelt key, fails the build. So do keys that only
+      root may set, such as `Nice` below 0, and sandboxes in which rootless Podman starts no
+      container, such as `NoNewPrivileges` or `ProtectSystem`.'';
     example.MemoryMax = "64G";
   };
 
