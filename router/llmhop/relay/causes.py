@@ -13,6 +13,9 @@ from llmhop.errors import (
     leads_nowhere,
     queue_full,
 )
+from llmhop.http.parsed_head import RequestHead
+
+_SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
 
 # Of several replicas' reasons the greatest one is told.
 LOOPED: Final = 1
@@ -32,6 +35,15 @@ def cause_of(kind: str, silent: bool) -> int:
     if kind == "invalid_response":
         return INVALID
     return UNREACHED if silent else BROKE
+
+
+def may_go_on(cause: int, request: RequestHead) -> bool:
+    """Whether the next replica may get a request that this one was sent, too.
+
+    It is where nothing came on a new connection, and being asked twice does no harm (RFC 9110
+    section 9.2.2): the backend may still have got it.
+    """
+    return cause == UNREACHED and request.method in _SAFE and not request.framed
 
 
 def error_for(cause: int, backend: Backend) -> ApiError:

@@ -10,8 +10,8 @@ Its states, and what may follow each:
 | SENT | a connection has it, and perhaps waits for more of its body | IDLE |
 
 A replica that can't be reached got no byte of the request, so the next one is tried. What was sent
-is sent again only where the config allows `retries`, or where an llmhop says that it could not
-serve it.
+is sent again only where the config allows `retries`, an llmhop says that it could not serve it, or
+`causes.may_go_on` says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from llmhop.log.logger import log
 from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter
-from llmhop.relay.causes import FULL, INVALID, LOOPED, UNREACHED, cause_of
+from llmhop.relay.causes import FULL, INVALID, LOOPED, UNREACHED, cause_of, may_go_on
 from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.replica_choice import ReplicaChoice
@@ -77,6 +77,7 @@ class UpstreamRequest(ConnectionWaiter):
         "_connection",
         "_copy_dropped",
         "_gate",
+        "_goes_on",
         "_heads",
         "_owner",
         "_progress",
@@ -102,7 +103,7 @@ class UpstreamRequest(ConnectionWaiter):
         self.state = IDLE
         self.body = RequestBody()
         self.choice = ReplicaChoice(backends)
-        self.paused = False
+        self.paused = self._copy_dropped = self._goes_on = False
         self._heads = heads
         self._record = record
         self._progress = progress
@@ -110,7 +111,6 @@ class UpstreamRequest(ConnectionWaiter):
         self._attempt: Attempt | None = None
         self._connection: UpstreamConnection | None = None
         self._retries = 0
-        self._copy_dropped = False
 
     def start(
         self,
@@ -123,9 +123,7 @@ class UpstreamRequest(ConnectionWaiter):
         length: int | None,
     ) -> None:
         """Send a request to a replica of the route's backend, when it is its turn."""
-        self._owner = owner
-        self._request = request
-        self._route = route
+        self._owner, self._request, self._route = owner, request, route
         self.body.start(body, is_open=is_open, length=length)
         self.choice.start(route)
         self.paused = self._copy_dropped = False
@@ -325,15 +323,18 @@ class UpstreamRequest(ConnectionWaiter):
         self._connection = None
         self.state = IDLE
         self.log_failure(reason, kind)
-        self.choice.failed(cause_of(kind, silent))
+        cause = cause_of(kind, silent)
+        self.choice.failed(cause)
+        self._goes_on = may_go_on(cause, self._request)
 
     def retry(self) -> bool:
         """Send it once more, if that is allowed."""
-        if not self._retries:
+        if not self._retries and not self._goes_on:
             return False
-        self._retries -= 1
         self.choice.release()
-        self.choice.retry_all()
+        if self._retries:
+            self._retries -= 1
+            self.choice.retry_all()
         self._try_next()
         self._report_taken()
         return True

@@ -33,6 +33,36 @@ def test_what_a_replica_may_have_begun_is_not_sent_to_another_one(
     assert counts(first, second) == [1, 0]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "DELETE"])
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_only_what_may_be_asked_twice_goes_on_where_a_new_connection_brought_no_byte(
+    method: str, body: bytes, start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    """What publishes a port accepts before anything listens behind it; or it was the engine."""
+    first, second = start_backend(respond_bytes(b"", close=True)), start_backend()
+    router = start_router(replicas(first, second))
+    line = f"{method} /route/m/x HTTP/1.1\r\nHost: r\r\n"
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    with Wire(router.port) as wire:
+        wire.send(f"{line}{length}\r\n".encode() + body)
+        status = wire.response(to_head=method == "HEAD").status
+    goes_on = method in ("GET", "HEAD", "OPTIONS") and not body
+    assert status == (200 if goes_on else 503)
+    assert counts(first, second) == [1, int(goes_on)]
+    assert outstanding(router) == [0, 0]
+
+
+def test_what_goes_on_is_refused_where_every_replica_closes(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    first, second = (start_backend(respond_bytes(b"", close=True)) for _ in "ab")
+    router = start_router(replicas(first, second))
+    with Wire(router.port) as wire:
+        wire.send(b"GET /route/m/x HTTP/1.1\r\nHost: r\r\n\r\n")
+        assert wire.response().error_code == "backend_unavailable"
+    assert counts(first, second) == [1, 1]
+
+
 @pytest.mark.parametrize("size", [10, 1_000_000])
 def test_what_a_replica_broke_off_is_sent_again_where_the_deployer_allows_it(
     size: int, start_backend: StartBackend, start_router: StartRouter
