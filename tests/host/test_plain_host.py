@@ -176,8 +176,6 @@ def test_keys_that_podman_or_systemd_would_not_use_change_nothing(host: Machine)
     host.succeed(f"llmhop-generator provision {CONFIG}")
     write(host, CONFIG, config(containerConfig={"No": 1}, serviceConfig={"MemoryMaxx": "1G"}))
     output = refused(host, f"llmhop-generator apply {CONFIG}")
-    assert "makes no service of vllm-" in output
-    assert "unsupported key 'No'" in output
     assert "vllm.containerConfig.No: is refused by Podman" in output
 
     write(host, CONFIG, config(serviceConfig={"MemoryMaxx": "1G", "MemoryMax": "lots"}))

@@ -47,12 +47,22 @@ def test_podman_and_systemd_take_what_is_added(root: Path, tmp_path: Path) -> No
         (
             {"of_b": {"containerConfig": {"GroupAd": "keep-groups"}}},
             "vllm.models.b.containerConfig.GroupAd",
-            "makes no service of vllm-b.container",
+            "is refused by Podman (unsupported key",
         ),
         (
             {"containerConfig": {"Foo": 1}},
             "vllm.containerConfig.Foo",
-            "vllm-a.container, vllm-b.container",
+            "is refused by Podman (unsupported key",
+        ),
+        (
+            {"containerConfig": {"Network": "llm.network"}},
+            "vllm.containerConfig.Network",
+            "names llm.network",
+        ),
+        (
+            {"containerConfig": {"Volume": "llm.volume:/b"}},
+            "vllm.containerConfig.Volume",
+            "names llm.volume",
         ),
         (
             {"of_b": {"serviceConfig": {"KillMode": "none"}}},
@@ -68,7 +78,7 @@ def test_what_podman_refuses_is_told_by_its_option(
     assert done.returncode == 1
     assert where in done.stderr
     assert what in done.stderr
-    assert "Loading source" not in done.stderr
+    assert "Podman's generator" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 

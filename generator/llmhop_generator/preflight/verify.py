@@ -103,7 +103,8 @@ def _refused_by_podman(vllm: Vllm, name: str, text: str) -> Iterator[Finding]:
                 )
         for key in re.findall(r"[A-Za-z0-9-]+", line):
             if option := added_option(vllm, name, key):
-                what = "is refused by Podman; see podman-systemd.unit(5) for keys and values"
+                said = line.partition(f'"{name}": ')[2].partition(" in /")[0]
+                what = f"is refused by Podman ({said}); see podman-systemd.unit(5)"
                 yield Finding(option, what)
 
 

@@ -94,8 +94,8 @@ def test_a_key_that_podman_does_not_know_is_told_by_its_option(tmp_path: Path) -
     assert first == "error: Podman and systemd would not take all that is set"
     (option,) = found
     assert option.strip() == (
-        "vllm.models.b.containerConfig.GroupAd: is refused by Podman; see "
-        "podman-systemd.unit(5) for keys and values"
+        "vllm.models.b.containerConfig.GroupAd: is refused by Podman "
+        "(unsupported key 'GroupAd' in group 'Container'); see podman-systemd.unit(5)"
     )
     assert not (tmp_path / "out").exists()
 
