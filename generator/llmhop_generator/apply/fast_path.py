@@ -35,7 +35,7 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.planning.steps import Wanted
-from llmhop_generator.preflight.access import access_findings
+from llmhop_generator.preflight.storage.access import access_findings
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.render.unit_reader import environment_files_of
 from llmhop_generator.state.environment import digests, read_key

@@ -18,7 +18,7 @@ from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.host.cdi import is_cdi_name
 from llmhop_generator.host.process import Account
 from llmhop_generator.layout import quadlet_dir, runtime_dir
-from llmhop_generator.preflight.access import access_findings
+from llmhop_generator.preflight.storage.access import access_findings
 
 
 def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:

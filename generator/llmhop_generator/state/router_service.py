@@ -21,9 +21,9 @@ from llmhop_generator.layout import (
     ROUTER_UNITS,
     ROUTER_USER,
 )
+from llmhop_generator.router.credentials import lacks_credentials
 from llmhop_generator.router.routes import ADDRESS_KEYS, restart_keys
 from llmhop_generator.state.router_command import foreign_command, foreign_file_read
-from llmhop_generator.state.router_credentials import lacks_credentials
 
 _REFUSED = "reload refused"
 """What the status of llmhop's service begins with where it has refused its last reload."""

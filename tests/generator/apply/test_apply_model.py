@@ -36,7 +36,8 @@ from llmhop_generator.render.tree import render
 from llmhop_generator.status.report import status
 from llmhop_generator.unit_names import model_of, service_of
 
-from tests.generator.support.simulated_host import REFUSED, UID, SimulatedHost, Unit, port_in
+from tests.generator.support.simulated_host import REFUSED, UID, SimulatedHost
+from tests.generator.support.simulated_unit import Unit, port_in
 from tests.generator.support.simulation import Killed, Mishap, in_place
 from tests.generator.support.unit_order import after_in, has_cycle, without_order
 from tests.stateful import run_model

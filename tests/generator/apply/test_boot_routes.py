@@ -10,7 +10,8 @@ from llmhop_generator.apply.routes import restore_routes
 from llmhop_generator.parse.load import parse_config
 
 from tests.generator.conftest import MINIMAL
-from tests.generator.support.simulated_host import REFUSED, SimulatedHost, port_in
+from tests.generator.support.simulated_host import REFUSED, SimulatedHost
+from tests.generator.support.simulated_unit import port_in
 from tests.generator.support.simulation import killed
 
 AHEAD: list[str] = []

@@ -9,7 +9,8 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import Finished
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.layout import ROUTER_SOCKET, ROUTER_UNIT
-from llmhop_generator.state import router_credentials, router_service
+from llmhop_generator.router import credentials as router_credentials
+from llmhop_generator.state import router_service
 from llmhop_generator.state.router_service import give_config
 
 BEFORE, AFTER = '{"listen": "127.0.0.1:8080"}', '{"listen": "127.0.0.1:9000"}'

@@ -16,56 +16,11 @@ from typing import Any
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import Account, Finished
 
+from tests.generator.support.simulated_unit import PENDING, STATES, Unit
 from tests.generator.support.unit_order import after_in, has_cycle
 
 UID = 503
 _TRIES = 2  # in place of five: as many starts until the start limit is hit
-
-
-def port_in(source: str) -> int:
-    """The port that a unit publishes."""
-    return int(re.findall(r"^PublishPort=127\.0\.0\.1:(\d+):", source, re.MULTILINE)[0])
-
-
-@dataclass
-class Unit:
-    """The service of a model.
-
-    `loaded` is the source that the manager has read, None where it has none; `by` the one by
-    which the unit runs or did last. `state` is one of inactive, queued, start-pre, starting,
-    active, auto-restart, failed. Of a start that is `unsure` its note can't tell by what it was,
-    because the manager had not read what was on the disk. `masked` units can't be started.
-    """
-
-    loaded: str | None = None
-    by: str | None = None
-    state: str = "inactive"
-    tries: int = 0
-    starts: int = 0
-    unsure: bool = False
-    masked: bool = False
-
-    @property
-    def up(self) -> bool:
-        """Whether it has a container, which publishes the port of `by`."""
-        return self.state in ("starting", "active")
-
-    @property
-    def port(self) -> int:
-        assert self.by is not None
-        return port_in(self.by)
-
-
-_WORDS = {
-    "inactive": ("inactive", "dead", ""),
-    "queued": ("inactive", "dead", "7"),
-    "start-pre": ("activating", "start-pre", "7"),
-    "starting": ("activating", "start", "7"),
-    "active": ("active", "running", ""),
-    "auto-restart": ("activating", "auto-restart", ""),
-    "failed": ("failed", "failed", ""),
-}
-_PENDING = ("queued", "start-pre", "starting", "auto-restart")
 
 
 @dataclass
@@ -145,14 +100,14 @@ class SimulatedHost:
     def settle(self) -> None:
         """Let time pass until nothing starts any more."""
         for _ in range(100):
-            if not any(unit.state in _PENDING for unit in self.units.values()):
+            if not any(unit.state in PENDING for unit in self.units.values()):
                 return
             self.tick()
         raise AssertionError("units wait for one another")
 
     def _is_held(self, unit: Unit) -> bool:
         others = after_in(unit.loaded or "")
-        return any(self.unit(other).state in _PENDING for other in others)
+        return any(self.unit(other).state in PENDING for other in others)
 
     def _begin(self, unit: Unit) -> None:
         unit.state = "start-pre" if unit.loaded is not None else "failed"
@@ -344,7 +299,7 @@ class SimulatedHost:
 
     def _shown(self, service: str) -> str:
         unit = self.unit(service)
-        active, sub, job = _WORDS[unit.state]
+        active, sub, job = STATES[unit.state]
         load = "not-found" if unit.loaded is None else "loaded"
         load = "masked" if unit.masked else load
         on_disk = self.on_disk().get(service)

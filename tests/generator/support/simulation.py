@@ -16,8 +16,9 @@ from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files, podman, process, systemd
 from llmhop_generator.host.process import Account
-from llmhop_generator.preflight import access, boot, notes
+from llmhop_generator.preflight import boot, notes
 from llmhop_generator.preflight import units as host_units
+from llmhop_generator.preflight.storage import access
 from llmhop_generator.preflight.units import mask_findings
 from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state import (

@@ -10,8 +10,8 @@ from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import Finding
 from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.host.process import Account
-from llmhop_generator.preflight.access import access_findings
 from llmhop_generator.preflight.boot import PROVISION_HINT
+from llmhop_generator.preflight.storage.access import access_findings
 from llmhop_generator.preflight.user import find_account
 
 

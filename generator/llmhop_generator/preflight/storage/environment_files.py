@@ -9,7 +9,7 @@ from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.host import files
 from llmhop_generator.host.env_file import misread
 from llmhop_generator.host.process import Account
-from llmhop_generator.preflight.access import access_findings
+from llmhop_generator.preflight.storage.access import access_findings
 
 
 def environment_file_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
