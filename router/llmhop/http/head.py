@@ -77,6 +77,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
 
     Raises BadRequestError.
     """
+    check_no_tls(raw)
     if _has_many_fields(raw):
         raise BadRequestError(f"The request has more than {MAX_FIELDS} header fields.", 431)
     sink = _Sink()
@@ -194,6 +195,17 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
         unserved=unserved if status >= 400 else b"",
     )
     return head, examined.content_length
+
+
+def check_no_tls(raw: bytes | bytearray) -> None:
+    """Raise BadRequestError where a handshake of TLS begins in place of a request.
+
+    Its client waits for an answer; its first byte begins no method (RFC 8446 section 5.1).
+    """
+    if raw.startswith(b"\x16"):
+        raise BadRequestError(
+            "This is TLS, and the port speaks HTTP in the clear: ask it by http://."
+        )
 
 
 def check_begun(raw: bytes | bytearray, scanned: int = 0) -> None:

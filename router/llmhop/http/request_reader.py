@@ -10,7 +10,7 @@ from llmhop.errors import BadRequestError, body_too_large
 from llmhop.http.body.chunked import ChunkedReader, ChunkError
 from llmhop.http.body.large_body import LARGE_BYTES, Body, LargeBody, ScannedBody
 from llmhop.http.fresh_fields import FreshFields
-from llmhop.http.head import parse_request_head
+from llmhop.http.head import check_no_tls, parse_request_head
 from llmhop.http.head_cache import HeadCache, LastHead
 from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import MAX_CHUNKS_A_TURN, MAX_HEAD_BYTES
@@ -123,6 +123,7 @@ class RequestReader:
     def read_head(self) -> RequestHead | None:
         """Return the next request's head, or None. Raises BadRequestError."""
         buffer = self.pending
+        check_no_tls(buffer)
         if self._scanned == 0 and buffer.startswith(b"\r\n"):
             # One empty line before a request is ignored (RFC 9112 section 2.2).
             self._scanned = 2

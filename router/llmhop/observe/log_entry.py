@@ -8,9 +8,10 @@ import msgspec
 class Entry(msgspec.Struct, gc=False, kw_only=True):
     """One request. Times are milliseconds; those of a stage that was not reached are None.
 
-    `end` says how it ended: `complete`; `client_left`; `client_stalled`, `backend_broke`,
-    `backend_stalled` or `shutting_down` where the response broke off after its head; or the code
-    of the error that was the answer, `refused` where it has none.
+    `end` says how it ended: `complete`; `client_left`; `idle`, as a WebSocket on which neither side
+    said anything; `client_stalled`, `backend_broke`, `backend_stalled` or `shutting_down` where the
+    response broke off after its head; or the code of the error that was the answer,
+    `refused` where it has none.
     """
 
     time: str

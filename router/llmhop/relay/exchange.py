@@ -203,7 +203,11 @@ class Exchange(RequestOwner):
                 log(f"client of model {model!r} took nothing for {CLIENT_STALL_S:g} s")
                 self._end().exchange_broken("client_stalled")
         elif self.state == RELAYING:
-            if waited >= config.read_timeout:
+            if waited >= config.read_timeout and self._record.status == 101:
+                # Both sides may well have nothing to say, which is no failure of the backend.
+                upstream.abort()
+                self._end().exchange_broken("idle")
+            elif waited >= config.read_timeout:
                 upstream.abort()
                 reason = f"sent nothing more for {config.read_timeout:g} s"
                 upstream.log_failure(reason, "read_timeout")

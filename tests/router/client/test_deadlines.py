@@ -116,6 +116,15 @@ def test_a_head_that_trickles_is_ended(start_fake: StartFake) -> None:
     assert statuses(client) == [408]
 
 
+def test_tls_on_a_port_without_it_is_refused_at_its_first_byte(start_fake: StartFake) -> None:
+    for hello in (b"\x16", b"\x16\x03\x01\x02\0\x01\0", b"\x16\x03\x01\r\n\r\n"):
+        router = start_fake()
+        client = router.client()
+        router.send(client, hello)
+        assert statuses(client) == [400]
+        assert b"This is TLS" in client.sent
+
+
 def test_each_request_that_is_sent_ahead_has_its_own_time(start_fake: StartFake) -> None:
     router = start_fake()
     client = router.client()

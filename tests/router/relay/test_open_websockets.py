@@ -13,9 +13,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.router.conftest import StartBackend, StartRouter
-from tests.router.support.endpoints import TIMEOUT, Wire, chat, post
+from tests.router.support.endpoints import TIMEOUT, Wire, chat, post, wait_until
 from tests.router.support.peer import Peer
 from tests.router.support.process import Run
+from tests.router.support.scrape import Scrape
 from tests.router.support.websocket import AGREE, ASK, opened, until_empty
 
 
@@ -73,7 +74,9 @@ def test_a_client_that_has_said_all_still_hears_the_rest_but_not_for_ever(
             until_empty(router)
 
 
-def test_a_quiet_websocket_is_left_alone_for_the_read_timeout(start_router: StartRouter) -> None:
+def test_a_quiet_websocket_is_left_alone_for_the_read_timeout(
+    start_router: StartRouter, capfd: pytest.CaptureFixture[str]
+) -> None:
     with Peer() as peer:
         router = start_router({"m": peer.url})
         wire, link = opened(router, peer)
@@ -88,6 +91,18 @@ def test_a_quiet_websocket_is_left_alone_for_the_read_timeout(start_router: Star
         router.sweep_after(1 + 601 + 601)
         assert wire.at_end()
         wire.close()
+        until_empty(router)
+        router.sweep_after(0)
+        # That nobody had anything to say is no failure of the backend.
+        name = "llmhop_backend_failures_total"
+        assert Scrape(router.port).value(name, model="m", kind="read_timeout") == 0
+        output: list[str] = []
+
+        def told() -> bool:
+            output.append(capfd.readouterr().out)
+            return " end=idle\n" in "".join(output)
+
+        wait_until(told)
 
 
 @pytest.mark.parametrize("to_client", [True, False])
