@@ -9,7 +9,7 @@ import resource
 import socket
 import sys
 
-_HEALTH = b"GET /health HTTP/1.1\r\nHost: idle\r\n\r\n"
+_HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def main() -> None:
