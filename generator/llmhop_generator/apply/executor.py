@@ -39,6 +39,7 @@ from llmhop_generator.state.unfinished_routes import (
     Unfinished,
     discard_unfinished_routes,
     keep_unfinished,
+    read_unfinished,
 )
 from llmhop_generator.state.wanted_notes import keep_wanted_notes
 from llmhop_generator.status.wait import Watch
@@ -120,6 +121,8 @@ class Executor:
         keep_wanted_notes(self._plan.wanted)
         router = self._plan.wanted.router
         if router is None:
+            if read_unfinished() is not None:
+                discard_unfinished_routes()
             return
         reached = reached_at(self._plan.wanted, read_models(self._plan.wanted))
         routing = Routing({model_of(name): port for name, port in reached.items()})
@@ -157,6 +160,7 @@ class Executor:
                 stop_router()
             case Stop(uid, services):
                 self.changed = True
+                self._keep_unfinished()
                 wanted = map(service_of, self._plan.wanted.sources)
                 self._stopped += [service for service in wanted if service in services]
                 _stop(UserManager(account_of(uid)), services)
@@ -194,10 +198,11 @@ class Executor:
     def _keep_unfinished(self, *given: str) -> None:
         """Keep what is left to do from here on, where llmhop is about to be `given` a text."""
         wanted, present = self._plan.wanted, files.read(ROUTER_CONFIG)
-        if wanted.uid is None or wanted.router is None:
+        if wanted.uid is None:
             return
         given = given if present is None else (present, *given)
-        keep_unfinished(Unfinished(given, wanted.router, wanted.uid, wanted_ports(wanted)))
+        left = Unfinished(given, wanted.router or "", wanted.uid, wanted_ports(wanted))
+        keep_unfinished(left)
 
     def _await(self, step: Await) -> None:
         def healthy(service: str) -> None:

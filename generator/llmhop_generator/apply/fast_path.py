@@ -39,8 +39,7 @@ from llmhop_generator.preflight.storage.access import access_findings
 from llmhop_generator.render.start_note import note_of, with_environment
 from llmhop_generator.render.unit_reader import environment_files_of
 from llmhop_generator.state.environment import digests, read_key
-from llmhop_generator.state.foreign_units import foreign_drop_ins, hiding_files
-from llmhop_generator.state.masks import how_to_unmask
+from llmhop_generator.state.foreign_units import foreign_drop_ins, hiding_files, how_to_unmask
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_service import router_drifted, router_runs
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins

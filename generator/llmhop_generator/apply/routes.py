@@ -23,7 +23,7 @@ def restore_routes(report: Callable[[str], None]) -> None:
         GeneratorError: a unit can't be read, or llmhop's configuration can't be written.
     """
     left, present = read_unfinished(), files.read(ROUTER_CONFIG)
-    if left is None or present not in left.given:
+    if left is None or not left.router or present not in left.given:
         discard_unfinished_routes()
         report("nothing to do")
         return

@@ -24,7 +24,7 @@ from llmhop_generator.layout import (
     user_manager,
 )
 from llmhop_generator.render.host_tree import host_files
-from llmhop_generator.state.masks import how_to_unmask
+from llmhop_generator.state.foreign_units import how_to_unmask
 
 PROVISION_HINT = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
 # Of users and directories it counts whether they are there.

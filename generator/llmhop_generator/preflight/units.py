@@ -14,8 +14,8 @@ from llmhop_generator.state.foreign_units import (
     describe_hiding_file,
     foreign_drop_ins,
     hiding_files,
+    how_to_unmask,
 )
-from llmhop_generator.state.masks import how_to_unmask
 from llmhop_generator.state.present import read_sources
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins
 from llmhop_generator.unit_names import service_of

@@ -7,9 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmhop_generator.host.systemd import UnitState
-from llmhop_generator.layout import USER_UNITS, quadlet_dir, runtime_dir
-from llmhop_generator.state.masks import is_mask
-from llmhop_generator.state.search_paths import hiding_sources, hiding_unit
+from llmhop_generator.layout import ETC, USER_UNITS, quadlet_dir, runtime_dir
+from llmhop_generator.state.search_paths import config_home, hiding_sources, hiding_unit
 from llmhop_generator.state.source_drop_ins import drop_ins_of
 from llmhop_generator.unit_names import UNIT_PREFIX, source_of
 
@@ -39,7 +38,7 @@ def hiding_files(uid: int, states: Mapping[str, UnitState]) -> dict[str, str]:
         unit, source = hiding_unit(uid, service), sources.get(source_of(service))
         if read := _read_from(uid, service, state):
             found[service] = read
-        elif unit is not None and not is_mask(unit):
+        elif unit is not None and not _is_mask(unit):
             found[service] = str(unit)
         elif unit is None and source is not None:
             found[service] = str(source)
@@ -107,3 +106,44 @@ def describe_hiding_file(path: str) -> str:
         "on, in the place of what `apply` writes; move that file away, have the manager reload "
         "(`systemctl --user daemon-reload`), and apply again"
     )
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether a file of a unit masks it: it is empty, or a link to /dev/null."""
+    is_empty = path.is_file() and path.stat().st_size == 0
+    return is_empty or os.path.realpath(path) == os.devnull
+
+
+def how_to_unmask(uid: int, unit: str, state: UnitState) -> str | None:
+    """The commands that unmask a unit for a user's manager; None where it is not masked.
+
+    A file that the manager has not read yet masks the unit from its next reload on.
+    """
+    path = hiding_unit(uid, unit)
+    reload = f"`{_systemctl(uid)} daemon-reload`"
+    if path is None or not _is_mask(path):
+        return reload if state.is_masked else None
+    if (systemctl := _who_masks(uid, path)) is None or not path.is_symlink():
+        return f"`rm {path}` and {reload}"
+    unmask = f"`{systemctl} {unit}`"
+    return f"{unmask} and {reload}" if "--global" in systemctl else unmask
+
+
+def _systemctl(uid: int) -> str:
+    try:
+        return f"systemctl --user -M {pwd.getpwuid(uid).pw_name}@.host"
+    except KeyError:  # the user is gone
+        return f"systemctl --user -M {uid}@.host"
+
+
+def _who_masks(uid: int, path: Path) -> str | None:
+    """The command that takes a mask away, by where it lies (systemctl(1), --global, --runtime)."""
+    home = config_home(uid)
+    commands = {
+        ETC / "systemd/user": "systemctl --global unmask",
+        Path("/run/systemd/user"): "systemctl --global --runtime unmask",
+        runtime_dir(uid) / "systemd/user": f"{_systemctl(uid)} unmask --runtime",
+    }
+    if home is not None:
+        commands[home / "systemd/user"] = f"{_systemctl(uid)} unmask"
+    return commands.get(path.parent)

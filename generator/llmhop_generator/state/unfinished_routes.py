@@ -18,7 +18,8 @@ class Unfinished:
     """Routes that a run was yet to give.
 
     `given` are the configurations that llmhop may have by then, `router` is the one with every
-    route. `ports` are the wanted ones of the models of user `uid`, by file name.
+    route, empty where there is to be no llmhop. `ports` are the wanted ones of the models of user
+    `uid`, by file name.
     """
 
     given: Sequence[str]

@@ -30,11 +30,12 @@ from llmhop_generator.state.foreign_units import (
     describe_hiding_file,
     foreign_drop_ins,
     hiding_files,
+    how_to_unmask,
 )
-from llmhop_generator.state.masks import how_to_unmask
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_command import foreign_config
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins
+from llmhop_generator.state.unfinished_routes import read_unfinished
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.containers import RUNNING, Container, Storage, read_storage
 from llmhop_generator.status.failures import why
@@ -49,6 +50,10 @@ _STALLED = (
 )
 _UNROUTED = "llmhop has no route to it, as a run of apply was ended; apply again"
 _EARLIER = "it runs by another unit than the configuration asks for; apply again to replace it"
+_CUT_OFF = (
+    "The last apply was cut off before its end, so that models may be stopped, run by earlier "
+    "units or have no route; apply again to go on, or the earlier configuration to go back"
+)
 _EDITED = (
     "its unit file is not what the configuration asks for, as if it was edited, removed or given "
     "another owner or mode by hand; apply again to put it back"
@@ -109,7 +114,7 @@ class Status:
     `unseen` is what this process may not see; `boot` what keeps a boot from starting them;
     `unanswered` why Podman could not be asked of images and containers. While the run
     with the pid `applying` brings the host to a configuration, what it is yet to do is not told of
-    models.
+    models. `cut_off` says that the last one was killed, or the host was, before its end.
     """
 
     models: tuple[ModelStatus, ...]
@@ -118,6 +123,7 @@ class Status:
     boot: tuple[Finding, ...] = ()
     unanswered: tuple[str, ...] = ()
     applying: int | None = None
+    cut_off: bool = False
 
 
 def status() -> Status:
@@ -131,7 +137,7 @@ def status() -> Status:
     found = {
         uid: texts
         for uid, texts in read_sources().items()
-        if texts or not acts_as(uid) or read_started(uid)
+        if texts or not acts_as(uid) or read_started(uid) or read_wanted_notes(uid)
     }
     units = system_states([ROUTER_UNIT, *map(user_manager, found)])
     models: list[ModelStatus] = []
@@ -140,7 +146,7 @@ def status() -> Status:
     for uid, texts in found.items():
         is_up = units[user_manager(uid)].active == "active"
         if not is_up:
-            models += map(_without_manager, entries(texts))
+            models += map(_without_manager, entries({**_missing(uid, texts), **texts}))
         elif acts_as(uid):
             storage = read_storage(account_of(uid))
             models += _user_models(uid, texts, storage)
@@ -174,6 +180,7 @@ def status() -> Status:
         boot=tuple(boot),
         unanswered=tuple(unanswered),
         applying=applying,
+        cut_off=applying is None and read_unfinished() is not None,
     )
 
 
@@ -217,10 +224,11 @@ def _unseen(entry: Entry) -> ModelStatus:
 
 def _user_models(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterator[ModelStatus]:
     account = account_of(uid)
+    missing = _missing(uid, texts)
     started = {n: text for n, text in read_started(uid).items() if n not in texts}
-    states = UserManager(account).states([*map(service_of, [*texts, *started])])
+    states = UserManager(account).states([*map(service_of, {**texts, **started, **missing})])
     left = {name: text for name, text in started.items() if states[service_of(name)].is_up}
-    found = entries({**texts, **left})
+    found = entries({**missing, **texts, **left})
     stalled = UserManager(account).stalled(states)
     wanted, drifted = read_wanted_notes(uid), _drifted(uid, texts)
     of_sources, hiding = read_source_drop_ins(uid), hiding_files(uid, states)
@@ -235,6 +243,7 @@ def _user_models(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterat
         if is_up and container is not None and container.port is not None:
             port = container.port
         asked = wanted.get(name)
+        port = port or (asked.port if asked is not None else None)
         is_earlier = is_up and asked is not None and note != asked
         is_there = name in texts and name not in drifted
         is_edited = asked is not None and asked != (entry.note if is_there else None)
@@ -246,6 +255,11 @@ def _user_models(uid: int, texts: Mapping[str, str], storage: Storage) -> Iterat
             hidden_by=hiding.get(entry.service),
             drop_ins=foreign_drop_ins(entry.service, state, of_sources),
         )
+
+
+def _missing(uid: int, texts: Mapping[str, str]) -> dict[str, str]:
+    """The wanted models of a user whose sources are gone, with nothing for the text of each."""
+    return {name: "" for name in read_wanted_notes(uid) if name not in texts}
 
 
 def _drifted(uid: int, texts: Mapping[str, str]) -> frozenset[str]:
@@ -318,6 +332,7 @@ def as_rows(found: Status) -> list[tuple[str, ...]]:
 def remarks(found: Status) -> list[str]:
     """Say what stands below the table: why models are not as they should be, and how llmhop is."""
     lines = [] if found.applying is None else [under_way(found.applying)]
+    lines += [_CUT_OFF] if found.cut_off else []
     lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
     lines += [f"{m.model}: {_EDITED}" for m in found.models if m.edited_unit]
     lines += [

@@ -83,6 +83,7 @@ def test_the_schema_of_what_programs_read_is_stable(host: PrivateHost) -> None:
         "unseen": [],
         "unanswered": [],
         "applying": None,
+        "cut_off": False,
         "boot": [
             {
                 "where": "vllm.user",

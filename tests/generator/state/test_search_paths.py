@@ -11,7 +11,7 @@ from llmhop_generator.apply.run import apply
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight.units import hidden_findings, mask_findings
-from llmhop_generator.state import masks, search_paths
+from llmhop_generator.state import foreign_units, search_paths
 from llmhop_generator.state.search_paths import hiding_sources, unit_directories
 from llmhop_generator.status.report import remarks, status
 
@@ -61,7 +61,7 @@ def host(simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> Simulated
     """A host whose user has a home."""
     account = SimpleNamespace(pw_dir=str(simulated.root / "home"), pw_name="vllm")
     users = SimpleNamespace(getpwuid=lambda _: account)
-    for module in (search_paths, masks):
+    for module in (search_paths, foreign_units):
         monkeypatch.setattr(module, "pwd", users)
     return simulated
 
@@ -167,7 +167,7 @@ def test_of_a_user_who_is_gone_no_home_is_looked_into(simulated: SimulatedHost) 
     assert not [path for path in unit_directories(UID) if home in str(path)]
     assert not [path for path in search_paths.source_directories(UID) if home in str(path)]
     put(simulated, "etc/systemd/user", SERVICE, "")
-    way = masks.how_to_unmask(UID, SERVICE, UnitState.parse(""))
+    way = foreign_units.how_to_unmask(UID, SERVICE, UnitState.parse(""))
     assert way == f"`rm {simulated.root}/etc/systemd/user/{SERVICE}` and {RELOAD}".replace(
         "vllm@", f"{UID}@"
     )

@@ -229,13 +229,6 @@ class SimulatedHost:
                 done = Finished(0, "[]", "")
             case ["podman", "ps", *_]:
                 done = Finished(0, json.dumps(self._containers()), "")
-            case ["/bin/sh", "-c", _, "sh", *words]:  # what a user may read, as `access` asks it
-                modes = {
-                    n: Path(path).stat().st_mode
-                    for path, n in zip(words[1::3], words[2::3], strict=True)
-                }
-                closed = [n for n, mode in modes.items() if not mode & 0o004]
-                done = Finished(0, "\n".join(closed), "")
             case ["journalctl", *_]:
                 done = Finished(0, "", "")
             case _:

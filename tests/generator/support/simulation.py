@@ -1,7 +1,7 @@
 """Has the generator act on a simulated host, and ends it before an effect of its own."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from llmhop_generator.apply import run as apply
 from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files, podman, process, systemd
-from llmhop_generator.host.process import Account
+from llmhop_generator.host.process import Account, Finished
 from llmhop_generator.preflight import boot, notes
 from llmhop_generator.preflight import units as host_units
 from llmhop_generator.preflight.storage import access
@@ -24,7 +24,6 @@ from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state import (
     environment,
     foreign_units,
-    masks,
     present,
     router_command,
     router_service,
@@ -52,7 +51,7 @@ _MODULES = (
         podman,
         present,
     ),
-    *(wait, router_command, router_service, routes, fast_path, masks, notes, search_paths, staging),
+    *(wait, router_command, router_service, routes, fast_path, notes, search_paths, staging),
     *(status, systemd, unfinished_routes, wanted_notes),
 )
 
@@ -64,6 +63,16 @@ class Killed(BaseException):
 def why_again(host: SimulatedHost, service: str) -> Cause | None:
     """What the journal tells of a service that fails in the same way again."""
     return Cause("it is ill") if host.says_why and host.is_ill(service) else None
+
+
+def reads(command: Sequence[str], **_: Any) -> Finished:
+    """What a user may not read of paths, as `access` asks it: what only their owners may."""
+    closed = [
+        n
+        for path, n in zip(command[5::3], command[6::3], strict=True)
+        if not Path(path).stat().st_mode & 0o004
+    ]
+    return Finished(0, "\n".join(closed), "")
 
 
 def refuse_masked(config: Config, _rendered: Rendered) -> None:
@@ -135,6 +144,7 @@ def in_place(host: SimulatedHost) -> Iterator[None]:
                     if value is old:
                         patch.setattr(module, name, new)
         patch.setattr(apply, "preflight", refuse_masked)
+        patch.setattr(access, "run", reads)
         patch.setattr(apply, "verify_units", lambda *_: None)
         patch.setattr(wait, "why_again", lambda service, _: why_again(host, service))
         patch.setattr(wait, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
