@@ -175,7 +175,8 @@ def test_a_link_that_gives_our_name_to_another_unit_is_told(
 ) -> None:
     other = "vllm-b.service"
     link = simulated.root / root / SERVICE
-    users = SimpleNamespace(getpwuid=lambda _: SimpleNamespace(pw_dir=str(simulated.root / "home")))
+    account = SimpleNamespace(pw_dir=str(simulated.root / "home"), pw_name="vllm")
+    users = SimpleNamespace(getpwuid=lambda _: account)
     monkeypatch.setattr(foreign_units, "pwd", users)
     monkeypatch.setattr(foreign_units, "USER_UNITS", (simulated.root / "site/systemd/user",))
     show(FragmentPath=simulated.runtime_dir(UID) / "systemd/generator" / other)
