@@ -77,6 +77,14 @@ class Deadline:
         """Leave out a time in which the client was not who was late."""
         self.at += seconds
 
+    def waited(self) -> float:
+        """For how many seconds a head has been waited for; 0 where nothing of one was there."""
+        return (
+            max(0.0, self._router.now - self.at + limits.CLIENT_HEAD_S)
+            if self.waits_for == HEAD
+            else 0.0
+        )
+
     def shorten(self, seconds: float) -> None:
         """Have no more than so much time from now on."""
         self.at = min(self.at, self._router.now + seconds)

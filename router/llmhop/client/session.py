@@ -149,7 +149,7 @@ class Session:
         """Answer the current request with an error; `close` is what the response says of that."""
         record, head = self.record, self.incoming.head
         if not record.active:  # its head could not be read
-            record.begin(None)
+            record.begin_refused(bytes(self.incoming.reader.pending), self.deadline.waited())
         to_llmhop = head is None or head.via_llmhop
         page = error_page(error, record.request_id, to_llmhop)
         self.write_page(page, close, error.code or "refused")

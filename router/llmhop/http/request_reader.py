@@ -20,7 +20,7 @@ _HEADS = HeadCache(parse_request_head, FreshFields().read)
 
 
 class RequestReader:
-    """Reads requests from bytes. After an exception it is of no more use.
+    """Reads requests from bytes. After an exception it is of no more use; a head is pending then.
 
     `pending` holds what waits for the next call. Of the head that was read last, `has_body` says
     whether body bytes follow it, `awaits_body` that none of them came with it. While `read_body`
@@ -100,7 +100,11 @@ class RequestReader:
         """
         if len(data) > LARGE_BYTES + MAX_HEAD_BYTES:
             return None  # or a large body would be copied for nothing
-        whole = self._last.read_whole(data)
+        try:
+            whole = self._last.read_whole(data)
+        except BadRequestError:
+            self.pending = data
+            raise
         if whole is None:
             return None
         head, body = whole
@@ -139,7 +143,12 @@ class RequestReader:
             self._scanned = max(first, size - 3)
             return None
         self._scanned = 0
-        head, length = _HEADS.read(self._take(end + 4))
+        raw = self._take(end + 4)
+        try:
+            head, length = _HEADS.read(raw)
+        except BadRequestError:
+            self.pending = raw
+            raise
         self._left = length or 0
         self._taken = 0
         self._chunks = None

@@ -13,6 +13,7 @@ from time import monotonic_ns
 from typing import Final, Protocol
 
 from llmhop.http.parsed_head import RequestHead, ResponseHead
+from llmhop.http.refused_head import read_refused
 from llmhop.observe.access_log import MAX_VALUE_CHARACTERS
 from llmhop.observe.metric_cells import CELL_OF_FAILURE, CLIENT_LEFT, IN_FLIGHT, QUEUED, STREAMS
 from llmhop.observe.metric_store import NO_MODEL, Row
@@ -123,6 +124,15 @@ class RequestRecord:
         """Take note of the client's address."""
         self._client = client
 
+    def begin_refused(self, raw: bytes, waited_s: float) -> None:
+        """A request has come whose head was refused, after so many seconds; `raw` is of it."""
+        self.begin(None)
+        self._started_ns -= int(waited_s * 1e9)
+        refused = read_refused(raw)
+        if refused.request_id is not None:
+            self.request_id = refused.request_id
+        self._method, self._path = _logged(refused.method), _logged(refused.path)
+
     def begin(self, head: RequestHead | None) -> None:
         """A request has come, by its head; None stands for one that can't be read."""
         self._started_ns = monotonic_ns()
@@ -222,7 +232,13 @@ class RequestRecord:
 
 def _named(head: RequestHead) -> tuple[str, str]:
     """Return method and path as they are logged: ASCII, and not too long."""
-    path = head.path.decode("ascii", "backslashreplace")
-    if len(path) > MAX_VALUE_CHARACTERS:
-        path = path[:MAX_VALUE_CHARACTERS] + "..."
-    return head.method.decode("ascii", "backslashreplace"), path
+    return _shown(head.method), _shown(head.path)
+
+
+def _logged(value: bytes | None) -> str | None:
+    return None if value is None else _shown(value)
+
+
+def _shown(value: bytes) -> str:
+    text = value.decode("ascii", "backslashreplace")
+    return text if len(text) <= MAX_VALUE_CHARACTERS else text[:MAX_VALUE_CHARACTERS] + "..."

@@ -1,0 +1,70 @@
+"""Requests whose heads are refused: what could be read of them is in the access log."""
+
+from __future__ import annotations
+
+import pytest
+from llmhop.http.refused_head import RefusedHead, read_refused
+from llmhop.observe.access_log import MAX_VALUE_CHARACTERS
+
+from tests.router.conftest import StartFake
+from tests.router.support.fakes.network import FakeTransport
+from tests.router.support.fakes.router import FakeRouter, statuses
+
+ID = b"Host: r\r\nX-Request-Id: mine\r\n"
+REFUSED = {
+    "TRACE": (b"TRACE /a?key=secret HTTP/1.1\r\n", b"", 501, "TRACE", "/a"),
+    "Expect": (b"GET /a HTTP/1.1\r\n", b"Expect: gold\r\n", 417, "GET", "/a"),
+    "dot segments": (b"GET /a/../b HTTP/1.1\r\n", b"", 400, "GET", "/a/../b"),
+    "two Hosts": (b"GET /a HTTP/1.1\r\n", b"Host: r\r\n", 400, "GET", "/a"),
+    "two ids": (b"TRACE /a HTTP/1.1\r\n", b"X-Request-Id: other\r\n", 501, "TRACE", "/a"),
+    "another version": (b"GET /a HTTP/3.0\r\n", b"", 400, "GET", "/a"),
+    "a long path": (
+        b"TRACE /" + b"a" * 1000 + b" HTTP/1.1\r\n",
+        b"",
+        501,
+        "TRACE",
+        "/" + "a" * (MAX_VALUE_CHARACTERS - 1) + "...",
+    ),
+    "no ASCII": (b"GET /\xff HTTP/1.1\r\n", b"", 400, "GET", "/\\xff"),
+    "no HTTP": (b"\0\x01 \r\n", b"", 400, None, None),
+}
+
+
+def refuse(router: FakeRouter, pieces: list[bytes]) -> FakeTransport:
+    client = router.client()
+    for piece in pieces:
+        router.send(client, piece)
+    return client
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_what_can_be_read_of_a_refused_head_is_told(
+    name: str, in_pieces: bool, start_fake: StartFake
+) -> None:
+    line, fields, status, method, path = REFUSED[name]
+    raw = line + ID + fields + b"\r\n"
+    router = start_fake()
+    client = refuse(router, [raw[:-5], raw[-5:]] if in_pieces else [raw])
+    [ended] = router.server.observer.ended
+    assert statuses(client) == [ended.status] == [status]
+    assert (ended.method, ended.path) == (method, path)
+    assert (ended.request_id == b"mine") == (name != "two ids")
+    assert (b"X-Request-Id: %b\r\n" % ended.request_id) in client.sent
+
+
+def test_the_time_of_a_head_that_is_too_slow_is_that_which_was_waited(
+    start_fake: StartFake,
+) -> None:
+    router = start_fake()
+    client = refuse(router, [b"GET /a HTTP/1.1\r\nX-Request-Id: mine\r\n"])
+    router.wait(12)
+    [ended] = router.server.observer.ended
+    assert statuses(client) == [408]
+    assert (ended.method, ended.path, ended.request_id) == ("GET", "/a", b"mine")
+    assert 10 <= (ended.ns - ended.started_ns) / 1e9 < 13
+
+
+def test_nothing_is_read_where_there_is_nothing() -> None:
+    assert read_refused(b"") == RefusedHead(None, None, None)
+    assert read_refused(b"GET http://user:pw@r/ HTTP/1.1\r\n\r\n").path is None
