@@ -73,7 +73,8 @@ class RoutingTable:
 
         `on_loopback` is what `OriginPolicy.admit` has to know.
         """
-        self.origins.admit(head, on_loopback)
+        if on_loopback or head.origin is not None:
+            self.origins.admit(head, on_loopback)
         if not self._knows(head.bearer) and not _is_open(head):
             raise unauthorized()
 
