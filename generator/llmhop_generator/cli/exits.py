@@ -1,6 +1,7 @@
 """Exit codes of the command, and errors turned into them."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NoReturn
 
-from llmhop_generator.cli.messages import say
+from llmhop_generator.cli.messages import ReaderLeftError, say
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.signals import Ended, signal_name
 
@@ -24,6 +25,8 @@ def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
+        except ReaderLeftError:
+            sys.exit(128 + signal.SIGPIPE)
         except GeneratorError as error:
             fail(str(error))
 
@@ -51,6 +54,8 @@ def reports_signals() -> Iterator[InterruptReport]:
                 "Apply again to go on, or the earlier configuration to go back",
                 err=True,
             )
+        if isinstance(end, KeyboardInterrupt):  # of which click would tell once more
+            sys.exit(128 + signal.SIGINT)
         raise
 
 
@@ -64,7 +69,7 @@ def reports_findings(for_programs: bool) -> Iterator[dict[str, Any]]:
     try:
         yield found
     except GeneratorError as error:
-        if not for_programs:
+        if not for_programs or isinstance(error, ReaderLeftError):
             raise
         problems = [each.fields for each in error.findings]
         say(_as_json(found | {"error": error.title, "problems": problems}))

@@ -13,6 +13,12 @@ NAMES_VARIABLE = "LLMHOP_OPTION_NAMES"
 """Set to `nixos` where a NixOS host is built on another system."""
 
 _STDOUT, _STDERR = 1, 2
+
+
+class ReaderLeftError(GeneratorError):
+    """Who reads what a command writes has had enough, as `head` has."""
+
+
 # C0 and C1 but for newline and tab, Unicode's own ends of lines, what turns the direction of text
 # (CVE-2021-42574), and halves of surrogate pairs, which stand for bytes of a path beyond UTF-8.
 _UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -65,6 +71,8 @@ def send(text: str, *, err: bool = False) -> None:
     except OSError as error:  # a reader that left, a full disk, a terminal that is gone
         _mute(_STDERR if err else _STDOUT)
         where = "standard error" if err else "standard output"
+        if isinstance(error, BrokenPipeError):
+            raise ReaderLeftError(f"nobody reads {where} any more") from None
         raise GeneratorError(f"{where} can't be written: {error.strerror}") from None
 
 

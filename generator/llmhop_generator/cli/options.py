@@ -45,6 +45,9 @@ class Group(click.Group):
         try:
             sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
         except click.ClickException as error:
+            if error.format_message().startswith("Usage: "):  # no command was given
+                click.echo(error.format_message(), err=True)
+                sys.exit(error.exit_code)
             if isinstance(error, click.UsageError) and error.ctx is not None:
                 click.echo(error.ctx.get_usage(), err=True)
             fail(error.format_message(), error.exit_code)

@@ -1,5 +1,6 @@
 """What a host must have before anything on it is changed; every finding at once."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from llmhop_generator.contract.options import Config, Model, Vllm
@@ -47,9 +48,15 @@ def preflight(config: Config, rendered: Rendered) -> None:
         found += [*of_service, *socket_findings(config.llmhop), *router_findings(config.llmhop)]
         if not of_service:
             found += secret_findings(rendered.router)
-    findings = sorted(set(found))
+    findings = sorted(set(found), key=_in_order)
     if findings:
         raise GeneratorError("the host is not ready, and nothing was changed", findings)
+
+
+def _in_order(finding: Finding) -> list[str]:
+    """What findings are sorted by: their texts, but numbers in them, as of lines, by their size."""
+    words = re.split(r"([0-9]+)", finding.what)
+    return [finding.where, *(word.zfill(20) if word.isdecimal() else word for word in words)]
 
 
 def switch_preflight(config: Config) -> None:

@@ -15,8 +15,11 @@ def journal_of(model: str, *, lines: int, follow: bool) -> list[str]:
     """
     services = _services()
     if model not in services:
-        close = get_close_matches(model, services, n=1) or list(services)
-        hint = f"; there is {', '.join(close)}" if close else ""
+        if close := get_close_matches(model, services, n=1):
+            hint = f"; did you mean {close[0]}?"
+        else:
+            hint = f"; there {'is' if len(services) == 1 else 'are'} {', '.join(services)}"
+        hint = hint if services else ""
         raise GeneratorError(f"{model!r} is no model of this host{hint}")
     words = ["journalctl", "-n", str(lines), "-o", "short-iso", "--no-hostname"]
     words += ["-f"] if follow else ["--no-pager"]

@@ -385,4 +385,4 @@ def test_logs_are_the_journal_of_a_model_of_this_host(host: PrivateHost) -> None
     assert done.stdout.endswith("_SYSTEMD_USER_UNIT=vllm-a.service\n")
     done = host.run("logs", "aa")
     assert done.returncode == 1
-    assert done.stderr == "error: 'aa' is no model of this host; there is a\n"
+    assert done.stderr == "error: 'aa' is no model of this host; did you mean a?\n"

@@ -35,6 +35,13 @@ def test_wrong_usage_exits_with_2_and_says_so_as_every_error_does(
     assert last.startswith("error: ")
 
 
+def test_without_a_command_the_commands_are_told_once(generator: Command) -> None:
+    done = generator()
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: ")
+    assert (done.stderr.count("Usage: "), "error: " in done.stderr) == (1, False)
+
+
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_the_commands_that_are_run_show_wherever_it_is_asked_for(
     place: str, generator: Command, config_file: Callable[[Any], Path]

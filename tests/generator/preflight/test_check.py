@@ -52,6 +52,12 @@ def test_a_host_that_lacks_nothing_is_ready() -> None:
     assert findings(config()) == []
 
 
+def test_lines_of_a_file_are_told_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Finding("x", f"/a has no = in line {n}; fix it") for n in (10, 2, 1)]
+    monkeypatch.setattr(preflight, "environment_file_findings", lambda *_: iter(found))
+    assert findings(config()) == list(map(str, reversed(found)))
+
+
 def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def finder(name: str) -> Any:
         return lambda *_, **__: iter([Finding(name, "is missing")])
