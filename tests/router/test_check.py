@@ -123,11 +123,11 @@ def test_check_says_what_would_be_served_and_binds_nothing(tmp_path: Path) -> No
 
 
 BAD_FILES = {
+    "byte order mark": (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
     "empty": (b"", "is not JSON (line 1, column 1: Expecting value)"),
     "not JSON": (b'{\n  "models": {,\n}', "is not JSON (line 2, column 14"),
     "trailing comma": (b'{"models": {},}', "is not JSON (line 1, column"),
     "not UTF-8": (b'{"listen": "\xff"}', "is not UTF-8 (byte 12)"),
-    "byte order mark": (b"\xef\xbb\xbf{}", "is not JSON (line 1, column 1"),
     "endless number": (b'{"port": ' + b"1" * 5000 + b"}", "has a number that is too long"),
     "deep nesting": (b"[" * 100_000, "is nested too deeply"),
 }

@@ -31,7 +31,7 @@ from tests.router.support.endpoints import Received, Wire, chat, post, respond_b
         (b'["model","m"]', 400, "not a JSON object"),
         (b"null", 400, "not a JSON object"),
         (b"{}", 400, "needs a 'model'"),
-        (b'{"Model":"m"}', 400, "needs a 'model'"),
+        (b'{"Model":"m"}', 400, "write it as 'model'"),
         (b'{"model":null}', 400, "must be a string"),
         (b'{"model":1}', 400, "must be a string"),
         (b'{"model":["m"]}', 400, "must be a string"),
@@ -123,7 +123,7 @@ def test_the_models_of_the_config_are_listed(
         for path in (b"org/b%20c", b"org%2Fb%20c"):
             wire.send(b"GET /v1/models/%b HTTP/1.1\r\nHost: r\r\n\r\n" % path)
             assert json.loads(wire.response().body) == listed["data"][1]
-        for path in (b"", b"c", b"%FF", b"a/"):
+        for path in (b"c", b"%FF", b"a/b"):
             wire.send(b"GET /v1/models/%b HTTP/1.1\r\nHost: r\r\n\r\n" % path)
             assert wire.response().error_code == "model_not_found"
         wire.send(b"HEAD /v1/models HTTP/1.1\r\nHost: r\r\n\r\n" * 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from collections.abc import Callable
@@ -94,6 +95,8 @@ def _read(where: str, path: Path, may_wait: bool) -> str:
         ) from None
     if len(data) > _MAX_FILE_BYTES:
         raise _error(where, f"is larger than {_MAX_FILE_BYTES} bytes", "give a JSON file")
+    if data.startswith(codecs.BOM_UTF8):
+        raise _error(where, "begins with a byte order mark", "save it as UTF-8 without one")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

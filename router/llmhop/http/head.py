@@ -43,6 +43,7 @@ _DOT_SEGMENT = re.compile(rb"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|;|\Z
 # of a model: s3://bucket/model.
 _SLASHES = re.compile(rb"(?<!:)/{2,}+")
 _VERSION = b"HTTP/1."
+_OTHER_VERSION = re.compile(rb"(?:\r\n)?[A-Z]++ [^ \r\n]++ HTTP/(?!1\.[01])([0-9]\.[0-9])\r\n")
 _BARE_LINE_END = "A line of the head does not end with CRLF."
 _FORWARDS = re.compile(rb"[0-9]{1,9}")
 
@@ -87,12 +88,15 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
     except httptools.HttpParserUpgrade:
         pass  # What is taken for an upgrade is decided below; CONNECT is refused.
     except httptools.HttpParserError as error:
+        other = _OTHER_VERSION.match(raw)  # llhttp knows some of these by themselves
+        if other is not None:
+            raise _unsupported(other[1].decode()) from None
         raise BadRequestError(f"This is not a valid HTTP/1.1 request: {error}.") from None
     if not sink.url:
         raise BadRequestError("This is not a valid HTTP/1.1 request: there is no request line.")
     version = parser.get_http_version()
     if version not in ("1.1", "1.0"):
-        raise BadRequestError(f"HTTP/{version} is not supported.", 505)
+        raise _unsupported(version)
     _check_lines(raw, sink, BadRequestError)
     method = parser.get_method()
     # llhttp also knows RTSP and ICE, whose versions look the same from here.
@@ -195,6 +199,10 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
         unserved=unserved if status >= 400 else b"",
     )
     return head, examined.content_length
+
+
+def _unsupported(version: str) -> BadRequestError:
+    return BadRequestError(f"HTTP/{version} is not supported.", 505)
 
 
 def check_no_tls(raw: bytes | bytearray) -> None:

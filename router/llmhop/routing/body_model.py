@@ -204,7 +204,9 @@ def _no_model(body: Body) -> ApiError:
             "The request names no model: send a JSON body with a 'model', add ?model=NAME, or "
             "put /route/NAME before the path."
         )
-    elif _scan(body).is_object:
+    elif (scanner := _scan(body)).is_object and scanner.model is not None:
+        reason = "The request body names a model by a key in other letters: write it as 'model'."
+    elif scanner.is_object:
         reason = "The request body needs a 'model', which must be a string."
     else:
         reason = "The request body is not a JSON object, so that it names no model."

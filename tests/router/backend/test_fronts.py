@@ -185,7 +185,7 @@ def test_only_a_request_through_an_llmhop_learns_why(fleet: Fleet) -> None:
     "raw",
     [
         post(b"{", "/v1/x", VIA),
-        post(chat(), "/v1/x?model=n", VIA),
+        post(chat(), "/v1/x?model=m&model=n", VIA),
         post(chat(), "/v1/x", VIA, "Bad header"),
     ],
 )

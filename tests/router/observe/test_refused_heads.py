@@ -17,7 +17,8 @@ REFUSED = {
     "dot segments": (b"GET /a/../b HTTP/1.1\r\n", b"", 400, "GET", "/a/../b"),
     "two Hosts": (b"GET /a HTTP/1.1\r\n", b"Host: r\r\n", 400, "GET", "/a"),
     "two ids": (b"TRACE /a HTTP/1.1\r\n", b"X-Request-Id: other\r\n", 501, "TRACE", "/a"),
-    "another version": (b"GET /a HTTP/3.0\r\n", b"", 400, "GET", "/a"),
+    "another version": (b"GET /a HTTP/3.0\r\n", b"", 505, "GET", "/a"),
+    "a version that is none": (b"GET /a HTTP/1.2\r\n", b"", 505, "GET", "/a"),
     "a long path": (
         b"TRACE /" + b"a" * 1000 + b" HTTP/1.1\r\n",
         b"",
