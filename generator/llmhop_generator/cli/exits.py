@@ -16,6 +16,7 @@ from llmhop_generator.host.signals import Ended, signal_name
 EXIT_ERROR = 1
 EXIT_NOT_UP = 3
 EXIT_CHANGES = 4
+_UNCHANGED = "nothing was changed"  # as a run of `apply` notes it, too
 
 
 def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
@@ -37,15 +38,23 @@ def reports_errors(function: Callable[..., None]) -> Callable[..., None]:
 class InterruptReport:
     """What to say of the host when a signal ends a command whose error has no notes of its own."""
 
-    left: str = "nothing was changed"
+    left: str = _UNCHANGED
 
 
 @contextmanager
 def reports_signals() -> Iterator[InterruptReport]:
-    """Say by which signal a command ends, what it leaves and what to do; the exit code stays."""
+    """Say what a command leaves that a signal or an error ends, and what to do.
+
+    The exit code stays.
+    """
     interrupt = InterruptReport()
     try:
         yield interrupt
+    except GeneratorError as error:
+        left = [note for note in getattr(error, "__notes__", ()) if note != _UNCHANGED]
+        if not left:
+            raise
+        fail(f"{error}\n  The run ended {'; '.join(left)}. Mend that, and apply again to go on")
     except (KeyboardInterrupt, Ended) as end:
         notes = getattr(end, "__notes__", None) or [interrupt.left]
         with suppress(GeneratorError):

@@ -37,7 +37,8 @@ def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None)
             raise
         sync_directory(path.parent)
     except OSError as error:
-        raise GeneratorError(f"{path} can't be written: {error.strerror}") from None
+        advice = "see that its file system has room and may be written to, and try again"
+        raise GeneratorError(f"{path} can't be written: {error.strerror}; {advice}") from None
 
 
 def has_drifted(path: Path, *, mode: int = 0o644, group: int | None = None) -> bool:

@@ -82,7 +82,8 @@ def _run_podman(account: Account, *words: str) -> Finished:
 def _unanswered(account: Account, done: Finished) -> GeneratorError:
     said = (done.stderr or done.stdout).strip().rpartition("\n")[2] or "it printed nothing"
     return GeneratorError(
-        f"Podman can't be asked as user {account.uid} (exit code {done.code}): {said}"
+        f"Podman can't be asked as user {account.uid} (exit code {done.code}): {said}; "
+        "`podman info` as that user has to work"
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from llmhop_generator.apply.run import apply, put_files
 from llmhop_generator.cli.main import main
+from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import lock
 from llmhop_generator.host.signals import ENDING, Ended
 from llmhop_generator.parse.load import parse_config
@@ -191,3 +192,27 @@ def test_a_run_that_is_told_to_end_says_so(name: str, tmp_path: Path) -> None:
     assert output == ""
     assert errors == f"error: ended by SIG{name}: nothing was changed{WAY_OUT}\n"
     assert child.returncode == 128 + getattr(signal, f"SIG{name}")
+
+
+def test_a_run_that_fails_says_what_it_leaves_and_what_to_do(
+    simulated: SimulatedHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmhop_generator.cli.main.require_root", lambda *_: None)
+    monkeypatch.setattr("llmhop_generator.cli.main.exit_on_signals", lambda: None)
+    monkeypatch.setattr(lock, "LOCK", tmp_path / "lock")
+    bring([])
+    config = tmp_path / "config.json"
+    config.write_bytes(configuration(a={"seed": 1}))
+
+    def refuse(effect: str) -> None:
+        if effect == "swap":
+            raise GeneratorError("there is no room")
+
+    simulated.interrupt = refuse
+    done = CliRunner().invoke(main, ["apply", str(config)])
+    assert done.exit_code == 1
+    [told] = done.output.split("error: ")[1:]
+    assert told == (
+        "there is no room\n  The run ended at the step `swap units of user 503`; stopped and not "
+        f"started again: {A}. Mend that, and apply again to go on\n"
+    )

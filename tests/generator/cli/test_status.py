@@ -203,7 +203,8 @@ def test_a_podman_that_can_not_be_asked_is_told_and_the_rest_shown(own_host: Pri
     assert told[1].startswith("qwen2-5-7b  healthy  ")
     why = (
         "Podman can't be asked as user 65534 (exit code 1): "
-        "Failed to obtain podman configuration: toml: line 1"
+        "Failed to obtain podman configuration: toml: line 1; "
+        "`podman info` as that user has to work"
     )
     assert told[3] == f"Not known of images and containers: {why}"
     assert "gone" not in done.stdout
