@@ -387,7 +387,9 @@ def was_cut(request: EndedRequest) -> bool:
     """Whether it has no whole response."""
     if request.end in ("shutting_down", "timeout", "overloaded", "request_too_large"):
         return request.status == 200  # it came within the response, not in place of it
-    return request.end in ("client_left", "client_stalled", "backend_broke", "backend_stalled")
+    return request.end in (
+        *("client_left", "client_stalled", "backend_broke", "backend_stalled", "idle"),
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*event loop.*:DeprecationWarning")
