@@ -40,7 +40,7 @@ _PULLED = {
     (False, False): "if it is missing",
     (True, False): "if it is missing or there is a newer one",
 }
-_TEXT = "order or comments"
+_TEXT = "order, comments or lines that are no keys"
 
 
 def lines(plan: Plan) -> list[Line]:

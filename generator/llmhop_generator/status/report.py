@@ -48,7 +48,7 @@ _STALLED = (
     "its podman was killed while it started, so nothing will say when it is up; restart it or "
     "apply again"
 )
-_UNROUTED = "llmhop has no route to it, as a run of apply was ended; apply again"
+_UNROUTED = "llmhop has no route to it; apply again, which routes what the configuration has"
 _EARLIER = "it runs by another unit than the configuration asks for; apply again to replace it"
 _CUT_OFF = (
     "The last apply was cut off before its end, so that models may be stopped, run by earlier "

@@ -109,3 +109,15 @@ def test_a_run_that_fails_has_told_of_it_itself(simulated: SimulatedHost) -> Non
     with pytest.raises(Exception, match="failed"):
         bring(seed=1)
     assert not status().cut_off
+
+
+def test_of_a_model_without_a_route_no_cause_is_guessed(simulated: SimulatedHost) -> None:
+    bring()
+    other = simulated.on_disk()[B].replace("18002", "18003").replace("vllm-b", "vllm-c")
+    simulated.edit("vllm-c.service", other)
+    simulated.reload()
+    simulated.restart("vllm-c.service")
+    simulated.settle()
+    [told] = [line for line in remarks(status()) if "no route" in line]
+    assert told.startswith("c: llmhop has no route to it; apply again")
+    assert "ended" not in told
