@@ -66,6 +66,15 @@ def test_the_time_of_a_head_that_is_too_slow_is_that_which_was_waited(
     assert 10 <= (ended.ns - ended.started_ns) / 1e9 < 13
 
 
+def test_the_time_without_a_request_is_none_that_its_head_took(start_fake: StartFake) -> None:
+    router = start_fake()
+    client = router.client()
+    router.wait(70)
+    router.send(client, b"TRACE / HTTP/1.1\r\n\r\n")
+    [ended] = router.server.observer.ended
+    assert (ended.ns - ended.started_ns) / 1e9 < 3
+
+
 def test_nothing_is_read_where_there_is_nothing() -> None:
     assert read_refused(b"") == RefusedHead(None, None, None)
     assert read_refused(b"GET http://user:pw@r/ HTTP/1.1\r\n\r\n").path is None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.router.conftest import StartBackend, StartRouter
+from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.support.corpus.form_requests import BEGUN
 from tests.router.support.endpoints import HEALTH, RunningRouter, Wire, ask, chat, post
+from tests.router.support.fakes.router import statuses
 from tests.router.support.peer import Peer
 
 MB = 1024 * 1024
@@ -126,7 +127,7 @@ def test_a_body_is_thrown_away_while_its_answer_is_found_out(start_router: Start
     with Peer() as backend:
         router = start_router({"m": backend.url})
         with Wire(router.port) as wire:
-            wire.send(begin("GET /ready", f"Content-Length: {MB}"))
+            wire.send(begin("GET /ready", f"Content-Length: {MB}") + b"x" * 100_000)
             link = backend.accept()
             link.head()
             wire.send(b"x" * 300_000)
@@ -136,6 +137,20 @@ def test_a_body_is_thrown_away_while_its_answer_is_found_out(start_router: Start
             assert response.status == 200
             assert response.headers["connection"] == "close"
             assert wire.at_end()
+
+
+@pytest.mark.parametrize("line", ["GET /health", "HEAD /health"])
+def test_who_still_sends_a_body_is_not_reset_under_the_answer(
+    line: str, start_fake: StartFake
+) -> None:
+    router = start_fake()
+    client = router.client()
+    router.send(client, begin(line, FRAMINGS[0]))
+    assert statuses(client) == [200]
+    assert client.eof
+    assert not client.is_closing()
+    router.send(client, b"x" * 1000)
+    assert not client.is_closing()
 
 
 def test_who_shows_no_token_keeps_no_memory_from_others(
