@@ -90,12 +90,14 @@ def server_context(certificate: Certificate) -> ssl.SSLContext:
             key = files.enter_context(_memory_file(certificate.key))
             context.load_cert_chain(chain, key, password)
     except ssl.SSLError as error:
-        where, what = "tls", f"holds no usable certificate and key ({error.reason or 'not PEM'})"
+        where, todo = "tls", _ADVICE
+        what = f"holds no usable certificate and key ({error.reason or 'not PEM'})"
         if encrypted:
             where, what = "tls.key", "is encrypted"
         elif error.reason == "KEY_VALUES_MISMATCH":
             where, what = "tls.key", "is not the key of tls.certificate"
-        raise ConfigError([_problem(where, what)]) from None
+            todo = "give the key that the certificate was made for, which stands first in its file"
+        raise ConfigError([_problem(where, what, todo)]) from None
     return context
 
 

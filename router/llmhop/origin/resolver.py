@@ -77,7 +77,12 @@ class Resolver:
         found = () if error else tuple(sorted({entry[4][0] for entry in lookup.result()}))
         if not found:
             if not name.failing:
-                log(f"the addresses of {host!r} can't be looked up ({error}); the last ones stay")
+                then = (
+                    "the last ones stay"
+                    if name.addresses
+                    else "until they can, the url itself is the replica"
+                )
+                log(f"the addresses of {host!r} can't be looked up ({error}); {then}")
             name.failing = True
             return
         name.failing = False

@@ -170,10 +170,14 @@ def test_a_name_that_is_not_found_any_more_keeps_its_addresses(
         look_up(router)
     assert addresses(router) == ["127.0.0.1"]
     assert serve(router, 2) == [200, 200]
+    assert "the last ones stay" in capfd.readouterr().err
 
 
 def test_until_it_is_known_and_for_what_is_no_name_the_url_itself_is_the_replica(
-    names: Names, start_backend: StartBackend, start_router: StartRouter
+    names: Names,
+    start_backend: StartBackend,
+    start_router: StartRouter,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     engine = start_backend()
     urls = [f"http://localhost:{engine.port}", engine.url, "unix:/no/such.sock"]
@@ -181,6 +185,7 @@ def test_until_it_is_known_and_for_what_is_no_name_the_url_itself_is_the_replica
     look_up(router)
     assert addresses(router) == [None, None, None]
     assert serve(router, 4) == [200] * 4
+    assert "until they can, the url itself is the replica" in capfd.readouterr().err
 
 
 def test_without_the_setting_nothing_is_looked_up(

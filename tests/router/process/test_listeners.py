@@ -348,7 +348,7 @@ def test_a_certificate_that_can_not_be_used_is_refused_by_the_check(
     text = tmp_path / "text.pem"
     text.write_text("no pem")
     for key, line in (
-        (other, "tls.key: is not the key of tls.certificate; make it a PEM file"),
+        (other, "tls.key: is not the key of tls.certificate; give the key that"),
         (encrypted, "tls.key: is encrypted; make it a PEM file"),
         (text, "tls: holds no usable certificate and key ("),
         (tmp_path, f"tls.key: can't be read (Is a directory: {tmp_path}); make it a PEM file"),
