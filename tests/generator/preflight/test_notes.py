@@ -1,6 +1,8 @@
 """Notes on a host that is ready: what its administrator should know, and nothing refuses."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,15 +18,17 @@ WHERE = "services.llmhop.vllm.models.a.environmentFile"
 
 
 @pytest.fixture(autouse=True)
-def host(simulated: SimulatedHost) -> Iterator[SimulatedHost]:
-    """A host whose root is open to everybody, up to where tests make their directories."""
-    kept = {path: path.stat().st_mode for path in simulated.root.parents if "pytest" in path.name}
-    for path in kept:
-        path.chmod(0o755)
-    simulated.root.chmod(0o755)
-    yield simulated
-    for path, mode in kept.items():
-        path.chmod(mode)
+def host(simulated: SimulatedHost) -> SimulatedHost:
+    """A host that is simulated."""
+    return simulated
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that everybody may enter, as pytest's own ones may not be."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def config(**model: Any) -> Any:
@@ -39,9 +43,9 @@ def config(**model: Any) -> Any:
     [(0o644, 0o755, True), (0o604, 0o711, True), (0o640, 0o755, False), (0o644, 0o700, False)],
 )
 def test_an_environment_file_that_everybody_can_read_is_told(
-    mode: int, above: int, is_told: bool, host: SimulatedHost
+    mode: int, above: int, is_told: bool, open_directory: Path
 ) -> None:
-    path = host.root / "secrets/a.env"
+    path = open_directory / "secrets/a.env"
     path.parent.mkdir()
     path.touch()
     path.chmod(mode)
