@@ -11,7 +11,7 @@ is waited for, and with each request anew. While a form is waited for, no time o
 | the body | some of it is missing, and it is read | minUploadRate | 408 |
 | the reader | nothing runs; the last response waits for the client | CLIENT_STALL_S | closes |
 | the head | some of it is there | CLIENT_HEAD_S | 408 |
-| a request | nothing of it is there | CLIENT_IDLE_S | closes |
+| a request | nothing of it is there | CLIENT_IDLE_S, at a drain DRAIN_KEPT_S | closes |
 | the end | it is to close when all was sent | CLOSE_S | closes |
 | the client's end | it was refused in the middle of a request | LINGER_S | closes |
 
@@ -49,12 +49,22 @@ _SECONDS: Final[tuple[float, ...]] = (
 class Deadline:
     """When a client has taken too long: `at` (loop time), for what the connection `waits_for`."""
 
-    __slots__ = ("_piece_at", "_received", "_router", "_unsent", "_window_start", "at", "waits_for")
+    __slots__ = (
+        "_idle_s",
+        "_piece_at",
+        "_received",
+        "_router",
+        "_unsent",
+        "_window_start",
+        "at",
+        "waits_for",
+    )
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self.waits_for = NOTHING
         self.at = math.inf
+        self._idle_s = limits.CLIENT_IDLE_S
         self._received = self._window_start = 0
         self._piece_at = 0.0
         self._unsent = 0
@@ -70,6 +80,8 @@ class Deadline:
             self._open_window(self._piece_at)
         elif what == BACKEND:
             self.at = math.inf
+        elif what == REQUEST:
+            self.at = self._router.now + self._idle_s
         else:
             self.at = self._router.now + _SECONDS[what]
 
@@ -88,6 +100,11 @@ class Deadline:
     def shorten(self, seconds: float) -> None:
         """Have no more than so much time from now on."""
         self.at = min(self.at, self._router.now + seconds)
+
+    def shorten_idle(self, seconds: float) -> None:
+        """Have no more from now on, and from when the client has taken what was answered."""
+        self._idle_s = seconds
+        self.shorten(seconds)
 
     def received(self, count: int) -> None:
         """Note bytes that were read."""

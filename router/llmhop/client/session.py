@@ -190,7 +190,7 @@ class Session:
         (httpcore does): what they send between the two would be lost.
         """
         if self.transport.is_tls:
-            self.deadline.shorten(DRAIN_KEPT_S)
+            self.deadline.shorten_idle(DRAIN_KEPT_S)
         else:
             self.finish(True)
 

@@ -9,6 +9,7 @@ from llmhop.workers.shared_gates import SharedGates
 from tests.router.conftest import StartFake
 from tests.router.support.corpus.form_requests import BEGUN, head
 from tests.router.support.endpoints import HEALTH, OK, chat, post
+from tests.router.support.fakes.network import HIGH
 from tests.router.support.fakes.router import FakeRouter, statuses
 from tests.router.support.fakes.worker import FakeWorker, models
 from tests.router.support.websocket import ASK
@@ -264,6 +265,21 @@ def test_a_tls_client_that_has_everything_is_not_waited_for(start_fake: StartFak
     router.wait(1)
     assert not client.lost, "what the kernel holds is asked for twice"
     router.wait(1)
+    assert client.lost
+
+
+def test_a_tls_client_that_catches_up_has_no_more_time_at_a_drain(start_fake: StartFake) -> None:
+    """The whole response is written when the drain begins, and the client takes it then."""
+    router = start_fake()
+    client = router.client(room=0, tls=True)
+    router.send(client, post(chat()))
+    router.answer(router.backend(), b"x" * 200)
+    assert len(client.unsent) > HIGH
+    drain(router)
+    router.event(lambda: client.peer_reads(10**6))
+    assert statuses(client) == [200]
+    assert not client.lost
+    router.wait(3)
     assert client.lost
 
 
