@@ -20,11 +20,12 @@ ROUTE_PREFIX = b"/route/"
 _VERSION = b"/v1"
 _ENDS_IN_VERSION = re.compile(r"/v1/?\Z")
 _MODELS = b"/models"
-# No engine has something else there. /completions and /embeddings stay as they are: llama.cpp and
-# Infinity have their own.
-_OF_OPENAI = re.compile(
-    rb"/(?:models|responses|chat/completions|audio|images)(?:[/?].*+)?", re.DOTALL
-)
+# Engines have nothing else there. /completions and /embeddings stay as they are: llama.cpp and
+# Infinity have their own. So does what lies below /models or is sent to it: llama.cpp loads a model
+# by POST /models/load, LocalAI adds one by POST /models/apply.
+_OF_OPENAI = re.compile(rb"/(?:responses|chat/completions|audio|images)(?:[/?].*+)?", re.DOTALL)
+_LIST = re.compile(rb"/models(?:\?.*+)?", re.DOTALL)
+_READING = (b"GET", b"HEAD")
 
 
 class NamedTarget(NamedTuple):
@@ -77,7 +78,7 @@ def own_path(path: bytes) -> bytes:
     return _VERSION + path if path == _MODELS or path.startswith(_MODELS + b"/") else path
 
 
-def backend_target(url: BackendUrl, target: bytes) -> bytes:
+def backend_target(url: BackendUrl, method: bytes, target: bytes) -> bytes:
     """Return what a backend is asked for: a path of OpenAI's that lacks its `/v1` gets it.
 
     Clients with such a base URL work with LiteLLM and llama.cpp, too. Not where the backend's URL
@@ -88,7 +89,9 @@ def backend_target(url: BackendUrl, target: bytes) -> bytes:
         rest = target.removeprefix(_VERSION)
         if not rest or rest.startswith((b"/", b"?")):
             return url.target(rest)
-    elif not (url.path or url.origin.tls) and _OF_OPENAI.fullmatch(target):
+    elif not (url.path or url.origin.tls) and (
+        _OF_OPENAI.fullmatch(target) or (method in _READING and _LIST.fullmatch(target))
+    ):
         target = _VERSION + target
     return url.target(target)
 

@@ -111,15 +111,38 @@ def test_more_slashes_open_no_way_out_of_the_backends_path(
         "/chat/completions?a=1",
         "/responses",
         "/responses/resp_1/cancel",
-        "/models",
-        "/models/m",
         "/audio/transcriptions",
         "/images/generations",
     ],
 )
 def test_a_path_of_openai_without_its_version_gets_it(path: str) -> None:
     for url in ("http://127.0.0.1:8000", "unix:/run/engine.sock"):
-        assert backend_target(parse_backend_url(url), path.encode()) == b"/v1" + path.encode()
+        asked = backend_target(parse_backend_url(url), b"POST", path.encode())
+        assert asked == b"/v1" + path.encode()
+
+
+ROOT = parse_backend_url("http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize("path", [b"/models", b"/models?a=/x"])
+def test_so_does_the_list_of_models_where_it_is_read(path: bytes) -> None:
+    for method in (b"GET", b"HEAD"):
+        assert backend_target(ROOT, method, path) == b"/v1" + path
+    for method in (b"POST", b"DELETE", b"get"):
+        assert backend_target(ROOT, method, path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        # llama.cpp as a router of models, and LocalAI
+        *(b"/models/load", b"/models/unload", b"/models/apply", b"/models/available"),
+        *(b"/models/jobs/1", b"/models/m", b"/models/"),
+    ],
+)
+def test_what_engines_have_below_their_models_stays_where_it_is(path: bytes) -> None:
+    for method in (b"GET", b"POST"):
+        assert backend_target(ROOT, method, path) == path
 
 
 @pytest.mark.parametrize(
@@ -130,9 +153,8 @@ def test_a_path_of_openai_without_its_version_gets_it(path: str) -> None:
     ],
 )
 def test_any_other_path_stays_as_it_is(path: str) -> None:
-    assert backend_target(parse_backend_url("http://127.0.0.1:8000"), path.encode()) == (
-        path.encode()
-    )
+    for method in (b"GET", b"POST"):
+        assert backend_target(ROOT, method, path.encode()) == path.encode()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +168,8 @@ def test_any_other_path_stays_as_it_is(path: str) -> None:
     ],
 )
 def test_a_url_that_says_where_the_api_is_has_the_last_word(url: str, asked: str) -> None:
-    assert backend_target(parse_backend_url(url), b"/chat/completions") == asked.encode()
+    found = backend_target(parse_backend_url(url), b"POST", b"/chat/completions")
+    assert found == asked.encode()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +193,7 @@ def test_a_url_that_says_where_the_api_is_has_the_last_word(url: str, asked: str
 def test_a_base_url_with_the_version_and_a_path_with_it_have_it_once(
     url: str, target: str, asked: str
 ) -> None:
-    assert backend_target(parse_backend_url(url), target.encode()) == asked.encode()
+    assert backend_target(parse_backend_url(url), b"GET", target.encode()) == asked.encode()
 
 
 @pytest.mark.parametrize(
@@ -183,7 +206,7 @@ def test_a_base_url_with_the_version_and_a_path_with_it_have_it_once(
         ("/route/m", "POST / HTTP/1.1"),
         ("/route/m/", "POST / HTTP/1.1"),
         ("//route//m//", "POST / HTTP/1.1"),
-        ("/route/m/models", "POST /v1/models HTTP/1.1"),
+        ("/route/m/models/load", "POST /models/load HTTP/1.1"),
     ],
 )
 @pytest.mark.parametrize("kind", ["json", "form"])
@@ -197,6 +220,14 @@ def test_a_backend_is_asked_for_what_the_right_base_url_would_give(
     raw = post(chat(), target) if kind == "json" else post(form, target, typed)
     assert ask(router.port, raw).status == 200
     assert [request.line for request in backend.requests] == [line]
+
+
+def test_a_backend_s_list_is_asked_for_with_the_version(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    backend = start_backend()
+    assert ask(start_router({"m": backend}).port, get("/route/m/models")).status == 200
+    assert [request.line for request in backend.requests] == ["GET /v1/models HTTP/1.1"]
 
 
 @pytest.mark.parametrize("base", ["/v1", "/v1/", "/v1//", "", "/", "/route/m", "/route/m/v1/"])
