@@ -46,7 +46,7 @@ class OriginPolicy:
         self._origins = None if origins is None else frozenset([o.encode() for o in origins])
         self._any_origin = origins is not None and ANY in origins
         hosts = [name for name in (*config.allowed_hosts, machine) if name]
-        self._hosts = frozenset([name.lower().encode() for name in hosts])
+        self._hosts = frozenset([_without_dot(name.lower().encode()) for name in hosts])
         self._has_tokens = bool(config.auth_tokens)
         # Where every page may ask, a name that leads here gives none of them more.
         self._any_host = self._any_origin or ANY in hosts
@@ -98,7 +98,7 @@ class OriginPolicy:
         """Whether a Host is an address or a name that nobody else can have lead to this host."""
         if self._any_host or host.startswith(b"["):
             return True
-        name = host.partition(b":")[0].lower().removesuffix(b".")
+        name = _without_dot(host.partition(b":")[0].lower())
         return (
             not name  # browsers always send one
             or name == b"localhost"
@@ -136,6 +136,11 @@ def without_cors(start: bytes) -> bytes:
     """Return a response's status line and fields without what a backend says of origins."""
     lines = start.splitlines(keepends=True)
     return b"".join([x for x in lines if x[:15].lower() != b"access-control-"])
+
+
+def _without_dot(name: bytes) -> bytes:
+    """Return a name without the dot at its end that says that it is a whole one (RFC 1034)."""
+    return name.removesuffix(b".")
 
 
 def _value(head: RequestHead, key: bytes) -> bytes:

@@ -151,6 +151,14 @@ def test_a_name_is_allowed_as_it_is_listed_on_any_port() -> None:
         assert code(policy(allowedHosts=["*"]), head(host=host), on_loopback=True) is None
 
 
+def test_a_name_with_a_dot_at_its_end_is_the_name_without_it() -> None:
+    for asked in (policy(allowedHosts=["llm.example."]), policy(machine="llm.example.")):
+        for host in ("llm.example", "LLM.example.:8080"):
+            assert code(asked, head(host=host), on_loopback=True) is None
+        for host in ("llm.example..", "llm.exampl", "gpu"):
+            assert code(asked, head(host=host), on_loopback=True) == "host_not_allowed"
+
+
 def test_one_host_says_nothing_of_the_next() -> None:
     asked = policy()
     for host, expected in (
