@@ -17,6 +17,8 @@ _HOST_NAME = re.compile(
 )
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[Xx][0-9A-Fa-f]*)\.?")
 _LOCALHOST = {"localhost": ("127.0.0.1", "::1")}
+# Who connects to every address meets loopback (Linux, ip(7)).
+_REACHED = {**_LOCALHOST, "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104
 _PORT = re.compile(r"[0-9]{1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -65,14 +67,22 @@ def leads_to(address: TcpAddress, host: str, port: int) -> bool:
     """
     if address.port != port:
         return False
-    own, there = (address.host or "").lower(), host.lower()
+    own, there = _spelled_once(address.host or ""), _spelled_once(host)
     if own == there:
         return True
     return any(
         one == other or (one in ("", "::" if ":" in other else "0.0.0.0") and _is_loopback(other))  # noqa: S104
         for one in _LOCALHOST.get(own, (own,))
-        for other in _LOCALHOST.get(there, (there,))
+        for other in _REACHED.get(there, (there,))
     )
+
+
+def _spelled_once(host: str) -> str:
+    if _is_mapped(host):
+        import ipaddress  # slow to import and rarely needed
+
+        return str(ipaddress.IPv6Address(host).ipv4_mapped)
+    return host.lower().removesuffix(".")
 
 
 def _is_loopback(host: str) -> bool:
