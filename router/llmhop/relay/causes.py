@@ -6,6 +6,9 @@ from typing import Final
 
 from llmhop.backend.backends import Backend
 from llmhop.errors import (
+    BUSY,
+    LOOP,
+    NO_MODEL,
     ApiError,
     backend_broke,
     backend_invalid,
@@ -24,6 +27,20 @@ FULL: Final = 3
 BROKE: Final = 4
 INVALID: Final = 5
 """With this and the one before, one of them may have worked on the request."""
+
+_UNSERVED: Final[dict[bytes, tuple[int, str | None]]] = {
+    BUSY: (FULL, None),
+    LOOP: (LOOPED, "answered that the request came in a loop or through too many llmhops"),
+    NO_MODEL: (UNREACHED, "is an llmhop that has no such model"),
+}
+
+
+def cause_of_unserved(why: bytes) -> tuple[int, str | None]:
+    """Return why an llmhop behind did not serve a request, and what the log says, if it is news.
+
+    `why` is the kind of error in its Proxy-Status.
+    """
+    return _UNSERVED.get(why, (UNREACHED, "is an llmhop that can't reach its backend"))
 
 
 def cause_of(kind: str, silent: bool) -> int:

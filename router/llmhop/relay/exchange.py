@@ -203,15 +203,18 @@ class Exchange(RequestOwner):
                 log(f"client of model {model!r} took nothing for {CLIENT_STALL_S:g} s")
                 self._end().exchange_broken("client_stalled")
         elif self.state == RELAYING:
-            if waited >= config.read_timeout and self._record.status == 101:
+            if waited < config.read_timeout:
+                return
+            is_stalled = upstream.stalled
+            upstream.abort()
+            if self._record.status == 101 and not is_stalled:
                 # Both sides may well have nothing to say, which is no failure of the backend.
-                upstream.abort()
                 self._end().exchange_broken("idle")
-            elif waited >= config.read_timeout:
-                upstream.abort()
-                reason = f"sent nothing more for {config.read_timeout:g} s"
-                upstream.log_failure(reason, "read_timeout")
-                self._end().exchange_broken("backend_stalled")
+                return
+            act = "took" if is_stalled else "sent"
+            reason = f"{act} nothing more for {config.read_timeout:g} s"
+            upstream.log_failure(reason, "read_timeout")
+            self._end().exchange_broken("backend_stalled")
         elif waited >= config.response_timeout:
             upstream.abort()
             upstream.choice.pool.connection_failed()

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from llmhop.backend.backends import Backends
 from llmhop.backend.gate import Gate
-from llmhop.errors import BUSY, LOOP, NO_MODEL, ApiError, internal_error, overloaded
+from llmhop.errors import ApiError, internal_error, overloaded
 from llmhop.http.body.large_body import Body
 from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.log.faults import log_fault
@@ -28,7 +28,7 @@ from llmhop.log.logger import log
 from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter
-from llmhop.relay.causes import FULL, INVALID, LOOPED, UNREACHED, cause_of, may_go_on
+from llmhop.relay.causes import INVALID, UNREACHED, cause_of, cause_of_unserved, may_go_on
 from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.replica_choice import ReplicaChoice
@@ -40,11 +40,6 @@ IDLE: Final = 0
 QUEUED: Final = 1
 CONNECTING: Final = 2
 SENT: Final = 3
-
-_ANSWERS: Final = {
-    LOOP: "answered that the request came in a loop or through too many llmhops",
-    NO_MODEL: "is an llmhop that has no such model",
-}
 
 
 class RequestOwner(ResponseSink, Protocol):
@@ -235,6 +230,11 @@ class UpstreamRequest(ConnectionWaiter):
             if body.open:
                 owner.request_wanted()
 
+    @property
+    def stalled(self) -> bool:
+        """Whether what was sent waits for the backend to take it."""
+        return self._connection is not None and self._connection.stalled
+
     def _is_repeatable(self) -> bool:
         return self._retries > 0 or not self.choice.backend.is_single
 
@@ -346,12 +346,11 @@ class UpstreamRequest(ConnectionWaiter):
             self.abort()
         self._connection = None
         self.state = IDLE
-        if (why := head.unserved) == BUSY:
-            choice.failed(FULL)
-            self._record.backend_failed("unserved")  # no news for the log
+        cause, reason = cause_of_unserved(head.unserved)
+        choice.failed(cause)
+        if reason is None:
+            self._record.backend_failed("unserved")
         else:
-            choice.failed(LOOPED if why == LOOP else UNREACHED)
-            reason = _ANSWERS.get(why, "is an llmhop that can't reach its backend")
             self.log_failure(reason, "unserved")
             choice.replica.unserved()
         choice.release()

@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from tests.router.conftest import StartBackend, StartRouter
+from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.support.endpoints import TIMEOUT, Wire, chat, post, wait_until
 from tests.router.support.peer import Peer
 from tests.router.support.process import Run
@@ -103,6 +103,26 @@ def test_a_quiet_websocket_is_left_alone_for_the_read_timeout(
             return " end=idle\n" in "".join(output)
 
         wait_until(told)
+
+
+def test_a_backend_that_takes_nothing_more_on_a_websocket_has_failed(
+    start_fake: StartFake, capfd: pytest.CaptureFixture[str]
+) -> None:
+    router = start_fake()
+    client = router.client()
+    router.send(client, ASK)
+    backend = router.backend()
+    router.event(lambda: backend.peer_sends(AGREE))
+    router.send(client, b"x" * 200_000)
+    assert backend.unsent
+    router.wait(598)
+    assert not router.server.observer.ended
+    router.wait(5)
+    assert client.lost
+    assert backend.lost
+    [ended] = router.server.observer.ended
+    assert (ended.status, ended.end) == (101, "backend_stalled")
+    assert "took nothing more for 600 s" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("to_client", [True, False])
