@@ -10,12 +10,17 @@ from typing import Final, NamedTuple
 
 from llmhop.http.fields.message import request_id
 
-_LINE: Final = re.compile(rb"(?:\r\n)?([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (/[^ \r\n?]*+)?")
+# Of what is no request line nothing is told, as it may be anything, such as a key that was pasted.
+# The methods are those of RFC 9110 (section 9.1) and RFC 5789.
+_LINE: Final = re.compile(
+    rb"(?:\r\n)?(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) "
+    rb"(/[^ \r\n?#]*+)?[^ \r\n]*+ HTTP/[0-9]\.[0-9]\r?\n"
+)
 _ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*+([^\r\n]*+)(?=\r\n)", re.IGNORECASE)
 
 
 class RefusedHead(NamedTuple):
-    """What was readable of a head; `path` only in origin form, without the query."""
+    """What was readable of a head; `path` only in origin form, without query and fragment."""
 
     method: bytes | None
     path: bytes | None

@@ -75,6 +75,30 @@ def test_the_time_without_a_request_is_none_that_its_head_took(start_fake: Start
     assert (ended.ns - ended.started_ns) / 1e9 < 3
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"hunter2 is my password\r\n\r\n",
+        b"HUNTER2 /is/my/password HTTP/1.1\r\n\r\n",
+        b"SECRET /is/my/password HTTP/1.1\r\n\r\n",
+        b"sk-abc123 /home/user/private\r\n\r\n",
+        b"GET /home/user/private\r\n\r\n",
+        b"GET /home/user/private of mine HTTP/1.1\r\n\r\n",
+        b"GET /home/user/private HTTP/1.1 x\r\n\r\n",
+        b"GET /home/user/private HTTP/1.1",
+    ],
+)
+def test_nothing_is_told_of_what_is_no_request_line(raw: bytes) -> None:
+    assert read_refused(raw) == RefusedHead(None, None, None)
+
+
+@pytest.mark.parametrize("end", [b"?key=secret", b"#access_token=secret", b"#?", b"?#", b""])
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+def test_only_the_path_is_told_of_a_target(end: bytes, line_end: bytes) -> None:
+    raw = b"\r\nGET /a" + end + b" HTTP/1.1" + line_end
+    assert read_refused(raw) == RefusedHead(b"GET", b"/a", None)
+
+
 def test_nothing_is_read_where_there_is_nothing() -> None:
     assert read_refused(b"") == RefusedHead(None, None, None)
     assert read_refused(b"GET http://user:pw@r/ HTTP/1.1\r\n\r\n").path is None
