@@ -117,6 +117,17 @@ def origin_not_allowed(origin: str) -> ApiError:
     )
 
 
+def site_not_allowed() -> ApiError:
+    """403, for a page of another site, of which the browser does not say the origin."""
+    return ApiError(
+        403,
+        "A web page of another origin asks for this, and its browser does not say which. A page "
+        "that the setting cors.origins allows asks with its origin: by fetch without 'no-cors', "
+        "and by elements that have the attribute crossorigin.",
+        code="origin_not_allowed",
+    )
+
+
 def host_not_allowed(host: str) -> ApiError:
     """403, for a name of this host by which a web site could reach llmhop."""
     return ApiError(

@@ -160,12 +160,24 @@ def test_another_page_gets_nothing_and_nothing_reaches_a_backend(
         }};
         const form = new FormData();
         form.append("model", "qwen");
+        const loaded = (element, names) => new Promise((resolve) => {{
+          element.onload = () => resolve("loaded");
+          element.onerror = () => resolve("refused");
+          document.body.append(Object.assign(element, names));
+        }});
+        const get = {{ method: "GET", body: undefined, mode: "no-cors" }};
+        const effect = `{router.url}/route/qwen/flush_cache`;
         return {{
           asked: await tried({{ headers: {{ "Content-Type": "application/json" }} }}),
           token: await tried({{ headers: {{ Authorization: "Bearer TOKEN" }} }}),
           simple: await tried({{}}),
           blind: await tried({{ mode: "no-cors" }}),
           form: await tried({{ mode: "no-cors", body: form }}),
+          get: await tried(get),
+          head: await tried({{ ...get, method: "HEAD" }}),
+          image: await loaded(new Image(), {{ src: effect }}),
+          script: await loaded(document.createElement("script"), {{ src: effect }}),
+          frame: await loaded(document.createElement("iframe"), {{ src: effect }}),
           events: await heard(new EventSource("{router.url}/route/qwen/events"), 1),
           socket: await heard(new WebSocket("{router.url}/v1/realtime?model=qwen"), 1),
         }};""",
@@ -173,7 +185,9 @@ def test_another_page_gets_nothing_and_nothing_reaches_a_backend(
     assert found == {
         **dict.fromkeys(("asked", "token", "simple"), "TypeError"),
         # Sent without asking; what came of it, a page never sees.
-        **dict.fromkeys(("blind", "form"), "opaque"),
+        **dict.fromkeys(("blind", "form", "get", "head"), "opaque"),
+        **dict.fromkeys(("image", "script"), "refused"),
+        "frame": "loaded",  # with the error
         "events": [],
         "socket": [],
     }

@@ -4,7 +4,9 @@ A browser tells in `Origin` whose page asks, and lets the page read an answer th
 origin (the Fetch standard, https://fetch.spec.whatwg.org/#http-cors-protocol). It also sends what
 a page may never read, such as a POST of text or the handshake of a WebSocket; and a site whose name
 leads to 127.0.0.1 all at once (DNS rebinding) is of one origin with llmhop to it. So where no token
-keeps them out, pages are told apart by `Origin` and `Host`, as Ollama and Jupyter do.
+keeps them out, pages are told apart by `Origin` and `Host`, as Ollama and Jupyter do. What images,
+scripts and links ask for has no `Origin`; to loopback and over TLS browsers then say whether the
+page is one of the same site (https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header).
 
 All of it is pure: the config and a head in, a decision or lines of a head out.
 """
@@ -15,9 +17,13 @@ import re
 
 from llmhop.config.config import Config
 from llmhop.config.values import ANY
-from llmhop.errors import host_not_allowed, origin_not_allowed
+from llmhop.errors import host_not_allowed, origin_not_allowed, site_not_allowed
 from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import MAX_ASKED_HEADERS_BYTES, PREFLIGHT_S
+from llmhop.routing.target import is_own
+
+SITE = b"sec-fetch-site"
+"""The field that tells what the page that asks has to do with the site that is asked."""
 
 _ORIGIN = re.compile(rb"https?://([a-z0-9._-]++|\[[0-9a-f:.]++\])(?::[0-9]{1,5})?")
 _IPV4 = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
@@ -67,6 +73,12 @@ class OriginPolicy:
             and not self._allows(head, head.origin)
         ):
             raise origin_not_allowed(head.origin.decode("latin-1"))
+        if (
+            head.origin is None
+            and SITE in head.names
+            and not (self._has_tokens or self._any_origin or self._allows_site(head))
+        ):
+            raise site_not_allowed()
 
     def response_lines(self, head: RequestHead) -> bytes | None:
         """Return the lines by which the answer to `head` allows its origin, or not where empty.
@@ -94,11 +106,20 @@ class OriginPolicy:
         _, _, authority = origin.partition(b"://")
         return authority == head.host and self._is_own(head.host)
 
+    def _allows_site(self, head: RequestHead) -> bool:
+        site = _value(head, SITE)
+        if site in (b"same-origin", b"none"):
+            return True
+        if site == b"same-site" and self._origins is None and _is_loopback(_name(head.host)):
+            return True
+        # What a link to it shows, no page reads, and no engine is asked.
+        return _value(head, b"sec-fetch-mode") == b"navigate" and is_own(head.method, head.path)
+
     def _is_own(self, host: bytes) -> bool:
         """Whether a Host is an address or a name that nobody else can have lead to this host."""
         if self._any_host or host.startswith(b"["):
             return True
-        name = _without_dot(host.partition(b":")[0].lower())
+        name = _name(host)
         return (
             not name  # browsers always send one
             or name == b"localhost"
@@ -136,6 +157,13 @@ def without_cors(start: bytes) -> bytes:
     """Return a response's status line and fields without what a backend says of origins."""
     lines = start.splitlines(keepends=True)
     return b"".join([x for x in lines if x[:15].lower() != b"access-control-"])
+
+
+def _name(host: bytes) -> bytes:
+    """Return a Host without its port, an IPv6 address with its brackets."""
+    if host.startswith(b"["):
+        return host.partition(b"]")[0] + b"]"
+    return _without_dot(host.partition(b":")[0].lower())
 
 
 def _without_dot(name: bytes) -> bytes:

@@ -27,16 +27,21 @@ from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.routing.body_model import model_if_any, model_in
 from llmhop.routing.decision import Answer, MetricsPage, Ready, Route
-from llmhop.routing.origin_policy import OriginPolicy, is_preflight, preflight_lines
-from llmhop.routing.target import ROUTE_PREFIX, NamedTarget, own_path, read_target
+from llmhop.routing.origin_policy import SITE, OriginPolicy, is_preflight, preflight_lines
+from llmhop.routing.target import (
+    HEALTH_PATH,
+    METRICS_PATH,
+    MODELS_PATH,
+    READING,
+    READY_PATH,
+    ROUTE_PREFIX,
+    NamedTarget,
+    own_path,
+    read_target,
+)
 
-_MODELS_PATH = b"/v1/models"
-_HEALTH_PATH = b"/health"
-_READY_PATH = b"/ready"
-_METRICS_PATH = b"/metrics"
 _HEALTHY = b'{"status":"ok"}'
 _NOTHING = b"{}"
-_READING = (b"GET", b"HEAD")
 _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 
 
@@ -73,7 +78,7 @@ class RoutingTable:
 
         `on_loopback` is what `OriginPolicy.admit` has to know.
         """
-        if on_loopback or head.origin is not None:
+        if on_loopback or head.origin is not None or SITE in head.names:
             self.origins.admit(head, on_loopback)
         if not self._knows(head.bearer) and not _is_open(head):
             raise unauthorized()
@@ -115,18 +120,18 @@ class RoutingTable:
         return page
 
     def _own_page(self, head: RequestHead) -> Answer | MetricsPage | Ready | None:
-        if head.method in _READING:
+        if head.method in READING:
             path = own_path(head.path)
-            if path == _HEALTH_PATH:
+            if path == HEALTH_PATH:
                 return Answer(_HEALTHY)
-            if path == _READY_PATH:
+            if path == READY_PATH:
                 return self._ready(head)
-            if path == _METRICS_PATH:
+            if path == METRICS_PATH:
                 return MetricsPage()
-            if path == _MODELS_PATH:
+            if path == MODELS_PATH:
                 return Answer(self._list)
-            if path.startswith(_MODELS_PATH + b"/"):
-                return self._describe(path[len(_MODELS_PATH) + 1 :])
+            if path.startswith(MODELS_PATH + b"/"):
+                return self._describe(path[len(MODELS_PATH) + 1 :])
         if head.origin is not None and is_preflight(head):
             return Answer(b"", 204, preflight_lines(head))
         if head.last_hop:
@@ -221,7 +226,7 @@ class RoutingTable:
 def _is_open(head: RequestHead) -> bool:
     if is_preflight(head):  # browsers send no token in it
         return True
-    return head.method in _READING and own_path(head.path) in (_HEALTH_PATH, _READY_PATH)
+    return head.method in READING and own_path(head.path) in (HEALTH_PATH, READY_PATH)
 
 
 def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:

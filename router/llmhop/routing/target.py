@@ -17,6 +17,11 @@ from llmhop.config.backend_url import BackendUrl
 from llmhop.http.body.urlencoded import Field, decode_name, find_fields
 
 ROUTE_PREFIX = b"/route/"
+MODELS_PATH = b"/v1/models"
+HEALTH_PATH = b"/health"
+READY_PATH = b"/ready"
+METRICS_PATH = b"/metrics"
+READING = (b"GET", b"HEAD")
 _VERSION = b"/v1"
 _ENDS_IN_VERSION = re.compile(r"/v1/?\Z")
 _MODELS = b"/models"
@@ -25,7 +30,6 @@ _MODELS = b"/models"
 # by POST /models/load, LocalAI adds one by POST /models/apply.
 _OF_OPENAI = re.compile(rb"/(?:responses|chat/completions|audio|images)(?:[/?].*+)?", re.DOTALL)
 _LIST = re.compile(rb"/models(?:\?.*+)?", re.DOTALL)
-_READING = (b"GET", b"HEAD")
 
 
 class NamedTarget(NamedTuple):
@@ -78,6 +82,15 @@ def own_path(path: bytes) -> bytes:
     return _VERSION + path if path == _MODELS or path.startswith(_MODELS + b"/") else path
 
 
+def is_own(method: bytes, path: bytes) -> bool:
+    """Whether a page of llmhop's own is asked for."""
+    path = own_path(path)
+    return method in READING and (
+        path in (HEALTH_PATH, READY_PATH, METRICS_PATH, MODELS_PATH)
+        or path.startswith(MODELS_PATH + b"/")
+    )
+
+
 def backend_target(url: BackendUrl, method: bytes, target: bytes) -> bytes:
     """Return what a backend is asked for: a path of OpenAI's that lacks its `/v1` gets it.
 
@@ -90,7 +103,7 @@ def backend_target(url: BackendUrl, method: bytes, target: bytes) -> bytes:
         if not rest or rest.startswith((b"/", b"?")):
             return url.target(rest)
     elif not (url.path or url.origin.tls) and (
-        _OF_OPENAI.fullmatch(target) or (method in _READING and _LIST.fullmatch(target))
+        _OF_OPENAI.fullmatch(target) or (method in READING and _LIST.fullmatch(target))
     ):
         target = _VERSION + target
     return url.target(target)

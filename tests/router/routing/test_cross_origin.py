@@ -200,7 +200,10 @@ SIMPLE = {
     ),
     "an empty one": post(b"", "/route/m/reset", from_page(EVIL)),
     "a form": post(FORM, "/v1/x", FORM_TYPE, from_page(EVIL)),
-    "a GET": get("/route/m/x", from_page(EVIL)),
+    "an EventSource": get("/route/m/x", from_page(EVIL)),
+    "an image": get("/route/m/x", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Dest: image"),
+    "a HEAD": get("/route/m/x", "Sec-Fetch-Site: cross-site", method="HEAD"),
+    "a link": get("/route/m/x", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"),
     "a page of a file": post(chat(), "/v1/x", from_page("null")),
     "a WebSocket": ASK.replace(
         b"\r\nConnection", b"\r\nOrigin: %b\r\nConnection" % EVIL.encode(), 1
@@ -216,9 +219,9 @@ def test_where_no_token_is_asked_for_another_page_reaches_no_backend(
     router = start_router({"m": backend})
     with Wire(router.port) as wire:
         wire.send(raw)
-        response = wire.response()
-        assert (response.status, response.error_code) == (403, "origin_not_allowed")
-        assert not allowed(response.headers)
+        status, headers = wire.head()
+        assert status == 403
+        assert not allowed(headers)
     assert backend.connections == 0
 
 
@@ -250,10 +253,11 @@ def test_the_last_word_on_pages_is_that_of_the_llmhop_they_ask(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     engine = start_backend()
-    host = start_router({"m": engine}, cors={"origins": []})
+    host = start_router({"m": engine}, cors={"origins": []}, authTokens=[])
     set_here = {"url": engine.url, "headers": {"Origin": "https://mine.example"}}
     front = start_router({"m": f"{host.url}/route/m", "n": set_here}, cors=CORS)
     for model in "mn":
-        answer = ask(front.port, post(chat(model), "/v1/x", from_page(APP)))
+        asked = post(chat(model), "/v1/x", from_page(APP), "Sec-Fetch-Site: cross-site")
+        answer = ask(front.port, asked)
         assert (answer.status, allowed(answer.headers)) == (200, True)
     assert [r.values("origin") for r in engine.requests] == [[], ["https://mine.example"]]

@@ -108,6 +108,66 @@ def test_where_a_token_is_asked_for_a_page_only_may_not_read_the_answer(origin: 
     assert code(closed, head(*asked, line="OPTIONS /v1/x")) == "origin_not_allowed"
 
 
+def without_origin(site: str, *fields: str, host: str, line: str = "GET /route/m/x") -> RequestHead:
+    return head(f"Sec-Fetch-Site: {site}", *fields, host=host, line=line)
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1:8080", "llm.example"])
+@pytest.mark.parametrize("site", ["cross-site", "new-kind", "none, cross-site"])
+def test_a_page_of_another_site_may_not_ask_where_its_browser_does_not_say_which(
+    site: str, host: str
+) -> None:
+    """As images, scripts and links do; a page that is allowed has its browser say it."""
+    asked = without_origin(site, host=host)
+    lists: list[Any] = [None, {"origins": []}, {"origins": ["https://app.example"]}]
+    for cors in lists:
+        with pytest.raises(ApiError, match="origin") as refused:
+            policy(cors=cors).admit(asked, False)
+        assert (refused.value.status, refused.value.code) == (403, "origin_not_allowed")
+    assert code(policy(cors={"origins": ["*"]}), asked) is None
+    assert code(policy(authTokens=["t"]), asked) is None
+    listed = policy(cors={"origins": ["https://app.example"]})
+    named = without_origin(site, "Origin: https://app.example", host=host)
+    assert code(listed, named) is None
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_what_no_other_page_asks_is_let_in(site: str) -> None:
+    """Such as an address that is typed, or what a page of llmhop's own origin loads."""
+    asked = without_origin(site, host="llm.example")
+    assert code(policy(), asked) is None
+    assert code(policy(cors={"origins": []}), asked) is None
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "a.localhost"])
+def test_another_port_of_loopback_is_let_in_where_pages_on_loopback_are(host: str) -> None:
+    asked = without_origin("same-site", host=host)
+    assert code(policy(), asked) is None
+    assert code(policy(cors={"origins": []}), asked) == "origin_not_allowed"
+
+
+@pytest.mark.parametrize("host", ["llm.example:8080", "10.0.0.1", "[fe80::1]:8080", ""])
+def test_another_page_of_the_same_site_is_not(host: str) -> None:
+    assert code(policy(), without_origin("same-site", host=host)) == "origin_not_allowed"
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/models/", "/v1/models/m", "/metrics"])
+def test_a_link_may_lead_to_a_page_of_llmhop_s_own(path: str) -> None:
+    def by(mode: str, line: str = f"GET {path}") -> object:
+        fields = () if not mode else (f"Sec-Fetch-Mode: {mode}",)
+        return code(policy(), without_origin("cross-site", *fields, host="localhost", line=line))
+
+    assert by("navigate") is None
+    for other in (
+        by("no-cors"),
+        by(""),
+        by("navigate", f"POST {path}"),
+        by("navigate", f"GET /route/m{path}"),
+        by("navigate", "GET /v1/other"),
+    ):
+        assert other == "origin_not_allowed"
+
+
 OWN = [
     *("localhost", "localhost:8080", "LOCALHOST.", "a.localhost", "127.0.0.1:8080", "10.0.0.1"),
     *("[::1]:8080", "[fe80::1]", "gpu", "GPU:8080", "1.2.3.4", ""),

@@ -27,6 +27,7 @@ REQUEST_DROPPED: Names = HOP_BY_HOP | {
     b"host",
     b"origin",  # judged here (see routing.origin_policy), for all that stands behind
     b"proxy-authorization",
+    b"sec-fetch-site",  # as origin, without which it would tell against an allowed page
     b"trailer",
     b"x-real-ip",
     b"x-request-id",  # written anew, see request_id
