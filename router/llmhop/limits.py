@@ -86,6 +86,10 @@ MAX_HELD_FORM_BYTES: Final = 1024 * 1024
 """How much of a form, which goes on as it comes, is kept for the next replica until the head of
 the response. Speech of a minute, compressed."""
 
+STARTING_S: Final = 3.0
+"""How long after a request was sent a new connection that closes without a byte is taken for one
+to a backend that is starting."""
+
 SET_ASIDE_S: Final = 1.0
 """After how long a backend that failed is asked whether it answers again, doubled each time."""
 

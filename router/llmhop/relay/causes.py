@@ -17,6 +17,7 @@ from llmhop.errors import (
     queue_full,
 )
 from llmhop.http.parsed_head import RequestHead
+from llmhop.limits import STARTING_S
 
 _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
 
@@ -43,24 +44,26 @@ def cause_of_unserved(why: bytes) -> tuple[int, str | None]:
     return _UNSERVED.get(why, (UNREACHED, "is an llmhop that can't reach its backend"))
 
 
-def cause_of(kind: str, silent: bool) -> int:
+def cause_of(kind: str, silent: bool, waited: float) -> int:
     """Return why there was no response; `kind` is "closed" or "invalid_response".
 
-    `silent` says that not a byte has come on the connection. One that closes a new connection
-    without a byte is most likely starting.
+    `silent` says that not a byte has come on the connection, `waited` for how many seconds nothing
+    had moved. One that soon closes a new connection without a byte is most likely starting; later
+    it is an engine that ended, perhaps by this request.
     """
     if kind == "invalid_response":
         return INVALID
-    return UNREACHED if silent else BROKE
+    return UNREACHED if silent and waited <= STARTING_S else BROKE
 
 
-def may_go_on(cause: int, request: RequestHead) -> bool:
+def may_go_on(cause: int, request: RequestHead, has_body: bool) -> bool:
     """Whether the next replica may get a request that this one was sent, too.
 
     It is where nothing came on a new connection, and being asked twice does no harm (RFC 9110
     section 9.2.2): the backend may still have got it.
     """
-    return cause == UNREACHED and request.method in _SAFE and not request.framed
+    is_safe = request.method in _SAFE and not (request.websocket or has_body)
+    return cause == UNREACHED and is_safe
 
 
 def error_for(cause: int, backend: Backend) -> ApiError:

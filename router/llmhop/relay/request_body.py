@@ -19,16 +19,17 @@ class RequestBody:
     """The body of an exchange's current request. Empty between requests.
 
     `data` is what is to be sent now. `streamed` says that it began before all of it was there,
-    `open` that more is to come, and `length` how much in all, where that is known.
+    `open` that more is to come, and `length` how much in all, where that is known. `is_empty` says
+    that it had no byte from the beginning.
     """
 
-    __slots__ = ("_copied", "_copy", "_untaken", "data", "length", "open", "streamed")
+    __slots__ = ("_copied", "_copy", "_untaken", "data", "is_empty", "length", "open", "streamed")
 
     data: Body
 
     def __init__(self) -> None:
         self.data = b""
-        self.streamed = self.open = False
+        self.streamed = self.open = self.is_empty = False
         self.length: int | None = None
         self._untaken = 0  # bytes that the backend has yet to take
         self._copy: list[bytes] | None = None
@@ -39,6 +40,7 @@ class RequestBody:
         self.data = data
         self._untaken = len(data)
         self.open = self.streamed = is_open
+        self.is_empty = not (is_open or self._untaken)
         self.length = length
 
     @property

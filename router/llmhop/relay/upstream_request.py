@@ -323,9 +323,9 @@ class UpstreamRequest(ConnectionWaiter):
         self._connection = None
         self.state = IDLE
         self.log_failure(reason, kind)
-        cause = cause_of(kind, silent)
+        cause = cause_of(kind, silent, self._progress.stood)
         self.choice.failed(cause)
-        self._goes_on = may_go_on(cause, self._request)
+        self._goes_on = may_go_on(cause, self._request, not self.body.is_empty)
 
     def retry(self) -> bool:
         """Send it once more, if that is allowed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.router.conftest import StartBackend, StartRouter
+from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.support.backends.replicas import (
     break_off,
     counts,
@@ -18,6 +18,8 @@ from tests.router.support.endpoints import (
     post,
     respond_bytes,
 )
+from tests.router.support.fakes.router import FakeRouter, statuses
+from tests.router.support.websocket import ASK
 
 
 def test_what_a_replica_may_have_begun_is_not_sent_to_another_one(
@@ -34,7 +36,15 @@ def test_what_a_replica_may_have_begun_is_not_sent_to_another_one(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "DELETE"])
-@pytest.mark.parametrize("body", [b"", b"{}"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\r\n",
+        b"Content-Length: 0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 2\r\n\r\n{}",
+    ],
+)
 def test_only_what_may_be_asked_twice_goes_on_where_a_new_connection_brought_no_byte(
     method: str, body: bytes, start_backend: StartBackend, start_router: StartRouter
 ) -> None:
@@ -42,14 +52,50 @@ def test_only_what_may_be_asked_twice_goes_on_where_a_new_connection_brought_no_
     first, second = start_backend(respond_bytes(b"", close=True)), start_backend()
     router = start_router(replicas(first, second))
     line = f"{method} /route/m/x HTTP/1.1\r\nHost: r\r\n"
-    length = f"Content-Length: {len(body)}\r\n" if body else ""
     with Wire(router.port) as wire:
-        wire.send(f"{line}{length}\r\n".encode() + body)
+        wire.send(line.encode() + body)
         status = wire.response(to_head=method == "HEAD").status
-    goes_on = method in ("GET", "HEAD", "OPTIONS") and not body
+    goes_on = method in ("GET", "HEAD", "OPTIONS") and not body.endswith(b"{}")
     assert status == (200 if goes_on else 503)
     assert counts(first, second) == [1, int(goes_on)]
     assert outstanding(router) == [0, 0]
+
+
+def closed_after(router: FakeRouter, seconds: int, request: bytes) -> tuple[int, bool]:
+    """The status of a request on whose new connection a backend was silent for so long."""
+    client = router.client()
+    router.send(client, request)
+    first = router.backend()
+    router.wait(seconds)
+    router.event(first.peer_closes)
+    router.event(router.connect)
+    goes_on = len(router.loop.backends) > 1
+    if goes_on:
+        router.answer(router.loop.backends[1], b"")
+    return statuses(client)[0], goes_on
+
+
+GET = b"GET /route/m/x HTTP/1.1\r\nHost: r\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "seconds", "expected"),
+    [
+        (GET, 0, (200, True)),
+        (GET, 2, (200, True)),
+        (GET, 6, (502, False)),
+        (GET, 300, (502, False)),
+        (post(chat()), 2, (503, False)),
+        (post(chat()), 6, (502, False)),
+        (ASK, 0, (503, False)),
+    ],
+)
+def test_who_closes_later_has_worked_on_the_request(
+    request_: bytes, seconds: int, expected: tuple[int, bool], start_fake: StartFake
+) -> None:
+    """What makes an engine end must not go to the next one, and the next."""
+    router = start_fake(models={"m": {"urls": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})
+    assert closed_after(router, seconds, request_) == expected
 
 
 def test_what_goes_on_is_refused_where_every_replica_closes(
