@@ -193,17 +193,22 @@ def backend_broke(model: str) -> ApiError:
     return _backend_error(f"The backend of the model '{model}' broke off before its response.")
 
 
-def backend_invalid(model: str) -> ApiError:
-    """502, for a backend that got the request and broke the rules of HTTP."""
-    return _backend_error(f"The backend of the model '{model}' sent what is no valid response.")
+def backend_invalid(model: str, unserved: bool = False) -> ApiError:
+    """502, for a backend that broke the rules of HTTP.
+
+    `unserved` says that it did so before it got the request.
+    """
+    message = f"The backend of the model '{model}' sent what is no valid response."
+    return _backend_error(message, NOT_REACHED if unserved else b"")
 
 
-def _backend_error(message: str) -> ApiError:
+def _backend_error(message: str, unserved: bytes = b"") -> ApiError:
     return ApiError(
         502,
         message,
         kind=SERVER_ERROR,
         code="backend_error",
+        unserved=unserved,
     )
 
 

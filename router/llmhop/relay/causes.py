@@ -23,10 +23,11 @@ _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
 
 # Of several replicas' reasons the greatest one is told.
 LOOPED: Final = 1
-UNREACHED: Final = 2
-FULL: Final = 3
-BROKE: Final = 4
-INVALID: Final = 5
+GREETED: Final = 2
+UNREACHED: Final = 3
+FULL: Final = 4
+BROKE: Final = 5
+INVALID: Final = 6
 """With this and the one before, one of them may have worked on the request."""
 
 _UNSERVED: Final[dict[bytes, tuple[int, str | None]]] = {
@@ -70,6 +71,8 @@ def error_for(cause: int, backend: Backend) -> ApiError:
     """Return the error that a client gets when no replica of `backend` is left."""
     if cause == INVALID:
         return backend_invalid(backend.model)
+    if cause == GREETED:  # it sent bytes before it was asked
+        return backend_invalid(backend.model, unserved=True)
     if cause == BROKE:
         return backend_broke(backend.model)
     if cause == FULL:

@@ -28,7 +28,7 @@ from llmhop.log.logger import log
 from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter
-from llmhop.relay.causes import INVALID, UNREACHED, cause_of, cause_of_unserved, may_go_on
+from llmhop.relay.causes import GREETED, UNREACHED, cause_of, cause_of_unserved, may_go_on
 from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.progress import Progress
 from llmhop.relay.replica_choice import ReplicaChoice
@@ -184,7 +184,7 @@ class UpstreamRequest(ConnectionWaiter):
         """Go on to the next replica."""
         self._attempt = None
         self.state = IDLE
-        self.choice.failed(INVALID if kind == "invalid_response" else UNREACHED)
+        self.choice.failed(GREETED if kind == "invalid_response" else UNREACHED)
         self.log_failure(reason, kind)
         self.choice.release()
         self._try_next()

@@ -174,11 +174,30 @@ def test_who_speaks_before_it_is_asked_speaks_no_http(
     router = start_fake(models={"m": {"urls": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})
     router.loop.greeting = b"SSH-2.0-OpenSSH_9.2\r\n"
     client = router.client()
-    router.send(client, post(chat()))
+    via = "Via: 1.1 llmhop-0123456789abcdef"
+    router.send(client, post(chat(), "/v1/chat/completions", via))
     router.backend()
     router.backend()
     assert responses(bytes(client.sent))[0][0] == 502
     assert b"sent what is no valid response" in client.sent
+    # It got nothing of the request, so another llmhop may have it served.
+    assert b"Proxy-Status: llmhop; error=destination_unavailable" in client.sent
     lines = capfd.readouterr().err.splitlines()
     assert ["sent bytes before it was asked" in line for line in lines] == [True, True]
     assert aside(router)
+
+
+@pytest.mark.parametrize("greets", [0, 1])
+def test_who_speaks_before_it_is_asked_is_told_only_where_no_other_may_be_starting(
+    greets: int, start_fake: StartFake
+) -> None:
+    router = start_fake(models={"m": {"urls": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})
+    client = router.client()
+    router.send(client, post(chat()))
+    for index in range(2):
+        router.loop.greeting = b"220 mail\r\n" if index == greets else b""
+        backend = router.backend()
+        if index != greets:
+            router.event(backend.peer_closes)
+    assert responses(bytes(client.sent))[0][0] == 503
+    assert b"Retry-After: " in client.sent
