@@ -16,6 +16,7 @@ _LINE: Final = re.compile(
     rb"(?:\r\n)?(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) "
     rb"(/[^ \r\n?#]*+)?[^ \r\n]*+ HTTP/[0-9]\.[0-9]\r?\n"
 )
+_EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*+([^\r\n]*+)(?=\r\n)", re.IGNORECASE)
 
 
@@ -28,9 +29,13 @@ class RefusedHead(NamedTuple):
 
 
 def read_refused(raw: bytes) -> RefusedHead:
-    """Read what is there of a head, which may be cut short or no HTTP at all."""
+    """Read what is there of a head, which may be cut short or no HTTP at all.
+
+    What follows an empty line is body.
+    """
     line = _LINE.match(raw)
-    ids = _ID.findall(raw)
+    end = _EMPTY_LINE.search(raw, 2 if raw.startswith(b"\r\n") else 0)
+    ids = _ID.findall(raw, 0, len(raw) if end is None else end.start() + 1)
     id_ = (
         request_id([(b"x-request-id", b"X-Request-Id", ids[0].rstrip())]) if len(ids) == 1 else None
     )

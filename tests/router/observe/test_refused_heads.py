@@ -99,6 +99,25 @@ def test_only_the_path_is_told_of_a_target(end: bytes, line_end: bytes) -> None:
     assert read_refused(raw) == RefusedHead(b"GET", b"/a", None)
 
 
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\n\r\n"])
+@pytest.mark.parametrize("begin", [b"", b"\r\n"])
+def test_the_id_is_never_that_of_a_body(begin: bytes, end: bytes) -> None:
+    line = begin + b"TRACE / HTTP/1.1\r\n"
+    field = b"X-Request-Id: theirs\r\n"
+    assert read_refused(line + b"Host: r" + end + b"a\r\n" + field).request_id is None
+    head = line + b"X-Request-Id: mine\r\nHost: r" + end
+    assert read_refused(head + b"a\r\n" + field).request_id == b"mine"
+
+
+def test_a_body_that_came_with_a_refused_head_is_not_read_for_its_id(
+    start_fake: StartFake,
+) -> None:
+    router = start_fake()
+    refuse(router, [b"POST / HTTP/1.1\r\nExpect: gold\r\nHost: r\r\n\r\n\r\n" + ID])
+    [ended] = router.server.observer.ended
+    assert ended.request_id != b"mine"
+
+
 def test_nothing_is_read_where_there_is_nothing() -> None:
     assert read_refused(b"") == RefusedHead(None, None, None)
     assert read_refused(b"GET http://user:pw@r/ HTTP/1.1\r\n\r\n").path is None
