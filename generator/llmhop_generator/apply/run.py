@@ -27,6 +27,7 @@ from llmhop_generator.state.foreign_units import describe_drop_ins
 from llmhop_generator.state.present import read_models, read_present
 from llmhop_generator.state.router_service import offer_config, router_group
 from llmhop_generator.state.staging import discard
+from llmhop_generator.state.unfinished_routes import discard_unfinished_routes
 from llmhop_generator.status.wait import Watch
 from llmhop_generator.unit_names import service_of, source_of
 
@@ -109,6 +110,7 @@ def put_files(config: Config, report: Report) -> None:
     if plan.wanted.router is not None and plan.wanted.router != plan.present.router:
         # It may be up already. Not waited for: it may have to wait for this to end.
         offer_config(plan.wanted.router)
+    discard_unfinished_routes()  # llmhop has every route, and all models start by their new units
 
 
 def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applied:

@@ -114,7 +114,8 @@ class Status:
     `unseen` is what this process may not see; `boot` what keeps a boot from starting them;
     `unanswered` why Podman could not be asked of images and containers. While the run
     with the pid `applying` brings the host to a configuration, what it is yet to do is not told of
-    models. `cut_off` says that the last one was killed, or the host was, before its end.
+    models. `cut_off` says that the last one was killed before its end, and that no
+    boot has given llmhop the routes since that it left out.
     """
 
     models: tuple[ModelStatus, ...]

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from llmhop_generator.apply.routes import restore_routes
-from llmhop_generator.apply.run import apply
+from llmhop_generator.apply.run import apply, put_files
+from llmhop_generator.contract.options import Config
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.status.report import as_rows, remarks, status
 
@@ -17,16 +18,19 @@ A, B = "vllm-a.service", "vllm-b.service"
 CUT_OFF = "The last apply was cut off before its end, "
 
 
-def bring(*, router: bool = True, **settings: Any) -> list[str]:
+def configuration(*, router: bool = True, **settings: Any) -> Config:
     models = {
         name: {"model": "m", "port": 18001 + number, "settings": settings}
         for number, name in enumerate("ab")
     }
     vllm = {**MINIMAL["vllm"], "openFilesLimit": 64, "models": models}
     config = {**MINIMAL, "llmhop": {"enable": router}, "vllm": vllm}
+    return parse_config(json.dumps(config).encode(), "config.json")
+
+
+def bring(*, router: bool = True, **settings: Any) -> list[str]:
     told: list[str] = []
-    data = json.dumps(config).encode()
-    apply(parse_config(data, "config.json"), told.append, lambda _: None, wait=True)
+    apply(configuration(router=router, **settings), told.append, lambda _: None, wait=True)
     return told
 
 
@@ -86,6 +90,19 @@ def test_a_run_that_was_killed_before_it_changed_anything_is_not_told(
     bring()
     with killed(simulated, lambda name: name == "stage"):
         bring(seed=1)
+    assert not status().cut_off
+
+
+def test_files_put_in_place_at_a_boot_are_no_run_that_was_cut_off(
+    simulated: SimulatedHost,
+) -> None:
+    bring()
+    simulated.down = {f"user@{UID}.service"}
+    changed = configuration(seed=1)
+    with killed(simulated, lambda name: name == "swap"):
+        put_files(changed, print)
+    assert status().cut_off
+    put_files(changed, print)
     assert not status().cut_off
 
 
