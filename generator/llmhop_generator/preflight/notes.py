@@ -49,10 +49,10 @@ def _open_environment_files(vllm: Vllm) -> Iterator[Finding]:
 
 def _is_open_to_all(path: Path) -> bool:
     """Whether a file and each directory on the way to it are open to everybody."""
-    real = path.resolve()
     try:
+        real = path.resolve()
         return bool(real.stat().st_mode & stat.S_IROTH) and all(
             directory.stat().st_mode & stat.S_IXOTH for directory in real.parents
         )
-    except OSError:
+    except (OSError, RuntimeError):  # a RuntimeError for a loop of links, before Python 3.13
         return False

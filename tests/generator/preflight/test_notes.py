@@ -59,6 +59,12 @@ def test_of_a_file_that_is_not_there_nothing_is_noted() -> None:
     assert host_notes(config(environmentFile="/nowhere/a.env")) == []
 
 
+def test_of_a_loop_of_links_nothing_is_noted(tmp_path: Path) -> None:
+    loop = tmp_path / "a.env"
+    loop.symlink_to(loop)
+    assert host_notes(config(environmentFile=str(loop))) == []
+
+
 @pytest.mark.parametrize(
     ("given", "may_raise", "is_told"), [(63, False, True), (64, False, False), (63, True, False)]
 )
