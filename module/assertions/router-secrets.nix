@@ -42,7 +42,7 @@ let
       secret: map lib.head (lib.filter lib.isList (builtins.split pattern secret.text))
     ) secrets;
   variables = named "[$][{]env:([A-Za-z_][A-Za-z0-9_]*)}" ++ named "[$][{]?([A-Z_][A-Z0-9_]*)";
-  files = named "[$][{]file:([^}]*)}" ++ lib.optional (key != null) (toString key);
+  files = named "[$][{]file:([^}]*)}" ++ lib.optional (isText key) (toString key);
 
   option = key: "systemd.services.llmhop.serviceConfig.${key}";
   linesOf = key: map toString (lib.toList (service.serviceConfig.${key} or [ ]));

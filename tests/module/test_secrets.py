@@ -200,6 +200,12 @@ def test_the_key_of_a_certificate_that_a_credential_has_by_the_store_is_warned_o
     assert warning.startswith(f"{UNIT}.serviceConfig.LoadCredential")
 
 
+@pytest.mark.parametrize("key", ['{ file = "k"; }', '[ "k" ]', "1", "true"])
+def test_a_key_that_is_no_text_is_not_taken_for_a_name(key: str) -> None:
+    unit = f"""{{ {UNIT}.serviceConfig.LoadCredential = [ "k:{STORED}" "1:{STORED}" ]; }}"""
+    assert evaluate("warnings", vllm(), settings(TLS.format(key)), unit) == []
+
+
 def test_plain_secrets_are_warned_of_while_llmhop_is_off() -> None:
     plain = settings('authTokens = [ "hidden" ]; models.a.headers.X-Api-Key = "hidden";')
     told = evaluate("warnings", vllm(), plain, LLMHOP_OFF)
