@@ -191,6 +191,7 @@ TAKEN: list[dict[str, Any]] = [
     {"HealthStartupCmd": "test -e /none"},
     {"VolatileTmp": False},
     {"GlobalArgs": ["--log-level=debug", "--cdi-spec-dir=/etc/cdi", "--syslog"]},
+    {"GlobalArgs": ["--syslog", "--noout"], "PodmanArgs": ["--init", "--no-session"]},
     {"PodmanArgs": "--network=pasta --network-alias host"},
     {"PodmanArgs": "--label host --label=--network"},
     {"PodmanArgs": ["--network=host", "", "--init"]},

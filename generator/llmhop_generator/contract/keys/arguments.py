@@ -65,7 +65,8 @@ def stray(key: str, text: str) -> Iterator[str]:
         else:
             *_, (flag, value) = _read(word, SWITCHES[key])
             lacks = value is None and flag not in SWITCHES[key]
-    if lacks:
+    # One that is not known may be a switch of another Podman.
+    if lacks and (flag in FLAGS[key] or not flag.startswith("--")):
         yield f"has {flag} without a value, and would take the {_ENDS[key]} for it; write one"
 
 
