@@ -66,7 +66,7 @@ let
         message = ''
           ${option name} is ${given}, which would be given to ${cfg.user}, and is also set
           or needed by ${lib.concatMapStringsSep ", " (other: other.option) others}. Name one
-          for the models alone, and not in what is another user's, such as ${example}.
+          for the models alone, and not in what they can't enter, such as ${example}.
         '';
       }
     ];

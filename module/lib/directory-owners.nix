@@ -1,5 +1,5 @@
-# The directories that other options give to somebody, as { path, option, isClosed }. Below
-# one that is another user's, systemd-tmpfiles makes none (tmpfiles.d(5)): it is closed.
+# The directories that other options give to somebody, as { path, option, isClosed }. What
+# is below a closed one can't be reached by the models' user.
 { config, lib }:
 let
   cfg = config.services.llmhop.vllm;
@@ -13,20 +13,14 @@ let
       (toString cfg.uid)
     ];
 
-  isRoot =
-    user:
-    lib.elem (lib.removePrefix ":" (toString user)) [
-      "-"
-      "0"
-      "root"
-    ];
   isTrue = service: key: lib.elem (toString (service.serviceConfig.${key} or "")) [ "1" "true" "yes" "on" ];
 
   inherit (import ./accounts.nix { inherit config lib; }) users;
   homes = lib.mapAttrsToList (_: user: {
     path = plain user.home;
     option = "${user.path}.home";
-    isClosed = user.createHome;
+    # NixOS sets the mode, which lets neither the group nor others in by default.
+    isClosed = user.createHome && builtins.match ".*[0246][0246]" user.homeMode != null;
   }) (lib.filterAttrs (name: user: name != cfg.user && user.key != cfg.user) users);
 
   # Lines of tmpfiles.d that make a directory, or change its owner where they name one.
@@ -39,7 +33,7 @@ let
       {
         path = plain rule.path;
         inherit option;
-        isClosed = !isRoot rule.user;
+        isClosed = false;
       };
   settings = lib.concatLists (
     lib.mapAttrsToList (
@@ -88,7 +82,8 @@ let
         map (directory: {
           path = plain "${above}/${lib.head (lib.splitString ":" directory)}";
           option = "systemd.services.${name}.serviceConfig.${key}";
-          isClosed = !isRoot (service.serviceConfig.User or "root") || isTrue service "DynamicUser";
+          # In a `private` that only root may enter (systemd.exec(5)).
+          isClosed = isTrue service "DynamicUser";
         }) (lib.concatMap words (map toString (lib.toList (service.serviceConfig.${key} or [ ]))))
       ) places
     );

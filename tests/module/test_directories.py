@@ -113,14 +113,6 @@ TAKEN = {
     "below another user's home": Refused(
         [vllm('cacheDir = "/srv/bob/models/hf";'), BOB], [f"{V}.cacheDir", "users.users.bob.home"]
     ),
-    "below a directory that a rule gives to somebody": Refused(
-        [vllm('cacheDir = "/srv/m/hf";'), tmpfile("d /srv/m 0755 alice users - -")],
-        [f"{V}.cacheDir", "systemd.tmpfiles.rules (`d /srv/m 0755 alice users - -`)"],
-    ),
-    "below the state of a service of somebody": Refused(
-        [vllm('dataDir = "/var/lib/db/v";'), service("db", 'StateDirectory = "db"; User = "db";')],
-        [f"{V}.dataDir", "systemd.services.db.serviceConfig.StateDirectory"],
-    ),
     "below the state of a dynamic user": Refused(
         [vllm('dataDir = "/var/lib/d/v";'), service("d", 'StateDirectory = "d"; DynamicUser = 1;')],
         [f"{V}.dataDir", "systemd.services.d.serviceConfig.StateDirectory"],
@@ -196,6 +188,15 @@ FREE = {
         tmpfile("d /srv 0755 root root"),
         tmpfile("d /srv 0755"),
         tmpfile("d /srv 0755 0 0"),
+    ],
+    "a directory below one of somebody": [
+        tmpfile("d /srv 0775 bob users -"),
+    ],
+    "a directory in a home that others may enter": [
+        BOB.replace('"/srv/bob"', '"/srv"; homeMode = "0711"'),
+    ],
+    "a directory in a home that its group may enter": [
+        BOB.replace('"/srv/bob"', '"/srv"; homeMode = "750"'),
     ],
     "a home that nobody makes": [
         '{ users.users.db = { isSystemUser = true; group = "users"; home = "/srv"; }; }'

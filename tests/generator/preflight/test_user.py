@@ -4,6 +4,7 @@ import grp
 import json
 import os
 import pwd
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -184,14 +185,44 @@ def test_what_is_empty_is_roots_to_give_and_nobody_elses(host: Host, tmp_path: P
     assert told.startswith(f"cacheDir: {theirs} is there and belongs to ")
 
 
-def test_nothing_is_made_in_what_is_somebody_elses(host: Host, tmp_path: Path) -> None:
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    if os.geteuid() == 0:
-        os.chown(theirs, 1, 1)
-    host.vllm = {"dataDir": "/nowhere", "cacheDir": str(theirs / "below/hf")}
-    (told,) = conflicts(host)
-    assert told.startswith(f"cacheDir: {theirs}/below/hf is in {theirs}, which belongs to ")
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives directories to others")
+@pytest.mark.parametrize(
+    ("owners", "refused"),
+    [
+        ({"a": 1}, False),
+        ({"a": 1, "a/b": 1}, True),
+        ({"a": 1, "a/b": 1, "a/b/c": 1}, False),
+        ({"a": 1, "a/b": 0, "a/b/c": 0}, True),
+        ({"a": 1, "a/b": 1, "a/b/c": 2}, True),
+        ({"a": 1, "a/b": 1, "a/b/c": 503}, True),
+        ({"a": 0, "a/b": 1, "a/b/c": 1}, False),
+        ({"a": 0, "a/b": 0}, False),
+        ({"a": 1, "a/b": 1, "a/b/c": 1, "a/b/c/hf": 503}, False),
+        ({"a": 1, "a/b": 2, "a/b/c": 0, "a/b/c/hf": 503}, False),
+        ({"a": 1, "a/b": 1, "a/b/c": 1, "a/b/c/hf": 0}, False),
+        ({"a": 1, "a/b": 2, "a/b/c": 2, "a/b/c/hf": 0}, True),
+    ],
+)
+def test_a_directory_is_refused_only_where_systemd_tmpfiles_would_not_make_it(
+    host: Host, tmp_path: Path, owners: dict[str, int], refused: bool
+) -> None:
+    for name, uid in owners.items():
+        (tmp_path / name).mkdir()
+        os.chown(tmp_path / name, uid, uid)
+    depth = max(map(len, owners))
+    path = tmp_path / ("a/hf" if depth == 1 else "a/b/c/hf")
+    made = path.exists() and path.stat().st_uid == 503
+    host.vllm = {"dataDir": "/nowhere", "cacheDir": str(path)}
+    told = conflicts(host)
+    assert [each.startswith(f"cacheDir: {path} is in {tmp_path}/a/") for each in told] == (
+        [True] * refused
+    )
+    # What tmpfiles says itself, but of what is there, which it need not be asked for.
+    rules = tmp_path / "rules"
+    rules.write_text(f"d /{path.relative_to(tmp_path)} 0750 503 503 -\n")
+    command = ["systemd-tmpfiles", f"--root={tmp_path}", "--create", str(rules)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made or (done.returncode != 0) is refused, done
 
 
 def test_a_directory_that_is_closed_to_who_asks_is_not_taken_for_empty(

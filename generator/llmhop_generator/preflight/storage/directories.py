@@ -4,6 +4,7 @@ import os
 import pwd
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from llmhop_generator.contract.options import Vllm
@@ -34,15 +35,12 @@ def directory_conflicts(vllm: Vllm) -> Iterator[Finding]:
     """Find what others have there: `provision`, or a switch of NixOS, would give it to the user.
 
     systemd-tmpfiles does. What is empty and root's is nobody's yet, such as a disk that is mounted.
-    Below what is another user's it makes nothing (tmpfiles.d(5)).
+    What is there and the user's stays as it is, wherever it is.
     """
     account = find_account(vllm.user)
     ours = {vllm.uid} if account is None else {vllm.uid, account.pw_uid}
     for where, path in _directories(vllm):
         uid = _owner(Path(path))
-        above = next(
-            (each for each in Path(path).parents if _owner(each) not in {None, 0, *ours}), None
-        )
         if uid is not None and uid not in ours and not (uid == 0 and _is_empty(Path(path))):
             owner = f"{vllm.uid}:{vllm.gid} {shlex.quote(path)}"
             yield Finding.at(
@@ -50,11 +48,13 @@ def directory_conflicts(vllm: Vllm) -> Iterator[Finding]:
                 f"{path} is there and belongs to {_user_name(uid)}, not to {vllm.user}; choose "
                 f"another, or, where nobody else uses it, `chown {owner}`",
             )
-        elif above is not None:
+        elif uid not in ours and (step := _unsafe_step(Path(path), ours)) is not None:
+            above, below = step
+            whose = _user_name(_owner(above))
             yield Finding.at(
                 where,
-                f"{path} is in {above}, which belongs to {_user_name(_owner(above))}, and "
-                "systemd-tmpfiles makes nothing there for another user; choose another",
+                f"{path} is in {below}, which is not {whose}'s as {above} is, and systemd-tmpfiles "
+                f"goes no such way; choose another, or make {path} and give it to {vllm.user}",
             )
 
 
@@ -75,6 +75,27 @@ def home_findings(vllm: Vllm) -> Iterator[Finding]:
 def _directories(vllm: Vllm) -> Iterator[tuple[OptionPath, str]]:
     yield ("vllm", "cacheDir"), vllm.cache_dir
     yield ("vllm", "dataDir"), vllm.data_dir
+
+
+def _unsafe_step(path: Path, ours: set[int]) -> tuple[Path, Path] | None:
+    """A directory above a path that is somebody's, and the one in it that is somebody else's.
+
+    systemd-tmpfiles opens what a directory is made in only where no user but root, or the one whose
+    each further step is, could have put another in its place (unsafe_transition in systemd's
+    basic/chase.c). The directory itself may be in one that is another user's.
+    """
+    for above, below in pairwise(reversed(path.parents)):
+        if (owner := _owner(above)) in {None, 0, *ours}:
+            continue
+        try:
+            further = below.stat().st_uid
+        except FileNotFoundError:
+            further = 0  # made as root
+        except OSError:  # closed to who only asks what `provision` would do
+            continue
+        if further != owner:
+            return above, below
+    return None
 
 
 def _owner(path: Path) -> int | None:
