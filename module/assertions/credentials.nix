@@ -7,19 +7,10 @@ let
   service = config.systemd.services.llmhop;
   given = key: map toString (lib.toList (service.serviceConfig.${key} or [ ]));
 
-  secrets = import ../lib/setting-secrets.nix {
+  references = import ../lib/setting-secrets.nix {
     inherit lib;
     inherit (cfg) settings;
   };
-  referencesOf =
-    pattern:
-    lib.concatMap (
-      secret:
-      map (found: {
-        inherit (secret) path;
-        name = lib.head found;
-      }) (lib.filter lib.isList (builtins.split pattern secret.text))
-    ) secrets;
 
   tls = cfg.settings.tls or null;
   # Of the listeners' certificate the paths themselves.
@@ -37,7 +28,7 @@ let
         "key"
       ];
   files = lib.filter (file: file.name != "" && !lib.hasPrefix "/" file.name) (
-    referencesOf "[$][{]file:([^}]*)}" ++ certificates
+    references.files ++ certificates
   );
 
   # `id:source`; of a directory each file is `id_file`.
@@ -54,14 +45,31 @@ let
   # What a pattern imports, and what an id with a specifier is, only the host knows.
   areKnown = given "ImportCredential" == [ ] && !lib.any (lib.hasInfix "%") credentials;
 
+  # What systemd sets for a service itself (systemd.exec(5), Environment Variables Set or
+  # Propagated by the Service Manager).
+  ofSystemd = lib.splitString " " (
+    "PATH LANG USER LOGNAME HOME SHELL INVOCATION_ID RUNTIME_DIRECTORY STATE_DIRECTORY "
+    + "CACHE_DIRECTORY LOGS_DIRECTORY CONFIGURATION_DIRECTORY CREDENTIALS_DIRECTORY MAINPID "
+    + "MANAGERPID LISTEN_FDS LISTEN_PID LISTEN_FDNAMES NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC "
+    + "SYSTEMD_EXEC_PID JOURNAL_STREAM MEMORY_PRESSURE_WATCH MEMORY_PRESSURE_WRITE"
+  );
+  inherit (config) systemd;
+  # A NixOS that has settings refuses to be asked for extraConfig, which they replace.
+  ofManager =
+    if systemd ? settings then
+      lib.toList (systemd.settings.Manager.DefaultEnvironment or [ ])
+    else
+      [ (systemd.extraConfig or "") ];
   isSet =
     name:
-    service.environment.${name} or null != null
-    || lib.any (line: lib.hasInfix "${name}=" line) (given "Environment");
+    lib.elem name ofSystemd
+    || service.environment.${name} or null != null
+    || systemd.globalEnvironment.${name} or null != null
+    || lib.any (line: lib.hasInfix "${name}=" (toString line)) (ofManager ++ given "Environment");
   # Which variables come with a file or from the manager, only the host knows.
   variables =
     if given "EnvironmentFile" == [ ] && given "PassEnvironment" == [ ] then
-      lib.filter (variable: !isSet variable.name) (referencesOf "[$][{]env:([A-Za-z_][A-Za-z0-9_]*)}")
+      lib.filter (variable: !isSet variable.name) references.variables
     else
       [ ];
 

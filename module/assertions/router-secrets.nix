@@ -7,10 +7,11 @@ let
   service = config.systemd.services.llmhop;
   inherit (import ../lib/store.nix { inherit lib; }) isRead inStore namesStore;
 
-  secrets = import ../lib/setting-secrets.nix {
+  references = import ../lib/setting-secrets.nix {
     inherit lib;
     inherit (cfg) settings;
   };
+  secrets = references.texts;
   tls = cfg.settings.tls or null;
   key = if lib.isAttrs tls then tls.key or null else null;
   isText = value: lib.isString value || builtins.isPath value || lib.isDerivation value;
@@ -35,14 +36,10 @@ let
   plainTokens = lib.filter isToken plain;
   plainHeaders = lib.filter (secret: !isToken secret && isLogin secret) plain;
 
-  # What the settings refer to, by the kind of reference.
-  named =
-    pattern:
-    lib.concatMap (
-      secret: map lib.head (lib.filter lib.isList (builtins.split pattern secret.text))
-    ) secrets;
-  variables = named "[$][{]env:([A-Za-z_][A-Za-z0-9_]*)}" ++ named "[$][{]?([A-Z_][A-Z0-9_]*)";
-  files = named "[$][{]file:([^}]*)}" ++ lib.optional (isText key) (toString key);
+  # What the settings refer to.
+  namesOf = map (reference: reference.name);
+  variables = namesOf references.variables;
+  files = namesOf references.files ++ lib.optional (isText key) (toString key);
 
   option = key: "systemd.services.llmhop.serviceConfig.${key}";
   linesOf = key: map toString (lib.toList (service.serviceConfig.${key} or [ ]));

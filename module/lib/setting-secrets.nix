@@ -1,6 +1,5 @@
-# The texts of llmhop's settings in which it resolves references to secrets, as
-# { path, text, header }, with the option path for messages, and the header's name, null of a
-# token.
+# The texts of llmhop's settings in which it resolves references to secrets, and what they refer
+# to (router/llmhop/config/secrets.py).
 { lib, settings }:
 let
   at =
@@ -34,6 +33,32 @@ let
         ]
       ) (if lib.isAttrs headers then headers else { })
     );
+
+  # As { path, text, header }, with the option path for messages, and the header's name, null of
+  # a token.
+  texts =
+    lib.concatMap (at null [ "authTokens" ]) (lib.toList (settings.authTokens or [ ]))
+    ++ lib.concatLists (lib.mapAttrsToList headersOf settings.models);
+
+  # As { path, name }.
+  referencesOf =
+    pattern:
+    lib.concatMap (
+      secret:
+      map (found: {
+        inherit (secret) path;
+        name = lib.head found;
+      }) (lib.filter lib.isList (builtins.split pattern secret.text))
+    ) texts;
+  # In lower case the name of a variable is more likely the rest of a secret with a dollar sign.
+  isVariable = reference: builtins.match "[A-Z_][A-Z0-9_]*" reference.name != null;
 in
-lib.concatMap (at null [ "authTokens" ]) (lib.toList (settings.authTokens or [ ]))
-++ lib.concatLists (lib.mapAttrsToList headersOf settings.models)
+{
+  inherit texts;
+  files = referencesOf "[$][{]file:([^}]*)}";
+  variables =
+    referencesOf "[$][{]env:([A-Za-z_][A-Za-z0-9_]*)}"
+    ++ lib.filter isVariable (
+      referencesOf "[$]([A-Za-z0-9_]+)" ++ referencesOf "[$][{]([A-Za-z0-9_]+)}"
+    );
+}

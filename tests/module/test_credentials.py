@@ -17,6 +17,12 @@ def unit(text: str) -> str:
     return f"{{ systemd.services.llmhop.serviceConfig = {{ {text} }}; }}"
 
 
+def systemd(text: str) -> str:
+    """Give a module with an option of NixOS for systemd that is set so."""
+    name, _, value = text.partition(" = ")
+    return f"{{ lib, ... }}: {{ options.systemd.{name} = lib.mkOption {{ default = {value}; }}; }}"
+
+
 REFUSED = {
     "a token": Refused(
         [vllm(), settings(FILE)],
@@ -72,6 +78,12 @@ REFUSED = {
         [vllm(), settings(ENV), unit('Environment = "TOKE=x";')],
         [f"{S}.authTokens", "`TOKEN`", "EnvironmentFile"],
     ),
+    "a variable without braces": Refused(
+        [vllm(), settings('authTokens = [ "$TOKEN" ];')], [f"{S}.authTokens", "`TOKEN`"]
+    ),
+    "a variable in braces alone": Refused(
+        [vllm(), settings(r'authTokens = [ "\${TOKEN}" ];')], [f"{S}.authTokens", "`TOKEN`"]
+    ),
 }
 
 
@@ -105,6 +117,19 @@ ALLOWED = {
     ],
     "a variable of a file": [settings(ENV), unit('EnvironmentFile = "/run/env";')],
     "a variable of the manager": [settings(ENV), unit('PassEnvironment = "TOKEN";')],
+    "variables of systemd": [
+        settings(r'authTokens = [ "\${env:INVOCATION_ID}\${env:CREDENTIALS_DIRECTORY}" ];'),
+    ],
+    "a variable of every service": [settings(ENV), systemd('globalEnvironment = { TOKEN = "x"; }')],
+    "a variable of the manager's settings": [
+        settings(ENV),
+        systemd('settings = { Manager.DefaultEnvironment = "A=b TOKEN=x"; }'),
+    ],
+    "a variable of the manager's text, before settings": [
+        settings(ENV),
+        systemd('extraConfig = "DefaultEnvironment=TOKEN=x"'),
+    ],
+    "the rest of a secret with a dollar sign": [settings('authTokens = [ "a$TOKen" ];')],
     "no llmhop": [settings(FILE), "{ services.llmhop.enable = false; }"],
 }
 
