@@ -26,6 +26,17 @@ let
   automatic = lib.filter (user: user.autoSubUidGidRange) (
     lib.attrValues (removeAttrs users [ cfg.user ])
   );
+  # It sets the option itself of every normal user without ranges (users-groups.nix), who need not
+  # have any use for one; of others somebody did.
+  byDefault = lib.filter (user: user.isNormalUser) automatic;
+  asked = lib.filter (user: !user.isNormalUser) automatic;
+  message = automatic: ''
+    ${lib.concatMapStringsSep " and " (user: "${user.path}.autoSubUidGidRange") automatic} is true,
+    and with ${maker} NixOS gives no automatic ranges. /etc/subuid and /etc/subgid, which the
+    models need, have the declared ranges alone. Where the two files have no line of that user
+    now, set autoSubUidGidRange = false. Where they have one, for containers of that user's own,
+    declare it too, as subUidRanges and subGidRanges.
+  '';
   maker =
     if config.systemd.sysusers.enable or false then
       "systemd.sysusers.enable"
@@ -36,18 +47,11 @@ in
   config = lib.mkIf (cfg.enable && !kept && users ? ${cfg.user}) {
     assertions = [
       {
-        assertion = automatic == [ ];
-        message = ''
-          ${
-            lib.concatMapStringsSep " and " (user: "${user.path}.autoSubUidGidRange") automatic
-          } is true, and with
-          ${maker} NixOS gives no automatic ranges. /etc/subuid and /etc/subgid, which the
-          models need, will have declared ranges alone, so that other containers could lose
-          their ids. Declare the subUidRanges and subGidRanges of each of these users, with what
-          the two files have now, and set autoSubUidGidRange = false.
-        '';
+        assertion = asked == [ ];
+        message = message asked;
       }
     ];
+    warnings = lib.optional (byDefault != [ ]) (message byDefault);
 
     environment.etc = lib.listToAttrs (
       map (
