@@ -18,13 +18,19 @@ let
   # `a:b` is `a`, with a link to it, and a `-` or `+` says how a path is taken (systemd.exec(5)).
   below = place: name: "${place}/${lib.head (lib.splitString ":" name)}";
   bare = path: lib.removePrefix "+" (lib.removePrefix "-" path);
+  # `source:target:options`, or one path that is both.
+  bound = path: lib.elemAt (lib.splitString ":" path ++ [ path ]) 1;
   writable =
     map (below "/run") (words "RuntimeDirectory")
     ++ map (below "/var/lib") (words "StateDirectory")
-    ++ map bare (words "ReadWritePaths");
+    ++ map (below "/var/cache") (words "CacheDirectory")
+    ++ map (below "/var/log") (words "LogsDirectory")
+    ++ map bare (words "ReadWritePaths" ++ map bound (map bare (words "BindPaths")));
 
-  isClosed =
-    socket: !lib.any (directory: isWithin (plain socket) (plain directory)) writable;
+  # What a specifier stands for, only the host knows.
+  isOpen =
+    socket: directory: lib.hasInfix "%" directory || isWithin (plain socket) (plain directory);
+  isClosed = socket: !lib.any (isOpen socket) writable;
   isHardened = serviceConfig.ProtectSystem or null == "strict";
 in
 {
