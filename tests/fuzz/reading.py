@@ -81,7 +81,7 @@ def client_head(head: ResponseHead, length: int | None, *, decode: bool) -> byte
     if head.status < 200:
         return rewrite.interim_head(head)
     return rewrite.response_head(
-        head, length, REQUEST_ID, b"", decoded=decode, close=not head.framed, cors=None
+        head, length, REQUEST_ID, b"", decoded=decode, close=not head.framed, cors=b""
     )
 
 

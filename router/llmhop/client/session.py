@@ -158,7 +158,7 @@ class Session:
         """Answer it with a page; `end` is for the access log."""
         record, head_only = self.record, self.incoming.asks_for_head
         # What cannot be read of a head may have been its origin.
-        cors = b"" if self.incoming.head is None else self.memo.cors or b""
+        cors = b"" if self.incoming.head is None else self.memo.cors
         self.write(render(page, record.request_id, head_only=head_only, close=close, cors=cors))
         if self.transport.takes_writes():
             record.bytes_out = 0 if head_only else len(page.body)

@@ -23,6 +23,7 @@ from llmhop.http.fields.message import (
     hyphened,
     kept_lines,
     request_id,
+    without_cors,
 )
 from llmhop.http.fields.proxy_status import take_proxy_status
 from llmhop.http.fields.upgrade import TO_WEBSOCKET, is_to_websocket, take_key
@@ -184,7 +185,7 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
     dropped = RESPONSE_DROPPED | nominated if nominated else RESPONSE_DROPPED
     content_type = b"".join([value for key, _, value in sink.fields if key == b"content-type"])
     streams = content_type.startswith(b"text/event-stream")
-    fields, unserved = take_proxy_status(sink.fields)
+    fields, unserved = take_proxy_status(without_cors(sink.fields))
     head = ResponseHead(
         status=status,
         framed=examined.framed,

@@ -16,7 +16,7 @@ class HeadMemo:
     """Remembers the last head that was let in, and the last one that was sent on.
 
     `cors` are the lines by which a browser knows whether the page that sent the head that `admit`
-    saw last may read the answer; None where it was none's.
+    saw last may read the answer.
     """
 
     __slots__ = (
@@ -37,7 +37,7 @@ class HeadMemo:
         that it did so in the clear.
         """
         self.table = table
-        self.cors: bytes | None = None
+        self.cors = b""
         self._on_loopback = on_loopback
         self._client = (b"unknown", b"http")
         self._admitted: RequestHead | None = None

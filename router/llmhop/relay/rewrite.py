@@ -11,7 +11,6 @@ from llmhop.http.fields.upgrade import TO_WEBSOCKET
 from llmhop.http.fields.via import via_line
 from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.routing.decision import Route
-from llmhop.routing.origin_policy import without_cors
 from llmhop.routing.target import backend_target
 
 _HOST_LESS = b"Host: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
@@ -78,13 +77,13 @@ def response_head(
     *,
     decoded: bool,
     close: bool,
-    cors: bytes | None,
+    cors: bytes,
 ) -> bytes:
     """Return the final head that the client gets; `length` is what the backend announced.
 
     `decoded` says that chunks are taken off; the end of the connection then ends the body. `date`
     is when it came where the backend has not said so (RFC 9110 section 6.6.1), else empty. `cors`
-    are lines in place of what the backend says of origins; None leaves that as it is.
+    are the lines that tell a browser whose pages may read it.
     """
     framing = b"Date: %b\r\n" % date if date else b""
     if head.status != 204:
@@ -94,5 +93,4 @@ def response_head(
             framing += b"Content-Length: %d\r\n" % length
     if close and head.status != 101:
         framing += b"Connection: close\r\n"
-    start = head.start if cors is None else without_cors(head.start) + cors
-    return b"%bX-Request-Id: %b\r\n%b\r\n" % (start, request_id, framing)
+    return b"%b%bX-Request-Id: %b\r\n%b\r\n" % (head.start, cors, request_id, framing)

@@ -20,7 +20,7 @@ from llmhop.config.values import ANY
 from llmhop.errors import host_not_allowed, origin_not_allowed, site_not_allowed
 from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import MAX_ASKED_HEADERS_BYTES, PREFLIGHT_S
-from llmhop.routing.target import is_own
+from llmhop.routing.target import READING, is_own
 
 SITE = b"sec-fetch-site"
 """The field that tells what the page that asks has to do with the site that is asked."""
@@ -34,7 +34,8 @@ _LOOPBACK = (b"localhost", b"0.0.0.0", b"[::1]")
 # No credentials are allowed, without which a * stands for every header field of a response.
 _EXPOSED = b"Access-Control-Expose-Headers: *\r\n"
 _ALLOWED_TO_ALL = b"Access-Control-Allow-Origin: *\r\n" + _EXPOSED
-_ALLOWED = b"Access-Control-Allow-Origin: %b\r\n" + _EXPOSED + b"Vary: Origin\r\n"
+_VARY = b"Vary: Origin\r\n"
+_ALLOWED = b"Access-Control-Allow-Origin: %b\r\n" + _EXPOSED + _VARY
 _PREFLIGHT = (
     b"Access-Control-Allow-Methods: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n"
     b"Access-Control-Max-Age: %d\r\n" % PREFLIGHT_S
@@ -80,17 +81,19 @@ class OriginPolicy:
         ):
             raise site_not_allowed()
 
-    def response_lines(self, head: RequestHead) -> bytes | None:
-        """Return the lines by which the answer to `head` allows its origin, or not where empty.
+    def response_lines(self, head: RequestHead) -> bytes:
+        """Return the lines by which the answer to `head` allows its origin, or does not.
 
-        None where no page asks, so that nothing is to be said, nor to be left out.
+        What a browser may keep says for which origins it holds, also where no page asks: the next
+        to ask may be one (https://fetch.spec.whatwg.org/#cors-protocol-and-http-caches).
         """
         origin = head.origin
-        if origin is None:
-            return None
+        kept = head.method in READING
         if self._any_origin:
-            return _ALLOWED_TO_ALL
-        return _ALLOWED % origin if self._allows(head, origin) else b""
+            return _ALLOWED_TO_ALL if kept or origin is not None else b""
+        if origin is not None and self._allows(head, origin):
+            return _ALLOWED % origin
+        return _VARY if kept else b""
 
     def _allows(self, head: RequestHead, origin: bytes) -> bool:
         if self._any_origin:
@@ -151,12 +154,6 @@ def preflight_lines(head: RequestHead) -> bytes:
     if _value(head, b"access-control-request-private-network") == b"true":
         lines += b"Access-Control-Allow-Private-Network: true\r\n"
     return lines
-
-
-def without_cors(start: bytes) -> bytes:
-    """Return a response's status line and fields without what a backend says of origins."""
-    lines = start.splitlines(keepends=True)
-    return b"".join([x for x in lines if x[:15].lower() != b"access-control-"])
 
 
 def _name(host: bytes) -> bytes:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from llmhop.errors import ApiError
-from llmhop.http.head import parse_request_head
+from llmhop.http.head import parse_request_head, parse_response_head
 from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import MAX_ASKED_HEADERS_BYTES
-from llmhop.routing.origin_policy import OriginPolicy, is_preflight, preflight_lines, without_cors
+from llmhop.routing.origin_policy import OriginPolicy, is_preflight, preflight_lines
 
 from tests.router.support.endpoints import MODELS, check
 
@@ -62,7 +62,8 @@ def test_pages_on_loopback_may_ask_where_nothing_is_set(origin: str) -> None:
 def test_others_may_not(origin: str) -> None:
     of = head(f"Origin: {origin}")
     assert code(policy(), of) == "origin_not_allowed"
-    assert policy().response_lines(of) == b""
+    assert policy().response_lines(of) == b"Vary: Origin\r\n"
+    assert policy().response_lines(head(f"Origin: {origin}", line="POST /v1/x")) == b""
 
 
 @pytest.mark.parametrize("origin", LOOPBACK)
@@ -93,9 +94,16 @@ def test_a_star_allows_every_origin_and_asks_for_no_host(origin: str) -> None:
 
 
 @pytest.mark.parametrize("cors", [None, {"origins": []}, {"origins": ["*"]}])
-def test_what_no_page_asks_is_answered_without_a_word_about_origins(cors: Any) -> None:
+def test_what_no_page_asks_says_as_much_of_origins_as_a_browser_has_to_know_that_keeps_it(
+    cors: Any,
+) -> None:
     assert code(policy(cors=cors), head()) is None
-    assert policy(cors=cors).response_lines(head()) is None
+    assert policy(cors=cors).response_lines(head(line="POST /v1/x")) == b""
+    every = cors == {"origins": ["*"]}
+    told = b"Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: *\r\n"
+    for method in ("GET", "HEAD"):
+        lines = policy(cors=cors).response_lines(head(line=f"{method} /v1/x"))
+        assert lines == (told if every else b"Vary: Origin\r\n")
 
 
 @pytest.mark.parametrize("origin", NOT_LOOPBACK)
@@ -104,7 +112,7 @@ def test_where_a_token_is_asked_for_a_page_only_may_not_read_the_answer(origin: 
     closed = policy(authTokens=["t"])
     asked = (f"Origin: {origin}", "Access-Control-Request-Method: POST")
     assert code(closed, head(f"Origin: {origin}")) is None
-    assert closed.response_lines(head(f"Origin: {origin}")) == b""
+    assert closed.response_lines(head(f"Origin: {origin}")) == b"Vary: Origin\r\n"
     assert code(closed, head(*asked, line="OPTIONS /v1/x")) == "origin_not_allowed"
 
 
@@ -299,11 +307,16 @@ def test_a_page_of_another_network_is_let_in_where_it_asks_for_that(
 
 
 def test_what_a_backend_says_of_origins_is_left_out() -> None:
-    start = (
-        b"HTTP/1.1 200 OK\r\naccess-control-allow-origin: *\r\nX-A: access-control-x: 1\r\n"
-        b"Access-Control-Expose-Headers: a\r\nVary: Origin\r\nAccess-Controls: x\r\n"
-        b"ACCESS-CONTROL-ALLOW-CREDENTIALS: true\r\n"
-    )
-    assert without_cors(start) == (
-        b"HTTP/1.1 200 OK\r\nX-A: access-control-x: 1\r\nVary: Origin\r\nAccess-Controls: x\r\n"
-    )
+    for status in (b"200 OK", b"103 Early Hints"):
+        lines = (
+            b"HTTP/1.1 %b\r\naccess-control-allow-origin: *\r\nX-A: access-control-x: 1\r\n"
+            b"Access-Control-Expose-Headers: a\r\nVary: Origin\r\nAccess-Controls: x\r\n"
+            b"ACCESS-CONTROL-ALLOW-CREDENTIALS: true\r\n\r\n"
+        )
+        assert (
+            parse_response_head(lines % status)[0].start
+            == (
+                b"HTTP/1.1 %b\r\nX-A: access-control-x: 1\r\nVary: Origin\r\nAccess-Controls: x\r\n"
+            )
+            % status
+        )

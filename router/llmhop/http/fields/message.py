@@ -75,6 +75,11 @@ def field_lines(fields: Iterable[Field], dropped: Names) -> bytes:
     )
 
 
+def without_cors(fields: Iterable[Field]) -> list[Field]:
+    """Return a response's fields without what a backend says of origins."""
+    return [field for field in fields if not field[0].startswith(b"access-control-")]
+
+
 def kept_lines(fields: Iterable[Field], dropped: Names) -> bytes:
     """Write the fields of a request that go on: not `dropped`, and no X-Forwarded-* at all.
 
