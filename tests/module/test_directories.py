@@ -310,6 +310,44 @@ def test_a_switch_is_refused_where_somebody_has_the_ids(host: PrivateHost) -> No
     ]
 
 
+def renamed(
+    *, home: str = "/var/lib/vllm", users: str = "root vllm", groups: str = "vllm"
+) -> dict[str, str]:
+    """What a host has that was switched to models of the user vllm."""
+    return {
+        "etc/passwd": f"root:x:0:0::/root:/bin/sh\nvllm:x:503:503::{home}:/bin/false\n",
+        "etc/group": "root:x:0:\nvllm:x:503:\n",
+        "var/lib/nixos/declarative-users": users,
+        "var/lib/nixos/declarative-groups": groups,
+    }
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("files", "options", "told"),
+    [
+        (renamed(), 'user = "ai";', []),
+        (renamed(), 'user = "ai"; group = "ai";', []),
+        (renamed(), 'group = "ai";', []),
+        (renamed(home="/var/lib/vllm/"), 'user = "ai";', []),
+        (renamed(home="/srv/other"), 'user = "ai"; group = "ai";', ["gid", "uid"]),
+        (renamed(users="root vllm2"), 'user = "ai"; group = "ai";', ["gid", "uid"]),
+        (renamed(groups="root"), 'user = "ai"; group = "ai";', ["gid"]),
+    ],
+)
+def test_a_switch_may_give_the_models_user_and_group_another_name(
+    files: dict[str, str], options: str, told: list[str], host: PrivateHost
+) -> None:
+    for path, text in files.items():
+        host.put(path, text)
+    done = before_switch(host, vllm(options))
+    _, *found = done.stderr.splitlines() or [""]
+    assert [line.strip().partition(";")[0] for line in found] == [
+        f"{V}.{key}: 503 is vllm's on this host" for key in told
+    ]
+    assert done.returncode == (1 if told else 0), done
+
+
 @needs_namespaces
 def test_a_switch_is_refused_where_somebody_has_the_directory(host: PrivateHost) -> None:
     module = vllm('cacheDir = "/srv/shared"; dataDir = "/srv/link";')

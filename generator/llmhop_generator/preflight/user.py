@@ -1,6 +1,7 @@
 """Findings about the user that runs the containers."""
 
 import grp
+import os
 import pwd
 import shutil
 from collections.abc import Iterator
@@ -50,7 +51,8 @@ def kept_ids(vllm: Vllm) -> Iterator[Finding]:
 
     NixOS leaves ids that are there as they are, only warns, and gives a declared one whoever has
     it (nixos/modules/config/update-users-groups.pl). The models would be left to an id that nobody
-    has, or be somebody else.
+    has, or be somebody else. Who had the models' home under another name is no other: the build
+    refuses two users of one home, so that this switch takes the old name away first.
     """
     account = find_account(vllm.user)
     uid = None if account is None else account.pw_uid
@@ -66,16 +68,38 @@ def kept_ids(vllm: Vllm) -> Iterator[Finding]:
                 f"{name.split()[0]} first (services.llmhop.vllm.enable = false), give what it owns "
                 f"to {wanted} ({vllm.data_dir}, {vllm.cache_dir}), and switch to this one then",
             )
-    for key, wanted, name, holder in (
-        ("uid", vllm.uid, vllm.user, _user_name(vllm.uid)),
-        ("gid", vllm.gid, vllm.group, _group_name(vllm.gid)),
+    for key, wanted, name, holder, renamed in (
+        ("uid", vllm.uid, vllm.user, _user_name(vllm.uid), _former_users(vllm)),
+        ("gid", vllm.gid, vllm.group, _group_name(vllm.gid), _former_groups(vllm)),
     ):
-        if holder not in (None, name):
+        if holder not in {None, name, *renamed}:
             yield _problem(
                 key,
                 f"{wanted} is {holder}'s on this host; choose another, or switch to a "
                 f"configuration without {holder} and without the models first",
             )
+
+
+def _former_users(vllm: Vllm) -> set[str]:
+    """The users whose home is the models' and that NixOS made, which it takes away again."""
+    home = os.path.normpath(vllm.data_dir)
+    homes = {each.pw_name for each in pwd.getpwall() if os.path.normpath(each.pw_dir) == home}
+    return homes & _declared("users")
+
+
+def _former_groups(vllm: Vllm) -> set[str]:
+    """The groups of those users that NixOS made."""
+    users = _former_users(vllm)
+    gids = {each.pw_gid for each in pwd.getpwall() if each.pw_name in users}
+    return {each.gr_name for each in grp.getgrall() if each.gr_gid in gids} & _declared("groups")
+
+
+def _declared(kind: str) -> set[str]:
+    """The names that NixOS declared at the last switch, as update-users-groups.pl keeps them."""
+    try:
+        return {*Path(f"/var/lib/nixos/declarative-{kind}").read_text("utf-8").split()}
+    except (OSError, UnicodeDecodeError):
+        return set()
 
 
 def find_account(user: str) -> pwd.struct_passwd | None:
