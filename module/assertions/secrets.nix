@@ -23,8 +23,12 @@ let
   both = leaf: scopes leaf leaf;
   linesOf = key: keys: map toString (lib.toList (keys.${key} or [ ]));
 
+  examples = {
+    EnvironmentFile = "/etc/vllm/vllm.env";
+    LoadCredential = "/run/secrets/token";
+  };
   files =
-    both "environmentFile"
+    map (scope: scope // { example = examples.EnvironmentFile; }) (both "environmentFile")
     # Where systemd or Podman reads a file of secrets.
     ++ lib.concatMap (
       scope:
@@ -33,8 +37,9 @@ let
         map (line: {
           path = "${scope.path}.${key}";
           value = isRead line;
+          example = examples.${key};
         }) (linesOf key scope.value)
-      ) [ "EnvironmentFile" "LoadCredential" ]
+      ) (lib.attrNames examples)
     ) (both "containerConfig" ++ both "serviceConfig");
 
   secretsOf = environment: lib.intersectLists secret_variables (lib.attrNames environment);
@@ -73,6 +78,8 @@ let
       file that environmentFile names.
     '';
   };
+  # An empty line resets those before it.
+  setsCredential = keys: lib.any (line: line != "") (linesOf "SetCredential" keys);
 in
 {
   config = lib.mkIf cfg.enable {
@@ -82,14 +89,19 @@ in
         message = ''
           ${scope.path} is ${toString scope.value}, in the Nix store, where
           everybody can read it. Put the file elsewhere and write its path as a
-          string, such as "/etc/vllm/vllm.env".
+          string, such as "${scope.example}".
         '';
       }) files
       ++ map (scope: refused scope.path (secretsOf scope.value)) (both "environment")
       ++ map (scope: refused scope.path (secretFlags scope.value)) (scopes "modelSettings" "settings")
-      ++ map (scope: refused "${scope.path}.SetCredential" (
-        lib.optional (linesOf "SetCredential" scope.value != [ ]) "a credential"
-      )) (both "serviceConfig")
+      ++ map (scope: {
+        assertion = !setsCredential scope.value;
+        message = ''
+          ${scope.path}.SetCredential sets a credential, a secret that everybody
+          could read in the Nix store. Put it in a file elsewhere, and name that
+          in LoadCredential.
+        '';
+      }) (both "serviceConfig")
       ++ lib.concatMap (
         key:
         map (scope: refused "${scope.path}.${key}" (secretsInKey key scope.value)) (

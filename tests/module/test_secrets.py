@@ -88,8 +88,12 @@ for _leaf, _value, _names in (
     ("containerConfig.PodmanArgs", '"-ie HF_TOKEN=hidden"', ["HF_TOKEN"]),
     ("containerConfig.PodmanArgs", "\"-e 'HF_TOKEN=hidden'\"", ["HF_TOKEN"]),
     ("serviceConfig.Environment", '"VLLM_API_KEY=hidden"', ["VLLM_API_KEY"]),
-    ("serviceConfig.SetCredential", '"hf:hidden"', ["SetCredential"]),
-    ("serviceConfig.LoadCredential", f'[ "a:/run/a" "b:{STORED}" ]', ["Nix store"]),
+    ("serviceConfig.SetCredential", '[ "" "hf:hidden" ]', ["SetCredential", "LoadCredential"]),
+    (
+        "serviceConfig.LoadCredential",
+        f'[ "a:/run/a" "b:{STORED}" ]',
+        ["LoadCredential", "Nix store", '"/run/secrets/token"'],
+    ),
     ("serviceConfig.EnvironmentFile", f'"-{STORED}"', ["Nix store"]),
 ):
     for _where, _modules in zip((V, f"{V}.models.a"), everywhere(_leaf, _value), strict=True):
@@ -122,6 +126,7 @@ FREE = {
             'containerConfig.Secret = "hf,type=env,target=HF_TOKEN";'
         )
     ],
+    "a reset of credentials": [vllm('serviceConfig.SetCredential = "";')],
     "a token by the cache": [vllm("modelSettings.hf-token = true;")],
     "a certificate in the store": [
         vllm(),
