@@ -72,7 +72,7 @@ def read_target(target: bytes) -> NamedTarget:
     if path.startswith(ROUTE_PREFIX):
         segment, _, rest = path.removeprefix(ROUTE_PREFIX).partition(b"/")
         in_path = decode_name(segment)
-        path = b"/" + rest
+        path = b"/" + rest.lstrip(b"/")  # as in /route/s3://x, whose slashes were kept
     return NamedTarget(in_path, find_fields(query) if query else [], path, query)
 
 

@@ -345,6 +345,12 @@ def test_a_target_without_a_model_names_none() -> None:
         assert read_target(target).names == []
 
 
+@pytest.mark.parametrize("target", [b"/route/foo://x/y?a=//", b"/route/foo:////x/y?a=//"])
+def test_a_model_that_ends_in_a_colon_leaves_one_slash_before_the_path(target: bytes) -> None:
+    named = read_target(target)
+    assert (named.in_path, named.path, named.query) == ("foo:", b"/x/y", b"a=//")
+
+
 @pytest.mark.parametrize(
     ("path", "split"),
     [
