@@ -35,6 +35,7 @@ def config(model: dict[str, Any] | None = None, **changes: Any) -> str:
         "subUidStart": 300000,
         "tag": "v1",
         "image": "registry.invalid/image",
+        "openFilesLimit": 1024,  # a host in a container may give no more than its own
         "models": {"a": {"model": "m", "port": 18001, **(model or {})}},
     }
     return json.dumps({"version": 1, "vllm": vllm | changes})

@@ -243,10 +243,6 @@ NOT_STARTED: dict[str, tuple[dict[str, Any], str]] = {
         {"serviceConfig": {"ExecStartPost": "/opt/none"}},
         "serviceConfig.ExecStartPost: program of the unit missing: Failed at step EXEC",
     ),
-    "group": (
-        {"serviceConfig": {"SupplementaryGroups": "ghosts"}},
-        "serviceConfig.SupplementaryGroups: user or group of the unit: Failed at step GROUP",
-    ),
     "directory": (
         {"serviceConfig": {"WorkingDirectory": "/srv/none"}},
         "serviceConfig.WorkingDirectory: key of the unit that can't be carried out: "

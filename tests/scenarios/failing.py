@@ -44,7 +44,7 @@ with subtest("the logs of a model are those of its container"):
     shown = machine.succeed("llmhop-generator logs good --no-follow -n 1000")
     assert "standin: serving m/b" in shown, shown
     code, refused = machine.execute("llmhop-generator logs goot --no-follow 2>&1")
-    assert (code, "there is good" in refused) == (1, True), refused
+    assert (code, "did you mean good?" in refused) == (1, True), refused
 
 with subtest("the model after it waited for the last try"):
     tried = machine.get_unit_property(
