@@ -105,12 +105,14 @@ class CheckedHost:
         return self.machine.execute(f"llmhop-generator check {CONFIG} 2>&1")
 
     def findings(self, text: str) -> list[str]:
-        """What `check` finds for a configuration."""
+        """What `check` finds for a configuration, without the notes that stand before it."""
         code, output = self.check(text)
         assert code == 1, output
-        first, *found = output.splitlines()
-        assert first == "error: the host is not ready, and nothing was changed", output
-        return [line.strip() for line in found]
+        _, not_ready, found = output.partition(
+            "error: the host is not ready, and nothing was changed\n"
+        )
+        assert not_ready, output
+        return [line.strip() for line in found.splitlines()]
 
     def finding(self, text: str) -> str:
         """The one thing that `check` finds for a configuration."""

@@ -48,11 +48,12 @@ def _open_environment_files(vllm: Vllm) -> Iterator[Finding]:
 
 
 def _is_open_to_all(path: Path) -> bool:
-    """Whether a file and each directory on the way to it are open to everybody."""
+    """Whether a regular file and each directory on the way to it are open to everybody."""
     try:
         real = path.resolve()
-        return bool(real.stat().st_mode & stat.S_IROTH) and all(
-            directory.stat().st_mode & stat.S_IXOTH for directory in real.parents
-        )
+        mode = real.stat().st_mode
+        ways = [directory.stat().st_mode for directory in real.parents]
+        is_readable = stat.S_ISREG(mode) and bool(mode & stat.S_IROTH)
+        return is_readable and all(way & stat.S_IXOTH for way in ways)
     except (OSError, RuntimeError):  # a RuntimeError for a loop of links, before Python 3.13
         return False

@@ -55,8 +55,9 @@ def test_an_environment_file_that_everybody_can_read_is_told(
     assert [note.startswith(told) for note in found] == [True] * is_told
 
 
-def test_of_a_file_that_is_not_there_nothing_is_noted() -> None:
-    assert host_notes(config(environmentFile="/nowhere/a.env")) == []
+@pytest.mark.parametrize("path", ["/nowhere/a.env", "/etc"])
+def test_of_what_is_no_file_nothing_is_noted(path: str) -> None:
+    assert host_notes(config(environmentFile=path)) == []
 
 
 def test_of_a_loop_of_links_nothing_is_noted(tmp_path: Path) -> None:
