@@ -24,18 +24,23 @@ let
       map (range: "in ${range.shown} of ${users.${name}.path}.${kind.rangesOption}") (
         lib.filter (range: kind.id >= range.start && kind.id < range.start + range.count) (kind.rangesOf name)
       )
-    ) others
-    ++ lib.optionals (!follows kind || reserved uids == [ ]) (reserved kind);
+    ) (lib.filter (name: users.${name}.uid != 0) others) # Root can read all anyway.
+    ++ lib.optionals (!follows kind || given uids == [ ]) (given kind);
   follows = kind: kind.idOption != uids.idOption && kind.id == uids.id;
-  reserved =
+  # nixpkgs keeps them for services, which get them once they are turned on.
+  kept =
     kind:
-    # nixpkgs keeps them for services, which get them once they are turned on.
-    lib.mapAttrsToList (name: _: "kept for `${name}` by nixpkgs (ids.${kind.idOption}s.${name})") (
-      lib.filterAttrs (name: id: id == kind.id && name != kind.owner) (
-        config.ids."${kind.idOption}s" or { }
+    map (name: "kept for `${name}` by nixpkgs (ids.${kind.idOption}s.${name})") (
+      lib.attrNames (
+        lib.filterAttrs (
+          # Of one that the host has, its own option tells.
+          name: id: id == kind.id && name != kind.owner && !kind.owners ? ${name}
+        ) (config.ids."${kind.idOption}s" or { })
       )
-    )
-    ++ map (ids: "in ${toString ids.first}-${toString ids.last}, the ids that are given to ${ids.to}") (
+    );
+  given =
+    kind:
+    map (ids: "in ${toString ids.first}-${toString ids.last}, the ids that are given to ${ids.to}") (
       lib.filter (ids: kind.id >= ids.first && kind.id <= ids.last) given_ids
     );
 
@@ -52,9 +57,21 @@ let
         Choose one from 400 to 999 that nobody has.
       '';
     };
+
+  keptId =
+    kind:
+    let
+      whose = kept kind;
+    in
+    lib.optional (whose != [ ] && !(follows kind && kept uids != [ ])) ''
+      services.llmhop.vllm.${kind.idOption} is ${toString kind.id}, which is
+      ${lib.concatStringsSep " and " whose}: once that service is turned on, it can read what
+      the models have. Choose one from 400 to 999 that nobody has.
+    '';
 in
 {
   config = lib.mkIf cfg.enable {
     assertions = map ownId kinds;
+    warnings = lib.concatMap keptId kinds;
   };
 }

@@ -105,10 +105,6 @@ TAKEN = {
     "another group's gid where ours follows the uid": Refused(
         [vllm(), "{ users.groups.other.gid = 503; }"], [f"{V}.gid is 503", "users.groups.other.gid"]
     ),
-    "ids that nixpkgs keeps, of which one follows": Refused(
-        [vllm().replace("503;", "60;", 1), "{ ids.uids.nginx = 60; ids.gids.nginx = 60; }"],
-        [f"{V}.uid is 60", "ids.uids.nginx"],
-    ),
     "the uid in another user's range": Refused(
         [
             vllm("gid = 503;").replace("503;", "400008;", 1),
@@ -120,13 +116,6 @@ TAKEN = {
     "the gid in another user's range": Refused(
         [vllm("gid = 400000;"), OTHER_IS_NORMAL, OTHER_RANGE % ("Gid", "Gid")],
         [f"{V}.gid is 400000", f"{OTHER_USER}.subGidRanges", "400000-400008"],
-    ),
-    "a uid that nixpkgs keeps for a service": Refused(
-        [vllm("gid = 503;").replace("503;", "60;", 1), IDS],
-        [f"{V}.uid is 60", "ids.uids.nginx", "400 to 999"],
-    ),
-    "a gid that nixpkgs keeps for a service": Refused(
-        [vllm("gid = 61;"), IDS], [f"{V}.gid is 61", "ids.gids.nginx", "400 to 999"]
     ),
     "a uid that systemd gives out": Refused(
         [vllm("gid = 503;").replace("503;", "62000;", 1)],
@@ -147,6 +136,37 @@ def test_ids_that_somebody_else_has_are_told_with_whose_they_are(case: Refused) 
     failures = evaluate("failures", *case.modules)
     (failure,) = [text for text in failures if text != "UIDs and GIDs must be unique!"]
     assert [name for name in case.names if name not in failure] == []
+
+
+KEPT = {
+    "a uid": Refused(
+        [vllm("gid = 503;").replace("503;", "60;", 1), IDS],
+        [f"{V}.uid is 60", "ids.uids.nginx", "400 to 999"],
+    ),
+    "a gid": Refused([vllm("gid = 61;"), IDS], [f"{V}.gid is 61", "ids.gids.nginx", "400 to 999"]),
+    "both, of which one follows": Refused(
+        [vllm().replace("503;", "60;", 1), "{ ids.uids.nginx = 60; ids.gids.nginx = 60; }"],
+        [f"{V}.uid is 60", "ids.uids.nginx"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KEPT.values(), ids=KEPT.keys())
+def test_ids_that_nixpkgs_keeps_for_a_service_are_warned_of(case: Refused) -> None:
+    (warning,) = evaluate("warnings", *case.modules)
+    assert [name for name in case.names if name not in warning] == []
+    assert evaluate("failures", *case.modules) == []
+
+
+def test_ids_that_nixpkgs_keeps_are_refused_once_the_host_has_whom_they_are_for() -> None:
+    nginx = """{
+      users.users.nginx = { isSystemUser = true; group = "users"; uid = 60; };
+      ids.uids.nginx = 60;
+    }"""
+    modules = [vllm("gid = 503;").replace("503;", "60;", 1), nginx]
+    failures = evaluate("failures", *modules)
+    assert [f"{V}.uid is 60" in text for text in failures].count(True) == 1
+    assert evaluate("warnings", *modules) == []
 
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
@@ -176,6 +196,15 @@ ALLOWED = {
         f"{{ {OTHER_USER} = {{ uid = 3010; subUidRanges = [ {{ startUid = 70000; }} ]; }}; }}",
     ],
     "an id that nixpkgs keeps for this very user": [vllm(), IDS],
+    "an id in a range of root's": [
+        vllm(),
+        """{ users.users.root = {
+          uid = 0;
+          group = "users";
+          subUidRanges = [ { startUid = 503; } ];
+          subGidRanges = [ { startGid = 503; } ];
+        }; }""",
+    ],
     "an id beside another user's range": [
         vllm().replace("503;", "400009;", 1),
         OTHER_IS_NORMAL,
