@@ -38,7 +38,7 @@ INTERPRETED: Final = (
     "relay/downstream.py",
     # What few requests go through.
     *("client/connection_limit.py", "http/body/multipart.py", "observe/metrics_page.py"),
-    *("routing/target.py", "routing/url_notes.py"),
+    "routing/url_notes.py",
 )
 """What is left out of those packages."""
 
