@@ -226,7 +226,9 @@ def check_begun(raw: bytes | bytearray, scanned: int = 0) -> None:
     # llhttp passes over line ends before a head, and knows RTSP and ICE too.
     if not _VERSION.startswith(raw[: len(_VERSION)]):
         raise BackendError("sent no HTTP response")
-    if raw.count(b"\n", scanned) != raw.count(b"\r\n", max(0, scanned - 1)):
+    fresh = raw[max(0, scanned - 1) :]
+    ends = fresh.count(b"\n") - (scanned > 0 and fresh.startswith(b"\n"))
+    if ends != fresh.count(b"\r\n"):
         raise _bad_head(_BARE_LINE_END)
 
 

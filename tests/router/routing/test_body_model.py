@@ -168,7 +168,7 @@ ONE_RULE: list[tuple[bytes, bytes, str]] = [
     (b'{"model":5,"x":"', b'","model":"m"}', "must be a string"),
     (b'{"model":"m","x":"', b'","model":null}', "must be a string"),
     (b'{"x":"', b'"}', "needs a 'model'"),
-    (b'{"x":"', b'","Model":"m"}', "needs a 'model'"),
+    (b'{"x":"', b'","Model":"m"}', "by a key in other letters"),
     (b'{"x":"', b'"} {"model":"m"}', "follows its object"),
     (b'{"x":{"y":"', b'"],"model":"m"}', "brackets"),
     (b'{"model":"m","x":"', b'"', "ends within"),

@@ -51,6 +51,8 @@ class StepCounter:
         name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
         if name in _FREE or hasattr(function, "__code__"):  # counted within
             return 0
+        if isinstance(owner, re.Pattern) and name == "sub":  # what it replaces, then where
+            return _size(arguments[1]) + _size(result)
         if isinstance(owner, re.Pattern):
             start, stop = _bounds(arguments, len(arguments[0]))
             # No repeat gives anything back, so a pattern looks at a byte once.
