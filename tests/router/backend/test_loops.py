@@ -76,10 +76,12 @@ def test_a_loop_over_two_routers_is_noticed(raw: bytes, start_router: StartRoute
 @pytest.mark.parametrize("raw", REQUESTS.values(), ids=REQUESTS.keys())
 def test_a_loop_is_noticed_whichever_worker_gets_it(raw: bytes, run: Run) -> None:
     port = free_port()
-    # The kernel takes it for 127.0.0.1, and no check of a config knows that.
-    url = f"http://0.0.0.0:{port}"
+    # No check of a config knows whose name that is.
+    url = f"http://{socket.gethostname()}:{port}"
     models = {"m": {"url": url, "aliases": ["alias"]}}
-    process = run({"models": models, "listen": f"127.0.0.1:{port}", "workers": 2})
+    process = run(
+        {"models": models, "listen": f"0.0.0.0:{port}", "allowedHosts": ["*"], "workers": 2}
+    )
     for _ in range(8):
         assert_is_loop(ask(process.port, raw))
 

@@ -77,7 +77,12 @@ def field_lines(fields: Iterable[Field], dropped: Names) -> bytes:
 
 def without_cors(fields: Iterable[Field]) -> list[Field]:
     """Return a response's fields without what a backend says of origins."""
-    return [field for field in fields if not field[0].startswith(b"access-control-")]
+    return [field for field in fields if not _is_of_origins(field)]
+
+
+def _is_of_origins(field: Field) -> bool:
+    key, _, value = field
+    return key.startswith(b"access-control-") or (key == b"vary" and value.lower() == b"origin")
 
 
 def kept_lines(fields: Iterable[Field], dropped: Names) -> bytes:
