@@ -85,7 +85,10 @@ def test_a_chunked_form_beyond_the_limit_is_broken_off(start_router: StartRouter
         link.head()
         wire.send(chunked(b"y" * 60_000))
         assert error_of(wire) == (413, "request_too_large")
-        assert b"yyy" not in link.file.read()
+        # The chunk may come in pieces, and what is within the limit is relayed as it comes.
+        arrived = link.file.read()
+        assert arrived.count(b"x") + arrived.count(b"y") <= 100_000
+        assert not arrived.endswith(b"0\r\n\r\n")
 
 
 def test_no_more_than_the_limit_is_kept_of_a_form(start_router: StartRouter) -> None:
