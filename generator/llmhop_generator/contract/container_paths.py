@@ -55,12 +55,50 @@ class Volume(NamedTuple):
     source: str | None = None
 
 
+class _Given(NamedTuple):
+    """A path that a model is given, by the option `where`; `is_file`: it names nothing else."""
+
+    where: Path
+    path: str
+    is_file: bool
+    volumes: list[Volume]
+
+
 def findings(vllm: Mapping[str, Any]) -> Iterator[Finding]:
     """Find the paths of all models, in the JSON of the backend, that nothing brings in."""
+    known = _is_known(vllm)
+    for given in _given(vllm):
+        if what := _problem(given.path, given.volumes, named=known and given.is_file):
+            yield Finding.at(given.where, what)
+
+
+def unknown_paths(vllm: Mapping[str, Any]) -> dict[str, list[Finding]]:
+    """Give the paths that no volume brings in, and that an image which is not vLLM's may have.
+
+    Each has what there is to say of it, by option, where it is one of the host, too.
+    """
+    found: dict[str, list[Finding]] = {}
+    for given in _given(vllm) if not _is_known(vllm) else ():
+        certain = _problem(given.path, given.volumes, named=False)
+        if given.is_file and not certain and _problem(given.path, given.volumes, named=True):
+            path = normal_path(given.path)
+            what = (
+                f"has {path}, which is on this host and which no volume brings into the container; "
+                f"where {vllm['image']} does not have it, {_add_volume(path)}"
+            )
+            found.setdefault(path, []).append(Finding.at(given.where, what))
+    return found
+
+
+def _is_known(vllm: Mapping[str, Any]) -> bool:
+    """Whether it is known what the image has of its own."""
     image = vllm.get("image", Vllm.model_fields["image"].default)
+    return isinstance(image, str) and is_vllms_own(image)
+
+
+def _given(vllm: Mapping[str, Any]) -> Iterator[_Given]:
     cache = vllm.get("cacheDir", Vllm.model_fields["cache_dir"].default)
     general, keys = _object(vllm.get("modelSettings")), _object(vllm.get("containerConfig"))
-    known = isinstance(image, str) and is_vllms_own(image)
     ours = [Volume(CACHE_HOME), Volume(MODEL_CACHE, cache if isinstance(cache, str) else None)]
     for name, model in _object(vllm.get("models")).items():
         path: Path = ("vllm", "models", name)
@@ -76,10 +114,8 @@ def findings(vllm: Mapping[str, Any]) -> Iterator[Finding]:
         # What is refused by its name needs no path.
         given += [each for each in settings if not flags.is_taken(each[1])]
         for where, key, value in given:
-            for text in _absolute(value):
-                named = known and flags.place(key)[0] not in _NO_FILES
-                if what := _problem(text, volumes, named=named):
-                    yield Finding.at(where, what)
+            is_file = flags.place(key)[0] not in _NO_FILES
+            yield from (_Given(where, text, is_file, volumes) for text in _absolute(value))
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -129,13 +165,17 @@ def _problem(text: str, volumes: list[Volume], *, named: bool) -> str | None:
 
 
 def _missing_path(path: str, volume: str) -> str:
-    while ":" in volume:
-        # It would end the name of the volume's source.
-        volume = posixpath.dirname(volume)
     return (
         f"has {path}, which the container does not have, because no volume brings it in; "
-        f'add "{volume}:{volume}:ro" to containerConfig.Volume'
+        f"{_add_volume(volume)}"
     )
+
+
+def _add_volume(path: str) -> str:
+    while ":" in path:
+        # It would end the name of the volume's source.
+        path = posixpath.dirname(path)
+    return f'add "{path}:{path}:ro" to containerConfig.Volume'
 
 
 def _volumes(keys: Mapping[str, Any], own: list[Volume]) -> list[Volume] | None:

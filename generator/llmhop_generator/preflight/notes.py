@@ -1,9 +1,11 @@
 """What holds of a host that is ready all the same, and that its administrator should know."""
 
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmhop_generator.contract.container_paths import unknown_paths
 from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import Finding
 from llmhop_generator.host.systemd import hard_open_files_limit, may_raise_limits, system_states
@@ -21,6 +23,7 @@ def host_notes(config: Config) -> list[str]:
     found = outdated_notes(config)
     if isinstance(config.vllm, Vllm):
         found += map(str, _open_environment_files(config.vllm))
+        found += map(str, _paths_of_the_host(config.vllm))
         pid = system_states([manager := user_manager(config.vllm.uid)])[manager].main_pid
         if pid and not may_raise_limits():
             found += limit_notes(config.vllm.open_files_limit, hard_open_files_limit(pid))
@@ -45,6 +48,15 @@ def _open_environment_files(vllm: Vllm) -> Iterator[Finding]:
                 f"{path} can be read by every user of this host; where it holds secrets, let "
                 f"{vllm.user} alone read it (`chown {vllm.user} {path} && chmod 600 {path}`)",
             )
+
+
+def _paths_of_the_host(vllm: Vllm) -> Iterator[Finding]:
+    """Find paths that may be meant as ones of the host, in an image of which nothing is known."""
+    models = {key: model for key, model in vllm.models.items() if model.enable}
+    served = vllm.model_copy(update={"models": models}).model_dump(by_alias=True)
+    for path, findings in unknown_paths(served).items():
+        if os.path.exists(path):  # noqa: PTH110 - what can't be looked at is none
+            yield from dict.fromkeys(findings)
 
 
 def _is_open_to_all(path: Path) -> bool:

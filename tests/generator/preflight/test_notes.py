@@ -1,5 +1,6 @@
 """Notes on a host that is ready: what its administrator should know, and nothing refuses."""
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,3 +89,60 @@ def test_of_a_manager_that_is_down_no_limit_is_told(monkeypatch: pytest.MonkeyPa
     assert host_notes(config()) != []
     monkeypatch.setattr(notes, "system_states", lambda units: dict.fromkeys(units, down))
     assert host_notes(config()) == []
+
+
+MODEL = "services.llmhop.vllm.models.a"
+GENERAL = "services.llmhop.vllm.modelSettings"
+ENGINE = "localhost/engine"
+
+Options = dict[str, Any]
+
+GIVEN: list[tuple[Options, Options, str]] = [
+    ({}, {"model": "PATH"}, f"{MODEL}.model"),
+    ({}, {"model": "/x/..PATH/"}, f"{MODEL}.model"),
+    ({}, {"settings": {"chat_template": "PATH"}}, f"{MODEL}.settings.chat_template"),
+    ({}, {"settings": {"lora-modules": ["x=PATH"]}}, f"{MODEL}.settings.lora-modules"),
+    ({"modelSettings": {"tokenizer": "PATH"}}, {}, f"{GENERAL}.tokenizer"),
+]
+
+
+def paths_noted(vllm: Options, **model: Any) -> list[str]:
+    """The notes on a host of two models, and of one that is off and names a path of the host."""
+    models = {
+        "a": {"model": "m", "port": 18001, **model},
+        "b": {"model": "m", "port": 18002},
+        "off": {"model": "/etc/group", "port": 18003, "enable": False},
+    }
+    own = {"image": ENGINE, "openFilesLimit": 64, "models": models}
+    return host_notes(parse({**MINIMAL, "vllm": {**MINIMAL["vllm"], **own, **vllm}}))
+
+
+@pytest.mark.parametrize(("vllm", "model", "where"), GIVEN, ids=str)
+def test_a_path_of_the_host_that_only_an_unknown_image_may_have_is_told(
+    vllm: Options, model: Options, where: str
+) -> None:
+    def noted(path: str, **more: Any) -> list[str]:
+        given = json.loads(json.dumps([vllm, model]).replace("PATH", path))
+        return paths_noted({**given[0], **more}, **given[1])
+
+    assert noted("/etc/passwd") == [
+        f"{where}: has /etc/passwd, which is on this host and which no volume brings into the "
+        f"container; where {ENGINE} does not have it, "
+        'add "/etc/passwd:/etc/passwd:ro" to containerConfig.Volume'
+    ]
+    assert noted("/nowhere/model") == []
+    assert noted("/etc/passwd", containerConfig={"Volume": "/etc/passwd:/etc/passwd:ro"}) == []
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"settings": {"root-path": "/etc"}},
+        {"model": "/usr"},
+        {"model": "/tmp"},  # noqa: S108 - a name
+        {"model": "org/model"},
+    ],
+    ids=str,
+)
+def test_what_every_image_has_and_what_is_no_path_is_not_noted(model: Options) -> None:
+    assert paths_noted({}, **model) == []
