@@ -17,9 +17,9 @@ import msgspec
 
 from llmhop import __version__
 from llmhop.config.config import Config
+from llmhop.config.findings import ConfigError, Finding
 from llmhop.config.load import check_unread, load
 from llmhop.config.parser import config_schema_text
-from llmhop.config.problems import ConfigError, Problem
 from llmhop.config.schema.checker import key_path
 from llmhop.log.logger import LOG, take_stderr
 from llmhop.log.printable import printable
@@ -157,7 +157,7 @@ def _check(file: Path, load_config: Callable[[Path], Config], for_programs: bool
         config = load_config(file)
     except ConfigError as error:
         if for_programs:
-            click.echo(_as_json(error.problems))
+            click.echo(_as_json(error.findings))
         else:
             click.echo(str(error), err=True)
         return 1
@@ -173,6 +173,6 @@ def _check(file: Path, load_config: Callable[[Path], Config], for_programs: bool
     return 0
 
 
-def _as_json(problems: list[Problem]) -> str:
+def _as_json(findings: list[Finding]) -> str:
     # Keys may have halves of surrogate pairs, which only escapes can write.
-    return json.dumps({"problems": msgspec.to_builtins(problems)}, separators=(",", ":"))
+    return json.dumps({"problems": msgspec.to_builtins(findings)}, separators=(",", ":"))

@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
+from llmhop.config.findings import ConfigError
 from llmhop.config.parser import parse
-from llmhop.config.problems import ConfigError
 from llmhop.config.secrets import expand
 from llmhop.errors import ApiError
 from llmhop.http.body.large_body import Body, ScannedBody
@@ -225,7 +225,7 @@ def config(data: bytes) -> None:
     try:
         parse(value, lambda text: expand(text, {}), _no_tls)  # type: ignore[arg-type]
     except ConfigError as error:
-        for problem in error.problems:
+        for problem in error.findings:
             assert problem.where
             assert problem.what
             assert problem.todo

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sys import maxsize
 from typing import Final, cast
 
-from llmhop.config.problems import ConfigError, Problem
+from llmhop.config.findings import ConfigError, Finding
 from llmhop.limits import LINGER_S, SPARE_DESCRIPTORS
 
 LEAST_DESCRIPTORS: Final = SPARE_DESCRIPTORS + 2
@@ -27,7 +27,7 @@ def take_descriptors() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < LEAST_DESCRIPTORS:
         what = f"allows {hard} open files, and one client takes {LEAST_DESCRIPTORS}"
-        raise ConfigError([Problem("LimitNOFILE", what, "raise it (in a shell: ulimit -n)")])
+        raise ConfigError([Finding("LimitNOFILE", what, "raise it (in a shell: ulimit -n)")])
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from llmhop.config.backend_url import BackendUrl, Origin
+from llmhop.config.findings import ConfigError
 from llmhop.config.listen_address import DEFAULT_HOST, DEFAULT_PORT, Address, TcpAddress, leads_to
-from llmhop.config.problems import ConfigError
 from llmhop.config.schema.checker import Checker, Path, key_path
 from llmhop.config.schema.kinds import (
     MAX_BYTES,
@@ -209,7 +209,7 @@ class _Models(Named[ModelConfig]):
                     continue
                 if alias in owner:
                     what = f"is a name of the model {key_path(owner[alias])} already"
-                    check.problem((*path, name, "aliases", index), what, "remove or rename it")
+                    check.report((*path, name, "aliases", index), what, "remove or rename it")
                 owner.setdefault(alias, name)
         return found
 
@@ -225,7 +225,7 @@ class _Tls(Table[Any]):
             # Also where one of the two is wrong, to tell of the other.
             loaded: Certificate | None = check.load_tls(files.get("certificate"), files.get("key"))
         except ConfigError as error:
-            check.problems += error.problems
+            check.findings += error.findings
             return None
         return loaded
 
@@ -361,7 +361,7 @@ def _check_together(check: Checker, path: Path, given: Values, values: Values) -
     _check_memory(check, path, given, values)
     # By default it is systemd that may have opened another address.
     known = {key for key in ("listen", "host", "port") if given.get(key) is not None}
-    if known and not any(known.intersection(problem.path[:1]) for problem in check.problems):
+    if known and not any(known.intersection(finding.path[:1]) for finding in check.findings):
         _check_loops(check, path, values)
 
 
@@ -372,7 +372,7 @@ def _check_loops(check: Checker, path: Path, values: Values) -> None:
         if all(any(_is_own(a, url.origin) for a in own) for url in model.urls):
             key = "urls" if model.url is None else "url"
             what = f"leads to llmhop itself, which listens on {', '.join(map(str, own))}"
-            check.problem((*path, "models", name, key), what, "write where the model runs")
+            check.report((*path, "models", name, key), what, "write where the model runs")
 
 
 def _is_own(address: Address, origin: Origin) -> bool:
@@ -390,7 +390,7 @@ def _check_memory(check: Checker, path: Path, given: Values, values: Values) -> 
     elif limit < needed:
         share = f"maxBodyBytes for each of {workers} workers" if workers > 1 else "maxBodyBytes"
         todo = f"write {needed} or more, or lower maxBodyBytes"
-        check.problem((*path, "maxBufferedBytes"), f"is smaller than {share}", todo)
+        check.report((*path, "maxBufferedBytes"), f"is smaller than {share}", todo)
 
 
 CONFIG: Final = Table(Config, NotTogether("listen", "host", "port"), finish=_check_together)

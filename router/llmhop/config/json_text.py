@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from llmhop.config.problems import Problem
+from llmhop.config.findings import Finding
 from llmhop.config.schema.checker import Path, key_path
 
 _END: tuple[Any, Any] = (None, object())
@@ -35,7 +35,7 @@ class _Constant:
         self.name = name
 
 
-def read_json(text: str) -> tuple[object, list[Problem]]:
+def read_json(text: str) -> tuple[object, list[Finding]]:
     """Return a value, and what is doubtful in it, each with its path.
 
     Raises json.JSONDecodeError, RecursionError, and ValueError for a number that is too long.
@@ -49,7 +49,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found if len(found) == len(pairs) else _Object(pairs)
 
 
-def _doubts(data: object) -> Iterator[Problem]:
+def _doubts(data: object) -> Iterator[Finding]:
     parents: list[str | int] = []
     levels: list[Iterator[tuple[str | int | None, object]]] = [iter([(None, data)])]
     while levels:  # what is nested may be deeper than Python calls
@@ -61,7 +61,7 @@ def _doubts(data: object) -> Iterator[Problem]:
             continue
         if isinstance(value, _Constant):
             path = parents if key is None else [*parents, key]
-            yield _problem(tuple(path), f"is {value.name}, which JSON does not know", "correct it")
+            yield _finding(tuple(path), f"is {value.name}, which JSON does not know", "correct it")
             continue
         if not isinstance(value, (list, dict)):
             continue
@@ -69,7 +69,7 @@ def _doubts(data: object) -> Iterator[Problem]:
             parents.append(key)
         if isinstance(value, _Object):
             for name in value.doubled():
-                yield _problem((*parents, name), "is there more than once", "keep one")
+                yield _finding((*parents, name), "is there more than once", "keep one")
         levels.append(iter(_items(value)))
 
 
@@ -79,5 +79,5 @@ def _items(value: list[object] | dict[str, object]) -> Iterable[tuple[str | int,
     return value.pairs if isinstance(value, _Object) else value.items()
 
 
-def _problem(path: Path, what: str, todo: str) -> Problem:
-    return Problem(key_path(*path) or "config", what, todo, path)
+def _finding(path: Path, what: str, todo: str) -> Finding:
+    return Finding(key_path(*path) or "config", what, todo, path)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmhop.config.config import Certificate, Config
+from llmhop.config.findings import ConfigError, Finding
 from llmhop.config.json_text import read_json
 from llmhop.config.parser import parse
-from llmhop.config.problems import ConfigError, Problem
 from llmhop.config.regular_file import read_at_most, read_regular
 from llmhop.config.schema.checker import LoadTls
 from llmhop.config.secrets import expand, expand_unread
@@ -46,7 +46,7 @@ def check_unread(path: Path) -> Config:
 
 
 def _parse(
-    read: tuple[object, list[Problem]], resolve_secret: Callable[[str], str], load_tls: LoadTls
+    read: tuple[object, list[Finding]], resolve_secret: Callable[[str], str], load_tls: LoadTls
 ) -> Config:
     """Check a value of which something may be in doubt; at its path nothing else is told."""
     data, doubts = read
@@ -55,9 +55,9 @@ def _parse(
     except ConfigError as error:
         doubtful = {doubt.path for doubt in doubts}
         other = [
-            problem
-            for problem in error.problems
-            if not any(problem.path[:count] in doubtful for count in range(len(problem.path) + 1))
+            finding
+            for finding in error.findings
+            if not any(finding.path[:count] in doubtful for count in range(len(finding.path) + 1))
         ]
         raise ConfigError(doubts + other) from None
     if doubts:
@@ -65,13 +65,13 @@ def _parse(
     return config
 
 
-def _read_json(path: Path, may_wait: bool) -> tuple[object, list[Problem]]:
+def _read_json(path: Path, may_wait: bool) -> tuple[object, list[Finding]]:
     where = ascii(str(path))[1:-1]
     return _json(where, _read(where, path, may_wait))
 
 
 def _error(where: str, what: str, todo: str) -> ConfigError:
-    return ConfigError([Problem(where, what, todo)])
+    return ConfigError([Finding(where, what, todo)])
 
 
 def _read(where: str, path: Path, may_wait: bool) -> str:
@@ -103,7 +103,7 @@ def _read(where: str, path: Path, may_wait: bool) -> str:
         raise _error(where, f"is not UTF-8 (byte {error.start})", "save it as UTF-8") from None
 
 
-def _json(where: str, text: str) -> tuple[object, list[Problem]]:
+def _json(where: str, text: str) -> tuple[object, list[Finding]]:
     try:
         return read_json(text)
     except json.JSONDecodeError as error:

@@ -1,6 +1,6 @@
 """What follows from the keys as they are declared: the check, the JSON Schema, what a reload takes.
 
-The check of a config finds every problem at once.
+The check of a config reports every finding at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmhop.config.config import CONFIG, Config
-from llmhop.config.problems import ConfigError
+from llmhop.config.findings import ConfigError
 from llmhop.config.schema.checker import Checker, LoadTls
 from llmhop.config.schema.table import Setting
 
@@ -22,12 +22,12 @@ def parse(data: object, resolve_secret: Callable[[str], str], load_tls: LoadTls)
     """Check the JSON value of a config file and return the config.
 
     `resolve_secret` replaces the references in a string and raises SecretError. Raises
-    ConfigError with every problem found.
+    ConfigError with every finding.
     """
     check = Checker(resolve_secret, load_tls)
     config = CONFIG.read(check, (), data)
     if config is None:
-        raise ConfigError(check.problems)
+        raise ConfigError(check.findings)
     return config
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmhop.config.config import Certificate
-from llmhop.config.problems import ConfigError, Problem
+from llmhop.config.findings import ConfigError, Finding
 from llmhop.config.regular_file import read_regular
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ def load_certificate(
     the other one is read, and None returned. Raises ConfigError.
     """
     directory = environment.get("CREDENTIALS_DIRECTORY", "")
-    problems: list[Problem] = []
+    findings: list[Finding] = []
     read = [
-        None if path is None else _read(where, Path(directory, path), problems)
+        None if path is None else _read(where, Path(directory, path), findings)
         for where, path in (("tls.certificate", certificate), ("tls.key", key))
     ]
-    if problems:
-        raise ConfigError(problems)
+    if findings:
+        raise ConfigError(findings)
     chain, secret = read
     if chain is None or secret is None:
         return None
@@ -44,7 +44,7 @@ def load_certificate(
         server_context(found)
     except OSError as error:  # no descriptors or no memory are left
         what = f"can't be loaded ({error.strerror})"
-        raise ConfigError([_problem("tls", what, "try it again")]) from None
+        raise ConfigError([_finding("tls", what, "try it again")]) from None
     return found
 
 
@@ -64,7 +64,7 @@ def check_authorities(environment: Mapping[str, str]) -> None:
         reason = "not PEM" if isinstance(error, ssl.SSLError) else error.strerror
         what = f"names no certificates of authorities ({reason})"
         todo = "name a PEM file that llmhop can read, or leave it unset for the system's"
-        raise ConfigError([Problem("SSL_CERT_FILE", what, todo)]) from None
+        raise ConfigError([Finding("SSL_CERT_FILE", what, todo)]) from None
 
 
 def server_context(certificate: Certificate) -> ssl.SSLContext:
@@ -97,7 +97,7 @@ def server_context(certificate: Certificate) -> ssl.SSLContext:
         elif error.reason == "KEY_VALUES_MISMATCH":
             where, what = "tls.key", "is not the key of tls.certificate"
             todo = "give the key that the certificate was made for, which stands first in its file"
-        raise ConfigError([_problem(where, what, todo)]) from None
+        raise ConfigError([_finding(where, what, todo)]) from None
     return context
 
 
@@ -111,17 +111,17 @@ def _memory_file(data: bytes) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
 
 
-def _read(where: str, path: Path, problems: list[Problem]) -> bytes:
+def _read(where: str, path: Path, findings: list[Finding]) -> bytes:
     try:
         data = read_regular(path, _MAX_FILE_BYTES)
     except OSError as error:
         shown = ascii(str(path))[1:-1]
-        problems.append(_problem(where, f"can't be read ({error.strerror}: {shown})"))
+        findings.append(_finding(where, f"can't be read ({error.strerror}: {shown})"))
         return b""
     if len(data) > _MAX_FILE_BYTES:
-        problems.append(_problem(where, f"is larger than {_MAX_FILE_BYTES} bytes"))
+        findings.append(_finding(where, f"is larger than {_MAX_FILE_BYTES} bytes"))
     return data
 
 
-def _problem(where: str, what: str, todo: str = _ADVICE) -> Problem:
-    return Problem(where, what, todo, tuple(where.split(".")))
+def _finding(where: str, what: str, todo: str = _ADVICE) -> Finding:
+    return Finding(where, what, todo, tuple(where.split(".")))

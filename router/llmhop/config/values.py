@@ -157,14 +157,14 @@ class Listen(Kind[tuple[Address, ...]]):
             address = self._address(check, path, value, "is not a string or a list of strings")
             return None if address is None else (address,)
         if not value:
-            check.problem(path, "is an empty list", self.advice)
+            check.report(path, "is an empty list", self.advice)
         found: list[Address] = []
         for index, text in enumerate(value):
             at = (*path, index)
             address = self._address(check, at, text, "is not a string")
             # Port 0 stands for another port each time.
             if address in found and getattr(address, "port", None) != 0:
-                check.problem(at, "is listed twice", "remove it")
+                check.report(at, "is listed twice", "remove it")
             elif address is not None:
                 for other in found:
                     if (
@@ -173,18 +173,18 @@ class Listen(Kind[tuple[Address, ...]]):
                         and overlap(address, other)
                     ):
                         what = f"{other} and {address} are one address to the kernel"
-                        check.problem(at, what, "remove one of the two")
+                        check.report(at, what, "remove one of the two")
                 found.append(address)
         return tuple(found)
 
     def _address(self, check: Checker, path: Path, value: object, not_text: str) -> Address | None:
         if not isinstance(value, str):
-            check.problem(path, not_text, self.advice)
+            check.report(path, not_text, self.advice)
             return None
         try:
             return parse_listen(value)
         except ValueError as error:
-            check.problem(path, str(error), self.advice)
+            check.report(path, str(error), self.advice)
             return None
 
 
@@ -199,7 +199,7 @@ class Port(Kind[int]):
         try:
             return None if port is None else check_port(str(port))
         except ValueError as error:
-            check.problem(path, str(error), self.advice)
+            check.report(path, str(error), self.advice)
             return None
 
 
@@ -215,9 +215,9 @@ class Token(Kind[str]):
         if token is None or (token and token.strip() == token):
             return token
         if token:
-            check.problem(path, "starts or ends with white space", "remove it")
+            check.report(path, "starts or ends with white space", "remove it")
         else:
-            check.problem(path, "is empty", self.advice)
+            check.report(path, "is empty", self.advice)
         return None
 
 
@@ -237,11 +237,11 @@ class Headers(Kind[tuple[tuple[str, str], ...]]):
         for name, raw in (check.typed(path, value, dict, self.advice) or {}).items():
             at = (*path, name)
             if not re.fullmatch(_HEADER_NAME, name):
-                check.problem(at, "is not a header name", "use letters, digits and dashes")
+                check.report(at, "is not a header name", "use letters, digits and dashes")
             elif name.lower() in _RESERVED_HEADERS:
-                check.problem(at, "is set by llmhop itself", "remove it")
+                check.report(at, "is set by llmhop itself", "remove it")
             elif name.lower() in headers:
-                check.problem(at, "is given twice in different case", "keep one")
+                check.report(at, "is given twice in different case", "keep one")
             secret = check.secret(at, raw)
             if secret is not None:
                 headers[name.lower()] = (name, secret.strip(" \t"))

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from llmhop.config.findings import ConfigError, Finding
 from llmhop.config.listen_address import Address, TcpAddress, UnixAddress, overlap
-from llmhop.config.problems import ConfigError, Problem
 from llmhop.process.exposure import is_open_file, is_open_host
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
@@ -76,7 +76,7 @@ def open_listeners(
     if passed:
         return Listeners(passed, passed=True)
     sockets: list[socket.socket] = []
-    problems = []
+    findings = []
     bound: list[tuple[TcpAddress, TcpAddress]] = []  # as the config has it, as the kernel has it
     for address in addresses:
         try:
@@ -90,15 +90,15 @@ def open_listeners(
             one = [other for other, name in bound if any(overlap(name, n) for n in names)]
             for other in dict.fromkeys(one):
                 what = f"{other} and {address} are one address to the kernel"
-                problems.append(Problem("listen", what, "remove one of the two"))
+                findings.append(Finding("listen", what, "remove one of the two"))
             bound += [(address, name) for name in names]
         except OSError as error:
             what = f"can't bind {address} ({error.strerror or error})"
             todo = "choose another address, or stop what uses it"
-            problems.append(Problem("listen", what, todo))
-    if problems:
+            findings.append(Finding("listen", what, todo))
+    if findings:
         Listeners(sockets).close()
-        raise ConfigError(problems)
+        raise ConfigError(findings)
     return Listeners(sockets)
 
 
@@ -110,7 +110,7 @@ def _passed() -> list[socket.socket]:
     passed = environment["LISTEN_FDS"] or "0"
     if not passed.isdecimal() or len(passed) > _MAX_DIGITS:
         todo = "leave it to systemd, which sets it"
-        raise ConfigError([Problem("LISTEN_FDS", "is no number of descriptors", todo)])
+        raise ConfigError([Finding("LISTEN_FDS", "is no number of descriptors", todo)])
     count = int(passed)
     return [_taken(descriptor) for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + count)]
 
@@ -126,7 +126,7 @@ def _taken(descriptor: int) -> socket.socket:
             return sock
     what = f"passes something (descriptor {descriptor}) that is no socket listening for streams"
     todo = "use ListenStream= and Accept=no in the socket unit"
-    raise ConfigError([Problem("LISTEN_FDS", what, todo)])
+    raise ConfigError([Finding("LISTEN_FDS", what, todo)])
 
 
 def _bind_tcp(address: TcpAddress, reuse_port: bool) -> list[socket.socket]:

@@ -15,9 +15,9 @@ import uvloop
 from llmhop import __version__, limits
 from llmhop.client.connection_limit import connections_that_fit
 from llmhop.config.config import Config
+from llmhop.config.findings import ConfigError
 from llmhop.config.load import load
 from llmhop.config.parser import after_reload
-from llmhop.config.problems import ConfigError
 from llmhop.config.values import ANY
 from llmhop.log.faults import log_loops_fault
 from llmhop.log.logger import LOG, log

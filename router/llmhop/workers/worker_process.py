@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 
 from llmhop import limits
 from llmhop.config.config import Config
-from llmhop.config.problems import ConfigError
+from llmhop.config.findings import ConfigError
 from llmhop.log.faults import log_fault
 from llmhop.log.logger import LOG, log
 from llmhop.observe.metric_store import Metrics, MetricStore

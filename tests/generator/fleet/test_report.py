@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from llmhop.config.findings import ConfigError
 from llmhop.config.parser import parse as parse_router_config
-from llmhop.config.problems import ConfigError
 from llmhop.config.tls import load_certificate
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.fleet import compare as fleet_compare

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from llmhop.config.config import Certificate
+from llmhop.config.findings import ConfigError
 from llmhop.config.parser import parse
-from llmhop.config.problems import ConfigError
 from llmhop.config.secrets import expand_unread
 from llmhop_generator.apply import fast_path
 from llmhop_generator.cli import main as cli
@@ -49,7 +49,7 @@ def router_problems(config: Mapping[str, Any]) -> list[Finding]:
     except ConfigError as error:
         return [
             Finding.at(("llmhop", "settings", *each.path), f"{each.what}; {each.todo}")
-            for each in error.problems
+            for each in error.findings
         ]
     return []
 

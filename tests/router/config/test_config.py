@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from llmhop.config.backend_url import Origin
 from llmhop.config.config import Config
+from llmhop.config.findings import ConfigError
 from llmhop.config.listen_address import TcpAddress, UnixAddress
 from llmhop.config.parser import parse
-from llmhop.config.problems import ConfigError
 from llmhop.config.schema.checker import key_path
 from llmhop.config.secrets import expand
 from llmhop.config.tls import load_certificate
@@ -32,7 +32,7 @@ def problems(data: object, environment: dict[str, str] | None = None) -> list[st
     """The lines that a bad config is refused with."""
     with pytest.raises(ConfigError) as caught:
         check(data, environment)
-    return [str(problem) for problem in caught.value.problems]
+    return [str(problem) for problem in caught.value.findings]
 
 
 LINES = {name: 2 for name in BAD if name.startswith("tls ")} | {
@@ -251,7 +251,7 @@ def test_by_default_every_worker_can_hold_a_body_of_the_largest_size() -> None:
 def test_a_problem_tells_programs_the_same_place_as_people(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check(BAD[name][0])
-    for problem in caught.value.problems:
+    for problem in caught.value.findings:
         assert problem.where == (key_path(*problem.path) or "config")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from llmhop.config.problems import ConfigError
+from llmhop.config.findings import ConfigError
 from llmhop.config.regular_file import read_regular
 from llmhop.config.secrets import SecretError, expand
 from llmhop.config.tls import load_certificate
@@ -56,7 +56,7 @@ def test_what_is_no_regular_file_is_not_read(odd: Path) -> None:
         expand(f"${{file:{odd}}}", {})
     with pytest.raises(ConfigError) as caught:
         load_certificate(str(odd), str(odd), {})
-    assert [problem.where for problem in caught.value.problems] == ["tls.certificate", "tls.key"]
+    assert [problem.where for problem in caught.value.findings] == ["tls.certificate", "tls.key"]
     assert descriptors() == before
 
 

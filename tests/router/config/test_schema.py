@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from llmhop.config.findings import ConfigError
 from llmhop.config.parser import config_schema
-from llmhop.config.problems import ConfigError
 
 from tests.router.support.certificates import Authority
 from tests.router.support.corpus.config import BAD

@@ -54,7 +54,7 @@ GOOD: dict[str, Any] = {"a": True, "clients": {"x": {"token": "secret"}}}
 def read(data: object) -> tuple[Top | None, list[str]]:
     """What is read of a config, and the problems."""
     check = Checker(str, lambda _certificate, _key: None)
-    return TOP.read(check, (), data), [str(problem) for problem in check.problems]
+    return TOP.read(check, (), data), [str(problem) for problem in check.findings]
 
 
 def test_what_is_given_is_read_and_the_rest_has_its_default() -> None:

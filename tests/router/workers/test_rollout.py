@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
-from llmhop.config.problems import ConfigError
+from llmhop.config.findings import ConfigError
 from llmhop.workers.rollout import Outcome, Rollout
 from llmhop.workers.worker_process import wait_before_start
 

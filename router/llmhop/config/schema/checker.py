@@ -1,4 +1,4 @@
-"""The ground of the config's check: types, known keys and secrets, with every problem kept."""
+"""The ground of the config's check: types, known keys and secrets, with every finding kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from llmhop.config.problems import Problem
+from llmhop.config.findings import Finding
 from llmhop.config.secrets import SecretError
 from llmhop.log.printable import one_line
 
@@ -54,24 +54,24 @@ def encodable(text: str) -> bool:
 
 
 class Checker:
-    """Checks values and collects problems; a method returns None where it found one."""
+    """Checks values and collects findings; a method returns None where it adds one."""
 
     def __init__(self, resolve_secret: Callable[[str], str], load_tls: LoadTls) -> None:
         """`resolve_secret` replaces the references in a string and raises SecretError."""
-        self.problems: list[Problem] = []
+        self.findings: list[Finding] = []
         self.load_tls = load_tls
         self._resolve_secret = resolve_secret
 
-    def problem(self, path: Path, what: str, todo: str) -> None:
-        """Keep a problem."""
-        self.problems.append(Problem(key_path(*path) or "config", what, todo, path))
+    def report(self, path: Path, what: str, todo: str) -> None:
+        """Add a finding."""
+        self.findings.append(Finding(key_path(*path) or "config", what, todo, path))
 
     def typed(self, path: Path, value: object, kind: type[_T], todo: str) -> _T | None:
         """Check the type of a value. true and false are no numbers."""
         # bool is a subclass of int, but true is no number.
         if isinstance(value, kind) and not isinstance(value, bool):
             return value
-        self.problem(path, f"is not {_TYPE_NAMES[kind]}", todo)
+        self.report(path, f"is not {_TYPE_NAMES[kind]}", todo)
         return None
 
     def members(self, path: Path, value: object, keys: Iterable[str]) -> dict[str, Any] | None:
@@ -86,7 +86,7 @@ class Checker:
 
                 near = get_close_matches(key, known, 1)
                 todo = f"write {near[0]}" if near else f"use one of {', '.join(known)}"
-                self.problem((*path, key), "is not a known key", todo)
+                self.report((*path, key), "is not a known key", todo)
         return {key: item for key, item in found.items() if item is not None}
 
     def secret(self, path: Path, value: object) -> str | None:
@@ -97,9 +97,9 @@ class Checker:
         try:
             secret = self._resolve_secret(text)
         except SecretError as error:
-            self.problem(path, error.what, error.todo)
+            self.report(path, error.what, error.todo)
             return None
         if _VALUE_CONTROL.search(secret) or not encodable(secret):
-            self.problem(path, "holds a control character", "give it as one line of text")
+            self.report(path, "holds a control character", "give it as one line of text")
             return None
         return secret

@@ -37,7 +37,7 @@ class Kind(ABC, Generic[T_co]):
 
     @abstractmethod
     def read(self, check: Checker, path: Path, value: object) -> T_co | None:
-        """Check a value and return what it stands for; None where `check` has a new problem."""
+        """Check a value and return what it stands for; None where `check` has a new finding."""
 
     def written(self, value: Any) -> object:
         """Return the JSON value that stands for a default."""
@@ -53,7 +53,7 @@ class Boolean(Kind[bool]):
     def read(self, check: Checker, path: Path, value: object) -> bool | None:
         if isinstance(value, bool):
             return value
-        check.problem(path, "is not a boolean", self.advice)
+        check.report(path, "is not a boolean", self.advice)
         return None
 
 
@@ -70,7 +70,7 @@ class Whole(Kind[int]):
         number = check.typed(path, value, int, self.advice)
         if number is None or self.least <= number <= self.most:
             return number
-        check.problem(path, "is out of range", self.advice)
+        check.report(path, "is out of range", self.advice)
         return None
 
 
@@ -82,9 +82,9 @@ class Seconds(Kind[float]):
 
     def read(self, check: Checker, path: Path, value: object) -> float | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            check.problem(path, "is not a number", "write seconds, e.g. 10")
+            check.report(path, "is not a number", "write seconds, e.g. 10")
         elif not 0 < value <= MAX_SECONDS:
-            check.problem(path, "is out of range", self.advice)
+            check.report(path, "is out of range", self.advice)
         else:
             return float(value)
         return None
@@ -103,7 +103,7 @@ class Choice(Kind[Any]):
     def read(self, check: Checker, path: Path, value: object) -> Any:
         if value in self.words:
             return value
-        check.problem(path, self._unknown, self.advice)
+        check.report(path, self._unknown, self.advice)
         return None
 
 
@@ -132,7 +132,7 @@ class Text(Kind[T_co]):
         try:
             return None if text is None else self._parse(text)
         except ValueError as error:
-            check.problem(path, str(error), self._advice_on(error))
+            check.report(path, str(error), self._advice_on(error))
             return None
 
 
@@ -158,9 +158,9 @@ class ListOf(Kind[tuple[T, ...]]):
         if given is None:
             return None
         if len(given) < self._least:
-            check.problem(path, "is an empty list", self.advice)
+            check.report(path, "is an empty list", self.advice)
         elif self._most and len(given) > self._most:
-            check.problem(path, "is too long", f"write up to {self._most} {path[-1]}")
+            check.report(path, "is too long", f"write up to {self._most} {path[-1]}")
         found: list[T] = []
         known: set[object] = set()
         for index, item in enumerate(given):
@@ -179,8 +179,8 @@ class ListOf(Kind[tuple[T, ...]]):
         return value
 
     def refuse_repeated(self, check: Checker, path: Path) -> None:
-        """Keep the problem that a value was there before."""
-        check.problem(path, "is listed twice", "remove it")
+        """Report a value that was there before."""
+        check.report(path, "is listed twice", "remove it")
 
 
 class Named(Kind[dict[str, T]]):
@@ -200,12 +200,12 @@ class Named(Kind[dict[str, T]]):
     def read(self, check: Checker, path: Path, value: object) -> dict[str, T] | None:
         given = check.typed(path, value, dict, self.advice)
         if given == {}:
-            check.problem(path, self.missing, self.advice)
+            check.report(path, self.missing, self.advice)
         found: dict[str, T] = {}
         for name, entry in (given or {}).items():
             if not name or not encodable(name):
                 todo = "name it as clients do"
-                check.problem((*path, name), "has an empty or broken name", todo)
+                check.report((*path, name), "has an empty or broken name", todo)
             read = self.of.read(check, (*path, name), entry)
             if read is not None:
                 found[name] = read

@@ -78,7 +78,7 @@ class OneOf:
         """Check the keys that are given; `advice` is that of the first key."""
         there = [key for key in self.keys if key in given]
         if not there:
-            check.problem((*path, self.keys[0]), "is missing", advice)
+            check.report((*path, self.keys[0]), "is missing", advice)
         elif len(there) > 1:
             _refuse_together(check, path, *there)
 
@@ -132,9 +132,9 @@ class Table(Kind[T]):
         self._defaults = {s.field: s.default for s in self.settings.values() if not s.required}
 
     def read(self, check: Checker, path: Path, value: object) -> T | None:
-        before = len(check.problems)
+        before = len(check.findings)
         values = self.values(check, path, value)
-        if values is None or len(check.problems) > before:
+        if values is None or len(check.findings) > before:
             return None
         return self._made(**values)
 
@@ -149,7 +149,7 @@ class Table(Kind[T]):
         for key in [key for key in self.settings if key in given or key in self._required]:
             each = self.settings[key]
             if key not in given:
-                check.problem((*path, key), each.kind.missing, each.kind.advice)
+                check.report((*path, key), each.kind.missing, each.kind.advice)
                 continue
             read = each.kind.read(check, (*path, key), given[key])
             if read is not None:
@@ -166,7 +166,7 @@ def _camel(name: str) -> str:
 
 def _refuse_together(check: Checker, path: Path, key: str, *others: str) -> None:
     what = f"is given together with {' or '.join(others)}"
-    check.problem((*path, key), what, "keep one of the two")
+    check.report((*path, key), what, "keep one of the two")
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is wrong with a config: each problem, and the error that tells of all of them."""
+"""What is wrong with a config: each finding, and the error that tells of all of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import msgspec
 from llmhop.log.printable import one_line
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True):
     """One thing that is wrong with a config: where, what, and what to do about it.
 
     `path` are the keys and indices that lead there from the top of the config, for programs;
@@ -24,8 +24,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class ConfigError(Exception):
-    """A config that can't be used, with every problem found in it."""
+    """A config that can't be used, with everything that was found wrong in it."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__("\n".join(map(str, findings)))
+        self.findings = findings
