@@ -10,12 +10,12 @@ import asyncio
 from typing import Protocol, cast
 
 from llmhop import limits
+from llmhop.client.client_socket import HALF_CLOSED, LINGERING
 from llmhop.client.connection_limit import Slot
-from llmhop.client.deadline import BODY, CLIENT_END, END, HEAD, READER, REQUEST, SOCKET_END
+from llmhop.client.deadline import BODY, CLIENT_END, END, HEAD, READER, REQUEST, WEBSOCKET_END
 from llmhop.client.request_cycle import RequestCycle
 from llmhop.client.router import Router
 from llmhop.client.session import Session
-from llmhop.client.transport import HALF_CLOSED, LINGERING
 from llmhop.errors import request_timeout, shutting_down
 from llmhop.relay.body_stream import WebSocketStream
 
@@ -75,7 +75,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes of requests, now or in another pass of the event loop."""
         session = self._session
-        if session.transport.state == LINGERING or session.refusal is not None:
+        if session.socket.state == LINGERING or session.refusal is not None:
             return
         work = self._clients.work
         if work.is_full or session.incoming.deferred:
@@ -112,16 +112,16 @@ class ClientConnection(asyncio.Protocol):
         exchange, incoming = session.exchange, session.incoming
         if not exchange.active:
             # What was written is still sent. What is missing of a request will not come.
-            session.transport.begin_close()
+            session.socket.begin_close()
             incoming.stream = None
             session.drop_input()
             session.account()
             session.wait()
             return False
-        is_socket = isinstance(incoming.stream, WebSocketStream)
-        if is_socket and self.transport.can_write_eof() and exchange.end_stream():
+        is_websocket = isinstance(incoming.stream, WebSocketStream)
+        if is_websocket and self.transport.can_write_eof() and exchange.end_stream():
             incoming.stream = None
-            session.transport.state = HALF_CLOSED
+            session.socket.state = HALF_CLOSED
             session.wait()
             return True
         self.transport.abort()
@@ -130,7 +130,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads slower than the backend writes."""
         session = self._session
-        session.transport.write_paused = True
+        session.socket.write_paused = True
         if session.exchange.active:
             session.exchange.pause()
         else:
@@ -139,7 +139,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         session = self._session
-        session.transport.write_paused = False
+        session.socket.write_paused = False
         if session.exchange.active:
             session.exchange.resume()
         else:
@@ -149,7 +149,7 @@ class ClientConnection(asyncio.Protocol):
 
     def await_turn(self) -> None:
         """Read no more for now: what came waits for another pass of the event loop."""
-        self._session.transport.await_turn(self._clients.now)
+        self._session.socket.await_turn(self._clients.now)
 
     def take_turn(self) -> None:
         """Read on: that pass has come."""
@@ -163,19 +163,19 @@ class ClientConnection(asyncio.Protocol):
 
     def check_deadline(self, now: float) -> None:
         """Close the connection if it was waited for too long."""
-        session, transport = self._session, self._session.transport
+        session, socket = self._session, self._session.socket
         exchange, deadline = session.exchange, session.deadline
-        if now >= deadline.at and transport.turn_asked_at is None:
+        if now >= deadline.at and socket.turn_asked_at is None:
             self._expire(now)
         elif exchange.active:
-            if transport.paused and transport.has_left():
-                transport.abort()
+            if socket.paused and socket.has_left():
+                socket.abort()
             elif deadline.waits_for == BODY:
                 exchange.wait_for_client(now)
             else:
                 exchange.check_deadline(now)
         elif deadline.waits_for == END:
-            transport.close_tls()
+            socket.close_tls()
 
     def _expire(self, now: float) -> None:
         session, deadline = self._session, self._session.deadline
@@ -184,10 +184,10 @@ class ClientConnection(asyncio.Protocol):
             if deadline.upload_goes_on(now):
                 return
             self._clients.observer.refused("upload_rate")
-        if waits_for in (BODY, HEAD, SOCKET_END):
+        if waits_for in (BODY, HEAD, WEBSOCKET_END):
             session.break_off(request_timeout())
             return
-        unsent = session.transport.unsent_bytes()
+        unsent = session.socket.unsent_bytes()
         if unsent and self._clients.draining and waits_for in (READER, REQUEST):
             session.finish(True)
         elif waits_for == CLIENT_END or not deadline.client_takes(unsent, now):
@@ -213,7 +213,7 @@ class ClientConnection(asyncio.Protocol):
     def cut_off(self) -> None:
         """End what was not over in time: with an error, or within the response."""
         session, exchange = self._session, self._session.exchange
-        if session.transport.state == LINGERING or self.transport.is_closing():
+        if session.socket.state == LINGERING or self.transport.is_closing():
             return
         if exchange.active and exchange.head_sent:
             exchange.cancel()

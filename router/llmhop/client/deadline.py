@@ -30,7 +30,7 @@ from llmhop.client.router import Router
 # What is waited for. Plain numbers, because an Enum's members cost more to look up.
 NOTHING: Final = 0
 BACKEND: Final = 1
-SOCKET_END: Final = 2
+WEBSOCKET_END: Final = 2
 BODY: Final = 3
 READER: Final = 4
 HEAD: Final = 5

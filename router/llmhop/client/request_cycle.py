@@ -7,7 +7,7 @@ No phase is stored: each follows from the state of the session.
 | reading | no exchange, and a head or a body that is not whole | deciding |
 | deciding | a whole request, or its head or form decides | answered here, or exchange |
 | exchange | the exchange is active; of a form or a WebSocket, more is read for it | answered |
-| answered | the response is written | reading; or the connection ends (see transport) |
+| answered | the response is written | reading; or the connection ends (see client_socket) |
 
 What can't be read, or is answered before all of it was, is answered and the client lingers.
 Requests are answered in order; what a client sends ahead waits, unread beyond a bound. While an
@@ -23,9 +23,9 @@ from collections.abc import Callable
 from functools import partial
 
 from llmhop import limits
+from llmhop.client.client_socket import LINGERING
 from llmhop.client.deadline import BACKEND
 from llmhop.client.session import Session
-from llmhop.client.transport import LINGERING
 from llmhop.errors import ApiError, overloaded, queue_full, shutting_down
 from llmhop.http.body.large_body import Body
 from llmhop.http.local_response import CONTINUE, Page
@@ -44,7 +44,7 @@ class RequestCycle:
         "_memo",
         "_record",
         "_router",
-        "_transport",
+        "_socket",
         "session",
         "write",
     )
@@ -59,7 +59,7 @@ class RequestCycle:
         self._incoming = session.incoming
         self._memo = session.memo
         self._record = session.record
-        self._transport = session.transport
+        self._socket = session.socket
 
     def connected(self, transport: asyncio.Transport, address: str) -> None:
         """Begin to serve a client; its address is for the backend and the access log."""
@@ -70,11 +70,11 @@ class RequestCycle:
 
     def receive(self, data: bytes) -> None:
         """Take bytes of requests; stop reading where a client sends too far ahead."""
-        incoming, transport = self._incoming, self._transport
+        incoming, socket = self._incoming, self._socket
         if len(data) >= limits.MAX_BYTES_A_TURN:
-            transport.rest()
-            self._router.work.put(transport.read_on)
-        if incoming.is_new and not transport.write_paused and self._serve_whole(data):
+            socket.rest()
+            self._router.work.put(socket.read_on)
+        if incoming.is_new and not socket.write_paused and self._serve_whole(data):
             return
         if incoming.body_unwanted:
             return
@@ -82,11 +82,11 @@ class RequestCycle:
         incoming.reader.feed(data)
         if incoming.stream is not None:
             self._read_on(incoming.stream)
-        elif not self._exchange.active and not transport.write_paused:
+        elif not self._exchange.active and not socket.write_paused:
             self.advance()
         else:
-            if len(incoming.reader.pending) > limits.MAX_PIPELINED_BYTES and not transport.paused:
-                transport.pause_reading()
+            if len(incoming.reader.pending) > limits.MAX_PIPELINED_BYTES and not socket.paused:
+                socket.pause_reading()
             self.session.account_read()
             self.session.wait()
 
@@ -94,7 +94,7 @@ class RequestCycle:
         """Take note of a piece of a large body, which was read into it."""
         self.session.deadline.received(count)
         if complete:
-            self._transport.end_intake()
+            self._socket.end_intake()
             self.advance()
         else:
             self._count_body()
@@ -106,7 +106,7 @@ class RequestCycle:
 
     def _serve_whole(self, data: bytes) -> bool:
         """Serve `data` if it is exactly one request: what `advance` does, in fewer steps."""
-        if self._transport.is_closing():
+        if self._socket.is_closing():
             return False
         incoming, table = self._incoming, self._router.table
         try:
@@ -129,23 +129,23 @@ class RequestCycle:
     def advance(self) -> None:
         """Read and answer requests until bytes are missing or an exchange runs."""
         self._read_requests()
-        if self._transport.state != LINGERING:
+        if self._socket.state != LINGERING:
             self.session.account_read()
         self.session.wait()
 
     def _read_requests(self) -> None:
-        incoming, transport = self._incoming, self._transport
+        incoming, socket = self._incoming, self._socket
         requests = 0
         try:
-            while not self._exchange.active and not transport.write_paused:
-                if transport.state == LINGERING or transport.is_closing():
+            while not self._exchange.active and not socket.write_paused:
+                if socket.state == LINGERING or socket.is_closing():
                     return
                 if self.session.refusal is not None:
                     self.session.refuse(self.session.refusal)
                     return
                 if incoming.head is None:
                     if requests == limits.MAX_REQUESTS_A_TURN:
-                        transport.pause_reading()
+                        socket.pause_reading()
                         self._advance_soon()
                         return
                     requests += 1
@@ -163,7 +163,7 @@ class RequestCycle:
                 if body is None:
                     self._count_body()
                     if incoming.reader.large is not None:
-                        transport.begin_intake(incoming.reader.large, self._router.work)
+                        socket.begin_intake(incoming.reader.large, self._router.work)
                     elif incoming.reader.pending:
                         self._read_rest_soon()
                         return
@@ -177,8 +177,8 @@ class RequestCycle:
                 self._count_body()
             self.session.break_off(error)
             return
-        if transport.paused:
-            transport.resume_reading()
+        if socket.paused:
+            socket.resume_reading()
 
     def _advance_soon(self) -> None:
         # In its turn, so that a long pipeline does not keep others from theirs.
@@ -186,13 +186,13 @@ class RequestCycle:
 
     def _read_rest_soon(self) -> None:
         """Let others have their turn before more of what has come of a body is read."""
-        self._transport.rest()
+        self._socket.rest()
         self._router.work.put(self._read_rest)
 
     def _read_rest(self) -> None:
-        if self._transport.is_closing():
+        if self._socket.is_closing():
             return
-        self._transport.read_on()
+        self._socket.read_on()
         if self._incoming.stream is not None:
             self._read_on(self._incoming.stream)
         else:
@@ -268,7 +268,7 @@ class RequestCycle:
         except ApiError as error:
             self._count_body()
             self.session.break_off(error)
-        if self._transport.state != LINGERING:
+        if self._socket.state != LINGERING:
             self.session.account_read()
         self.session.wait()
 
@@ -278,7 +278,7 @@ class RequestCycle:
         Answers False where more must come before there is a backend to send it to.
         """
         exchange, incoming = self._exchange, self._incoming
-        if exchange.active and self._transport.paused:
+        if exchange.active and self._socket.paused:
             return True
         pieces = stream.read()
         if isinstance(stream, FormStream):
@@ -307,7 +307,7 @@ class RequestCycle:
 
     def unsent_bytes(self) -> int:
         """How much of what was written the client has not taken."""
-        return self._transport.unsent_bytes()
+        return self._socket.unsent_bytes()
 
     def wants_close(self) -> bool:
         """Whether the connection is to end with the response, as where that came too early."""
@@ -316,8 +316,8 @@ class RequestCycle:
 
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""
-        incoming, transport = self._incoming, self._transport
-        if transport.takes_writes():
+        incoming, socket = self._incoming, self._socket
+        if socket.takes_writes():
             self._record.end(self._record.status, "complete")
         if incoming.stream is not None and not isinstance(incoming.stream, WebSocketStream):
             self.session.linger()
@@ -326,7 +326,7 @@ class RequestCycle:
         self.session.finish(close)
         if self._router.draining and not close and not incoming.reader.pending:
             self.session.end_kept()
-        if incoming.reader.pending or transport.paused or self.session.refusal is not None:
+        if incoming.reader.pending or socket.paused or self.session.refusal is not None:
             self._advance_soon()
 
     def exchange_answered(self, page: Page) -> None:
@@ -357,23 +357,23 @@ class RequestCycle:
 
     def arm_reset(self) -> None:
         """Have whatever closes the connection look like no end of the response."""
-        self._transport.arm_reset()
+        self._socket.arm_reset()
 
     def disarm_reset(self) -> None:
         """Close as usual."""
-        self._transport.disarm_reset()
+        self._socket.disarm_reset()
 
     def pause_request(self) -> None:
         """Read no more than the backend takes."""
         if self._incoming.stream is not None:
-            self._transport.pause_reading()
+            self._socket.pause_reading()
             self.session.wait()
 
     def resume_request(self) -> None:
         """Read on what the backend takes."""
         stream = self._incoming.stream
         if stream is not None:
-            self._transport.resume_reading()
+            self._socket.resume_reading()
             self._read_on(stream)
 
     def request_sent(self) -> None:
@@ -383,7 +383,7 @@ class RequestCycle:
     def upgraded(self) -> None:
         """Let through what comes, beginning with what came ahead."""
         self._incoming.upgrade()
-        self._transport.half_close_ends = False
+        self._socket.half_close_ends = False
         self.resume_request()
 
     # Answers of llmhop's own, and how a request ends.

@@ -1,6 +1,6 @@
 """One client's connection as a whole: what it waits for, what it holds, how requests and it end.
 
-It stands on parts that know nothing of one another, each with a state of its own: `transport` (how
+It stands on parts that know nothing of one another, each with a state of its own: `socket` (how
 the connection is), `incoming` (what has come of a request), `exchange` (what a backend does with
 it), `deadline`, and the share of the memory that all clients may take.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from llmhop.client.client_socket import CLOSING, HALF_CLOSED, LINGERING, ClientSocket
 from llmhop.client.deadline import (
     BACKEND,
     BODY,
@@ -19,13 +20,12 @@ from llmhop.client.deadline import (
     NOTHING,
     READER,
     REQUEST,
-    SOCKET_END,
+    WEBSOCKET_END,
     Deadline,
 )
 from llmhop.client.incoming_request import IncomingRequest
 from llmhop.client.memory_budget import Share
 from llmhop.client.router import Router
-from llmhop.client.transport import CLOSING, HALF_CLOSED, LINGERING, ClientTransport
 from llmhop.errors import ApiError, overloaded
 from llmhop.http.local_response import Page, error_page, render
 from llmhop.limits import DRAIN_KEPT_S
@@ -51,7 +51,7 @@ class Session:
         "record",
         "refusal",
         "router",
-        "transport",
+        "socket",
         "write",
     )
 
@@ -65,7 +65,7 @@ class Session:
         self.record = router.observer.new_record()
         self.incoming = IncomingRequest()
         self.exchange = Exchange(self.memo, self.record, router.backends)
-        self.transport = ClientTransport()
+        self.socket = ClientSocket()
         self.deadline = Deadline(router)
         self.refusal: ApiError | None = None
         self.has_served = False
@@ -73,9 +73,9 @@ class Session:
 
     def connected(self, transport: asyncio.Transport, address: str) -> None:
         """Begin with the time that a first request may take."""
-        self.transport.connected(transport)
-        self.write = self.transport.write
-        scheme = b"https" if self.transport.is_tls else b"http"
+        self.socket.connected(transport)
+        self.write = self.socket.write
+        scheme = b"https" if self.socket.is_tls else b"http"
         self.memo.connected(address.encode(), scheme)
         self.record.connected(address)
 
@@ -97,17 +97,17 @@ class Session:
 
     def waits_for(self) -> int:
         """Return what the connection waits for (see deadline)."""
-        state, incoming = self.transport.state, self.incoming
+        state, incoming = self.socket.state, self.incoming
         if state == LINGERING:
             return CLIENT_END
         if state == CLOSING:
             return END
         if self.exchange.active:
             if state == HALF_CLOSED:
-                return SOCKET_END
-            reads = isinstance(incoming.stream, FormStream) and not self.transport.paused
+                return WEBSOCKET_END
+            reads = isinstance(incoming.stream, FormStream) and not self.socket.paused
             return BODY if reads else BACKEND
-        if self.transport.write_paused:
+        if self.socket.write_paused:
             return READER
         if incoming.head is not None:
             return BODY
@@ -160,7 +160,7 @@ class Session:
         # What cannot be read of a head may have been its origin.
         cors = b"" if self.incoming.head is None else self.memo.cors
         self.write(render(page, record.request_id, head_only=head_only, close=close, cors=cors))
-        if self.transport.takes_writes():
+        if self.socket.takes_writes():
             record.bytes_out = 0 if head_only else len(page.body)
             record.end(page.status, end)
 
@@ -175,9 +175,9 @@ class Session:
         if close:
             # What was written is still sent, to a client that takes it.
             self.incoming.stream = None
-            self.transport.begin_close()
+            self.socket.begin_close()
             self.drop_input()
-            self.transport.close()
+            self.socket.close()
         if self._share.held:
             self.account()
         self.wait()
@@ -189,14 +189,14 @@ class Session:
         come before that of TCP, and clients look for that alone before they use a connection again
         (httpcore does): what they send between the two would be lost.
         """
-        if self.transport.is_tls:
+        if self.socket.is_tls:
             self.deadline.shorten_idle(DRAIN_KEPT_S)
         else:
             self.finish(True)
 
     def cut(self) -> None:
         """Close within a response."""
-        self.finish(close=not self.transport.close_within_response())
+        self.finish(close=not self.socket.close_within_response())
 
     def break_off(self, error: ApiError) -> None:
         """End a request that can't be read on, which may be on its way to a backend already."""
@@ -220,19 +220,19 @@ class Session:
         Closing at once would reset the connection under the answer, so what comes is thrown away
         until the client closes or some seconds have passed (RFC 9112 section 9.6).
         """
-        self.transport.begin_linger()
+        self.socket.begin_linger()
         self.incoming.stream = None
         self.drop_input()
         self.account()
         self.wait()
-        self.transport.shut_down()
+        self.socket.shut_down()
 
     def drop_input(self) -> None:
         """Let go of what was read and is not wanted any more."""
         if self.incoming.reader.large is not None:
-            self.transport.end_intake()  # which would keep what comes
+            self.socket.end_intake()  # which would keep what comes
         self.incoming.drop()
-        if self.transport.turn_asked_at is not None:
+        if self.socket.turn_asked_at is not None:
             self.take_turn()
 
     def take_turn(self) -> None:
@@ -240,4 +240,4 @@ class Session:
 
         No deadline ran meanwhile, as the client was not who is late.
         """
-        self.deadline.postpone(self.transport.take_turn(self.router.now))
+        self.deadline.postpone(self.socket.take_turn(self.router.now))

@@ -154,7 +154,7 @@ def test_over_tls_who_closed_unread_has_left(
                 assert backend.recv(65536)
                 wire.send(post(b"x" * 100_000))  # so far ahead that it waits unread
                 clients = router.server.clients
-                wait_until(lambda: any(c._session.transport.paused for c in list(clients)))
+                wait_until(lambda: any(c._session.socket.paused for c in list(clients)))
                 with Held(router):
                     wire.socket.shutdown(socket.SHUT_WR)
                     backend.sendall(OK)
@@ -182,7 +182,7 @@ def test_over_tls_an_aborted_connection_has_left(tmp_path: Path, start_router: S
     def ask() -> None:
         [client] = router.server.clients
         client.transport.abort()
-        assert client._session.transport.has_left()
+        assert client._session.socket.has_left()
 
     with authority.wire(router.port) as wire:
         wire.send(HEALTH)

@@ -226,7 +226,7 @@ def test_what_waits_is_read_in_order_and_once(start_fake: StartFake) -> None:
         full(router)
         client.peer_sends(HEALTH[:20])
         (owner,) = router.server.clients
-        owner._session.transport.read_on()  # whatever else would go on
+        owner._session.socket.read_on()  # whatever else would go on
         assert not client.reading
         router.server.work.spend(-2 * MAX_PASS_S)
         client.protocol.data_received(HEALTH[20:] + HEALTH)

@@ -207,7 +207,7 @@ def test_who_leaves_while_the_backend_does_not_read_is_noticed(
             wire.send(head(50_000_000) + BEGUN)
             peer.accept()
             (client,) = router.server.clients
-            stalled = partial(router.thread.call, lambda: client._session.transport.paused)
+            stalled = partial(router.thread.call, lambda: client._session.socket.paused)
             while not stalled():
                 wire.send(b"x" * 50_000)
                 until_read(router)

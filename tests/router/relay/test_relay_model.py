@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from llmhop.backend.gate import LocalGate
-from llmhop.client.transport import LINGERING
+from llmhop.client.client_socket import LINGERING
 from llmhop.origin.connection import UpstreamConnection
 from llmhop.origin.pool import Pool
 from llmhop.relay import exchange as exchange_states
@@ -377,7 +377,7 @@ class Relay(RuleBasedStateMachine):
                 self.event(transport.peer_resets)
         self.all_goes_on()
         for client in self.clients:
-            if client.open and client.transport.protocol._session.transport.state != LINGERING:
+            if client.open and client.transport.protocol._session.socket.state != LINGERING:
                 assert len(client.answers()) == len(client.sent)
         for client in self.clients:
             if not client.transport.lost:

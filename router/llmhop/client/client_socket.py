@@ -37,8 +37,8 @@ _RESETS: Final = struct.pack("ii", 1, 0)
 _CLOSES: Final = struct.pack("ii", 0, 0)
 
 
-class ClientTransport:
-    """The transport of a client's connection, once there is one (`connected`).
+class ClientSocket:
+    """The socket of a client: its transport, once there is one (`connected`), and its state.
 
     `write` sends bytes to the client. `paused` says that more has come than is wanted for now,
     `write_paused` that the client reads slower than it is written to, `turn_asked_at` since when
