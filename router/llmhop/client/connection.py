@@ -14,13 +14,13 @@ from llmhop.client.client_socket import HALF_CLOSED, LINGERING
 from llmhop.client.connection_limit import Slot
 from llmhop.client.deadline import BODY, CLIENT_END, END, HEAD, READER, REQUEST, WEBSOCKET_END
 from llmhop.client.request_cycle import RequestCycle
-from llmhop.client.router import Router
+from llmhop.client.server_context import ServerContext
 from llmhop.client.session import Session
 from llmhop.errors import request_timeout, shutting_down
 from llmhop.relay.body_stream import WebSocketStream
 
 
-class Clients(Router, Protocol):
+class Clients(ServerContext, Protocol):
     """Who keeps the connections of all clients."""
 
     def client_connected(self, client: ClientConnection) -> None:

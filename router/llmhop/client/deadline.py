@@ -25,7 +25,7 @@ import math
 from typing import Final
 
 from llmhop import limits
-from llmhop.client.router import Router
+from llmhop.client.server_context import ServerContext
 
 # What is waited for. Plain numbers, because an Enum's members cost more to look up.
 NOTHING: Final = 0
@@ -53,15 +53,15 @@ class Deadline:
         "_idle_s",
         "_piece_at",
         "_received",
-        "_router",
+        "_server",
         "_unsent",
         "_window_start",
         "at",
         "waits_for",
     )
 
-    def __init__(self, router: Router) -> None:
-        self._router = router
+    def __init__(self, server: ServerContext) -> None:
+        self._server = server
         self.waits_for = NOTHING
         self.at = math.inf
         self._idle_s = limits.CLIENT_IDLE_S
@@ -76,14 +76,14 @@ class Deadline:
         self.waits_for = what
         self._unsent = 0
         if what == BODY:
-            self._piece_at = self._router.now
+            self._piece_at = self._server.now
             self._open_window(self._piece_at)
         elif what == BACKEND:
             self.at = math.inf
         elif what == REQUEST:
-            self.at = self._router.now + self._idle_s
+            self.at = self._server.now + self._idle_s
         else:
-            self.at = self._router.now + _SECONDS[what]
+            self.at = self._server.now + _SECONDS[what]
 
     def postpone(self, seconds: float) -> None:
         """Leave out a time in which the client was not who was late."""
@@ -92,14 +92,14 @@ class Deadline:
     def waited(self) -> float:
         """For how many seconds a head has been waited for; 0 where nothing of one was there."""
         return (
-            max(0.0, self._router.now - self.at + limits.CLIENT_HEAD_S)
+            max(0.0, self._server.now - self.at + limits.CLIENT_HEAD_S)
             if self.waits_for == HEAD
             else 0.0
         )
 
     def shorten(self, seconds: float) -> None:
         """Have no more than so much time from now on."""
-        self.at = min(self.at, self._router.now + seconds)
+        self.at = min(self.at, self._server.now + seconds)
 
     def shorten_idle(self, seconds: float) -> None:
         """Have no more from now on, and from when the client has taken what was answered."""
@@ -109,11 +109,11 @@ class Deadline:
     def received(self, count: int) -> None:
         """Note bytes that were read."""
         self._received += count
-        self._piece_at = self._router.now
+        self._piece_at = self._server.now
 
     def upload_goes_on(self, now: float) -> bool:
         """Whether enough of a body has come for its time; then the next part has some too."""
-        if self._received - self._window_start < self._router.table.upload_bytes:
+        if self._received - self._window_start < self._server.table.upload_bytes:
             return False
         self._open_window(now)
         return True
@@ -121,7 +121,7 @@ class Deadline:
     def _open_window(self, now: float) -> None:
         """Have some time for the next part of a body; it must not pause for all of it."""
         self._window_start = self._received
-        until = now + self._router.table.upload_window
+        until = now + self._server.table.upload_window
         self.at = min(until, self._piece_at + limits.CLIENT_BODY_S)
 
     def client_takes(self, unsent: int, now: float) -> bool:

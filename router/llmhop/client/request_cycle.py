@@ -43,7 +43,7 @@ class RequestCycle:
         "_incoming",
         "_memo",
         "_record",
-        "_router",
+        "_server",
         "_socket",
         "session",
         "write",
@@ -54,7 +54,7 @@ class RequestCycle:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._router = session.router
+        self._server = session.server
         self._exchange = session.exchange
         self._incoming = session.incoming
         self._memo = session.memo
@@ -73,7 +73,7 @@ class RequestCycle:
         incoming, socket = self._incoming, self._socket
         if len(data) >= limits.MAX_BYTES_A_TURN:
             socket.rest()
-            self._router.work.put(socket.read_on)
+            self._server.work.put(socket.read_on)
         if incoming.is_new and not socket.write_paused and self._serve_whole(data):
             return
         if incoming.body_unwanted:
@@ -108,7 +108,7 @@ class RequestCycle:
         """Serve `data` if it is exactly one request: what `advance` does, in fewer steps."""
         if self._socket.is_closing():
             return False
-        incoming, table = self._incoming, self._router.table
+        incoming, table = self._incoming, self._server.table
         try:
             whole = incoming.reader.read_whole(data, table.max_body_bytes)
             if whole is None:
@@ -163,7 +163,7 @@ class RequestCycle:
                 if body is None:
                     self._count_body()
                     if incoming.reader.large is not None:
-                        socket.begin_intake(incoming.reader.large, self._router.work)
+                        socket.begin_intake(incoming.reader.large, self._server.work)
                     elif incoming.reader.pending:
                         self._read_rest_soon()
                         return
@@ -182,12 +182,12 @@ class RequestCycle:
 
     def _advance_soon(self) -> None:
         # In its turn, so that a long pipeline does not keep others from theirs.
-        self._router.work.put(self.advance)
+        self._server.work.put(self.advance)
 
     def _read_rest_soon(self) -> None:
         """Let others have their turn before more of what has come of a body is read."""
         self._socket.rest()
-        self._router.work.put(self._read_rest)
+        self._server.work.put(self._read_rest)
 
     def _read_rest(self) -> None:
         if self._socket.is_closing():
@@ -206,7 +206,7 @@ class RequestCycle:
         self._record.begin(head)
         reader = self._incoming.reader
         try:
-            self._memo.admit(head, self._router.table)
+            self._memo.admit(head, self._server.table)
         except ApiError as error:
             if reader.has_body:
                 raise
@@ -242,10 +242,10 @@ class RequestCycle:
 
     def _answer_with(self, decision: Answer | MetricsPage | Ready) -> None:
         if isinstance(decision, Ready):
-            look = self._router.readiness.answer
+            look = self._server.readiness.answer
             self._exchange.answer(self, partial(look, self._memo.table, decision))
         elif isinstance(decision, MetricsPage):
-            self._exchange.answer(self, self._router.metrics_page)
+            self._exchange.answer(self, self._server.metrics_page)
         else:
             self._answer(Page(decision.status, decision.body, fields=decision.fields))
 
@@ -254,10 +254,10 @@ class RequestCycle:
         exchange = self._exchange
         if not exchange.waits:
             return
-        if self._router.draining:
+        if self._server.draining:
             exchange.stop_waiting()
         if exchange.active and not (self.session.account() or self.session.account_less()):
-            self._router.observer.refused("buffered_bytes")
+            self._server.observer.refused("buffered_bytes")
             exchange.refuse(overloaded())
 
     # Requests that go on as they come.
@@ -312,7 +312,7 @@ class RequestCycle:
     def wants_close(self) -> bool:
         """Whether the connection is to end with the response, as where that came too early."""
         head, is_cut = self._incoming.head, self._incoming.is_unfinished
-        return head is None or head.close or self._router.draining or is_cut
+        return head is None or head.close or self._server.draining or is_cut
 
     def exchange_done(self, close: bool) -> None:
         """Go on with the next request, or close."""
@@ -324,7 +324,7 @@ class RequestCycle:
             return
         # At a drain, who was not told of the end and has asked for more is served once more.
         self.session.finish(close)
-        if self._router.draining and not close and not incoming.reader.pending:
+        if self._server.draining and not close and not incoming.reader.pending:
             self.session.end_kept()
         if incoming.reader.pending or socket.paused or self.session.refusal is not None:
             self._advance_soon()
@@ -344,8 +344,8 @@ class RequestCycle:
 
     def place_refused(self, model: str) -> None:
         """Answer that the model has no place; at a drain nobody waits for one."""
-        if self._router.draining:
-            self._router.observer.refused("shutting_down")
+        if self._server.draining:
+            self._server.observer.refused("shutting_down")
             self.exchange_refused(shutting_down(unserved=True))
         else:
             self.exchange_refused(queue_full(model))

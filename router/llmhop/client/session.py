@@ -25,7 +25,7 @@ from llmhop.client.deadline import (
 )
 from llmhop.client.incoming_request import IncomingRequest
 from llmhop.client.memory_budget import Share
-from llmhop.client.router import Router
+from llmhop.client.server_context import ServerContext
 from llmhop.errors import ApiError, overloaded
 from llmhop.http.local_response import Page, error_page, render
 from llmhop.limits import DRAIN_KEPT_S
@@ -50,7 +50,7 @@ class Session:
         "memo",
         "record",
         "refusal",
-        "router",
+        "server",
         "socket",
         "write",
     )
@@ -58,18 +58,18 @@ class Session:
     write: Callable[[bytes], None]
     """Sends bytes to the client."""
 
-    def __init__(self, router: Router, on_loopback: bool) -> None:
+    def __init__(self, server: ServerContext, on_loopback: bool) -> None:
         """`on_loopback` is what HeadMemo has to know."""
-        self.router = router
-        self.memo = HeadMemo(router.table, on_loopback)
-        self.record = router.observer.new_record()
+        self.server = server
+        self.memo = HeadMemo(server.table, on_loopback)
+        self.record = server.observer.new_record()
         self.incoming = IncomingRequest()
-        self.exchange = Exchange(self.memo, self.record, router.backends)
+        self.exchange = Exchange(self.memo, self.record, server.backends)
         self.socket = ClientSocket()
-        self.deadline = Deadline(router)
+        self.deadline = Deadline(server)
         self.refusal: ApiError | None = None
         self.has_served = False
-        self._share = Share(router.budget)
+        self._share = Share(server.budget)
 
     def connected(self, transport: asyncio.Transport, address: str) -> None:
         """Begin with the time that a first request may take."""
@@ -134,7 +134,7 @@ class Session:
         """Count what was read; where that is too much, refuse the request that it belongs to."""
         if self.account() or (self.exchange.active and self.account_less()):
             return
-        self.router.observer.refused("buffered_bytes")
+        self.server.observer.refused("buffered_bytes")
         if self.exchange.active:
             # What runs goes on. Who has sent ahead is told when the turn of that comes.
             self.refusal = overloaded()
@@ -240,4 +240,4 @@ class Session:
 
         No deadline ran meanwhile, as the client was not who is late.
         """
-        self.deadline.postpone(self.socket.take_turn(self.router.now))
+        self.deadline.postpone(self.socket.take_turn(self.server.now))

@@ -1,4 +1,4 @@
-"""What the connections of clients share, as they see it."""
+"""What the connections of clients share: the server that they belong to, as they see it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmhop.observe.observer import Observer
 from llmhop.routing.table import RoutingTable
 
 
-class Router(Protocol):
+class ServerContext(Protocol):
     """What serves all clients of a process. `now` is loop time, as of the last sweep."""
 
     table: RoutingTable
