@@ -8,7 +8,7 @@ import socket
 import threading
 
 import pytest
-from llmhop.http.local_response import Page
+from llmhop.http.local_response import LocalResponse
 from llmhop.process import server
 
 from tests.router.conftest import StartBackend, StartRouter
@@ -156,7 +156,7 @@ def test_a_backend_that_is_down_is_a_503_and_one_line_in_the_log(
 def test_a_fault_of_llmhop_is_a_500_and_its_traceback_in_the_log(
     start_router: StartRouter, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_store: object) -> Page:
+    def fail(_store: object) -> LocalResponse:
         raise ZeroDivisionError("as no page should")
 
     monkeypatch.setattr(server, "_render_page", fail)

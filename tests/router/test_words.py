@@ -112,7 +112,7 @@ def words(arguments: list[ast.expr], index: int) -> set[str]:
     }
 
 
-ENDS = {"end": 1, "exchange_broken": 0, "write_page": 2, "let_go": 0}
+ENDS = {"end": 1, "exchange_broken": 0, "write_response": 2, "let_go": 0}
 """Methods that are told how a request ended, and the place of that among their arguments."""
 
 

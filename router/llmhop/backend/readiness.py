@@ -18,10 +18,10 @@ import msgspec
 from llmhop.backend.backends import Backends
 from llmhop.backend.replica import Replica
 from llmhop.config.backend_url import BackendUrl
-from llmhop.http.local_response import Page
+from llmhop.http.local_response import LocalResponse
 from llmhop.limits import READY_AT_ONCE, READY_S
 from llmhop.origin.probe import Condition, condition, serves
-from llmhop.routing.decision import Ready
+from llmhop.routing.decision import ReadinessQuery
 from llmhop.routing.table import RoutingTable
 
 Found = dict[str, list[bool]]
@@ -48,13 +48,13 @@ class Readiness:
         self._at_once = asyncio.Semaphore(READY_AT_ONCE)
         self._rounds: dict[bool, _Round] = {}  # by whether other llmhops are asked further
 
-    async def answer(self, table: RoutingTable, ready: Ready) -> Page:
+    async def answer(self, table: RoutingTable, query: ReadinessQuery) -> LocalResponse:
         """Return the answer.
 
         Who asks while a round of questions runs waits for that one, and for a second after it
         gets what that one found.
         """
-        deep = not ready.from_llmhop
+        deep = not query.from_llmhop
         now = self._loop.time()
         current = self._rounds.get(deep)
         if (
@@ -67,9 +67,9 @@ class Readiness:
             task.add_done_callback(lambda _: self._ended(current))
         # One who leaves must not end it for the others.
         found = await asyncio.shield(current.task)
-        if ready.model is not None:
-            found = {name: up for name, up in found.items() if name == ready.model}
-        return _page(found, table, ready)
+        if query.model is not None:
+            found = {name: up for name, up in found.items() if name == query.model}
+        return _response(found, table, query)
 
     def close(self) -> None:
         """End the rounds that run."""
@@ -107,18 +107,18 @@ class Readiness:
         return found
 
 
-def _page(found: Found, table: RoutingTable, ready: Ready) -> Page:
+def _response(found: Found, table: RoutingTable, query: ReadinessQuery) -> LocalResponse:
     served = bool(found) and all(map(any, found.values()))
     whole = all(map(all, found.values()))
     status = "ok" if served and whole else "degraded" if served else "down"
     answer: dict[str, object] = {"status": status}
-    if ready.detailed:
+    if query.detailed:
         answer["models"] = {
             name: {"status": _word(any(replicas)), "replicas": _replicas(replicas)}
             for name, replicas in found.items()
-            if name in table.listed or name == ready.model
+            if name in table.listed or name == query.model
         }
-    return Page(200 if served else 503, msgspec.json.encode(answer))
+    return LocalResponse(200 if served else 503, msgspec.json.encode(answer))
 
 
 def _replicas(up: Sequence[bool]) -> list[dict[str, str]]:

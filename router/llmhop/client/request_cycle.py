@@ -28,11 +28,11 @@ from llmhop.client.deadline import BACKEND
 from llmhop.client.session import Session
 from llmhop.errors import ApiError, overloaded, queue_full, shutting_down
 from llmhop.http.body.large_body import Body
-from llmhop.http.local_response import CONTINUE, Page
+from llmhop.http.local_response import CONTINUE, LocalResponse
 from llmhop.http.parsed_head import RequestHead
 from llmhop.relay.body_stream import FormStream, WebSocketStream
 from llmhop.routing.body_model import rename
-from llmhop.routing.decision import Answer, MetricsPage, Ready, Route
+from llmhop.routing.decision import Answer, MetricsPage, ReadinessQuery, Route
 
 
 class RequestCycle:
@@ -213,11 +213,11 @@ class RequestCycle:
             self._answer_error(error)
             return False
         is_early = reader.has_body and not reader.has_whole_body
-        if is_early and (page := self._memo.table.decide_by_head(head)) is not None:
+        if is_early and (decision := self._memo.table.decide_by_head(head)) is not None:
             self._count_body()
             self._incoming.body_unwanted = True
             self.session.drop_input()
-            self._answer_with(page)
+            self._answer_with(decision)
             return False
         reader.start_body(head, self._memo.table.max_body_bytes)
         if head.expect_continue and reader.awaits_body:
@@ -240,14 +240,14 @@ class RequestCycle:
         else:
             self._answer_with(decision)
 
-    def _answer_with(self, decision: Answer | MetricsPage | Ready) -> None:
-        if isinstance(decision, Ready):
+    def _answer_with(self, decision: Answer | MetricsPage | ReadinessQuery) -> None:
+        if isinstance(decision, ReadinessQuery):
             look = self._server.readiness.answer
             self._exchange.answer(self, partial(look, self._memo.table, decision))
         elif isinstance(decision, MetricsPage):
             self._exchange.answer(self, self._server.metrics_page)
         else:
-            self._answer(Page(decision.status, decision.body, fields=decision.fields))
+            self._answer(LocalResponse(decision.status, decision.body, fields=decision.fields))
 
     def _check_waiting(self) -> None:
         """Refuse a request that has to wait where nothing may wait, or no more."""
@@ -329,9 +329,9 @@ class RequestCycle:
         if incoming.reader.pending or socket.paused or self.session.refusal is not None:
             self._advance_soon()
 
-    def exchange_answered(self, page: Page) -> None:
-        """Answer with a page that took a while."""
-        self._answer(page)
+    def exchange_answered(self, response: LocalResponse) -> None:
+        """Answer with what took a while to find out."""
+        self._answer(response)
         self._advance_soon()
 
     def exchange_refused(self, error: ApiError) -> None:
@@ -388,9 +388,9 @@ class RequestCycle:
 
     # Answers of llmhop's own, and how a request ends.
 
-    def _answer(self, page: Page) -> None:
+    def _answer(self, response: LocalResponse) -> None:
         close = self.wants_close()
-        self.session.write_page(page, close, "complete")
+        self.session.write_response(response, close, "complete")
         self.session.finish(close)
 
     def _answer_error(self, error: ApiError) -> None:

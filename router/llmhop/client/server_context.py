@@ -9,7 +9,7 @@ from llmhop.backend.readiness import Readiness
 from llmhop.client.connection_limit import ConnectionLimit
 from llmhop.client.memory_budget import Budget
 from llmhop.client.work_queue import WorkQueue
-from llmhop.http.local_response import Page
+from llmhop.http.local_response import LocalResponse
 from llmhop.observe.observer import Observer
 from llmhop.routing.table import RoutingTable
 
@@ -27,5 +27,5 @@ class ServerContext(Protocol):
     draining: bool
     now: float
 
-    async def metrics_page(self) -> Page:
+    async def metrics_page(self) -> LocalResponse:
         """Return the page for Prometheus."""

@@ -27,7 +27,7 @@ from llmhop.client.incoming_request import IncomingRequest
 from llmhop.client.memory_budget import Share
 from llmhop.client.server_context import ServerContext
 from llmhop.errors import ApiError, overloaded
-from llmhop.http.local_response import Page, error_page, render
+from llmhop.http.local_response import LocalResponse, error_response, render
 from llmhop.limits import DRAIN_KEPT_S
 from llmhop.relay.body_stream import FormStream
 from llmhop.relay.exchange import Exchange
@@ -151,18 +151,18 @@ class Session:
         if not record.active:  # its head could not be read
             record.begin_refused(bytes(self.incoming.reader.pending), self.deadline.waited())
         to_llmhop = head is None or head.via_llmhop
-        page = error_page(error, record.request_id, to_llmhop)
-        self.write_page(page, close, error.code or "refused")
+        response = error_response(error, record.request_id, to_llmhop)
+        self.write_response(response, close, error.code or "refused")
 
-    def write_page(self, page: Page, close: bool, end: str) -> None:
-        """Answer it with a page; `end` is for the access log."""
+    def write_response(self, response: LocalResponse, close: bool, end: str) -> None:
+        """Answer the current request; `end` is for the access log."""
         record, head_only = self.record, self.incoming.asks_for_head
         # What cannot be read of a head may have been its origin.
         cors = b"" if self.incoming.head is None else self.memo.cors
-        self.write(render(page, record.request_id, head_only=head_only, close=close, cors=cors))
+        self.write(render(response, record.request_id, head_only=head_only, close=close, cors=cors))
         if self.socket.takes_writes():
-            record.bytes_out = 0 if head_only else len(page.body)
-            record.end(page.status, end)
+            record.bytes_out = 0 if head_only else len(response.body)
+            record.end(response.status, end)
 
     def finish(self, close: bool) -> None:
         """End the current request, and with `close` the connection."""

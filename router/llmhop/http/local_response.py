@@ -33,7 +33,7 @@ def date_now() -> bytes:
     return http_date(int(time.time()))
 
 
-class Page(NamedTuple):
+class LocalResponse(NamedTuple):
     """A response of llmhop's own.
 
     `retry_after` is in seconds. `unserved` tells the llmhop before this one why no engine has
@@ -50,13 +50,13 @@ class Page(NamedTuple):
 
 
 def render(
-    page: Page, request_id: bytes, *, head_only: bool, close: bool, cors: bytes = b""
+    response: LocalResponse, request_id: bytes, *, head_only: bool, close: bool, cors: bytes = b""
 ) -> bytes:
     """Return a whole response; `head_only` answers a HEAD request.
 
     `cors` are the lines that tell a browser whose pages may read it.
     """
-    status, body, content_type, retry_after, unserved, fields = page
+    status, body, content_type, retry_after, unserved, fields = response
     lines = [
         b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
         b"Date: " + date_now(),
@@ -79,9 +79,9 @@ def render(
     return b"%b\r\n%b%b\r\n%b" % (head, fields, cors, b"" if head_only else body)
 
 
-def error_page(error: ApiError, request_id: bytes, to_llmhop: bool) -> Page:
+def error_response(error: ApiError, request_id: bytes, to_llmhop: bool) -> LocalResponse:
     """Return the response that tells a client, or the llmhop before this one, of an error."""
-    return Page(
+    return LocalResponse(
         error.status,
         error.body(request_id.decode()),
         retry_after=error.retry_after,

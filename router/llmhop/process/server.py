@@ -33,7 +33,7 @@ from llmhop.client.work_queue import WorkQueue
 from llmhop.config.config import Certificate, Config
 from llmhop.errors import overloaded
 from llmhop.http.fields.via import PREFIX
-from llmhop.http.local_response import Page, error_page, render
+from llmhop.http.local_response import LocalResponse, error_response, render
 from llmhop.limits import METRICS_S
 from llmhop.log.faults import attempt, attempt_each
 from llmhop.log.logger import log
@@ -95,7 +95,7 @@ class Server:
         self._no_clients = asyncio.Event()
         self._no_clients.set()
         self.observer = Observer(metrics or single_process(), config.access_log)
-        self._page: asyncio.Future[Page] | None = None
+        self._page: asyncio.Future[LocalResponse] | None = None
         self.budget = Budget(_share(config.max_buffered_bytes, config))
         self.connection_limit = ConnectionLimit(0)
         self.work = WorkQueue(self._loop.call_soon, time.perf_counter)
@@ -152,7 +152,7 @@ class Server:
         # Last, when nothing can fail any more.
         self.table, self._tls, self.config = table, tls, config
 
-    async def metrics_page(self) -> Page:
+    async def metrics_page(self) -> LocalResponse:
         """Return the page for Prometheus, made at most once a second for all who ask.
 
         To count what goes on now takes a step for each client.
@@ -248,8 +248,8 @@ class Server:
             return ClientConnection(self, on_loopback)
         self.observer.refused("connections")
         id_ = self.observer.new_id()
-        page = error_page(overloaded(), id_, to_llmhop=True)
-        response = render(page, id_, head_only=False, close=True)
+        refusal = error_response(overloaded(), id_, to_llmhop=True)
+        response = render(refusal, id_, head_only=False, close=True)
         return RejectedClient(response, self._turned_away, self._turned_away_limit)
 
     def _new_tls_client(self) -> asyncio.Protocol | None:
@@ -303,7 +303,7 @@ def _share(limit: int, config: Config) -> int:
     return -(-limit // config.workers)
 
 
-def _render_page(store: MetricStore) -> Page:
+def _render_page(store: MetricStore) -> LocalResponse:
     from llmhop.observe.metrics_page import CONTENT_TYPE, render_page  # slow to import, see there
 
-    return Page(200, render_page(store), CONTENT_TYPE)
+    return LocalResponse(200, render_page(store), CONTENT_TYPE)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from llmhop.errors import ApiError
-from llmhop.http.local_response import Page
+from llmhop.http.local_response import LocalResponse
 
 
 class Downstream(Protocol):
@@ -25,7 +25,7 @@ class Downstream(Protocol):
     def exchange_done(self, close: bool) -> None:
         """The whole response was written."""
 
-    def exchange_answered(self, page: Page) -> None:
+    def exchange_answered(self, response: LocalResponse) -> None:
         """There is a response of llmhop's own; nothing was written."""
 
     def exchange_refused(self, error: ApiError) -> None:

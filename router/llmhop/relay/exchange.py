@@ -28,7 +28,7 @@ from typing import Any, Final
 from llmhop.backend.backends import Backends
 from llmhop.errors import ApiError, backend_timeout, internal_error, queue_timeout
 from llmhop.http.body.large_body import Body
-from llmhop.http.local_response import Page, date_now
+from llmhop.http.local_response import LocalResponse, date_now
 from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.limits import CLIENT_STALL_S
 from llmhop.log.faults import log_fault
@@ -77,7 +77,7 @@ class Exchange(RequestOwner):
         self._record = record
         self._progress = Progress()
         self._upstream = UpstreamRequest(heads, record, backends, self._progress)
-        self._task: asyncio.Task[Page] | None = None
+        self._task: asyncio.Task[LocalResponse] | None = None
         self._http10 = self._close = False
         self._ends_by_close = False
 
@@ -106,7 +106,9 @@ class Exchange(RequestOwner):
         self._progress.moved = True
         self._upstream.start(self, request, body, route, is_open=is_open, length=length)
 
-    def answer(self, downstream: Downstream, work: Callable[[], Coroutine[Any, Any, Page]]) -> None:
+    def answer(
+        self, downstream: Downstream, work: Callable[[], Coroutine[Any, Any, LocalResponse]]
+    ) -> None:
         """Answer with what `work` finds out."""
         self.state = ANSWERING
         self._downstream = downstream
@@ -322,7 +324,7 @@ class Exchange(RequestOwner):
 
     # The end.
 
-    def _answered(self, task: asyncio.Task[Page]) -> None:
+    def _answered(self, task: asyncio.Task[LocalResponse]) -> None:
         if task is not self._task or task.cancelled():
             return
         self._task = None

@@ -41,7 +41,7 @@ class MetricsPage(msgspec.Struct, frozen=True):
     """The page that Prometheus asks for."""
 
 
-class Ready(msgspec.Struct, frozen=True):
+class ReadinessQuery(msgspec.Struct, frozen=True):
     """A question for the state of the backends; with `detailed`, of each model by name.
 
     With `model`, it is for that one alone. `from_llmhop` says that another llmhop asks.

@@ -26,7 +26,7 @@ from llmhop.http.fields.via import UNNAMED, count_hops
 from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.routing.body_model import model_if_any, model_in
-from llmhop.routing.decision import Answer, MetricsPage, Ready, Route
+from llmhop.routing.decision import Answer, MetricsPage, ReadinessQuery, Route
 from llmhop.routing.origin_policy import SITE, OriginPolicy, is_preflight, preflight_lines
 from llmhop.routing.target import (
     HEALTH_PATH,
@@ -93,33 +93,35 @@ class RoutingTable:
                 matches += compare_digest(token, known)
         return matches > 0
 
-    def decide(self, head: RequestHead, body: Body) -> Answer | MetricsPage | Ready | Route:
+    def decide(
+        self, head: RequestHead, body: Body
+    ) -> Answer | MetricsPage | ReadinessQuery | Route:
         """Return what becomes of an authorized request. Raises ApiError (400, 404, 413,
         415, 508).
 
         A model in the path wins over one in the query, and that over one in the body; two that
         differ are an error, so that no two readers of a request take it for different models.
         """
-        page = self._own_page(head)
-        if page is not None:
-            return page
+        decision = self._own_endpoint(head)
+        if decision is not None:
+            return decision
         named = self._examine(head, has_body=bool(body))
         if named is None:
             return self._route_of(model_in(head, body))
         return self._by_target(named, model_if_any(head, body))
 
-    def decide_by_head(self, head: RequestHead) -> Answer | MetricsPage | Ready | None:
-        """Return the page that answers an authorized request, whatever its body is.
+    def decide_by_head(self, head: RequestHead) -> Answer | MetricsPage | ReadinessQuery | None:
+        """Return what answers an authorized request, whatever its body is.
 
         None where the body counts. Raises what `decide` does for any body: ApiError (400, 404, 415,
         508).
         """
-        page = self._own_page(head)
-        if page is None:
+        decision = self._own_endpoint(head)
+        if decision is None:
             self._examine(head, has_body=True)
-        return page
+        return decision
 
-    def _own_page(self, head: RequestHead) -> Answer | MetricsPage | Ready | None:
+    def _own_endpoint(self, head: RequestHead) -> Answer | MetricsPage | ReadinessQuery | None:
         if head.method in READING:
             path = own_path(head.path)
             if path == HEALTH_PATH:
@@ -171,11 +173,11 @@ class RoutingTable:
             return self._by_target(named, model)
         return self._route_of(model)
 
-    def _ready(self, head: RequestHead) -> Ready:
+    def _ready(self, head: RequestHead) -> ReadinessQuery:
         detailed = self._knows(head.bearer)
         named = [field.value for field in read_target(head.target).in_query]
         if not named:
-            return Ready(detailed)
+            return ReadinessQuery(detailed)
         self._check_loop(head)
         for other in named[1:]:
             if other != named[0]:
@@ -184,7 +186,7 @@ class RoutingTable:
         if route is None and detailed:
             raise model_not_found(named[0])
         # Without a token, what is not there looks like what is down.
-        return Ready(detailed, "" if route is None else route.model, head.via_llmhop)
+        return ReadinessQuery(detailed, "" if route is None else route.model, head.via_llmhop)
 
     def _check_loop(self, head: RequestHead) -> None:
         if self.pseudonym in head.via:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import llmhop.process.server
 import pytest
-from llmhop.http.local_response import Page
+from llmhop.http.local_response import LocalResponse
 from llmhop.observe.metric_cells import CELL_OF_STATUS, STATUS, STATUSES
 from llmhop.observe.metric_store import MetricStore
 from llmhop.observe.request_record import RequestRecord
@@ -228,7 +228,7 @@ class Pages:
         render, records = llmhop.process.server._render_page, server._records
         router.thread.call(server._sweeper.stop)  # a sweep counts the clients too
 
-        def counted_render(store: MetricStore) -> Page:
+        def counted_render(store: MetricStore) -> LocalResponse:
             self.renders += 1
             self.begun.set()
             assert self.go_on.wait(TIMEOUT)
@@ -300,7 +300,7 @@ def test_a_page_that_fails_is_made_anew(
     monkeypatch.setattr("llmhop.process.server.METRICS_S", 0.0)
     router = start_router({"m": "http://127.0.0.1:1"})
 
-    def fail(_: MetricStore) -> Page:
+    def fail(_: MetricStore) -> LocalResponse:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch, Wire(router.port) as wire:
