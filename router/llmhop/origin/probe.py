@@ -7,12 +7,13 @@ anything in it listens. A coroutine, and so not compiled (see connect).
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import NamedTuple, cast
 from urllib.parse import quote
 
 from llmhop.config.backend_url import BackendUrl, Origin
-from llmhop.errors import BackendError
-from llmhop.http.fields.via import via_line
+from llmhop.errors import LOOP, BackendError
+from llmhop.http.fields.via import UNNAMED, via_line
 from llmhop.http.local_response import SERVER
 from llmhop.http.parsed_head import ResponseHead
 from llmhop.http.response_reader import ResponseReader
@@ -54,12 +55,17 @@ class _Probe(asyncio.Protocol):
             self.head.set_exception(BackendError("closed the connection"))
 
 
-async def ask(origin: Origin, host: str, target: bytes, pseudonym: bytes = b"") -> ResponseHead:
+async def ask(
+    origin: Origin, host: str, target: bytes, pseudonym: bytes = b"", hops: int = 0
+) -> ResponseHead:
     """Return the head of the answer to GET `target`; with a `pseudonym`, as an llmhop asks it.
+
+    `hops` is for how many others, one behind the other, it asks. They are not named, because one
+    answer may be for several.
 
     Raises OSError, which TimeoutError is, UnicodeError and BackendError.
     """
-    via = via_line(False, pseudonym) if pseudonym else b""
+    via = via_line(False, UNNAMED) * hops + via_line(False, pseudonym) if pseudonym else b""
     request = _REQUEST % (target, host.encode(), via)
     async with asyncio.timeout(PROBE_TIMEOUT_S):
         probe = await connect(origin, lambda: _Probe(request))
@@ -80,10 +86,18 @@ async def answers(origin: Origin) -> bool:
     return True
 
 
+class State(Enum):
+    """Whether a model is served. LOOP says that its requests come back, or go through too many."""
+
+    UP = "up"
+    DOWN = "down"
+    LOOP = "loop"
+
+
 class Condition(NamedTuple):
     """What GET /health tells. `is_llmhop` says that it is another llmhop that answers."""
 
-    healthy: bool
+    state: State
     is_llmhop: bool = False
 
 
@@ -106,19 +120,33 @@ async def _condition(url: BackendUrl, pseudonym: bytes) -> Condition:
     try:
         head = await ask(url.origin, url.authority, url.target(_PATH), pseudonym)
     except _FAULTS:
-        return Condition(False)
-    return Condition(head.status < 500 and not head.unserved, SERVER in head.start)
+        return Condition(State.DOWN)
+    return Condition(_state(head, head.status < 500 and not head.unserved), SERVER in head.start)
 
 
-async def serves(url: BackendUrl, model: str, pseudonym: bytes) -> bool:
-    """Ask another llmhop whether it serves a model: the one that the url leads to, if it does."""
+async def state(url: BackendUrl, model: str, pseudonym: bytes, hops: int = 0) -> State:
+    """Ask another llmhop how a model is there: the one that the url leads to, if it does.
+
+    `hops` is as for `ask`.
+    """
     path, named = split_route(url.path)
     if named is None and (path.strip("/") or url.query):
-        return (await condition(url, pseudonym)).healthy
+        return (await condition(url, pseudonym)).state
     target = b"/ready?model=" + quote(named or model, safe="").encode()
     target = url._replace(path=path).target(target)
     try:
-        head = await ask(url.origin, url.authority, target, pseudonym)
+        head = await ask(url.origin, url.authority, target, pseudonym, hops)
     except _FAULTS:
-        return False
-    return head.status == 200
+        return State.DOWN
+    return _state(head, head.status == 200)
+
+
+def _state(head: ResponseHead, served: bool) -> State:
+    if head.unserved == LOOP:
+        return State.LOOP
+    return State.UP if served else State.DOWN
+
+
+async def serves(url: BackendUrl, model: str, pseudonym: bytes) -> bool:
+    """Ask another llmhop whether it serves a model."""
+    return await state(url, model, pseudonym) is State.UP

@@ -44,9 +44,9 @@ class MetricsPage(msgspec.Struct, frozen=True):
 class ReadinessQuery(msgspec.Struct, frozen=True):
     """A question for the state of the backends; with `detailed`, of each model by name.
 
-    With `model`, it is for that one alone. `from_llmhop` says that another llmhop asks.
+    With `model`, it is for that one alone. `hops` is through how many llmhops it came.
     """
 
     detailed: bool
     model: str | None = None
-    from_llmhop: bool = False
+    hops: int = 0

@@ -186,7 +186,8 @@ class RoutingTable:
         if route is None and detailed:
             raise model_not_found(named[0])
         # Without a token, what is not there looks like what is down.
-        return ReadinessQuery(detailed, "" if route is None else route.model, head.via_llmhop)
+        hops = count_hops(head.via) if head.via_llmhop else 0
+        return ReadinessQuery(detailed, "" if route is None else route.model, hops)
 
     def _check_loop(self, head: RequestHead) -> None:
         if self.pseudonym in head.via:

@@ -24,6 +24,7 @@ METRICS_PATH = b"/metrics"
 READING = (b"GET", b"HEAD")
 _VERSION = b"/v1"
 _ENDS_IN_VERSION = re.compile(r"/v1/?\Z")
+_ENDS_IN_ROUTE = re.compile(r"(?P<before>.*)/route/(?P<name>[^/]+)(?:/v1)?/?")
 _MODELS = b"/models"
 # Engines have nothing else there. /completions and /embeddings stay as they are: llama.cpp and
 # Infinity have their own. So does what lies below /models or is sent to it: llama.cpp loads a model
@@ -110,11 +111,11 @@ def backend_target(url: BackendUrl, method: bytes, target: bytes) -> bytes:
 
 
 def split_route(path: str) -> tuple[str, str | None]:
-    """Split the path of a url that leads to one model of an llmhop, which ends in /route/NAME.
+    """Split the path of a url that leads to one model of an llmhop: it ends in /route/NAME.
 
-    The name is None, and the path whole, where it does not.
+    The name is None where it does not. A `/v1` behind it, or alone, is not in the path returned.
     """
-    before, prefix, segment = path.removesuffix("/").rpartition(ROUTE_PREFIX.decode())
-    if not prefix or not segment or "/" in segment:
-        return path, None
-    return before, unquote(segment, errors="replace")
+    found = _ENDS_IN_ROUTE.fullmatch(path)
+    if found is None:
+        return _ENDS_IN_VERSION.sub("", path), None
+    return found["before"], unquote(found["name"], errors="replace")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from llmhop.limits import MAX_HOPS
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support.backends.fleet import CLOSED, Fleet, Host, ask
-from tests.router.support.endpoints import chat, post
+from tests.router.support.endpoints import RunningRouter, chat, post
+from tests.router.support.scrape import Scrape
+
+PATHS = ["", "/", "/v1", "/v1/", "/route/m", "/route/m/", "/route/m/v1"]
+LOOP = {"status": "down", "replicas": [{"status": "down", "reason": "loop"}]}
 
 
 def ready(port: int, model: str | None = None, *fields: str) -> tuple[int, str]:
@@ -49,23 +56,88 @@ def test_ready_tells_of_one_model(start_router: StartRouter, start_backend: Star
     assert {ready(router.port, name) for name in ("hidden", "none")} == {(503, '{"status":"down"}')}
 
 
-@pytest.mark.parametrize("route", ["", "/route/m"])
-def test_questions_between_llmhops_end(route: str, start_router: StartRouter) -> None:
-    first, second = (start_router({"m": CLOSED}) for _ in "ab")
-    for router in (first, second):
-        router.reload({"models": {"m": {"urls": [first.url + route, second.url + route]}}})
-    for router in (first, second):
-        assert ask(router.port, post(chat())).status in (503, 508)
-    assert ready(first.port)[0] == 503
-    assert ready(second.port)[0] == 503
+def ring(start_router: StartRouter, size: int, path: str) -> list[RunningRouter]:
+    """Llmhops of which each leads to the next, and the last to the first."""
+    routers = [start_router({"m": CLOSED}) for _ in range(size)]
+    for router, following in zip(routers, [*routers[1:], routers[0]], strict=True):
+        router.reload({"models": {"m": {"url": following.url + path}}})
+    return routers
 
 
-@pytest.mark.parametrize("route", ["", "/route/m"])
-def test_what_leads_to_itself_is_not_ready(route: str, start_router: StartRouter) -> None:
-    router = start_router({"m": CLOSED})
-    router.reload({"models": {"m": {"url": router.url + route}}})
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_a_loop_is_not_ready_and_told_as_one_before_any_request(
+    size: int, path: str, start_router: StartRouter
+) -> None:
+    for router in ring(start_router, size, path):
+        for model in (None, "m"):
+            status, body = ready(router.port, model)
+            assert (status, json.loads(body)) == (503, {"status": "down", "models": {"m": LOOP}})
     assert ask(router.port, post(chat())).status == 508
-    assert ready(router.port)[0] == 503
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_is_asked_goes_as_far_as_a_request(
+    path: str, start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    url = start_backend().url
+    for hops in range(MAX_HOPS + 2):
+        router = start_router({"m": url + path if hops else url})
+        served = ask(router.port, post(chat())).status == 200
+        assert served == (hops < MAX_HOPS)
+        for model in (None, "m"):
+            assert (ready(router.port, model)[0] == 200) == served
+        url = router.url
+
+
+@pytest.mark.parametrize("route", ["", "/route/m"])
+def test_hosts_that_are_each_others_fallback_are_ready_while_one_engine_is(
+    route: str,
+    start_router: StartRouter,
+    start_backend: StartBackend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("llmhop.backend.readiness.READY_S", 0.0)
+    routers = [start_router({"m": CLOSED}) for _ in range(3)]
+
+    def serve(engines: list[str]) -> None:
+        for router, engine in zip(routers, engines, strict=True):
+            others = [other.url + route for other in routers if other is not router]
+            router.reload({"models": {"m": {"urls": [engine, *others]}}})
+
+    serve([CLOSED, CLOSED, start_backend().url])
+    assert [ready(router.port)[0] for router in routers] == [200, 200, 200]
+    serve([CLOSED, CLOSED, CLOSED])
+    assert [ready(router.port)[0] for router in routers] == [503, 503, 503]
+
+
+@pytest.mark.usefixtures("fresh_metrics")
+def test_questions_do_not_multiply(
+    start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmhop.backend.readiness.READY_S", 1000.0)
+    routers = [start_router({"m": CLOSED}) for _ in range(6)]
+    for router in routers:
+        others = [other.url for other in routers if other is not router]
+        router.reload({"models": {"m": {"urls": [CLOSED, *others]}}})
+    for _ in range(3):
+        assert [ready(router.port)[0] for router in routers] == [503] * len(routers)
+    asked = Scrape(routers[0].port).value("llmhop_requests_total", model="", status="200")
+    asked += Scrape(routers[0].port).value("llmhop_requests_total", model="", status="503")
+    asked += Scrape(routers[0].port).value("llmhop_requests_total", model="", status="508")
+    # Of each other one: its /health, and the model for a client and for one or two llmhops.
+    pairs = len(routers) * (len(routers) - 1)
+    assert asked - 3 * len(routers) - 2 <= pairs * (1 + MAX_HOPS)
+
+
+def test_what_hangs_behind_a_host_takes_no_other_model_or_replica_with_it(
+    hanging: str, start_router: StartRouter, start_backend: StartBackend
+) -> None:
+    engine = start_backend().url
+    models: dict[str, Any] = {"m": {"urls": [hanging, engine]}, "other": {"url": hanging}}
+    host = start_router(models)
+    front = start_router({"m": host.url})
+    assert ready(front.port)[0] == 200
 
 
 @pytest.mark.parametrize(
