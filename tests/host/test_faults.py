@@ -182,9 +182,13 @@ def test_a_manager_that_cant_be_started_is_told(host: Machine) -> None:
 
 def test_a_manager_that_is_down_is_started(host: Machine) -> None:
     host.succeed("systemctl stop user@503.service")
+    code, planned = host.execute(f"llmhop-generator diff {CONFIG}")
+    why = "the user's manager is down; it starts a, b"
+    assert (code, planned.split()) == (4, f"start user@503.service {why}".split())
     output = host.succeed(f"llmhop-generator apply {CONFIG} 2>&1")
-    assert "start user@503.service: the user's manager is down" in output
+    assert output.startswith(f"start user@503.service: {why}\n")
     assert "b: healthy" in output
+    assert "nothing to do" not in output
     assert host.succeed(f"llmhop-generator apply {CONFIG}") == "nothing to do\n"
     # The first podman after that, as root's environment called it, made the namespace.
     ids = host.succeed(as_user("vllm", "podman", "unshare", "cat", "/proc/self/uid_map"))

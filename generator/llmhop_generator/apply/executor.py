@@ -141,7 +141,7 @@ class Executor:
             self._doing = f"{what} {target}" + (f": {why}" if why else "")
             self._report(self._doing)
         match step:
-            case StartManager(uid):
+            case StartManager(uid, _):
                 system("start", user_manager(uid))
             case RaiseLimit(uid, open_files):
                 _raise_open_files_limit(uid, open_files)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmhop_generator.apply.executor import Executor
 from llmhop_generator.contract.options import Config, Vllm
@@ -94,11 +94,13 @@ def put_files(config: Config, report: Report) -> None:
     rendered = render(config)
     verify_units(config, rendered.quadlets)
     wanted = _wanted(config, rendered)
-    plan = make_plan(wanted, read_present(wanted))
-    if plan.present.states:
-        running = ", ".join(map(user_manager, plan.present.states))
+    present = read_present(wanted)
+    if present.states:
+        running = ", ".join(map(user_manager, present.states))
         report(f"{running} runs already, so nothing was changed: that takes a whole apply")
         return
+    nothing_runs = {} if wanted.uid is None else {wanted.uid: dict[str, str]()}
+    plan = make_plan(wanted, replace(present, states=nothing_runs))
     executor = Executor(plan, report)
     try:
         for step in plan.steps:
@@ -123,7 +125,8 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
     What ends it, also a signal, has a note of what is left.
     """
     plan = plan_for(config, wait=wait)
-    if plan.steps and isinstance(plan.steps[0], StartManager):
+    was_down = bool(plan.steps) and isinstance(plan.steps[0], StartManager)
+    if was_down:
         # Podman can be asked for its images, and systemd for its units, only then.
         Executor(plan, report).take(plan.steps[0])
         plan = plan_for(config, wait=wait)
@@ -141,7 +144,7 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
         services = list(map(service_of, plan.wanted.sources))
         failed = watch.until_up(services) if watch else []
         executor.finish()
-        if not plan.steps and not failed:
+        if not plan.steps and not failed and not was_down:
             report("nothing to do")
     except BaseException as error:
         error.add_note(executor.unfinished())

@@ -51,8 +51,10 @@ def lines(plan: Plan) -> list[Line]:
 def step_lines(plan: Plan, step: Step) -> list[Line]:
     """Spell one step of a plan."""
     match step:
-        case StartManager(uid):
-            return [("start", user_manager(uid), "the user's manager is down")]
+        case StartManager(uid, services):
+            why = "the user's manager is down"
+            why += f"; it starts {', '.join(map(model_of, services))}" if services else ""
+            return [("start", user_manager(uid), why)]
         case RaiseLimit(uid, open_files):
             return [("limit", user_manager(uid), f"open files to {open_files}")]
         case Pull(_, image, optional, known):

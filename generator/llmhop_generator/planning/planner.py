@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from llmhop_generator.planning.batches import Restarts, plan_restarts, reached_at, wanted_ports
 from llmhop_generator.planning.steps import (
@@ -26,6 +27,7 @@ from llmhop_generator.planning.steps import (
     Wanted,
 )
 from llmhop_generator.render.provenance import Command
+from llmhop_generator.render.start_note import note_of
 from llmhop_generator.render.unit_reader import image_of, started_with, with_order
 from llmhop_generator.router.routes import Routing, route_names
 from llmhop_generator.unit_names import model_of, service_of, source_of
@@ -43,11 +45,16 @@ def make_plan(wanted: Wanted, present: Present, *, wait: bool = True) -> Plan:
 
     Without `wait` all that is replaced stops before any of it starts, and llmhop has every
     route before that: nobody will be there to add one.
+
+    A user's manager that is down is started first, and the rest of the plan begins with what
+    that starts: `present` of the plan is the host as it is then.
     """
+    ground = list(_ground(wanted, present))
+    present = _with_manager(wanted.uid, present)
     restarts = plan_restarts(wanted, present, wait=wait)
     begin = _begin(wanted, present, restarts)
     stages = list(_stages(wanted, present, restarts))
-    steps: list[Step] = [*_ground(wanted, present), *_pulls(wanted, present, restarts)]
+    steps: list[Step] = [*ground, *_pulls(wanted, present, restarts)]
     steps += [*_asks(wanted, present), *stages]
     if wanted.router is None and present.router is not None:
         steps.append(StopRouter())
@@ -118,9 +125,28 @@ def _ground(wanted: Wanted, present: Present) -> Iterable[Step]:
     if wanted.uid is None:
         return
     if wanted.uid not in present.states:
-        yield StartManager(wanted.uid)
+        yield StartManager(wanted.uid, _started_by_manager(wanted.uid, present))
     if present.open_files < wanted.open_files and not present.limits_are_fixed:
         yield RaiseLimit(wanted.uid, wanted.open_files)
+
+
+def _started_by_manager(uid: int, present: Present) -> tuple[str, ...]:
+    """What a user's manager starts as it starts itself: each unit that it can read."""
+    drifted = present.drifted.get(uid, frozenset())
+    return tuple(service_of(n) for n in present.sources_of(uid) if n not in drifted)
+
+
+def _with_manager(uid: int | None, present: Present) -> Present:
+    """A host as it is once the manager of a user runs, which may be down."""
+    if uid is None or uid in present.states:
+        return present
+    started = _started_by_manager(uid, present)
+    notes = {name: note_of(present.sources_of(uid)[name]) for name in map(source_of, started)}
+    return replace(
+        present,
+        states={**present.states, uid: dict.fromkeys(started, "activating")},
+        notes={name: note for name, note in notes.items() if note is not None},
+    )
 
 
 def _pulls(wanted: Wanted, present: Present, restarts: Restarts) -> Iterable[Step]:

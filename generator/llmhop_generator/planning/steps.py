@@ -64,9 +64,10 @@ class Present:
 
 @dataclass(frozen=True)
 class StartManager:
-    """Start the service manager of a user."""
+    """Start the service manager of a user, and with it some services."""
 
     uid: int
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,11 @@ class Applying(RuleBasedStateMachine):
         self.host.unit(service).masked = masked
         self.host.reload()
 
-    @rule(what=st.sampled_from(["a step", "time", "a reboot", "pulls fail", "pulls work"]))
+    @rule(
+        what=st.sampled_from(
+            ["a step", "time", "a reboot", "its manager stops", "pulls fail", "pulls work"]
+        )
+    )
     def meanwhile(self, what: str) -> None:
         """Let something happen to the host."""
         match what:
@@ -264,6 +268,8 @@ class Applying(RuleBasedStateMachine):
             case "a reboot":
                 self.host.reboot()
                 self.is_routed()
+            case "its manager stops":
+                self.host.stop_manager()
             case "pulls fail":
                 self.host.pulls_fail = True
             case "pulls work":
@@ -277,7 +283,7 @@ class Applying(RuleBasedStateMachine):
         assert {s for s, unit in self.host.units.items() if unit.up} <= {m.unit for m in models}
         for model in models:
             unit = self.host.unit(model.unit)
-            is_wanted = model.unit in wanted and self.noted
+            is_wanted = model.unit in wanted and self.noted and not self.host.down
             as_wanted = is_wanted and is_by(unit, wanted[model.unit])
             if unit.up:
                 assert model.port == unit.port

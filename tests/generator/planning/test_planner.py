@@ -217,8 +217,7 @@ def test_an_image_that_was_made_here_or_is_pinned_is_not_asked_for_again() -> No
 def test_where_podman_can_not_be_asked_no_image_is_taken_for_missing() -> None:
     there = {A: source(), B: source(image="r/b:1", port=18002)}
     there[C] = source(image="r/c@sha256:0", pull="missing", port=18003)
-    now = Present(sources={UID: there}, images=None, open_files=10)
-    plan = make_plan(wanted(there), now)
+    plan = make_plan(wanted(there), Present(images=None, open_files=10))
     told = [line for line in lines(plan) if line[0] == "pull"]
     assert told == [
         ("pull", "r/b:1", "if it is missing or there is a newer one"),
@@ -231,6 +230,22 @@ def test_a_users_manager_is_started_and_its_limit_raised_first() -> None:
     now = Present(images=frozenset({"localhost/i:1"}), open_files=10)
     assert steps(to, now)[:2] == (StartManager(UID), RaiseLimit(UID, 20))
     assert RaiseLimit(UID, 20) not in steps(to, replace(now, limits_are_fixed=True))
+
+
+def test_what_a_users_manager_starts_with_itself_is_not_started_again() -> None:
+    there = served("ab")
+    down = replace(present(there), states={}, notes={})
+    start = StartManager(UID, (A_SERVICE, B_SERVICE))
+    assert steps(wanted(there), down) == (start,)
+    unread = replace(down, drifted={UID: frozenset({B})})
+    begun = steps(wanted(there), unread)
+    assert begun[0] == StartManager(UID, (A_SERVICE,))
+    assert Start(UID, (B_SERVICE,)) in begun
+    changed = {**there, B: source("Exec=x", port=18002)}
+    assert steps(wanted(changed), down) == (
+        start,
+        *steps(wanted(changed), replace(present(there, a="activating", b="activating"))),
+    )
 
 
 def test_the_units_of_a_user_that_serves_no_longer_go_before_the_new_ones_start() -> None:

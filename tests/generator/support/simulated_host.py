@@ -20,6 +20,7 @@ from tests.generator.support.simulated_unit import PENDING, STATES, Unit
 from tests.generator.support.unit_order import after_in, has_cycle
 
 UID = 503
+MANAGER = f"user@{UID}.service"
 _TRIES = 2  # in place of five: as many starts until the start limit is hit
 
 
@@ -175,20 +176,33 @@ class SimulatedHost:
 
     def reload(self) -> None:
         """Have the user's manager read what is on the disk."""
+        if MANAGER in self.down:
+            return
         sources = self._read()
         for service in {*sources, *self.units}:
             unit = self.unit(service)
             unit.loaded = None if unit.masked else sources.get(service)
 
-    def reboot(self) -> None:
-        """Begin anew from what is on the disk."""
+    def stop_manager(self) -> None:
+        """Stop the user's manager, and with it all that it runs."""
+        self.down.add(MANAGER)
         for note in self.runtime_dir(UID).glob("*"):
             note.unlink()
+        self.units = {}
+
+    def start_manager(self) -> None:
+        """Start the user's manager, which starts what is on the disk."""
+        self.down.discard(MANAGER)
         sources = self._read()
         assert not has_cycle({service: after_in(text) for service, text in sources.items()})
         self.units = {
             service: Unit(loaded=text, state="queued") for service, text in sources.items()
         }
+
+    def reboot(self) -> None:
+        """Begin anew from what is on the disk."""
+        self.stop_manager()
+        self.start_manager()
         self.router = self._router_reads()
 
     def _router_reads(self) -> dict[str, Any] | None:
@@ -259,6 +273,8 @@ class SimulatedHost:
         ]
 
     def _user(self, words: list[str]) -> Finished:
+        if MANAGER in self.down:
+            return Finished(1, "", "Failed to connect to bus: No such file or directory")
         units = [word for word in words[1:] if word.endswith(".service")]
         match words[0]:
             case "show":
@@ -324,6 +340,9 @@ class SimulatedHost:
                 return Finished(0, "\n\n".join(told), "")
             case ["reset-failed", *_]:
                 pass
+            case ["start", unit]:
+                assert unit == MANAGER
+                self.start_manager()
             case ["restart", *sockets, "llmhop.service"]:
                 self.lacks_socket = self.lacks_socket and not sockets
                 self.router_pid = 0
