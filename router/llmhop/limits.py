@@ -90,10 +90,11 @@ STARTING_S: Final = 3.0
 """How long after a request was sent a new connection that closes without a byte is taken for one
 to a backend that is starting."""
 
-SET_ASIDE_S: Final = 1.0
-"""After how long a backend that failed is asked whether it answers again, doubled each time."""
+BASE_EJECTION_S: Final = 1.0
+"""For how long a backend that failed is ejected before it is probed, doubled each time: as Envoy
+has base_ejection_time and max_ejection_time."""
 
-LONGEST_SET_ASIDE_S: Final = 30.0
+MAX_EJECTION_S: Final = 30.0
 """The longest of these times."""
 
 QUEUE_RETRY_AFTER_S: Final = 1

@@ -22,7 +22,7 @@ from llmhop.routing.decision import Route
 from llmhop.routing.target import split_route
 
 # More than any replica has in flight.
-_ASIDE = 1 << 32
+_EJECTED = 1 << 32
 
 
 class Backend:
@@ -75,10 +75,11 @@ class Backend:
         """Return which replica a request goes to, or None where all were tried.
 
         It is the one with the fewest requests in flight, and of several the next in turn; those
-        that are set aside come last. Bit n of `tried` stands for replica n.
+        that are ejected come last. Bit n of `tried` stands for replica n.
         """
         loads = [
-            r.pool.outstanding + _ASIDE if r.aside else r.pool.outstanding for r in self.replicas
+            r.pool.outstanding + _EJECTED if r.ejected else r.pool.outstanding
+            for r in self.replicas
         ]
         if tried:
             loads = [maxsize if tried >> n & 1 else load for n, load in enumerate(loads)]

@@ -35,9 +35,9 @@ class Replica:
         self.health = self._recovery.health
 
     @property
-    def aside(self) -> bool:
+    def ejected(self) -> bool:
         """Whether requests go elsewhere, as long as they can."""
-        return self.health.aside or self.pool.health.aside
+        return self.health.ejected or self.pool.health.ejected
 
     @property
     def probing(self) -> bool:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from llmhop.limits import LONGEST_SET_ASIDE_S, SET_ASIDE_S
+from llmhop.limits import BASE_EJECTION_S, MAX_EJECTION_S
 
 
 class Health:
-    """Whether a backend is set aside: from a failure until it is seen to answer.
+    """Whether a backend is ejected: from a failure until it is seen to answer.
 
-    `aside` says so. In the meantime it is asked whether it answers again (see probe), after a
+    `ejected` says so. In the meantime it is asked whether it answers again (see probe), after a
     time that doubles with each failure. Times are in seconds of one clock.
     """
 
-    __slots__ = ("_probe_at", "_wait", "aside")
+    __slots__ = ("_probe_at", "_wait", "ejected")
 
     def __init__(self) -> None:
         self.succeeded()
 
     def succeeded(self) -> None:
         """Note that it answered."""
-        self.aside = False
+        self.ejected = False
         self._wait = 0.0
         self._probe_at = 0.0
 
@@ -27,13 +27,13 @@ class Health:
         """Note that it could not be reached, or gave no answer."""
         if now < self._probe_at:
             return  # attempts that ran at the same time count as one
-        self.aside = True
-        self._wait = min(self._wait * 2 or SET_ASIDE_S, LONGEST_SET_ASIDE_S)
+        self.ejected = True
+        self._wait = min(self._wait * 2 or BASE_EJECTION_S, MAX_EJECTION_S)
         self._probe_at = now + self._wait
 
     def probe_due(self, now: float) -> bool:
         """Whether it is time to ask it again."""
-        return self.aside and now >= self._probe_at
+        return self.ejected and now >= self._probe_at
 
     def seconds_left(self, now: float) -> float:
         """How long it will not be asked."""

@@ -159,7 +159,7 @@ class Pool(Keeper):
         return attempt
 
     def sweep(self, now: float) -> None:
-        """Close connections that were idle for too long, and ask an origin that is set aside."""
+        """Close connections that were idle for too long, and ask an origin that is ejected."""
         oldest = now - self.origin.idle_timeout
         for connection, since in list(self._idle.items()):
             if since >= oldest:
@@ -247,7 +247,7 @@ class Pool(Keeper):
 
     def connection_proved(self) -> None:
         """The origin answers."""
-        if self.health.aside:
+        if self.health.ejected:
             self.health.succeeded()
 
     def connection_failed(self) -> None:

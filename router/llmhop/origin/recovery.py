@@ -1,4 +1,4 @@
-"""What failed and is set aside is asked now and then, until it answers again."""
+"""What failed and is ejected is asked now and then, until it answers again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Recovery:
         error = probe.exception()
         if error is not None:
             log_fault("a question whether a backend answers again", error)
-        if not self.health.aside:
+        if not self.health.ejected:
             return
         if error is None and probe.result():
             self.health.succeeded()

@@ -80,7 +80,7 @@ class ReplicaChoice:
     def answered(self) -> None:
         """Note that the replica did not fail: the final head of its response came."""
         health = self.backend.replicas[self._index].health
-        if health.aside:
+        if health.ejected:
             health.succeeded()
 
     def failed(self, cause: int) -> None:

@@ -272,7 +272,7 @@ def test_a_host_comes_back_when_it_serves_the_model_again(fleet: Fleet) -> None:
         assert fleet.served() == [before[0], before[1] + 4]
         fleet.come_back()
         assert fleet.front.thread.call(
-            lambda: fleet.front.server.backends.all()["m"].replicas[0].aside
+            lambda: fleet.front.server.backends.all()["m"].replicas[0].ejected
         )
         host.up()
         fleet.come_back()
@@ -289,7 +289,7 @@ def test_an_answer_to_a_request_brings_a_host_back(fleet: Fleet) -> None:
     fleet.hosts[0].up()
     assert ask(fleet.front.port, post(chat())).status == 200
     replicas = fleet.front.server.backends.all()["m"].replicas
-    assert [replica.aside for replica in replicas] == [False, True]
+    assert [replica.ejected for replica in replicas] == [False, True]
 
 
 def test_a_full_host_is_not_set_aside(fleet: Fleet) -> None:
@@ -297,7 +297,7 @@ def test_a_full_host_is_not_set_aside(fleet: Fleet) -> None:
         host.full()
     assert ask(fleet.front.port, post(chat())).status == 429
     replicas = fleet.front.server.backends.all()["m"].replicas
-    assert [replica.aside for replica in replicas] == [False, False]
+    assert [replica.ejected for replica in replicas] == [False, False]
 
 
 def test_other_models_of_a_host_are_not_set_aside(
@@ -311,8 +311,8 @@ def test_other_models_of_a_host_are_not_set_aside(
     for _ in range(2):
         assert ask(front.port, post(chat("a"))).status == 200
     backends = front.server.backends.all()
-    assert [replica.aside for replica in backends["a"].replicas] == [True, False]
-    assert [replica.aside for replica in backends["b"].replicas] == [False, False]
+    assert [replica.ejected for replica in backends["a"].replicas] == [True, False]
+    assert [replica.ejected for replica in backends["b"].replicas] == [False, False]
 
 
 @pytest.fixture(scope="module")

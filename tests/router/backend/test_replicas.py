@@ -125,7 +125,7 @@ def test_each_replica_is_tried_once_and_then_the_client_is_told(
         lines = capfd.readouterr().err.splitlines()
         assert len(lines) == 3
         assert all(b.url in line for b, line in zip(backends, lines, strict=True))
-        # All are set aside now, and are tried all the same.
+        # All are ejected now, and are tried all the same.
         backends[1].start()
         wire.send(post(chat()))
         assert wire.response().status == 200
@@ -135,20 +135,20 @@ def test_each_replica_is_tried_once_and_then_the_client_is_told(
 def test_a_replica_that_is_set_aside_gets_nothing_while_another_one_is_there(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
-    aside, other = start_backend(), start_backend()
-    router = start_router(replicas(aside, other))
+    ejected, other = start_backend(), start_backend()
+    router = start_router(replicas(ejected, other))
     health = backend_of(router).pools[0].health
     router.thread.call(lambda: health.failed(math.inf))
     with Wire(router.port) as wire:
         for _ in range(6):
             wire.send(post(chat()))
             assert wire.response().status == 200
-        assert counts(aside, other) == [0, 6]
+        assert counts(ejected, other) == [0, 6]
         router.thread.call(health.succeeded)
         for _ in range(2):
             wire.send(post(chat()))
             assert wire.response().status == 200
-        assert counts(aside, other) == [1, 7]
+        assert counts(ejected, other) == [1, 7]
 
 
 def test_a_replica_that_is_aside_is_asked_in_the_background_and_no_client_waits_for_it(
@@ -163,15 +163,15 @@ def test_a_replica_that_is_aside_is_asked_in_the_background_and_no_client_waits_
         response = wire.response()
         assert (response.status, response.error_code) == (503, "backend_unavailable")
         assert int(response.headers["retry-after"]) >= 1
-        assert health.aside
-        for answer, aside in ((leave, True), (respond_json, False)):
+        assert health.ejected
+        for answer, ejected in ((leave, True), (respond_json, False)):
             first.respond = answer
             asked = len(first.requests)
             router.thread.call(lambda: setattr(health, "_probe_at", 0.0))
             router.sweep_after(0)
             wait_until(lambda: not router.thread.call(lambda: pool.probing))
             assert first.requests[asked].line == "GET /health HTTP/1.1"
-            assert health.aside == aside
+            assert health.ejected == ejected
         asked = len(first.requests)
         for _ in range(4):
             wire.send(post(chat()))
@@ -203,7 +203,7 @@ def test_polling_ready_puts_no_replica_back_that_is_set_aside(
         for _ in range(3):
             wire.send(b"GET /ready HTTP/1.1\r\nHost: r\r\n\r\n")
             assert wire.response().status == 200
-    assert health.aside
+    assert health.ejected
 
 
 def test_a_connection_that_nobody_takes_over_is_kept_for_a_while_and_closed(
@@ -246,7 +246,7 @@ def test_a_replica_that_hangs_is_set_aside_though_every_client_leaves_before_the
     with Wire(router.port) as wire:
         wire.send(post(chat()))
         wait_until(lambda: router.thread.call(lambda: pool.outstanding) == 1)
-    wait_until(lambda: router.thread.call(lambda: pool.health.aside))
+    wait_until(lambda: router.thread.call(lambda: pool.health.ejected))
 
 
 def test_a_reload_keeps_what_is_known_of_the_replicas_that_stay(

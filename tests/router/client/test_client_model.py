@@ -261,7 +261,7 @@ class Clients(RuleBasedStateMachine):
             client.complete = len(client.numbers)
         room = data.draw(st.sampled_from([0, 10**6, 10**6]))
         whole = data.draw(st.booleans())
-        before, aside = len(client.answers()), self.aside()
+        before, ejected = len(client.answers()), self.ejected()
 
         def both() -> None:
             transport.peer_reads(room)
@@ -272,11 +272,11 @@ class Clients(RuleBasedStateMachine):
         self.event(both)
         told = client.answers()[before:]
         assert not any(b'"backend_' in body for _, body in told), "what it said is lost"
-        assert self.aside() <= aside, "it answered"
+        assert self.ejected() <= ejected, "it answered"
 
-    def aside(self) -> set[str]:
+    def ejected(self) -> set[str]:
         replicas = [r for b in self.server.backends.all().values() for r in b.replicas]
-        return {replica.pool.name for replica in replicas if replica.aside}
+        return {replica.pool.name for replica in replicas if replica.ejected}
 
     # The router.
 

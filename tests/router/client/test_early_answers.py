@@ -68,8 +68,8 @@ def accept(listener: socket.socket) -> socket.socket:
     return backend
 
 
-def aside(router: RunningRouter | FakeRouter) -> bool:
-    return any(replica.aside for replica in router.server.backends.all()["m"].replicas)
+def ejected(router: RunningRouter | FakeRouter) -> bool:
+    return any(replica.ejected for replica in router.server.backends.all()["m"].replicas)
 
 
 def test_an_answer_is_relayed_though_the_write_after_it_fails(
@@ -90,7 +90,7 @@ def test_an_answer_is_relayed_though_the_write_after_it_fails(
             response = wire.response()
             assert (response.status, response.body) == (401, b"no")
             assert response.headers["connection"] == "close"
-    assert not aside(router)
+    assert not ejected(router)
 
 
 def uploading(router: FakeRouter) -> tuple[FakeTransport, FakeTransport]:
@@ -124,7 +124,7 @@ def test_what_lies_unread_when_a_write_fails_is_the_answer(
     break_under_a_write(router, client, backend, interim + REFUSED)
     assert bytes(client.sent).startswith(interim)
     assert responses(bytes(client.sent).removeprefix(interim)) == [(401, b"no")]
-    assert not aside(router)
+    assert not ejected(router)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_lies_unread_of_an_answer_without_an_end_is_relayed_and_cut(
     assert statuses(client) == [401]
     assert client.sent.endswith(begun)
     assert [ended.end for ended in router.server.observer.ended] == ["backend_broke"]
-    assert not aside(router)
+    assert not ejected(router)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_only_who_said_nothing_or_no_http_is_set_aside(
     client, backend = uploading(router)
     break_under_a_write(router, client, backend, answer)
     assert statuses(client) == [status]
-    assert aside(router) == (answer != b"HTTP/1.1 4")
+    assert ejected(router) == (answer != b"HTTP/1.1 4")
 
 
 def test_what_lies_unread_on_a_websocket_is_relayed_before_its_end(start_fake: StartFake) -> None:
@@ -184,7 +184,7 @@ def test_who_speaks_before_it_is_asked_speaks_no_http(
     assert b"Proxy-Status: llmhop; error=destination_unavailable" in client.sent
     lines = capfd.readouterr().err.splitlines()
     assert ["sent bytes before it was asked" in line for line in lines] == [True, True]
-    assert aside(router)
+    assert ejected(router)
 
 
 @pytest.mark.parametrize("greets", [0, 1])

@@ -10,7 +10,7 @@ def test_a_backend_is_asked_again_after_a_time_that_doubles_up_to_half_a_minute(
     now, times = 100.0, []
     for _ in range(7):
         health.failed(now)
-        assert health.aside
+        assert health.ejected
         times.append(health.seconds_left(now))
         now += times[-1]
         assert not health.probe_due(now - 0.01)
@@ -31,7 +31,7 @@ def test_an_answer_clears_what_was_remembered() -> None:
     for now in (100.0, 200.0, 300.0):
         health.failed(now)
     health.succeeded()
-    assert not health.aside
+    assert not health.ejected
     assert not health.probe_due(1000.0)
     health.failed(301.0)
     assert health.seconds_left(301.0) == 1

@@ -17,9 +17,9 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("aside", [True, False])
+@pytest.mark.parametrize("ejected", [True, False])
 def test_a_fault_of_a_question_is_told_and_means_no(
-    aside: bool, capfd: pytest.CaptureFixture[str]
+    ejected: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async def broken() -> bool:
         raise ZeroDivisionError("fault")
@@ -28,12 +28,12 @@ def test_a_fault_of_a_question_is_told_and_means_no(
         recovery = Recovery(broken, asyncio.get_running_loop())
         recovery.failed()
         recovery.sweep(asyncio.get_running_loop().time() + 100)
-        if not aside:  # a request has found that it answers
+        if not ejected:  # a request has found that it answers
             recovery.health.succeeded()
         await turns()
         return recovery
 
-    assert asyncio.run(ask()).health.aside == aside
+    assert asyncio.run(ask()).health.ejected == ejected
     told = capfd.readouterr().err
     assert "a question whether a backend answers again failed with ZeroDivisionError" in told
     assert "ZeroDivisionError: fault" in told
@@ -51,7 +51,7 @@ def test_an_answer_is_no_fault(answer: bool, capfd: pytest.CaptureFixture[str]) 
         await turns()
         return recovery
 
-    assert asyncio.run(ask()).health.aside != answer
+    assert asyncio.run(ask()).health.ejected != answer
     assert capfd.readouterr().err == ""
 
 

@@ -56,7 +56,7 @@ class Fleet:
         return [len(host.engine.requests) for host in self.hosts]
 
     def come_back(self) -> None:
-        """Have the front ask again what it set aside, though its time has not come."""
+        """Have the front ask again what it ejected, though its time has not come."""
         backend = self.front.server.backends.all()["m"]
         for replica in backend.replicas:
             health = replica.health
