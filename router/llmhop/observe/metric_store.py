@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from llmhop.log.faults import attempt_each
-from llmhop.observe.metric_cells import CELLS, GAUGES, PROCESS_CELLS, PROCESS_GAUGES
+from llmhop.observe.metric_layout import GAUGES, MODEL_VALUES, PROCESS_GAUGES, PROCESS_VALUES
 
 MAX_MODELS: Final = 4096
 """Models in a slot, those that a reload took away included; the rest are counted as OTHERS."""
@@ -30,27 +30,27 @@ _NAME_BYTES: Final = 254
 _MAP_NORESERVE: Final = 0x4000  # Linux: memory is taken as rows are, none for rows to come
 
 # In native order and alignment, each number is written and read in one piece.
-_HEADER: Final = struct.Struct(f"@QQ{PROCESS_CELLS}Q")  # models, process id, its numbers
+_HEADER: Final = struct.Struct(f"@QQ{PROCESS_VALUES}Q")  # models, process id, its numbers
 _NAME: Final = struct.Struct(f"@H{_NAME_BYTES}s")
-_CELLS: Final = struct.Struct(f"@{CELLS}Q")
-_ROW_BYTES: Final = _NAME.size + _CELLS.size
+_VALUES: Final = struct.Struct(f"@{MODEL_VALUES}Q")
+_ROW_BYTES: Final = _NAME.size + _VALUES.size
 _SLOT_BYTES: Final = _HEADER.size + _ROW_BYTES * MAX_MODELS
 
 
 class Row:
-    """What a process counts for one model. Who changes `cells` sets `changed`."""
+    """What a process counts for one model. Who changes `values` sets `changed`."""
 
-    __slots__ = ("_offset", "cells", "changed")
+    __slots__ = ("_offset", "changed", "values")
 
-    def __init__(self, offset: int, cells: list[int]) -> None:
+    def __init__(self, offset: int, values: list[int]) -> None:
         self._offset = offset
-        self.cells = cells
+        self.values = values
         self.changed = False
 
     def publish(self, memory: mmap.mmap) -> None:
         """Write the numbers where the others read them."""
         self.changed = False
-        _CELLS.pack_into(memory, self._offset, *self.cells)
+        _VALUES.pack_into(memory, self._offset, *self.values)
 
 
 class Slot(NamedTuple):
@@ -82,7 +82,7 @@ class MetricStore:
                 offset = start + _HEADER.size + index * _ROW_BYTES
                 length, name = _NAME.unpack_from(self.memory, offset)
                 text = name[:length].decode(errors="replace")
-                models[text] = list(_CELLS.unpack_from(self.memory, offset + _NAME.size))
+                models[text] = list(_VALUES.unpack_from(self.memory, offset + _NAME.size))
             yield Slot(process_id, process, models)
 
     def ended(self, number: int) -> None:
@@ -104,10 +104,10 @@ class Metrics:
         for gauge in PROCESS_GAUGES:
             self.process[gauge] = 0
         self._rows: dict[str, Row] = {}
-        for name, cells in found.models.items():
+        for name, values in found.models.items():
             for gauge in GAUGES:
-                cells[gauge] = 0
-            self._add(name, cells).changed = True
+                values[gauge] = 0
+            self._add(name, values).changed = True
 
     def row(self, model: str) -> Row:
         """Return where a model's requests are counted."""
@@ -119,15 +119,15 @@ class Metrics:
         if row is None:
             if len(self._rows) >= MAX_MODELS - 1 and name != OTHERS:
                 return self.row(OTHERS)
-            row = self._add(name, [0] * CELLS)
+            row = self._add(name, [0] * MODEL_VALUES)
         return row
 
     def clear_gauges(self) -> None:
         """Set the gauges of every model to 0, to be counted anew."""
         for row in self._rows.values():
             for gauge in GAUGES:
-                if row.cells[gauge]:
-                    row.cells[gauge] = 0
+                if row.values[gauge]:
+                    row.values[gauge] = 0
                     row.changed = True
 
     def publish(self) -> None:
@@ -138,11 +138,11 @@ class Metrics:
         header = (len(self._rows), self._process_id, *self.process)
         _HEADER.pack_into(self.store.memory, self._start, *header)
 
-    def _add(self, name: str, cells: list[int]) -> Row:
+    def _add(self, name: str, values: list[int]) -> Row:
         offset = self._start + _HEADER.size + len(self._rows) * _ROW_BYTES
         encoded = name.encode()
         # A name that was cut within a character may be longer again.
         encoded = encoded[:_NAME_BYTES]
         _NAME.pack_into(self.store.memory, offset, len(encoded), encoded)
-        row = self._rows[name] = Row(offset + _NAME.size, cells)
+        row = self._rows[name] = Row(offset + _NAME.size, values)
         return row

@@ -20,8 +20,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from llmhop import __version__
-from llmhop.observe import metric_cells
-from llmhop.observe.metric_cells import BOUNDS_US, CELLS
+from llmhop.observe import metric_layout
+from llmhop.observe.metric_layout import BOUNDS_US, MODEL_VALUES
 from llmhop.observe.metric_store import MetricStore, Slot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
@@ -51,13 +51,13 @@ class _Collector(Collector):
             "llmhop_request_duration_seconds",
             "From the head of a request to the last of its response.",
             models,
-            (metric_cells.DURATION, metric_cells.DURATION_SUM),
+            (metric_layout.DURATION, metric_layout.DURATION_SUM),
         )
         yield _histogram(
             "llmhop_time_to_first_byte_seconds",
             "From the head of a request to the first byte of its backend's response.",
             models,
-            (metric_cells.FIRST_BYTE, metric_cells.FIRST_BYTE_SUM),
+            (metric_layout.FIRST_BYTE, metric_layout.FIRST_BYTE_SUM),
         )
         yield from _sizes(models)
         yield from _of_llmhop([slot.process for slot in self._slots])
@@ -67,9 +67,9 @@ class _Collector(Collector):
 def _summed(slots: list[Slot]) -> Models:
     models: Models = {}
     for slot in slots:
-        for name, cells in slot.models.items():
-            sums = models.setdefault(name, [0] * CELLS)
-            models[name] = [a + b for a, b in zip(sums, cells, strict=True)]
+        for name, values in slot.models.items():
+            sums = models.setdefault(name, [0] * MODEL_VALUES)
+            models[name] = [a + b for a, b in zip(sums, values, strict=True)]
     return models
 
 
@@ -85,34 +85,34 @@ def _requests(models: Models) -> Iterator[Metric]:
         "Failures of backends, those that another replica made good included.",
         labels=("model", "kind"),
     )
-    for name, cells in models.items():
-        for index, status in enumerate(metric_cells.STATUSES):
-            value = cells[metric_cells.STATUS + index]
+    for name, values in models.items():
+        for index, status in enumerate(metric_layout.STATUSES):
+            value = values[metric_layout.STATUS + index]
             if value:
                 requests.add_metric((name, status), value)
-        for kind, cell in metric_cells.CELL_OF_FAILURE.items():
+        for kind, index in metric_layout.FAILURE_INDEX.items():
             if name:
-                failures.add_metric((name, kind), cells[cell])
+                failures.add_metric((name, kind), values[index])
     yield requests
     yield failures
-    for gauge, cell, text in (
+    for gauge, index, text in (
         (
             "requests_in_flight",
-            metric_cells.IN_FLIGHT,
+            metric_layout.IN_FLIGHT,
             "Requests for a model that are not answered yet, queued ones included.",
         ),
-        ("requests_queued", metric_cells.QUEUED, "Requests that wait for their turn now."),
-        ("streams_open", metric_cells.STREAMS, "Streams of events that are relayed now."),
+        ("requests_queued", metric_layout.QUEUED, "Requests that wait for their turn now."),
+        ("streams_open", metric_layout.STREAMS, "Streams of events that are relayed now."),
     ):
         family = GaugeMetricFamily(f"llmhop_{gauge}", text, labels=_MODEL)
-        for name, cells in models.items():
+        for name, values in models.items():
             if name:
-                family.add_metric((name,), cells[cell])
+                family.add_metric((name,), values[index])
         yield family
 
 
-def _histogram(name: str, text: str, models: Models, cells: tuple[int, int]) -> Metric:
-    first, sum_ = cells
+def _histogram(name: str, text: str, models: Models, indices: tuple[int, int]) -> Metric:
+    first, sum_ = indices
     family = HistogramMetricFamily(name, text, labels=_MODEL)
     for model, values in models.items():
         total = 0
@@ -126,65 +126,65 @@ def _histogram(name: str, text: str, models: Models, cells: tuple[int, int]) -> 
 
 
 def _sizes(models: Models) -> Iterator[Metric]:
-    for name, cell, text in (
-        ("request_bytes", metric_cells.BYTES_IN, "Bytes of request bodies."),
-        ("response_bytes", metric_cells.BYTES_OUT, "Bytes of response bodies."),
+    for name, index, text in (
+        ("request_bytes", metric_layout.BYTES_IN, "Bytes of request bodies."),
+        ("response_bytes", metric_layout.BYTES_OUT, "Bytes of response bodies."),
     ):
         family = CounterMetricFamily(f"llmhop_{name}", text, labels=_MODEL)
-        for model, cells in models.items():
-            family.add_metric((model,), cells[cell])
+        for model, values in models.items():
+            family.add_metric((model,), values[index])
         yield family
     tokens = CounterMetricFamily(
         "llmhop_tokens",
         "Tokens of prompts and of completions, as far as responses report usage.",
         labels=("model", "type"),
     )
-    for model, cells in models.items():
+    for model, values in models.items():
         if model:
-            tokens.add_metric((model, "prompt"), cells[metric_cells.PROMPT_TOKENS])
-            tokens.add_metric((model, "completion"), cells[metric_cells.COMPLETION_TOKENS])
+            tokens.add_metric((model, "prompt"), values[metric_layout.PROMPT_TOKENS])
+            tokens.add_metric((model, "completion"), values[metric_layout.COMPLETION_TOKENS])
     yield tokens
 
 
 def _of_llmhop(processes: list[list[int]]) -> Iterator[Metric]:
     sums = [sum(values) for values in zip(*processes, strict=True)]
-    for name, cell, text in (
-        ("client_connections", metric_cells.CONNECTIONS, "Clients' connections."),
+    for name, index, text in (
+        ("client_connections", metric_layout.CONNECTIONS, "Clients' connections."),
         (
             "buffered_bytes",
-            metric_cells.BUFFERED_BYTES,
+            metric_layout.BUFFERED_BYTES,
             "Memory for request bodies, of which maxBufferedBytes is the limit.",
         ),
     ):
-        yield GaugeMetricFamily(f"llmhop_{name}", text, sums[cell])
+        yield GaugeMetricFamily(f"llmhop_{name}", text, sums[index])
     refusals = CounterMetricFamily(
         "llmhop_refusals",
         "Requests and connections that a limit of llmhop refused, by reason.",
         labels=("reason",),
     )
-    for reason, cell in metric_cells.CELL_OF_REFUSAL.items():
-        refusals.add_metric((reason,), sums[cell])
+    for reason, index in metric_layout.REFUSAL_INDEX.items():
+        refusals.add_metric((reason,), sums[index])
     yield refusals
     reloads = CounterMetricFamily(
         "llmhop_config_reloads", "Configs that were read anew, by result.", labels=("result",)
     )
-    reloads.add_metric(("success",), sums[metric_cells.RELOADS])
-    reloads.add_metric(("failure",), sums[metric_cells.FAILED_RELOADS])
+    reloads.add_metric(("success",), sums[metric_layout.RELOADS])
+    reloads.add_metric(("failure",), sums[metric_layout.FAILED_RELOADS])
     yield reloads
-    for name, cell, text in (
+    for name, index, text in (
         (
             "access_log_dropped_lines",
-            metric_cells.DROPPED_LINES,
+            metric_layout.DROPPED_LINES,
             "Lines of the access log that could not be written.",
         ),
         (
             "log_dropped_lines",
-            metric_cells.DROPPED_LOG_LINES,
+            metric_layout.DROPPED_LOG_LINES,
             "Lines of the log on standard error that could not be written.",
         ),
-        ("worker_restarts", metric_cells.WORKER_RESTARTS, "Workers that ended and were replaced."),
+        ("worker_restarts", metric_layout.WORKER_RESTARTS, "Workers that ended and were replaced."),
     ):
-        yield CounterMetricFamily(f"llmhop_{name}", text, sums[cell])
+        yield CounterMetricFamily(f"llmhop_{name}", text, sums[index])
     build = GaugeMetricFamily(
         "llmhop_build_info", "Always 1; which program this is.", labels=("version", "python")
     )

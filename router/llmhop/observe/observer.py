@@ -11,14 +11,14 @@ from llmhop.config.config import AccessLogFormat
 from llmhop.log.faults import attempt, attempt_each
 from llmhop.log.logger import LOG
 from llmhop.observe.access_log import AccessLog
-from llmhop.observe.ledger import count_requests, log_requests
-from llmhop.observe.metric_cells import (
+from llmhop.observe.ended_requests import count_requests, log_requests
+from llmhop.observe.metric_layout import (
     BUFFERED_BYTES,
-    CELL_OF_REFUSAL,
     CONNECTIONS,
     DROPPED_LINES,
     DROPPED_LOG_LINES,
     FAILED_RELOADS,
+    REFUSAL_INDEX,
     RELOADS,
 )
 from llmhop.observe.metric_store import Metrics, MetricStore, Row
@@ -65,7 +65,7 @@ class Observer:
 
     def refused(self, reason: str) -> None:
         """A limit refused a request or a connection; `reason` is one of REFUSALS."""
-        self._metrics.process[CELL_OF_REFUSAL[reason]] += 1
+        self._metrics.process[REFUSAL_INDEX[reason]] += 1
 
     def reloaded(self, good: bool) -> None:
         """A new config was taken, or refused."""

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.http.refused_head import read_refused
 from llmhop.observe.access_log import MAX_VALUE_CHARACTERS
-from llmhop.observe.metric_cells import CELL_OF_FAILURE, CLIENT_LEFT, IN_FLIGHT, QUEUED, STREAMS
+from llmhop.observe.metric_layout import CLIENT_LEFT, FAILURE_INDEX, IN_FLIGHT, QUEUED, STREAMS
 from llmhop.observe.metric_store import NO_MODEL, Row
 from llmhop.observe.usage import TAIL_BYTES, TAIL_PIECES
 
@@ -169,7 +169,7 @@ class RequestRecord:
     def backend_failed(self, kind: str) -> None:
         """A backend gave no response, or not the whole of one; `kind` is one of FAILURES."""
         row = self._row()
-        row.cells[CELL_OF_FAILURE[kind]] += 1
+        row.values[FAILURE_INDEX[kind]] += 1
         row.changed = True
 
     def response_started(self, head: ResponseHead, body: bytes, complete: bool) -> None:
@@ -222,9 +222,9 @@ class RequestRecord:
         if self.active and self.model is not None:
             row = self._row()
             row.changed = True
-            row.cells[IN_FLIGHT] += 1
-            row.cells[QUEUED] += self._queued_ns > 0 and not self._admitted_ns
-            row.cells[STREAMS] += self.last is not None and self._streams
+            row.values[IN_FLIGHT] += 1
+            row.values[QUEUED] += self._queued_ns > 0 and not self._admitted_ns
+            row.values[STREAMS] += self.last is not None and self._streams
 
     def _row(self) -> Row:
         return self._recorder.row(NO_MODEL if self.model is None else self.model)

@@ -40,7 +40,7 @@ class ConnectionWaiter(Protocol):
         """The connection is made, and for this request."""
 
     def connect_failed(self, reason: str, kind: str) -> None:
-        """The origin can't be reached; `kind` is one of metric_cells.FAILURES."""
+        """The origin can't be reached; `kind` is one of metric_layout.FAILURES."""
 
     def connect_short(self, reason: str) -> None:
         """This host has no descriptor or memory left for it, which is no news of the origin."""

@@ -362,7 +362,7 @@ class UpstreamRequest(ConnectionWaiter):
         self._try_next()
 
     def log_failure(self, reason: str, kind: str) -> None:
-        """Log and count what the replica did; `kind` is one of metric_cells.FAILURES."""
+        """Log and count what the replica did; `kind` is one of metric_layout.FAILURES."""
         choice, id_ = self.choice, self._record.request_id.decode()
         self._record.backend_failed(kind)
         which = f"backend of model {choice.backend.model!r} at {choice.pool.origin}"

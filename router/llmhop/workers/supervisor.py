@@ -22,7 +22,7 @@ from llmhop.config.config import Config
 from llmhop.config.load import load
 from llmhop.log.faults import attempt, attempt_each
 from llmhop.log.logger import LOG, log
-from llmhop.observe.metric_cells import DROPPED_LOG_LINES, FAILED_RELOADS, RELOADS, WORKER_RESTARTS
+from llmhop.observe.metric_layout import DROPPED_LOG_LINES, FAILED_RELOADS, RELOADS, WORKER_RESTARTS
 from llmhop.observe.metric_store import Metrics, MetricStore
 from llmhop.process.listeners import Listeners, open_listeners
 from llmhop.process.notify import Notifier, watchdog_interval
@@ -270,13 +270,13 @@ class _Supervisor:
             log(f"reload incomplete: {self._line()}")
         self._reloaded(RELOADS if outcome.good else FAILED_RELOADS)
 
-    def _reloaded(self, cell: int) -> None:
-        self._count(cell)
+    def _reloaded(self, index: int) -> None:
+        self._count(index)
         self._status = self._line()
         self._notifier.ready(self._status)
 
-    def _count(self, cell: int, number: int = 1) -> None:
-        self._metrics.process[cell] += number
+    def _count(self, index: int, number: int = 1) -> None:
+        self._metrics.process[index] += number
         self._metrics.publish()
 
     def _stop(self) -> None:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from llmhop.observe.metric_cells import CELL_OF_REFUSAL
+from llmhop.observe.metric_layout import REFUSAL_INDEX
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support.certificates import Authority
@@ -112,7 +112,7 @@ def test_a_flood_of_tls_clients_takes_no_more_than_it_may(
 
 def refused_connections(router: RunningRouter) -> int:
     process = router.server.observer._metrics.process
-    return router.thread.call(lambda: process[CELL_OF_REFUSAL["connections"]])
+    return router.thread.call(lambda: process[REFUSAL_INDEX["connections"]])
 
 
 def test_without_a_descriptor_tls_clients_wait(start_router: StartRouter, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from llmhop.observe.metric_cells import CELLS, IN_FLIGHT, STATUS
+from llmhop.observe.metric_layout import IN_FLIGHT, MODEL_VALUES, STATUS
 from llmhop.observe.metric_store import MAX_MODELS, OTHERS, Metrics, MetricStore
 
 
@@ -11,12 +11,12 @@ def test_counters_go_on_where_the_last_process_of_a_slot_left_them() -> None:
     store = MetricStore(2)
     first = Metrics(store, 0, 11)
     row = first.row("m")
-    row.cells[STATUS] = 5
-    row.cells[IN_FLIGHT] = 2
+    row.values[STATUS] = 5
+    row.values[IN_FLIGHT] = 2
     row.changed = True
     first.publish()
     other = Metrics(store, 1, 22)
-    other.row("m").cells[STATUS] = 1
+    other.row("m").values[STATUS] = 1
     other.publish()  # the row was not marked as changed
     store.ended(0)
     assert [slot.process_id for slot in store.read()] == [0, 22]
@@ -27,7 +27,7 @@ def test_counters_go_on_where_the_last_process_of_a_slot_left_them() -> None:
     assert slots[0].process_id == 33
     assert slots[0].models["m"][STATUS] == 5
     assert slots[0].models["m"][IN_FLIGHT] == 0
-    assert slots[0].models["n"] == [0] * CELLS
+    assert slots[0].models["n"] == [0] * MODEL_VALUES
 
 
 @pytest.mark.parametrize("name", ["", "\u00e9" * 127, "\u00e9" * 128, "x\u00e9" * 200, "x" * 9999])

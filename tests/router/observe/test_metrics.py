@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import llmhop.process.server
 import pytest
 from llmhop.http.local_response import LocalResponse
-from llmhop.observe.metric_cells import CELL_OF_STATUS, STATUS, STATUSES
+from llmhop.observe.metric_layout import STATUS, STATUS_INDEX, STATUSES
 from llmhop.observe.metric_store import MetricStore
 from llmhop.observe.request_record import RequestRecord
 
@@ -68,12 +68,12 @@ def test_requests_are_counted_by_model_and_status(
     assert scrape.value("process_resident_memory_bytes", worker="0") > 1e6
 
 
-def test_every_status_that_ends_a_request_has_a_cell_of_its_own_kind() -> None:
-    for status, cell in CELL_OF_STATUS.items():
-        assert 0 <= cell - STATUS < len(STATUSES)
-        assert STATUSES[cell - STATUS] in (str(status), f"{status // 100}xx")
-    assert CELL_OF_STATUS.keys() == set(range(100, 600))
-    assert STATUSES[CELL_OF_STATUS[101] - STATUS] == "101"
+def test_every_status_that_ends_a_request_has_an_index_of_its_own_kind() -> None:
+    for status, index in STATUS_INDEX.items():
+        assert 0 <= index - STATUS < len(STATUSES)
+        assert STATUSES[index - STATUS] in (str(status), f"{status // 100}xx")
+    assert STATUS_INDEX.keys() == set(range(100, 600))
+    assert STATUSES[STATUS_INDEX[101] - STATUS] == "101"
 
 
 @pytest.mark.usefixtures("fresh_metrics")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from llmhop.client.connection import ClientConnection
-from llmhop.observe.metric_cells import BYTES_IN, BYTES_OUT, IN_FLIGHT, RELOADS, STATUS, STATUSES
+from llmhop.observe.metric_layout import BYTES_IN, BYTES_OUT, IN_FLIGHT, RELOADS, STATUS, STATUSES
 from llmhop.observe.metric_store import Row
 from llmhop.observe.request_record import EndedRequest, RequestRecord
 from llmhop.origin.recovery import Recovery
@@ -60,7 +60,7 @@ def flush(self): raise ZeroDivisionError("fault")
 module.AccessLog.flush = flush
 """,
     "counting": """
-import llmhop.observe.ledger as module
+import llmhop.observe.ended_requests as module
 def bisect(bounds, time): raise ZeroDivisionError("fault")
 module.bisect_left = bisect
 """,
@@ -197,12 +197,12 @@ def test_what_can_not_be_published_keeps_nothing_else_back(bad: str, server: Ser
         for name in NAMES:
             row = observer.row(name)
             row.changed = True
-            row.cells[BYTES_IN] = -1 if name == bad else 7  # no number that can be written
+            row.values[BYTES_IN] = -1 if name == bad else 7  # no number that can be written
         observer.sweep([], 0)
 
     run_in_loop(server, work)
     [slot] = observer.store.read()
-    assert {name: cells[BYTES_IN] for name, cells in slot.models.items()} == {
+    assert {name: values[BYTES_IN] for name, values in slot.models.items()} == {
         name: 0 if name == bad else 7 for name in NAMES
     }
 
@@ -282,10 +282,10 @@ def test_what_has_ended_is_settled_once_whatever_fails(
     if what == "logged":
         expected.remove(at)
     assert ids == [f"id-{number}" for number in expected]
-    cells = observer.row("m").cells
-    assert cells[BYTES_IN] == (2 if what == "counted" else 3)
-    assert cells[BYTES_OUT] == 2 * cells[BYTES_IN]
-    assert sum(cells[STATUS : STATUS + len(STATUSES)]) == cells[BYTES_IN]
+    values = observer.row("m").values
+    assert values[BYTES_IN] == (2 if what == "counted" else 3)
+    assert values[BYTES_OUT] == 2 * values[BYTES_IN]
+    assert sum(values[STATUS : STATUS + len(STATUSES)]) == values[BYTES_IN]
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError, RecursionError, MemoryError])

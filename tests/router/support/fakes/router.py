@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from llmhop.backend.gate import Gates
 from llmhop.client.work_queue import WorkQueue
-from llmhop.observe.metric_cells import CELL_OF_REFUSAL
+from llmhop.observe.metric_layout import REFUSAL_INDEX
 from llmhop.process.server import Server
 
 from tests.router.support.endpoints import check
@@ -111,7 +111,7 @@ class FakeRouter:
 
     def refusals(self, reason: str) -> int:
         """How often a limit refused a client."""
-        return self.server.observer._metrics.process[CELL_OF_REFUSAL[reason]]
+        return self.server.observer._metrics.process[REFUSAL_INDEX[reason]]
 
     def close(self) -> None:
         """Let go of everything, whatever state it is in."""

@@ -1,4 +1,4 @@
-"""Which numbers are kept of a model's requests, and where each stands among them.
+"""Where each metric is stored among the values of a model, and among those of a process.
 
 All are whole numbers, so that one struct holds them: times are microseconds.
 """
@@ -47,19 +47,19 @@ minUploadRate, a drain."""
 
 
 class _Layout:
-    """Gives out cells, one after the other."""
+    """Assigns indices, one after the other."""
 
     def __init__(self) -> None:
         self.size = 0
 
-    def add(self, cells: int = 1) -> int:
-        """Return where so many cells begin."""
+    def add(self, count: int = 1) -> int:
+        """Reserve `count` indices and return the first."""
         start = self.size
-        self.size += cells
+        self.size += count
         return start
 
 
-# The cells of a model, gauges first.
+# The values of a model, gauges first.
 _model = _Layout()
 IN_FLIGHT: Final = _model.add()
 QUEUED: Final = _model.add()
@@ -75,7 +75,7 @@ DURATION_SUM: Final = _model.add()
 FIRST_BYTE: Final = _model.add(len(BOUNDS_US) + 1)
 FIRST_BYTE_SUM: Final = _model.add()
 STATUS: Final = _model.add(len(STATUSES))
-CELLS: Final = _model.size
+MODEL_VALUES: Final = _model.size
 
 # Those of a process, gauges first.
 _process = _Layout()
@@ -88,17 +88,17 @@ DROPPED_LINES: Final = _process.add()
 DROPPED_LOG_LINES: Final = _process.add()
 WORKER_RESTARTS: Final = _process.add()
 REFUSAL: Final = _process.add(len(REFUSALS))
-PROCESS_CELLS: Final = _process.size
+PROCESS_VALUES: Final = _process.size
 
 
-def _status_cell(status: int) -> int:
+def _status_index(status: int) -> int:
     exact = str(status)
     return STATUS + STATUSES.index(exact if exact in STATUSES else f"{status // 100}xx")
 
 
-CELL_OF_STATUS: Final = {status: _status_cell(status) for status in range(100, 600)}
+STATUS_INDEX: Final = {status: _status_index(status) for status in range(100, 600)}
 """By status; response_reader lets no other one pass."""
 
-CELL_OF_REFUSAL: Final = {reason: REFUSAL + index for index, reason in enumerate(REFUSALS)}
+REFUSAL_INDEX: Final = {reason: REFUSAL + index for index, reason in enumerate(REFUSALS)}
 
-CELL_OF_FAILURE: Final = {kind: FAILURE + index for index, kind in enumerate(FAILURES)}
+FAILURE_INDEX: Final = {kind: FAILURE + index for index, kind in enumerate(FAILURES)}

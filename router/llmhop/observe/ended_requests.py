@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable
 from llmhop.log.faults import log_fault
 from llmhop.observe.access_log import AccessLog
 from llmhop.observe.log_entry import Entry
-from llmhop.observe.metric_cells import (
+from llmhop.observe.metric_layout import (
     BOUNDS_US,
     BYTES_IN,
     BYTES_OUT,
-    CELL_OF_STATUS,
     COMPLETION_TOKENS,
     DURATION,
     DURATION_SUM,
     FIRST_BYTE,
     FIRST_BYTE_SUM,
     PROMPT_TOKENS,
+    STATUS_INDEX,
 )
 from llmhop.observe.metric_store import NO_MODEL, Row
 from llmhop.observe.request_record import EndedRequest
@@ -40,23 +40,23 @@ def count_requests(requests: Iterable[EndedRequest], row_of: Callable[[str], Row
 def _count(request: EndedRequest, row_of: Callable[[str], Row]) -> None:
     # What may fail comes first, so that a request is counted whole or not at all.
     row = row_of(NO_MODEL if request.model is None else request.model)
-    status = CELL_OF_STATUS[request.status]
+    status = STATUS_INDEX[request.status]
     usage = find_usage(request.tail) if request.first_ns and request.tail is not None else None
     row.changed = True
-    cells = row.cells
+    values = row.values
     total_us = (request.ns - request.started_ns) // 1000
-    cells[status] += 1
-    cells[DURATION + bisect_left(BOUNDS_US, total_us)] += 1
-    cells[DURATION_SUM] += total_us
-    cells[BYTES_IN] += request.bytes_in
-    cells[BYTES_OUT] += request.bytes_out
+    values[status] += 1
+    values[DURATION + bisect_left(BOUNDS_US, total_us)] += 1
+    values[DURATION_SUM] += total_us
+    values[BYTES_IN] += request.bytes_in
+    values[BYTES_OUT] += request.bytes_out
     if request.first_ns:
         first_us = (request.first_ns - request.started_ns) // 1000
-        cells[FIRST_BYTE + bisect_left(BOUNDS_US, first_us)] += 1
-        cells[FIRST_BYTE_SUM] += first_us
+        values[FIRST_BYTE + bisect_left(BOUNDS_US, first_us)] += 1
+        values[FIRST_BYTE_SUM] += first_us
     if usage is not None:
-        cells[PROMPT_TOKENS] += usage.prompt
-        cells[COMPLETION_TOKENS] += usage.completion
+        values[PROMPT_TOKENS] += usage.prompt
+        values[COMPLETION_TOKENS] += usage.completion
 
 
 def log_requests(requests: Iterable[EndedRequest], log: AccessLog) -> None:
