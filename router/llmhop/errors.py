@@ -271,7 +271,7 @@ def queue_full(model: str) -> ApiError:
 
 
 def queue_timeout(model: str) -> ApiError:
-    """503, for a request that waited too long for its turn; no backend has seen it."""
+    """503, for a request that waited too long in the queue of its model; no backend has seen it."""
     return ApiError(
         503,
         f"The model '{model}' is busy and the request waited too long. Try again later.",

@@ -44,20 +44,20 @@ Apache takes 100 and HAProxy 101, so nothing that comes through one of them has 
 MAX_PIPELINED_BYTES: Final = 64 * 1024
 """What a client may send ahead while its request is answered; more waits in the kernel."""
 
-MAX_REQUESTS_A_TURN: Final = 8
-"""How many requests of one connection are answered here before others have their turn."""
+MAX_REQUESTS_PER_PASS: Final = 8
+"""How many requests of one connection are answered in one pass of the event loop."""
 
-MAX_CHUNKS_A_TURN: Final = 4096
-"""How many chunks of a request's body are read before others have their turn. A read of 256 KB
-brings about as many of 64 bytes, and ten times as many of one byte."""
+MAX_CHUNKS_PER_PASS: Final = 4096
+"""How many chunks of a request's body are read in one pass. A read of 256 KB brings about as many
+of 64 bytes, and ten times as many of one byte."""
 
-MAX_BYTES_A_TURN: Final = 128 * 1024
-"""After a read of as many bytes others have their turn too. The event loop reads up to 256 KB at
-once, and goes on reading one connection, up to 32 times, while it brings as much."""
+MAX_BYTES_PER_PASS: Final = 128 * 1024
+"""After a read of as many bytes, reading pauses until the next pass. The event loop reads up to
+256 KB at once, and reads on from one connection, up to 32 times, while it brings as much."""
 
 MAX_PASS_S: Final = 0.02
-"""So much time is given to what all clients sent before timers and backends have their turn. One
-client may exceed it, by what it may have read in a turn."""
+"""For how long a pass works on what clients sent, before timers and backends are served. One
+client may exceed it, by what is read of it in one pass."""
 
 LIGHT_BYTES: Final = 16 * 1024
 """So large may a read be that is answered before larger ones that wait, as /health is."""

@@ -35,7 +35,7 @@ class Backend:
 
     __slots__ = (
         "_loop",
-        "_turn",
+        "_next",
         "config",
         "gate",
         "has_peers",
@@ -69,12 +69,12 @@ class Backend:
         self.replaced = False
         self.gate = gate
         self._loop = loop
-        self._turn = 0
+        self._next = 0
 
     def pick(self, tried: int) -> int | None:
         """Return which replica a request goes to, or None where all were tried.
 
-        It is the one with the fewest requests in flight, and of several the next in turn; those
+        It is the one with the fewest requests in flight, of several the next (round robin); those
         that are ejected come last. Bit n of `tried` stands for replica n.
         """
         loads = [
@@ -86,10 +86,10 @@ class Backend:
         least = min(loads)
         if least == maxsize:
             return None
-        turn = self._turn
-        following = loads[turn:]
-        best = turn + following.index(least) if least in following else loads.index(least)
-        self._turn = (best + 1) % len(loads)
+        start = self._next
+        following = loads[start:]
+        best = start + following.index(least) if least in following else loads.index(least)
+        self._next = (best + 1) % len(loads)
         return best
 
     def retry_after(self) -> int:

@@ -15,7 +15,7 @@ class Waiting(Protocol):
     """A request that may have to wait. One of the two is called, once, after `wait` gave True."""
 
     def admitted(self) -> None:
-        """It is its turn; it gives the place back with `leave`."""
+        """It is let in; it gives its place back with `leave`."""
 
     def refused(self) -> None:
         """It gets no place, as is known only now; it has left the queue."""
@@ -125,7 +125,7 @@ class Gates(Protocol):
         """Have a gate for each model that has a limit in the config.
 
         One whose model lost its limit lets all in. One whose model is gone keeps its limit, for
-        those who wait and those who are on their way: they are served in turn.
+        those who wait and those who are on their way: they are served in order.
         """
 
     def get(self, model: str) -> Gate | None:

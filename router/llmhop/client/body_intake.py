@@ -1,9 +1,9 @@
 """Receives a large body: stands in for the client's protocol while one comes in.
 
 A protocol with buffers of its own lets the event loop read into the body, where the usual kind is
-given a copy of each piece. After so many bytes others get their turn: uvloop would read on up to
-32 times, and each piece is searched for the model. Where this pass of the event loop has done
-enough of that already, a piece waits for another one before it is searched.
+given a copy of each piece. After so many bytes reading pauses for other clients: uvloop would read
+on up to 32 times, and each piece is searched for the model. Where this pass of the event loop has
+done enough of that already, a piece waits for another pass before it is searched.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Client(Protocol):
 
     transport: asyncio.Transport
 
-    def await_turn(self) -> None:
+    def defer_reading(self) -> None:
         """Read no more for now: what came waits for another pass of the event loop."""
 
-    def take_turn(self) -> None:
+    def resume_deferred(self) -> None:
         """Read on: that pass has come."""
 
     def body_received(self, count: int, complete: bool) -> None:
@@ -66,7 +66,7 @@ class BodyIntake(asyncio.BufferedProtocol):
         """Take note of a piece of the body, now or in another pass."""
         if self._work.is_full:
             self._unread = nbytes
-            self.client.await_turn()
+            self.client.defer_reading()
             self._work.put(self._take_unread)
         else:
             began = self._work.clock()
@@ -76,7 +76,7 @@ class BodyIntake(asyncio.BufferedProtocol):
     def _take_unread(self) -> None:
         nbytes, self._unread = self._unread, 0
         if nbytes and self._is_there():
-            self.client.take_turn()
+            self.client.resume_deferred()
             self._fill(nbytes)
 
     def _fill(self, nbytes: int) -> None:

@@ -1,4 +1,4 @@
-"""How a client's connection is read in turn, written to, and ended. Knows nothing of requests.
+"""How a client's connection is read, written to, and ended. Knows nothing of requests.
 
 Its states, and what may follow each:
 
@@ -41,7 +41,7 @@ class ClientSocket:
     """The socket of a client: its transport, once there is one (`connected`), and its state.
 
     `write` sends bytes to the client. `paused` says that more has come than is wanted for now,
-    `write_paused` that the client reads slower than it is written to, `turn_asked_at` since when
+    `write_paused` that the client reads slower than it is written to, `deferred_since` since when
     (loop time) reading waits for another pass of the event loop. `half_close_ends` says whether a
     client that closes its half is gone.
     """
@@ -49,12 +49,12 @@ class ClientSocket:
     __slots__ = (
         "_all_sent",
         "_reset_armed",
+        "deferred_since",
         "half_close_ends",
         "is_tls",
         "paused",
         "state",
         "transport",
-        "turn_asked_at",
         "write",
         "write_paused",
     )
@@ -66,7 +66,7 @@ class ClientSocket:
         self.state = OPEN
         self.is_tls = False
         self.paused = self.write_paused = False
-        self.turn_asked_at: float | None = None
+        self.deferred_since: float | None = None
         self.half_close_ends = True
         self._reset_armed = False
         self._all_sent = False
@@ -89,24 +89,24 @@ class ClientSocket:
         self.paused = False
         self.read_on()
 
-    def rest(self) -> None:
-        """Read no more until `read_on`, which others have to ask for."""
+    def yield_reading(self) -> None:
+        """Pause reading until the next `read_on`."""
         self.transport.pause_reading()
 
     def read_on(self) -> None:
         """Read, unless something else is waited for before."""
-        if not self.paused and self.turn_asked_at is None and not self.transport.is_closing():
+        if not self.paused and self.deferred_since is None and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def await_turn(self, now: float) -> None:
-        """Read no more until `take_turn`."""
-        if self.turn_asked_at is None:
-            self.turn_asked_at = now
+    def defer_reading(self, now: float) -> None:
+        """Read no more until `resume_deferred`."""
+        if self.deferred_since is None:
+            self.deferred_since = now
         self.transport.pause_reading()
 
-    def take_turn(self, now: float) -> float:
-        """Read on: the turn has come. Returns how many seconds that took."""
-        asked_at, self.turn_asked_at = self.turn_asked_at, None
+    def resume_deferred(self, now: float) -> float:
+        """Read on after `defer_reading`. Returns for how many seconds that paused."""
+        asked_at, self.deferred_since = self.deferred_since, None
         self.read_on()
         return 0.0 if asked_at is None else now - asked_at
 

@@ -1,6 +1,6 @@
 """A client's connection as an asyncio Protocol: what the event loop and the sweep tell of it.
 
-What comes is read in turn with all other clients (see work_queue). What it means is for its parts:
+Reading is shared fairly among all clients (see work_queue). What it means is for its parts:
 RequestCycle serves the requests, Session knows what the connection waits for and how it ends.
 """
 
@@ -33,7 +33,7 @@ class Clients(ServerContext, Protocol):
 class ClientConnection(asyncio.Protocol):
     """A client's connection. `transport` is there once it was connected.
 
-    `record` is that of its requests, each in turn.
+    `record` is that of its current request.
     """
 
     __slots__ = ("_clients", "_cycle", "_session", "_slot", "record", "transport")
@@ -90,7 +90,7 @@ class ClientConnection(asyncio.Protocol):
         if not incoming.deferred:
             light = incoming.is_new and len(data) <= limits.LIGHT_BYTES
             self._clients.work.put(self._take_deferred, light=light)
-            self.await_turn()
+            self.defer_reading()
         incoming.deferred += data
         session.account_read()
 
@@ -98,7 +98,7 @@ class ClientConnection(asyncio.Protocol):
         incoming = self._session.incoming
         data, incoming.deferred = incoming.deferred, b""
         if data and not self.transport.is_closing():
-            self.take_turn()
+            self.resume_deferred()
             self._cycle.receive(data)
 
     def eof_received(self) -> bool:
@@ -147,13 +147,13 @@ class ClientConnection(asyncio.Protocol):
 
     # What an intake calls, which stands in while a large body comes.
 
-    def await_turn(self) -> None:
+    def defer_reading(self) -> None:
         """Read no more for now: what came waits for another pass of the event loop."""
-        self._session.socket.await_turn(self._clients.now)
+        self._session.socket.defer_reading(self._clients.now)
 
-    def take_turn(self) -> None:
+    def resume_deferred(self) -> None:
         """Read on: that pass has come."""
-        self._session.take_turn()
+        self._session.resume_deferred()
 
     def body_received(self, count: int, complete: bool) -> None:
         """Go on when the whole of a large body is there."""
@@ -165,7 +165,7 @@ class ClientConnection(asyncio.Protocol):
         """Close the connection if it was waited for too long."""
         session, socket = self._session, self._session.socket
         exchange, deadline = session.exchange, session.deadline
-        if now >= deadline.at and socket.turn_asked_at is None:
+        if now >= deadline.at and socket.deferred_since is None:
             self._expire(now)
         elif exchange.active:
             if socket.paused and socket.has_left():

@@ -15,7 +15,7 @@ from llmhop.routing.table import RoutingTable
 class IncomingRequest:
     """The request that is being read or served.
 
-    `reader` has what was read and not taken yet, `deferred` what waits for its turn to be read.
+    `reader` has what was read and not taken yet, `deferred` what waits for another pass to be read.
     `body_unwanted` says that the head decided the answer, and what comes after it is thrown away.
     """
 

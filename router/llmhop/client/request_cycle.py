@@ -71,8 +71,8 @@ class RequestCycle:
     def receive(self, data: bytes) -> None:
         """Take bytes of requests; stop reading where a client sends too far ahead."""
         incoming, socket = self._incoming, self._socket
-        if len(data) >= limits.MAX_BYTES_A_TURN:
-            socket.rest()
+        if len(data) >= limits.MAX_BYTES_PER_PASS:
+            socket.yield_reading()
             self._server.work.put(socket.read_on)
         if incoming.is_new and not socket.write_paused and self._serve_whole(data):
             return
@@ -144,7 +144,7 @@ class RequestCycle:
                     self.session.refuse(self.session.refusal)
                     return
                 if incoming.head is None:
-                    if requests == limits.MAX_REQUESTS_A_TURN:
+                    if requests == limits.MAX_REQUESTS_PER_PASS:
                         socket.pause_reading()
                         self._advance_soon()
                         return
@@ -181,12 +181,12 @@ class RequestCycle:
             socket.resume_reading()
 
     def _advance_soon(self) -> None:
-        # In its turn, so that a long pipeline does not keep others from theirs.
+        # In a pass of its own, so that a long pipeline does not hold up other clients.
         self._server.work.put(self.advance)
 
     def _read_rest_soon(self) -> None:
-        """Let others have their turn before more of what has come of a body is read."""
-        self._socket.rest()
+        """Read more of what has come of a body in another pass of the event loop."""
+        self._socket.yield_reading()
         self._server.work.put(self._read_rest)
 
     def _read_rest(self) -> None:

@@ -35,9 +35,9 @@ from llmhop.relay.head_memo import HeadMemo
 
 
 class Session:
-    """A client's connection. `record` is that of its requests, each in turn.
+    """A client's connection. `record` is that of its current request.
 
-    `refusal` is what a client is told that sent too much ahead, when its turn comes. `write` is
+    `refusal` is the answer to a client that sent too much ahead, once it is due. `write` is
     there once the client is connected.
     """
 
@@ -136,7 +136,7 @@ class Session:
             return
         self.server.observer.refused("buffered_bytes")
         if self.exchange.active:
-            # What runs goes on. Who has sent ahead is told when the turn of that comes.
+            # What runs goes on; what was sent ahead is refused after it, in order.
             self.refusal = overloaded()
             self.drop_input()
             self.account()
@@ -232,12 +232,12 @@ class Session:
         if self.incoming.reader.large is not None:
             self.socket.end_intake()  # which would keep what comes
         self.incoming.drop()
-        if self.socket.turn_asked_at is not None:
-            self.take_turn()
+        if self.socket.deferred_since is not None:
+            self.resume_deferred()
 
-    def take_turn(self) -> None:
-        """Read on, as the pass of the event loop has come that this waited for.
+    def resume_deferred(self) -> None:
+        """Read on, in the pass of the event loop that this waited for.
 
         No deadline ran meanwhile, as the client was not who is late.
         """
-        self.deadline.postpone(self.socket.take_turn(self.server.now))
+        self.deadline.postpone(self.socket.resume_deferred(self.server.now))

@@ -1,6 +1,6 @@
 """Shares the event loop among the clients, so that all they send at once holds nothing else up.
 
-The event loop reads every connection that has bytes before timers and backends have their turn
+The event loop reads every connection that has bytes before it serves timers and backends
 again. What thousands of clients send can take a minute to read, so a pass does a share of that
 work, and the rest waits for the next passes.
 """

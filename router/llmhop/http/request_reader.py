@@ -1,6 +1,6 @@
 """Splits the bytes of a client connection into requests, one at a time. Does no I/O.
 
-`feed` takes bytes as they come; `read_head` and `read_body` are asked in turn and answer None
+`feed` takes bytes as they come; `read_head` and `read_body` are called alternately and return None
 while bytes are missing. What a client sends ahead stays untouched until the next `read_head`.
 """
 
@@ -13,7 +13,7 @@ from llmhop.http.fresh_fields import FreshFields
 from llmhop.http.head import check_no_tls, parse_request_head
 from llmhop.http.head_cache import HeadCache, LastHead
 from llmhop.http.parsed_head import RequestHead
-from llmhop.limits import MAX_CHUNKS_A_TURN, MAX_HEAD_BYTES
+from llmhop.limits import MAX_CHUNKS_PER_PASS, MAX_HEAD_BYTES
 
 _HEAD_END = b"\r\n\r\n"
 _HEADS = HeadCache(parse_request_head, FreshFields().read)
@@ -26,7 +26,7 @@ class RequestReader:
     whether body bytes follow it, `awaits_body` that none of them came with it. While `read_body`
     answers None, a `large` body may be filled directly. A form is read by `read_piece` instead,
     until `body_left` is False; `length` is what its head announced. What is pending before the end
-    of a body are chunks, left for another turn.
+    of a body are chunks, left for another pass.
     """
 
     __slots__ = (
@@ -214,7 +214,7 @@ class RequestReader:
 
     def _feed_chunks(self, chunks: ChunkedReader) -> None:
         try:
-            taken = chunks.feed(self.pending, self._parts, MAX_CHUNKS_A_TURN)
+            taken = chunks.feed(self.pending, self._parts, MAX_CHUNKS_PER_PASS)
         except ChunkError as error:
             raise BadRequestError(f"The chunked body is not valid: {error}.") from None
         self._drop(taken)

@@ -1,8 +1,9 @@
 """What is noted of a request on its way: its id, its times and sizes, and how it ended.
 
-A connection has one record, which its requests use in turn. `begin` and `end` frame a request;
+A connection has one record for its requests, one after the other. `begin` and `end` frame each;
 what lies between may be left out. At the end only a note is made: it is read later, many at once
-(see ledger), because code that ran a moment before costs a third of what it costs in between.
+(see ended_requests), because code that ran a moment before costs a third of what it costs in
+between.
 """
 
 from __future__ import annotations
@@ -149,12 +150,12 @@ class RequestRecord:
             self._method, self._path = (None, None) if head is None else _named(head)
 
     def queued(self) -> None:
-        """The request waits for its turn."""
+        """The request waits at the gate."""
         self._queued_ns = monotonic_ns()
         self._admitted_ns = 0
 
     def admitted(self) -> None:
-        """Its turn has come."""
+        """The gate has let it in."""
         self._admitted_ns = monotonic_ns()
 
     def connecting(self) -> None:

@@ -4,7 +4,7 @@ Its states:
 
 - idle: in its pool, with no sink; it reads, and bytes that come close it;
 - active: one sink owns it, from `send` until the end of the response or `cancel`; only then it may
-  be paused by the sink, or, after a full read, until the event loop has given others their turn;
+  be paused by the sink, or, after a full read, until the next pass of the event loop;
 - closed.
 
 It is idle again only after a response that was read to its end, with nothing after it and the
@@ -25,7 +25,7 @@ from llmhop.errors import BackendError
 from llmhop.http.body.large_body import Body, ScannedBody
 from llmhop.http.parsed_head import ResponseHead
 from llmhop.http.response_reader import ResponseReader
-from llmhop.limits import MAX_BYTES_A_TURN
+from llmhop.limits import MAX_BYTES_PER_PASS
 
 # Above this a body is written beside its head rather than copied behind it.
 _JOIN_BYTES = 16 * 1024
@@ -226,7 +226,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._begun = True
             self._transport.abort()
             return
-        if len(data) >= MAX_BYTES_A_TURN:
+        if len(data) >= MAX_BYTES_PER_PASS:
             self._rest()
         try:
             if self._in_body:

@@ -16,7 +16,7 @@ from typing import Final
 from llmhop.limits import ACCEPT_RETRY_S, CLIENT_HEAD_S, DRAIN_NEW_S, TLS_CLOSE_S
 from llmhop.log.logger import log
 
-_MOST_A_TURN: Final = 64
+_MOST_PER_PASS: Final = 64
 
 
 class TlsListener:
@@ -64,7 +64,7 @@ class TlsListener:
             handshake.cancel()
 
     def _accept(self) -> None:
-        for _ in range(_MOST_A_TURN):
+        for _ in range(_MOST_PER_PASS):
             try:
                 connection, _ = self._sock.accept()
             except (BlockingIOError, ConnectionAbortedError):

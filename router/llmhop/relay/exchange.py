@@ -71,7 +71,7 @@ class Exchange(RequestOwner):
     _downstream: Downstream
 
     def __init__(self, heads: HeadMemo, record: RequestRecord, backends: Backends) -> None:
-        """`heads` writes what stands before a body; `record` is that of each request in turn."""
+        """`heads` writes what stands before a body; `record` is that of the current request."""
         self.state = IDLE
         self._heads = heads
         self._record = record
@@ -93,7 +93,7 @@ class Exchange(RequestOwner):
         is_open: bool = False,
         length: int | None = None,
     ) -> None:
-        """Send a request to a replica of the route's backend, when it is its turn.
+        """Send a request to a replica of the route's backend, once the gate lets it in.
 
         `body` is what the backend gets. Where the request `is_open`, it is the first part: there is
         more for `send_more` from `resume_request` on until `pause_request`, and `length` bytes in

@@ -1,4 +1,4 @@
-"""A request on its way to a replica: its turn, the choice, the connection, and how it is let go.
+"""A request on its way to a replica: the gate, the choice, the connection, and its end.
 
 Its states, and what may follow each:
 
@@ -117,7 +117,7 @@ class UpstreamRequest(ConnectionWaiter):
         is_open: bool,
         length: int | None,
     ) -> None:
-        """Send a request to a replica of the route's backend, when it is its turn."""
+        """Send a request to a replica of the route's backend, once the gate lets it in."""
         self._owner, self._request, self._route = owner, request, route
         self.body.start(body, is_open=is_open, length=length)
         self.choice.start(route)

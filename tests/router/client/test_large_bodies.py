@@ -122,10 +122,10 @@ def test_others_have_their_turn_while_a_large_body_comes_in() -> None:
     class Client:
         transport = cast(asyncio.Transport, Transport())
 
-        def await_turn(self) -> None:
+        def defer_reading(self) -> None:
             self.transport.pause_reading()
 
-        def take_turn(self) -> None:
+        def resume_deferred(self) -> None:
             self.transport.resume_reading()
 
         def body_received(self, _: int, complete: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from llmhop.client.work_queue import WorkQueue
 from llmhop.http.body.large_body import PIECE_BYTES
-from llmhop.limits import LIGHT_BYTES, MAX_PASS_S, MAX_REQUESTS_A_TURN
+from llmhop.limits import LIGHT_BYTES, MAX_PASS_S, MAX_REQUESTS_PER_PASS
 
 from tests.router.conftest import StartFake
 from tests.router.support.endpoints import chat, post
@@ -214,7 +214,7 @@ def test_many_requests_are_answered_some_at_a_time(start_fake: StartFake) -> Non
     while before < MANY * 12:
         run_pass(router)
         now = answered(router)
-        assert now - before <= 20 + MAX_REQUESTS_A_TURN
+        assert now - before <= 20 + MAX_REQUESTS_PER_PASS
         before = now
 
 

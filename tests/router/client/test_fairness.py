@@ -1,4 +1,4 @@
-"""One connection does not keep others from their turn: counted in turns of the event loop."""
+"""One connection does not hold up others: counted in passes of the event loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from llmhop.client.connection import ClientConnection
 from llmhop.client.work_queue import WorkQueue
-from llmhop.limits import MAX_BYTES_A_TURN, MAX_CHUNKS_A_TURN, MAX_REQUESTS_A_TURN
+from llmhop.limits import MAX_BYTES_PER_PASS, MAX_CHUNKS_PER_PASS, MAX_REQUESTS_PER_PASS
 
 from tests.router.conftest import StartBackend, StartFake, StartRouter
 from tests.router.support.corpus.responses import CHUNKED
@@ -54,7 +54,7 @@ def connected(router: RunningRouter, transport: Transport) -> ClientConnection:
 
 
 def feed(router: RunningRouter, pieces: list[bytes], total: int) -> int:
-    """Feed a connection a piece a turn while it reads; return the most answers of a turn."""
+    """Feed a connection a piece a pass while it reads; return the most answers of a pass."""
 
     async def work() -> int:
         transport = Transport()
@@ -82,7 +82,7 @@ def test_a_pipeline_is_answered_a_few_requests_at_a_time(
     pieces = [raw[at : at + size] for at in range(0, len(raw), size)] if size else [raw]
     most = feed(router, pieces, 500)
     # Those of a piece, those left from before, and to each one whose head was read already.
-    assert most <= 2 * (MAX_REQUESTS_A_TURN + 1)
+    assert most <= 2 * (MAX_REQUESTS_PER_PASS + 1)
     assert pieces == []
 
 
@@ -94,7 +94,7 @@ FORM = CHUNKED_POST.replace(
 FORM += b"%x\r\n%b\r\n" % (len(PART), PART)
 
 
-def test_a_full_read_is_the_last_one_of_a_turn(start_router: StartRouter) -> None:
+def test_a_full_read_is_the_last_one_of_a_pass(start_router: StartRouter) -> None:
     router = start_router({"m": "http://127.0.0.1:9"})
 
     async def work() -> None:
@@ -102,7 +102,9 @@ def test_a_full_read_is_the_last_one_of_a_turn(start_router: StartRouter) -> Non
         client = connected(router, transport)
         client.data_received(CHUNKED_POST)
         for _ in range(3):
-            client.data_received(b"400\r\n%b\r\n" % (b" " * 1024) * (MAX_BYTES_A_TURN // 1024 + 1))
+            client.data_received(
+                b"400\r\n%b\r\n" % (b" " * 1024) * (MAX_BYTES_PER_PASS // 1024 + 1)
+            )
             assert not transport.reads
             await asyncio.sleep(0)
             assert transport.reads
@@ -121,7 +123,7 @@ def test_many_chunks_are_read_some_at_a_time(
     head: bytes, chunk: bytes, start_router: StartRouter
 ) -> None:
     router = start_router({"m": "http://127.0.0.1:9"})
-    count = 5 * MAX_CHUNKS_A_TURN
+    count = 5 * MAX_CHUNKS_PER_PASS
 
     async def work() -> None:
         transport = Transport()
@@ -131,7 +133,7 @@ def test_many_chunks_are_read_some_at_a_time(
         client.data_received(chunk * count)
         for _ in range(4):
             pending = len(client._session.incoming.reader.pending)
-            assert left - pending <= 1.2 * MAX_CHUNKS_A_TURN * len(chunk)
+            assert left - pending <= 1.2 * MAX_CHUNKS_PER_PASS * len(chunk)
             assert not transport.reads
             left = pending
             await asyncio.sleep(0)
@@ -170,7 +172,7 @@ def test_a_request_of_many_chunks_is_relayed_and_the_next_one_found(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     router = start_router({"m": start_backend()})
-    body = chat() + b" " * (3 * MAX_CHUNKS_A_TURN)
+    body = chat() + b" " * (3 * MAX_CHUNKS_PER_PASS)
     with Wire(router.port) as wire:
         wire.send(CHUNKED_POST + b"".join([b"01\r\n%c\r\n" % byte for byte in body]) + b"0\r\n\r\n")
         assert wire.response().body == body
@@ -200,9 +202,9 @@ def test_what_goes_on_later_is_answered_in_order(
     router = start_router({"m": start_backend()})
     health = b"GET /health HTTP/1.1\r\nHost: r\r\n\r\n"
     with Wire(router.port) as wire:
-        wire.send((health * (3 * MAX_REQUESTS_A_TURN) + post(chat())) * 20)
+        wire.send((health * (3 * MAX_REQUESTS_PER_PASS) + post(chat())) * 20)
         for _ in range(20):
-            for _ in range(3 * MAX_REQUESTS_A_TURN):
+            for _ in range(3 * MAX_REQUESTS_PER_PASS):
                 assert wire.response().body == b'{"status":"ok"}'
             assert wire.response().body == chat()
 
@@ -230,7 +232,7 @@ def respond(start_fake: StartFake, room: int = 10**9) -> tuple[FakeRouter, FakeT
 
 
 @pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
-def test_of_a_response_one_full_read_is_relayed_a_turn(
+def test_of_a_response_one_full_read_is_relayed_a_pass(
     response: bytes, start_fake: StartFake
 ) -> None:
     router, backend = respond(start_fake)
@@ -252,7 +254,7 @@ def test_of_a_response_one_full_read_is_relayed_a_turn(
     assert len(client.sent) > len(response)
 
 
-@pytest.mark.parametrize(("size", "rests"), [(MAX_BYTES_A_TURN - 1, False), (READ_BYTES, True)])
+@pytest.mark.parametrize(("size", "rests"), [(MAX_BYTES_PER_PASS - 1, False), (READ_BYTES, True)])
 def test_a_connection_rests_after_a_full_read(
     size: int, rests: bool, start_fake: StartFake
 ) -> None:
@@ -294,7 +296,7 @@ def test_a_response_that_ends_in_a_full_read_leaves_the_connection_idle(
 ) -> None:
     router, backend = respond(start_fake, room=0)
     (client,) = router.clients
-    response = COUNTED % MAX_BYTES_A_TURN + b"y" * MAX_BYTES_A_TURN
+    response = COUNTED % MAX_BYTES_PER_PASS + b"y" * MAX_BYTES_PER_PASS
 
     def act() -> None:
         backend.peer_sends(response)
