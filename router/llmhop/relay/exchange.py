@@ -38,7 +38,7 @@ from llmhop.observe.usage import TAIL_BYTES
 from llmhop.relay import rewrite
 from llmhop.relay.downstream import Downstream
 from llmhop.relay.head_memo import HeadMemo
-from llmhop.relay.progress import Progress
+from llmhop.relay.stall_timer import StallTimer
 from llmhop.relay.upstream_request import CONNECTING, QUEUED, RequestOwner, UpstreamRequest
 from llmhop.routing.decision import Route
 
@@ -59,8 +59,8 @@ class Exchange(RequestOwner):
         "_ends_by_close",
         "_heads",
         "_http10",
-        "_progress",
         "_record",
+        "_stall",
         "_task",
         "_upstream",
         "state",
@@ -75,8 +75,8 @@ class Exchange(RequestOwner):
         self.state = IDLE
         self._heads = heads
         self._record = record
-        self._progress = Progress()
-        self._upstream = UpstreamRequest(heads, record, backends, self._progress)
+        self._stall = StallTimer()
+        self._upstream = UpstreamRequest(heads, record, backends, self._stall)
         self._task: asyncio.Task[LocalResponse] | None = None
         self._http10 = self._close = False
         self._ends_by_close = False
@@ -103,7 +103,7 @@ class Exchange(RequestOwner):
         self._downstream = downstream
         self._record.model = route.model
         self._http10 = request.http10
-        self._progress.moved = True
+        self._stall.moved = True
         self._upstream.start(self, request, body, route, is_open=is_open, length=length)
 
     def answer(
@@ -183,14 +183,14 @@ class Exchange(RequestOwner):
 
     def wait_for_client(self, now: float) -> None:
         """Have no time of the backend run while more of the request is to come from the client."""
-        self._progress.restart(now)
+        self._stall.restart(now)
 
     def check_deadline(self, now: float) -> None:
         """End what takes too long; called by the sweep."""
-        upstream, progress = self._upstream, self._progress
+        upstream, stall = self._upstream, self._stall
         if self.state == ANSWERING or upstream.state == CONNECTING:  # timed themselves
-            progress.moved = True
-        waited = progress.standstill(now)
+            stall.moved = True
+        waited = stall.stalled_for(now)
         if not waited:
             return
         backend = upstream.choice.backend
@@ -200,7 +200,7 @@ class Exchange(RequestOwner):
                 self.request_refused(queue_timeout(model))
         elif upstream.paused:
             unsent = self._downstream.unsent_bytes()
-            if not progress.client_takes(unsent, now) and waited >= CLIENT_STALL_S:
+            if not stall.client_takes(unsent, now) and waited >= CLIENT_STALL_S:
                 upstream.abort()
                 log(f"client of model {model!r} took nothing for {CLIENT_STALL_S:g} s")
                 self._end().exchange_broken("client_stalled")
@@ -271,7 +271,7 @@ class Exchange(RequestOwner):
         ends_with_connection = not complete and not head.framed
         self._close = close = downstream.wants_close() or decoded or ends_with_connection
         self.state = RELAYING
-        self._progress.moved = True
+        self._stall.moved = True
         if upstream.response_started():
             downstream.request_sent()
         record = self._record
@@ -298,7 +298,7 @@ class Exchange(RequestOwner):
 
     def response_piece(self, data: bytes) -> None:
         """Relay the next part of the body, after which there is more."""
-        self._progress.moved = True
+        self._stall.moved = True
         record = self._record
         size = len(data)
         record.bytes_out += size

@@ -30,9 +30,9 @@ from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter
 from llmhop.relay.causes import GREETED, UNREACHED, cause_of, cause_of_unserved, may_go_on
 from llmhop.relay.head_memo import HeadMemo
-from llmhop.relay.progress import Progress
 from llmhop.relay.replica_choice import ReplicaChoice
 from llmhop.relay.request_body import RequestBody
+from llmhop.relay.stall_timer import StallTimer
 from llmhop.routing.decision import Route
 
 # Plain numbers, because an Enum's members cost more to look up.
@@ -75,11 +75,11 @@ class UpstreamRequest(ConnectionWaiter):
         "_goes_on",
         "_heads",
         "_owner",
-        "_progress",
         "_record",
         "_request",
         "_retries",
         "_route",
+        "_stall",
         "body",
         "choice",
         "paused",
@@ -93,7 +93,7 @@ class UpstreamRequest(ConnectionWaiter):
     _route: Route
 
     def __init__(
-        self, heads: HeadMemo, record: RequestRecord, backends: Backends, progress: Progress
+        self, heads: HeadMemo, record: RequestRecord, backends: Backends, stall: StallTimer
     ) -> None:
         self.state = IDLE
         self.body = RequestBody()
@@ -101,7 +101,7 @@ class UpstreamRequest(ConnectionWaiter):
         self.paused = self._copy_dropped = self._goes_on = False
         self._heads = heads
         self._record = record
-        self._progress = progress
+        self._stall = stall
         self._gate: Gate | None = None
         self._attempt: Attempt | None = None
         self._connection: UpstreamConnection | None = None
@@ -147,7 +147,7 @@ class UpstreamRequest(ConnectionWaiter):
         """Go on with a request that waited at the gate."""
         self.state = IDLE
         self._record.admitted()
-        self._progress.moved = True
+        self._stall.moved = True
         self._try_next()
         self._report_taken()
 
@@ -214,7 +214,7 @@ class UpstreamRequest(ConnectionWaiter):
             head = self._heads.request_head(request, self._route, place, size, id_)
         self._connection = connection
         self.state = SENT
-        self._progress.moved = True
+        self._stall.moved = True
         connection.send(
             (head, body.next_part(self._is_repeatable())),
             owner,
@@ -250,7 +250,7 @@ class UpstreamRequest(ConnectionWaiter):
         connection = self._connection
         if connection is None:  # the response failed meanwhile
             return
-        self._progress.moved = True
+        self._stall.moved = True
         self.body.append(pieces)
         connection.send_more(self._owner, pieces, last)
         if last:
@@ -271,14 +271,14 @@ class UpstreamRequest(ConnectionWaiter):
 
     def pause_response(self) -> None:
         """Take no more of the response for now."""
-        self.paused = self._progress.moved = True
+        self.paused = self._stall.moved = True
         if self._connection is not None:
             self._connection.pause_reading(self._owner)
 
     def resume_response(self) -> None:
         """Take more of the response again."""
         self.paused = False
-        self._progress.moved = True
+        self._stall.moved = True
         if self._connection is not None:
             self._connection.resume_reading(self._owner)
 
@@ -323,7 +323,7 @@ class UpstreamRequest(ConnectionWaiter):
         self._connection = None
         self.state = IDLE
         self.log_failure(reason, kind)
-        cause = cause_of(kind, silent, self._progress.stood)
+        cause = cause_of(kind, silent, self._stall.stalled_s)
         self.choice.failed(cause)
         self._goes_on = may_go_on(cause, self._request, not self.body.is_empty)
 
