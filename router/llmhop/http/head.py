@@ -12,8 +12,7 @@ import re
 import httptools
 
 from llmhop.errors import BackendError, BadRequestError
-from llmhop.http.fields.media_type import form_boundary
-from llmhop.http.fields.message import (
+from llmhop.http.fields.framing import (
     REQUEST_DROPPED,
     RESPONSE_DROPPED,
     Field,
@@ -25,6 +24,7 @@ from llmhop.http.fields.message import (
     request_id,
     without_cors,
 )
+from llmhop.http.fields.media_type import form_boundary
 from llmhop.http.fields.proxy_status import take_proxy_status
 from llmhop.http.fields.upgrade import TO_WEBSOCKET, is_to_websocket, take_key
 from llmhop.http.fields.via import PREFIX

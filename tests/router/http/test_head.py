@@ -6,7 +6,7 @@ import re
 
 import pytest
 from llmhop.errors import BackendError, BadRequestError
-from llmhop.http.fields.message import Field, examine
+from llmhop.http.fields.framing import Field, examine
 from llmhop.http.head import parse_request_head, parse_response_head
 from llmhop.http.response_reader import ResponseReader
 

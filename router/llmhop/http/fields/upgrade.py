@@ -6,7 +6,7 @@ to h2c, say, a client could send requests that nobody looks at: past tokens, to 
 
 from __future__ import annotations
 
-from llmhop.http.fields.message import Examined, Field
+from llmhop.http.fields.framing import Examined, Field
 
 TO_WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 """The fields of a request or response by which a connection becomes a WebSocket."""
