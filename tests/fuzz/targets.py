@@ -14,7 +14,7 @@ from llmhop.config.parser import parse
 from llmhop.config.secrets import expand
 from llmhop.errors import ApiError
 from llmhop.http.body.large_body import Body, ScannedBody
-from llmhop.http.fields.framing import REQUEST_DROPPED
+from llmhop.http.fields.forwarding import REQUEST_DROPPED
 from llmhop.http.head import parse_request_head
 from llmhop.http.parsed_head import RequestHead
 from llmhop.routing.body_model import model_if_any, read_model, rename

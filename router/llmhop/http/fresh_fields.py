@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from llmhop.http.fields.framing import Field
+from llmhop.http.fields.known_fields import Field
 from llmhop.http.head import parse_request_head
 from llmhop.http.head_cache import MAX_CACHED_BYTES, HeadCache
 from llmhop.http.parsed_head import RequestHead

@@ -12,18 +12,16 @@ import re
 import httptools
 
 from llmhop.errors import BackendError, BadRequestError
-from llmhop.http.fields.framing import (
+from llmhop.http.fields.forwarding import (
     REQUEST_DROPPED,
     RESPONSE_DROPPED,
-    Field,
-    MakeError,
-    examine,
     field_lines,
     hyphened,
     kept_lines,
     request_id,
     without_cors,
 )
+from llmhop.http.fields.known_fields import Field, KnownFields, MakeError
 from llmhop.http.fields.media_type import form_boundary
 from llmhop.http.fields.proxy_status import take_proxy_status
 from llmhop.http.fields.upgrade import TO_WEBSOCKET, is_to_websocket, take_key
@@ -105,29 +103,29 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
     if not raw.startswith(line, 2 if raw.startswith(b"\r\n") else 0):
         raise BadRequestError("This is not a valid HTTP/1.1 request line.")
     http10 = version == "1.0"
-    examined = examine(sink.fields, BadRequestError)
-    if len(examined.hosts) > 1 or (not examined.hosts and not http10):
+    known = KnownFields(sink.fields, BadRequestError)
+    if len(known.hosts) > 1 or (not known.hosts and not http10):
         raise BadRequestError("The request must have exactly one Host header.")
-    if examined.chunked and http10:
+    if known.chunked and http10:
         raise BadRequestError("An HTTP/1.0 request can't be chunked.")
-    if examined.expect not in (None, b"100-continue"):
+    if known.expect not in (None, b"100-continue"):
         raise BadRequestError("This Expect header is not supported.", 417)
     target, asked_host = _origin_form(method, sink.url)
     # A host in the target counts, whatever Host says (RFC 9112 section 3.2.2).
-    said_host = b"".join(examined.hosts)
+    said_host = b"".join(known.hosts)
     host = asked_host or said_host
     if not _HOST.fullmatch(said_host) or (asked_host and not _HOST.fullmatch(asked_host)):
         raise BadRequestError("The Host header is not a host and perhaps a port.")
     last_hop = method == b"OPTIONS" and _is_last_hop(sink)
-    nominated = examined.nominated
+    nominated = known.nominated
     authorization = [field for field in sink.fields if field[0] == b"authorization"]
-    bearer = _bearer(examined.authorization)
-    websocket = is_to_websocket(examined) and method == b"GET" and not (http10 or examined.framed)
+    bearer = _bearer(known.authorization)
+    websocket = is_to_websocket(known) and method == b"GET" and not (http10 or known.framed)
     if websocket:
         sink.fields, with_key, key = take_key(sink.fields)
         authorization += with_key
-        bearer = key if examined.authorization is None else bearer
-    via = b", ".join(examined.vias).lower() if examined.vias else b""
+        bearer = key if known.authorization is None else bearer
+    via = b", ".join(known.vias).lower() if known.vias else b""
     head = RequestHead(
         method=method,
         target=target,
@@ -137,24 +135,24 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         nominated=nominated,
         host=host,
         bearer=bearer,
-        framed=examined.framed,
-        chunked=examined.chunked,
+        framed=known.framed,
+        chunked=known.chunked,
         http10=http10,
         close=http10 or websocket or b"close" in nominated,
-        expect_continue=examined.expect is not None and not http10,
+        expect_continue=known.expect is not None and not http10,
         kept=kept_lines(sink.fields, REQUEST_DROPPED | nominated if nominated else REQUEST_DROPPED),
         authorization=field_lines(authorization, nominated) if authorization else b"",
         request_id=request_id(sink.fields),
-        boundary=None if method in _BODILESS or last_hop else form_boundary(examined.content_types),
-        in_fields=any(_FIELDS in value.lower() for value in examined.content_types),
+        boundary=None if method in _BODILESS or last_hop else form_boundary(known.content_types),
+        in_fields=any(_FIELDS in value.lower() for value in known.content_types),
         websocket=websocket,
         via=via,
         via_llmhop=PREFIX in via,
         coded=_is_coded(sink.fields),
         last_hop=last_hop,
-        origin=b", ".join(examined.origins) if examined.origins else None,
+        origin=b", ".join(known.origins) if known.origins else None,
     )
-    return head, examined.content_length
+    return head, known.content_length
 
 
 def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
@@ -178,18 +176,18 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
     status = parser.get_status_code()
     if version not in ("1.1", "1.0") or not 100 <= status <= 599:
         raise BackendError(f"sent HTTP/{version} with status {status}")
-    examined = examine(sink.fields, _bad_head)
-    if status == 101 and not is_to_websocket(examined):
+    known = KnownFields(sink.fields, _bad_head)
+    if status == 101 and not is_to_websocket(known):
         raise BackendError("switched to another protocol than that of WebSockets")
-    nominated = examined.nominated
+    nominated = known.nominated
     dropped = RESPONSE_DROPPED | nominated if nominated else RESPONSE_DROPPED
     content_type = b"".join([value for key, _, value in sink.fields if key == b"content-type"])
     streams = content_type.startswith(b"text/event-stream")
     fields, unserved = take_proxy_status(without_cors(sink.fields))
     head = ResponseHead(
         status=status,
-        framed=examined.framed,
-        chunked=examined.chunked,
+        framed=known.framed,
+        chunked=known.chunked,
         close=version == "1.0" or b"close" in nominated,
         start=b"HTTP/1.1 %d %b\r\n" % (status, sink.reason)
         + field_lines(fields, dropped)
@@ -199,7 +197,7 @@ def parse_response_head(raw: bytes) -> tuple[ResponseHead, int | None]:
         dated=b"date" not in dropped and b"date" in [key for key, _, _ in fields],
         unserved=unserved if status >= 400 else b"",
     )
-    return head, examined.content_length
+    return head, known.content_length
 
 
 def _unsupported(version: str) -> BadRequestError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from llmhop.http.fields.framing import Field, Names
+from llmhop.http.fields.known_fields import Field, Names
 
 
 class RequestHead(msgspec.Struct, frozen=True):

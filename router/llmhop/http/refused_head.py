@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from llmhop.http.fields.framing import request_id
+from llmhop.http.fields.forwarding import request_id
 
 # Of what is no request line nothing is told, as it may be anything, such as a key that was pasted.
 # The methods are those of RFC 9110 (section 9.1) and RFC 5789.

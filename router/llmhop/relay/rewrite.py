@@ -6,7 +6,7 @@ goes out is written anew, never copied.
 
 from __future__ import annotations
 
-from llmhop.http.fields.framing import REQUEST_DROPPED, kept_lines
+from llmhop.http.fields.forwarding import REQUEST_DROPPED, kept_lines
 from llmhop.http.fields.upgrade import TO_WEBSOCKET
 from llmhop.http.fields.via import via_line
 from llmhop.http.parsed_head import RequestHead, ResponseHead

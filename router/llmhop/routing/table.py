@@ -21,7 +21,7 @@ from llmhop.errors import (
 )
 from llmhop.http.body.large_body import Body
 from llmhop.http.body.urlencoded import decode_name
-from llmhop.http.fields.framing import hyphened
+from llmhop.http.fields.forwarding import hyphened
 from llmhop.http.fields.via import UNNAMED, count_hops
 from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from llmhop.errors import BackendError, BadRequestError
-from llmhop.http.fields.framing import Field, examine
+from llmhop.http.fields.known_fields import Field, KnownFields
 from llmhop.http.head import parse_request_head, parse_response_head
 from llmhop.http.response_reader import ResponseReader
 
@@ -39,11 +39,11 @@ def test_a_message_of_doubtful_length_is_refused_in_both_directions(
     pairs: list[tuple[bytes, bytes]], error: type[BadRequestError] | type[BackendError]
 ) -> None:
     with pytest.raises(error):
-        examine(fields(*pairs), error)
+        KnownFields(fields(*pairs), error)
 
 
 def test_what_connection_names_is_collected_from_all_its_fields() -> None:
-    found = examine(
+    found = KnownFields(
         fields((b"Connection", b"Close ,X-A"), (b"connection", b"\tx-b")), BadRequestError
     )
     assert found.nominated == {b"close", b"x-a", b"x-b"}

@@ -20,7 +20,8 @@ from typing import Any
 import llmhop
 
 MODULES = (
-    *(f"http.fields.{name}" for name in ("via", "message", "upgrade", "media_type")),
+    *(f"http.fields.{name}" for name in ("via", "known_fields", "forwarding")),
+    *("http.fields.upgrade", "http.fields.media_type"),
     *("http.head", "http.head_cache"),
     *(f"http.body.{name}" for name in ("json_scanner", "large_body", "chunked", "multipart")),
     *("http.request_reader", "http.response_reader", "http.body.urlencoded", "routing.target"),

@@ -13,7 +13,7 @@ from typing import Final
 
 from llmhop.errors import BUSY, LOOP, NO_MODEL, NOT_REACHED
 
-_Field = tuple[bytes, bytes, bytes]  # see framing.Field
+_Field = tuple[bytes, bytes, bytes]  # see known_fields.Field
 
 _NAME: Final = b"proxy-status"
 _ERRORS: Final = (NOT_REACHED, NO_MODEL, BUSY, LOOP)

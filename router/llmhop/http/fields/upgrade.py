@@ -6,7 +6,7 @@ to h2c, say, a client could send requests that nobody looks at: past tokens, to 
 
 from __future__ import annotations
 
-from llmhop.http.fields.framing import Examined, Field
+from llmhop.http.fields.known_fields import Field, KnownFields
 
 TO_WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 """The fields of a request or response by which a connection becomes a WebSocket."""
@@ -15,9 +15,9 @@ _PROTOCOL = b"sec-websocket-protocol"
 _KEY_PREFIX = b"openai-insecure-api-key."
 
 
-def is_to_websocket(examined: Examined) -> bool:
+def is_to_websocket(known: KnownFields) -> bool:
     """Whether a connection is to become a WebSocket, nothing else, by the fields of its head."""
-    return examined.upgrades == [b"websocket"] and b"upgrade" in examined.nominated
+    return known.upgrades == [b"websocket"] and b"upgrade" in known.nominated
 
 
 def take_key(fields: list[Field]) -> tuple[list[Field], list[Field], bytes | None]:
