@@ -57,7 +57,7 @@ python3Packages.buildPythonApplication {
 
   # Those that are quick, and need no other client than their own.
   enabledTestPaths = map (name: "tests/router/${name}.py") [
-    "backend/test_gate"
+    "models/test_gate"
     "client/test_large_bodies"
     "client/test_request_id"
     "config/test_config"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import trustme
-from llmhop.backend.gate import Gates
 from llmhop.log.logger import LOG
+from llmhop.models.gate import Gates
 from llmhop.origin import connect as connecting
 
 from tests.router.support.backends.fleet import Fleet, Host

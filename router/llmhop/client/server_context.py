@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from llmhop.backend.backends import Backends
-from llmhop.backend.readiness import Readiness
 from llmhop.client.connection_limit import ConnectionLimit
 from llmhop.client.memory_budget import Budget
 from llmhop.client.work_queue import WorkQueue
 from llmhop.http.local_response import LocalResponse
+from llmhop.models.models import Models
+from llmhop.models.readiness import Readiness
 from llmhop.observe.observer import Observer
 from llmhop.routing.table import RoutingTable
 
@@ -18,7 +18,7 @@ class ServerContext(Protocol):
     """What serves all clients of a process. `now` is loop time, as of the last sweep."""
 
     table: RoutingTable
-    backends: Backends
+    models: Models
     readiness: Readiness
     observer: Observer
     budget: Budget

@@ -64,7 +64,7 @@ class Session:
         self.memo = HeadMemo(server.table, on_loopback)
         self.record = server.observer.new_record()
         self.incoming = IncomingRequest()
-        self.exchange = Exchange(self.memo, self.record, server.backends)
+        self.exchange = Exchange(self.memo, self.record, server.models)
         self.socket = ClientSocket()
         self.deadline = Deadline(server)
         self.refusal: ApiError | None = None

@@ -18,9 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from llmhop import limits
-from llmhop.backend.backends import Backends
-from llmhop.backend.gate import Gates, LocalGates
-from llmhop.backend.readiness import Readiness
 from llmhop.client.connection import ClientConnection
 from llmhop.client.connection_limit import (
     ConnectionLimit,
@@ -37,6 +34,9 @@ from llmhop.http.local_response import LocalResponse, error_response, render
 from llmhop.limits import METRICS_S
 from llmhop.log.faults import attempt, attempt_each
 from llmhop.log.logger import log
+from llmhop.models.gate import Gates, LocalGates
+from llmhop.models.models import Models
+from llmhop.models.readiness import Readiness
 from llmhop.observe.metric_store import Metrics, MetricStore
 from llmhop.observe.observer import Observer, single_process
 from llmhop.observe.request_record import RequestRecord
@@ -88,9 +88,9 @@ class Server:
         self._pseudonym = pseudonym or new_pseudonym()
         self.table = self._new_table(config)
         self.pools = Pools(self._loop)
-        self.backends = Backends(self.pools, gates or LocalGates(), self._pseudonym, self._loop)
-        self.backends.serve(config.models)
-        self.readiness = Readiness(self.backends, self._loop)
+        self.models = Models(self.pools, gates or LocalGates(), self._pseudonym, self._loop)
+        self.models.serve(config.models)
+        self.readiness = Readiness(self.models, self._loop)
         self.clients: set[ClientConnection] = set()
         self._no_clients = asyncio.Event()
         self._no_clients.set()
@@ -145,7 +145,7 @@ class Server:
         table, tls = self._new_table(config), self._tls
         if tls is not None and config.tls is not None and config.tls != self.config.tls:
             tls = _context(config.tls)
-        self.backends.serve(config.models)
+        self.models.serve(config.models)
         self.budget.limit = _share(config.max_buffered_bytes, config)
         self._limit_connections(config)
         self.observer.change_log(config.access_log)
@@ -224,7 +224,7 @@ class Server:
         for refused in list(self._turned_away):
             refused.transport.abort()
         self.readiness.close()
-        self.backends.close()
+        self.models.close()
         self.pools.serve([])
 
     def _new_table(self, config: Config) -> RoutingTable:
@@ -279,7 +279,7 @@ class Server:
             ClientConnection.fail,
         )
         self.pools.sweep(now)
-        self.backends.sweep(now)
+        self.models.sweep(now)
 
     def _sweep(self) -> None:
         attempt("the sweep", lambda: self.sweep(self._loop.time()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmhop.backend.backends import Backend
 from llmhop.errors import (
     BUSY,
     LOOP,
@@ -18,6 +17,7 @@ from llmhop.errors import (
 )
 from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import STARTING_S
+from llmhop.models.models import Model
 
 _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
 
@@ -67,16 +67,16 @@ def may_go_on(cause: int, request: RequestHead, has_body: bool) -> bool:
     return cause == UNREACHED and is_safe
 
 
-def error_for(cause: int, backend: Backend) -> ApiError:
-    """Return the error that a client gets when no replica of `backend` is left."""
+def error_for(cause: int, model: Model) -> ApiError:
+    """Return the error that a client gets when no replica of `model` is left."""
     if cause == INVALID:
-        return backend_invalid(backend.model)
+        return backend_invalid(model.name)
     if cause == GREETED:  # it sent bytes before it was asked
-        return backend_invalid(backend.model, unserved=True)
+        return backend_invalid(model.name, unserved=True)
     if cause == BROKE:
-        return backend_broke(backend.model)
+        return backend_broke(model.name)
     if cause == FULL:
-        return queue_full(backend.model)
+        return queue_full(model.name)
     if cause == LOOPED:
         return leads_nowhere()
-    return backend_unavailable(backend.model, backend.retry_after())
+    return backend_unavailable(model.name, model.retry_after())

@@ -25,7 +25,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from llmhop.backend.backends import Backends
 from llmhop.errors import ApiError, backend_timeout, internal_error, queue_timeout
 from llmhop.http.body.large_body import Body
 from llmhop.http.local_response import LocalResponse, date_now
@@ -33,6 +32,7 @@ from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.limits import CLIENT_STALL_S
 from llmhop.log.faults import log_fault
 from llmhop.log.logger import log
+from llmhop.models.models import Models
 from llmhop.observe.request_record import RequestRecord
 from llmhop.observe.usage import TAIL_BYTES
 from llmhop.relay import rewrite
@@ -70,13 +70,13 @@ class Exchange(RequestOwner):
     __deletable__ = ("_downstream",)  # for mypyc
     _downstream: Downstream
 
-    def __init__(self, heads: HeadMemo, record: RequestRecord, backends: Backends) -> None:
+    def __init__(self, heads: HeadMemo, record: RequestRecord, models: Models) -> None:
         """`heads` writes what stands before a body; `record` is that of the current request."""
         self.state = IDLE
         self._heads = heads
         self._record = record
         self._stall = StallTimer()
-        self._upstream = UpstreamRequest(heads, record, backends, self._stall)
+        self._upstream = UpstreamRequest(heads, record, models, self._stall)
         self._task: asyncio.Task[LocalResponse] | None = None
         self._http10 = self._close = False
         self._ends_by_close = False
@@ -93,7 +93,7 @@ class Exchange(RequestOwner):
         is_open: bool = False,
         length: int | None = None,
     ) -> None:
-        """Send a request to a replica of the route's backend, once the gate lets it in.
+        """Send a request to a replica of the route's model, once the gate lets it in.
 
         `body` is what the backend gets. Where the request `is_open`, it is the first part: there is
         more for `send_more` from `resume_request` on until `pause_request`, and `length` bytes in
@@ -193,8 +193,8 @@ class Exchange(RequestOwner):
         waited = stall.stalled_for(now)
         if not waited:
             return
-        backend = upstream.choice.backend
-        config, model = backend.config, backend.model
+        served = upstream.choice.model
+        config, model = served.config, served.name
         if upstream.state == QUEUED:
             if waited >= config.queue_timeout:
                 self.request_refused(queue_timeout(model))
@@ -232,7 +232,7 @@ class Exchange(RequestOwner):
 
     def place_refused(self) -> None:
         """Answer that the model has no place."""
-        self._end().place_refused(self._upstream.choice.backend.model)
+        self._end().place_refused(self._upstream.choice.model.name)
 
     def request_sent(self) -> None:
         """Have the client's side count less of the request's body."""

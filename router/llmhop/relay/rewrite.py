@@ -52,7 +52,7 @@ def request_start(
         (
             head.method,
             b" ",
-            backend_target(route.backend.urls[replica], head.method, route.target or head.target),
+            backend_target(route.config.urls[replica], head.method, route.target or head.target),
             b" HTTP/1.1\r\n",
             own,
             authorization,

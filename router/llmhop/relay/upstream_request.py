@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from llmhop.backend.backends import Backends
-from llmhop.backend.gate import Gate
 from llmhop.errors import ApiError, internal_error, overloaded
 from llmhop.http.body.large_body import Body
 from llmhop.http.parsed_head import RequestHead, ResponseHead
 from llmhop.log.faults import log_fault
 from llmhop.log.logger import log
+from llmhop.models.gate import Gate
+from llmhop.models.models import Models
 from llmhop.observe.request_record import RequestRecord
 from llmhop.origin.connection import ResponseSink, UpstreamConnection
 from llmhop.origin.pool import Attempt, ConnectionWaiter
@@ -61,7 +61,7 @@ class RequestOwner(ResponseSink, Protocol):
 
 
 class UpstreamRequest(ConnectionWaiter):
-    """Sends an exchange's current request. Implements backend.gate.Waiting.
+    """Sends an exchange's current request. Implements models.gate.Waiting.
 
     `body` is what the backend gets, and `choice` the replica that gets it. `paused` says that no
     more of the response is taken for now.
@@ -93,11 +93,11 @@ class UpstreamRequest(ConnectionWaiter):
     _route: Route
 
     def __init__(
-        self, heads: HeadMemo, record: RequestRecord, backends: Backends, stall: StallTimer
+        self, heads: HeadMemo, record: RequestRecord, models: Models, stall: StallTimer
     ) -> None:
         self.state = IDLE
         self.body = RequestBody()
-        self.choice = ReplicaChoice(backends)
+        self.choice = ReplicaChoice(models)
         self.paused = self._copy_dropped = self._goes_on = False
         self._heads = heads
         self._record = record
@@ -117,17 +117,17 @@ class UpstreamRequest(ConnectionWaiter):
         is_open: bool,
         length: int | None,
     ) -> None:
-        """Send a request to a replica of the route's backend, once the gate lets it in."""
+        """Send a request to a replica of the route's model, once the gate lets it in."""
         self._owner, self._request, self._route = owner, request, route
         self.body.start(body, is_open=is_open, length=length)
         self.choice.start(route)
         self.paused = self._copy_dropped = False
-        backend = self.choice.backend
-        self._retries = backend.retries
-        if backend.gate is None:
+        model = self.choice.model
+        self._retries = model.retries
+        if model.gate is None:
             self._try_next()
         else:
-            self._enter_gate(backend.gate)
+            self._enter_gate(model.gate)
 
     def _enter_gate(self, gate: Gate) -> None:
         if gate.enter():
@@ -137,7 +137,7 @@ class UpstreamRequest(ConnectionWaiter):
             self._gate = gate
             self.state = QUEUED
             self._record.queued()
-            if self._request.via_llmhop and self.choice.backend.has_peers:
+            if self._request.via_llmhop and self.choice.model.has_peers:
                 # It holds a place there, for which a request from here may wait.
                 gate.stop_waiting(self)
         else:
@@ -236,7 +236,7 @@ class UpstreamRequest(ConnectionWaiter):
         return self._connection is not None and self._connection.stalled
 
     def _is_repeatable(self) -> bool:
-        return self._retries > 0 or not self.choice.backend.is_single
+        return self._retries > 0 or not self.choice.model.is_single
 
     def _report_taken(self) -> None:
         """Tell of a body that has left since `start`."""
@@ -365,7 +365,7 @@ class UpstreamRequest(ConnectionWaiter):
         """Log and count what the replica did; `kind` is one of metric_layout.FAILURES."""
         choice, id_ = self.choice, self._record.request_id.decode()
         self._record.backend_failed(kind)
-        which = f"backend of model {choice.backend.model!r} at {choice.pool.origin}"
+        which = f"backend of model {choice.model.name!r} at {choice.pool.origin}"
         log(f"{which} {reason}", f"; request {id_!r}")
 
     # How it is let go.

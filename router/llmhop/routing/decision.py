@@ -8,16 +8,16 @@ from llmhop.config.config import ModelConfig
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A model's backend, prepared for writing request heads. Holds secrets: no repr of those.
+    """A model's config, prepared for writing request heads. Holds secrets: no repr of those.
 
-    `hosts` stand in the order of the backend's urls.
+    `hosts` stand in the order of the config's urls.
 
     `target` is what is asked for in place of the request's target, where the two differ.
     `renames` says that the body may name the model by an alias, which the backend doesn't know.
     """
 
     model: str
-    backend: ModelConfig
+    config: ModelConfig
     hosts: tuple[bytes, ...]
     overridden: frozenset[bytes]
     overrides_own: bool
@@ -26,7 +26,7 @@ class Route(msgspec.Struct, frozen=True):
     renames: bool = False
 
     def __repr__(self) -> str:
-        return f"Route({self.model!r}, {', '.join(str(url.origin) for url in self.backend.urls)})"
+        return f"Route({self.model!r}, {', '.join(str(url.origin) for url in self.config.urls)})"
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -247,7 +247,7 @@ def _route(name: str, model: ModelConfig) -> Route:
     overridden = frozenset(hyphened(header.lower().encode()) for header, _ in model.headers)
     return Route(
         model=name,
-        backend=model,
+        config=model,
         hosts=tuple(url.authority.encode() for url in model.urls),
         overridden=overridden,
         overrides_own=not overridden.isdisjoint(_OWN_NAMES),

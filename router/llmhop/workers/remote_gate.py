@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from llmhop.backend.gate import Gate, Waiting
 from llmhop.config.config import ModelConfig
+from llmhop.models.gate import Gate, Waiting
 from llmhop.workers.messages import Acquire, Release, StopWaiting
 
 Ask = Callable[[Acquire | Release | StopWaiting], None]
@@ -53,7 +53,7 @@ class RemoteGate(Gate):
 
 
 class RemoteGates:
-    """The gates of all models that had a limit. Implements backend.gate.Gates."""
+    """The gates of all models that had a limit. Implements models.gate.Gates."""
 
     __slots__ = (
         "_alone",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from llmhop.backend.gate import LocalGate, LocalGates
 from llmhop.config.config import ModelConfig
+from llmhop.models.gate import LocalGate, LocalGates
 from llmhop.workers.messages import Admitted, QueueFull
 
 Answer = Callable[[int, Admitted | QueueFull], None]
@@ -13,7 +13,7 @@ Answer = Callable[[int, Admitted | QueueFull], None]
 
 
 class _Place:
-    """One that a worker asked for. Implements backend.gate.Waiting."""
+    """One that a worker asked for. Implements models.gate.Waiting."""
 
     __slots__ = ("_answer", "_ticket", "_worker", "gate", "waits")
 
@@ -41,7 +41,7 @@ class SharedGates:
         self._places: dict[int, dict[int, _Place]] = {}
 
     def serve(self, models: Mapping[str, ModelConfig]) -> None:
-        """Keep to the limits of a config, see backend.gate.Gates."""
+        """Keep to the limits of a config, see models.gate.Gates."""
         self._gates.serve(models)
 
     def acquire(self, worker: int, ticket: int, model: str) -> None:

@@ -275,7 +275,7 @@ class Clients(RuleBasedStateMachine):
         assert self.ejected() <= ejected, "it answered"
 
     def ejected(self) -> set[str]:
-        replicas = [r for b in self.server.backends.all().values() for r in b.replicas]
+        replicas = [r for b in self.server.models.all().values() for r in b.replicas]
         return {replica.pool.name for replica in replicas if replica.ejected}
 
     # The router.
@@ -370,7 +370,7 @@ class Clients(RuleBasedStateMachine):
                 self.event(client.transport.abort)
         assert not self.server.clients
         assert self.server.budget.held == self.server.connection_limit.taken == 0
-        for pool in [p for b in self.server.backends.all().values() for p in b.pools]:
+        for pool in [p for b in self.server.models.all().values() for p in b.pools]:
             assert pool.outstanding == 0
         written = Counter(status for client in self.clients for status, _ in client.answers())
         noted = Counter(e.status for e in self.ended if not was_cut(e))

@@ -200,7 +200,7 @@ def test_the_time_for_a_response_begins_when_there_is_a_connection(start_fake: S
     assert not backend.lost
     router.event(lambda: backend.peer_sends(OK))
     assert statuses(client) == [200]
-    assert not router.server.backends.all()["m"].replicas[0].ejected
+    assert not router.server.models.all()["m"].replicas[0].ejected
 
 
 def test_a_backend_without_a_response_in_time_is_set_aside(start_fake: StartFake) -> None:
@@ -210,4 +210,4 @@ def test_a_backend_without_a_response_in_time_is_set_aside(start_fake: StartFake
     router.backend()
     router.wait(5)
     assert statuses(client) == [504]
-    assert router.server.backends.all()["m"].replicas[0].ejected
+    assert router.server.models.all()["m"].replicas[0].ejected

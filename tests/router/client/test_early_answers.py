@@ -69,7 +69,7 @@ def accept(listener: socket.socket) -> socket.socket:
 
 
 def ejected(router: RunningRouter | FakeRouter) -> bool:
-    return any(replica.ejected for replica in router.server.backends.all()["m"].replicas)
+    return any(replica.ejected for replica in router.server.models.all()["m"].replicas)
 
 
 def test_an_answer_is_relayed_though_the_write_after_it_fails(

@@ -230,7 +230,7 @@ def test_draining_ends_requests_first_and_connections_then(
     ("owner", "name"),
     [
         ("llmhop.process.server", "RoutingTable"),
-        ("server.backends", "serve"),
+        ("server.models", "serve"),
         ("llmhop.process.server", "_share"),
         ("server", "_limit_connections"),
         ("server.observer", "change_log"),
@@ -253,7 +253,7 @@ def test_a_reload_that_fails_anywhere_leaves_the_routes_as_they_were(
 
     new = {"models": {"n": {"url": backend.url}}}
     with monkeypatch.context() as patch:
-        if owner in ("server.backends", "server.observer"):
+        if owner in ("server.models", "server.observer"):
             patch.setattr(server, owner.partition(".")[2], SimpleNamespace(**{name: fail}))
         elif owner == "server":
             patch.setattr(server, name, fail)

@@ -88,7 +88,7 @@ def test_what_this_host_lacks_is_no_news_of_a_backend(
     if left:
         leaves(router, client)
     router.event(lambda: router.loop.connecting[0].set_exception(OSError(code, "none left")))
-    assert not any(r.ejected for r in router.server.backends.all()["m"].replicas)
+    assert not any(r.ejected for r in router.server.models.all()["m"].replicas)
     assert not router.loop.connecting, "another replica takes as much"
     if not left:
         assert statuses(client) == [503]
@@ -101,7 +101,7 @@ def test_what_a_backend_refuses_is_news_of_it(start_fake: StartFake) -> None:
     client = asks(router)
     error = ConnectionRefusedError(errno.ECONNREFUSED, "no")
     router.event(lambda: router.loop.connecting[0].set_exception(error))
-    assert sum(r.ejected for r in router.server.backends.all()["m"].replicas) == 1
+    assert sum(r.ejected for r in router.server.models.all()["m"].replicas) == 1
     router.answer(router.backend(), b"ok")
     assert statuses(client) == [200]
 

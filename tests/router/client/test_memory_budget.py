@@ -166,7 +166,7 @@ def connected(router: FakeRouter, model: str, client: FakeTransport) -> FakeTran
     backend = router.backend()
     router.event(lambda: backend.peer_reads(10**6))
     router.answer(backend, b"1")
-    router.server.backends.all()[model]._next = 0
+    router.server.models.all()[model]._next = 0
     return backend
 
 

@@ -59,13 +59,13 @@ def engines(loop_thread: LoopThread) -> Iterator[list[Backend]]:
 
 
 def addresses(router: RunningRouter, model: str = "m") -> list[str | None]:
-    backend = router.server.backends.all()[model]
+    backend = router.server.models.all()[model]
     return [replica.url.origin.address for replica in backend.replicas]
 
 
 def look_up(router: RunningRouter) -> None:
     """Look up all names, though their time has not come, and wait for the end of it."""
-    resolver: Resolver = router.server.backends._resolver
+    resolver: Resolver = router.server.models._resolver
 
     def begin() -> None:
         for name in resolver._names.values():
@@ -113,11 +113,11 @@ def test_what_is_known_of_addresses_that_stay_is_kept(
     names["engines.test"] = ["127.0.0.1", "127.0.0.2"]
     router = start_router(model(engines[0]))
     look_up(router)
-    kept = router.server.backends.all()["m"].replicas[1]
+    kept = router.server.models.all()["m"].replicas[1]
     names["engines.test"] = ["127.0.0.3", "127.0.0.2"]
     look_up(router)
     assert addresses(router) == ["127.0.0.2", "127.0.0.3"]
-    assert router.server.backends.all()["m"].replicas[0] is kept
+    assert router.server.models.all()["m"].replicas[0] is kept
     assert serve(router, 4) == [200] * 4
     assert [len(engine.requests) for engine in engines] == [0, 2, 2]
 
@@ -152,7 +152,7 @@ def test_a_request_under_way_ends_where_it_began(
         assert serve(router, 2) == [200, 200]
         engines[0].drop()
         assert wire.response().error_code in ("backend_error", "backend_unavailable")
-    backend = router.server.backends.all()["m"]
+    backend = router.server.models.all()["m"]
     assert router.thread.call(lambda: [pool.outstanding for pool in backend.pools]) == [0, 0]
 
 

@@ -162,7 +162,7 @@ def test_one_that_can_not_be_asked_keeps_no_other_from_being_asked(
         raise ZeroDivisionError("fault")
 
     def work() -> None:
-        for number, backend in enumerate(server.backends.all().values()):
+        for number, backend in enumerate(server.models.all().values()):
             [replica] = backend.replicas
             owner = replica.pool if kind == "pool" else replica
             question = fail if number == bad else partial(ask, number)

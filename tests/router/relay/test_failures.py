@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from llmhop.backend.gate import LocalGate
+from llmhop.models.gate import LocalGate
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support.corpus.responses import CHUNKED
@@ -380,8 +380,8 @@ def test_whatever_became_of_a_request_it_is_no_longer_counted(
 ) -> None:
     backend = start_backend(respond)
     router = start_router({"m": {"url": backend.url, "maxConcurrent": 1, "maxQueued": 1}})
-    (pool,) = router.server.backends.all()["m"].pools
-    gate = router.server.backends.all()["m"].gate
+    (pool,) = router.server.models.all()["m"].pools
+    gate = router.server.models.all()["m"].gate
     assert isinstance(gate, LocalGate)
     for _ in range(3):
         with Wire(router.port) as wire:

@@ -258,7 +258,7 @@ def test_a_client_that_pauses_in_its_form_is_not_the_backends_fault(
         router.wait(15)
         router.send(client, b"x" * 20_000)
     assert statuses(client) == ([200] if begun else [])
-    assert not router.server.backends.all()["m"].replicas[0].ejected
+    assert not router.server.models.all()["m"].replicas[0].ejected
     router.send(client, rest)
     # From now on the backend is waited for, and has its whole time.
     ended = []
@@ -267,7 +267,7 @@ def test_a_client_that_pauses_in_its_form_is_not_the_backends_fault(
         ended.append(backend.lost)
     assert ended == [False, True]
     assert statuses(client) == ([200] if begun else [504])
-    assert router.server.backends.all()["m"].replicas[0].ejected != bool(begun)
+    assert router.server.models.all()["m"].replicas[0].ejected != bool(begun)
 
 
 def test_a_client_that_stops_within_its_form_is_told_so(start_fake: StartFake) -> None:
@@ -277,7 +277,7 @@ def test_a_client_that_stops_within_its_form_is_told_so(start_fake: StartFake) -
     router.backend().room = 10**9
     router.wait(25)
     assert statuses(client) == [408]
-    assert not router.server.backends.all()["m"].replicas[0].ejected
+    assert not router.server.models.all()["m"].replicas[0].ejected
 
 
 def test_a_backend_that_takes_nothing_of_a_form_has_its_time_and_no_more(
@@ -290,4 +290,4 @@ def test_a_backend_that_takes_nothing_of_a_form_has_its_time_and_no_more(
     router.send(client, b"x" * 1000)  # more than the backend has room for
     router.wait(6)
     assert statuses(client) == [504]
-    assert router.server.backends.all()["m"].replicas[0].ejected
+    assert router.server.models.all()["m"].replicas[0].ejected

@@ -16,8 +16,8 @@ from typing import Any, TypeVar, cast
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from llmhop.backend.gate import LocalGate
 from llmhop.client.client_socket import LINGERING
+from llmhop.models.gate import LocalGate
 from llmhop.origin.connection import UpstreamConnection
 from llmhop.origin.pool import Pool
 from llmhop.relay import exchange as exchange_states
@@ -111,10 +111,10 @@ class Relay(RuleBasedStateMachine):
         self.all_goes_on()
 
     def note_parts(self) -> None:
-        for backend in self.server.backends.all().values():
-            self.pools.update(backend.pools)
-            if isinstance(backend.gate, LocalGate):
-                self.gates.add(backend.gate)
+        for model in self.server.models.all().values():
+            self.pools.update(model.pools)
+            if isinstance(model.gate, LocalGate):
+                self.gates.add(model.gate)
 
     def exchanges(self) -> list[Any]:
         transports = [c.transport for c in self.clients if not c.transport.lost]

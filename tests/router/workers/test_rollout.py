@@ -318,7 +318,7 @@ def test_a_reload_that_fails_on_the_way_leaves_the_server_as_it_was(
         router.thread.call(lambda: router.server.reload(new))
     assert router.server.table is table
     assert router.server.config is config
-    assert list(router.server.backends.all()) == ["m"]
+    assert list(router.server.models.all()) == ["m"]
     # The config file's own check says so as well.
     with pytest.raises(ConfigError, match=r"tls: can't be loaded \(Too many open files\)"):
         check({**NEW, "tls": files("other")})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from llmhop.backend.gate import LocalGate, LocalGates
+from llmhop.models.gate import LocalGate, LocalGates
 from llmhop.workers.messages import Acquire, Admitted, QueueFull, StopWaiting
 from llmhop.workers.shared_gates import SharedGates
 

@@ -7,7 +7,7 @@ import json
 import threading
 from typing import Any
 
-from llmhop.backend.gate import LocalGate
+from llmhop.models.gate import LocalGate
 
 from tests.router.support.endpoints import Backend, Received, RunningRouter, wait_until
 
@@ -50,7 +50,7 @@ def limited(backend: Backend, most: int, **more: Any) -> dict[str, dict[str, Any
 
 
 def gate_of(router: RunningRouter) -> LocalGate:
-    gate = router.server.backends.all()["m"].gate
+    gate = router.server.models.all()["m"].gate
     assert isinstance(gate, LocalGate)
     return gate
 

@@ -37,7 +37,7 @@ class Host:
 
     def full(self) -> None:
         self._serve({self.model: {"url": self.engine.url, "maxConcurrent": 1, "maxQueued": 0}})
-        gate = self.router.server.backends.all()[self.model].gate
+        gate = self.router.server.models.all()[self.model].gate
         assert gate is not None
         self.router.thread.call(gate.enter)
 
@@ -57,7 +57,7 @@ class Fleet:
 
     def come_back(self) -> None:
         """Have the front ask again what it ejected, though its time has not come."""
-        backend = self.front.server.backends.all()["m"]
+        backend = self.front.server.models.all()["m"]
         for replica in backend.replicas:
             health = replica.health
             self.front.thread.call(lambda health=health: setattr(health, "_probe_at", 0.0))  # type: ignore[misc]

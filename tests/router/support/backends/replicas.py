@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from llmhop.backend.backends import Backend as ModelBackend
+from llmhop.models.models import Model
 
 from tests.router.support.endpoints import (
     Backend,
@@ -22,8 +22,8 @@ def counts(*backends: Backend) -> list[int]:
     return [len(backend.requests) for backend in backends]
 
 
-def backend_of(router: RunningRouter) -> ModelBackend:
-    return router.server.backends.all()["m"]
+def backend_of(router: RunningRouter) -> Model:
+    return router.server.models.all()["m"]
 
 
 def outstanding(router: RunningRouter) -> list[int]:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
-from llmhop.backend.gate import Gates
 from llmhop.client.work_queue import WorkQueue
+from llmhop.models.gate import Gates
 from llmhop.observe.metric_layout import REFUSAL_INDEX
 from llmhop.process.server import Server
 

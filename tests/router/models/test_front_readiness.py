@@ -29,7 +29,7 @@ def ready(port: int, model: str | None = None, *fields: str) -> tuple[int, str]:
 def test_the_front_is_ready_for_what_its_hosts_serve(
     become: Callable[[Host], None], fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmhop.backend.readiness.READY_S", 0.0)
+    monkeypatch.setattr("llmhop.models.readiness.READY_S", 0.0)
     assert ready(fleet.front.port)[0] == 200
     become(fleet.hosts[0])
     status, body = ready(fleet.front.port)
@@ -97,7 +97,7 @@ def test_hosts_that_are_each_others_fallback_are_ready_while_one_engine_is(
     start_backend: StartBackend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("llmhop.backend.readiness.READY_S", 0.0)
+    monkeypatch.setattr("llmhop.models.readiness.READY_S", 0.0)
     routers = [start_router({"m": CLOSED}) for _ in range(3)]
 
     def serve(engines: list[str]) -> None:
@@ -115,7 +115,7 @@ def test_hosts_that_are_each_others_fallback_are_ready_while_one_engine_is(
 def test_questions_do_not_multiply(
     start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmhop.backend.readiness.READY_S", 1000.0)
+    monkeypatch.setattr("llmhop.models.readiness.READY_S", 1000.0)
     routers = [start_router({"m": CLOSED}) for _ in range(6)]
     for router in routers:
         others = [other.url for other in routers if other is not router]

@@ -80,7 +80,7 @@ def test_a_unix_socket_is_asked_as_well(
 def test_an_answer_counts_for_a_while_and_costs_the_backends_nothing(
     start_backend: StartBackend, start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmhop.backend.readiness.READY_S", 1000.0)
+    monkeypatch.setattr("llmhop.models.readiness.READY_S", 1000.0)
     backend = start_backend()
     router = start_router({"a": backend})
     first = said(ask(router.port, ready()))

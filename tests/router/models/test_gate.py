@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmhop.backend.gate import LocalGate
+from llmhop.models.gate import LocalGate
 
 
 class Request:

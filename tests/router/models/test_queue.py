@@ -208,7 +208,7 @@ def test_a_reload_that_raises_or_lifts_the_limit_lets_in_who_waits(
         assert gate_of(router) is gate
         assert (gate.active, gate.queued) == (3, 3)
         router.reload({"models": {"m": {"url": backend.url}}})
-        assert router.server.backends.all()["m"].gate is None, "it costs nothing any more"
+        assert router.server.models.all()["m"].gate is None, "it costs nothing any more"
         assert (gate.active, gate.queued) == (6, 0)
         for _ in wires:
             assert backend.arrived.acquire(timeout=20)

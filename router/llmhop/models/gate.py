@@ -1,4 +1,4 @@
-"""A limit on the requests that a model's backend has at once, with a queue before it. No I/O."""
+"""A limit on the requests of a model that are under way at once, with a queue before it. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The backend of each model: its replicas, which of them is next, and its limit.
+"""The models that are served: their replicas, which of them is next, and their limits.
 
 All of it is of one process. With several workers each counts its own requests.
 """
@@ -10,12 +10,12 @@ import math
 from collections.abc import Mapping
 from sys import maxsize
 
-from llmhop.backend.gate import Gate, Gates
-from llmhop.backend.replica import Replica
 from llmhop.config.backend_url import BackendUrl
 from llmhop.config.config import ModelConfig
 from llmhop.limits import MAX_REPLICAS
 from llmhop.log.faults import attempt_each
+from llmhop.models.gate import Gate, Gates
+from llmhop.models.replica import Replica
 from llmhop.origin.pool import Pools
 from llmhop.origin.resolver import Resolver
 from llmhop.routing.decision import Route
@@ -25,8 +25,8 @@ from llmhop.routing.target import split_route
 _EJECTED = 1 << 32
 
 
-class Backend:
-    """What serves a model by one config. `replicas` stand in the order of the config's urls.
+class Model:
+    """A model as one config has it. `replicas` stand in the order of the config's urls.
 
     `pools` are theirs, and `places` say which of the urls each belongs to: several where addresses
     are looked up. `replaced` says that there is a newer one, for requests that begin; `has_peers`
@@ -40,7 +40,7 @@ class Backend:
         "gate",
         "has_peers",
         "is_single",
-        "model",
+        "name",
         "places",
         "pools",
         "replaced",
@@ -50,14 +50,14 @@ class Backend:
 
     def __init__(
         self,
-        model: str,
+        name: str,
         config: ModelConfig,
         replicas: tuple[Replica, ...],
         places: tuple[int, ...],
         gate: Gate | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.model = model
+        self.name = name
         self.config = config
         self.retries = config.retries
         self.is_single = len(replicas) == 1
@@ -98,8 +98,8 @@ class Backend:
         return max(1, math.ceil(min(replica.seconds_left(now) for replica in self.replicas)))
 
 
-class Backends:
-    """The backends of all models. What is known of those that stay outlives a reload."""
+class Models:
+    """All models. What is known of those that stay outlives a reload."""
 
     def __init__(
         self, pools: Pools, gates: Gates, pseudonym: bytes, loop: asyncio.AbstractEventLoop
@@ -112,30 +112,30 @@ class Backends:
         self._pools = pools
         self._gates = gates
         self._loop = loop
-        self._backends: dict[str, Backend] = {}
+        self._models: dict[str, Model] = {}
         self._replicas: dict[tuple[str, BackendUrl], Replica] = {}
-        self._models: Mapping[str, ModelConfig] = {}
+        self._configs: Mapping[str, ModelConfig] = {}
         self._resolver = Resolver(loop, self._build)
 
-    def get(self, route: Route) -> Backend:
-        """Return the backend that a route was made for.
+    def get(self, route: Route) -> Model:
+        """Return the model that a route was made for.
 
         A request that a reload overtook gets the one it was meant for, which may be gone from
         the config; what is counted is still counted together.
         """
-        backend = self._backends.get(route.model)
-        if backend is None or backend.config is not route.backend:
-            backend = self._make(route.model, route.backend, self._gates.get(route.model))
-        return backend
+        model = self._models.get(route.model)
+        if model is None or model.config is not route.config:
+            model = self._make(route.model, route.config, self._gates.get(route.model))
+        return model
 
-    def all(self) -> Mapping[str, Backend]:
-        """Return the backend of each model in the config."""
-        return self._backends
+    def all(self) -> Mapping[str, Model]:
+        """Return each model in the config by its name."""
+        return self._models
 
     def serve(self, models: Mapping[str, ModelConfig]) -> None:
-        """Have a backend for each of `models`, and forget the others."""
+        """Serve each of `models`, and forget the others."""
         self._gates.serve(models)
-        self._models = models
+        self._configs = models
         names: dict[str, float] = {}
         for model in models.values():
             every = model.resolve
@@ -148,8 +148,8 @@ class Backends:
         self._build()
 
     def _build(self) -> None:
-        models = self._models
-        urls = {name: [u for u, _ in self._located(m)] for name, m in models.items()}
+        configs = self._configs
+        urls = {name: [u for u, _ in self._located(m)] for name, m in configs.items()}
         self._pools.serve(url.origin for group in urls.values() for url in group)
         replicas, self._replicas = self._replicas, {}
         for name, group in urls.items():
@@ -161,15 +161,15 @@ class Backends:
                     self._replicas[key] = self._new_replica(name, url)
         for replica in replicas.values():
             replica.retire()
-        for backend in self._backends.values():
-            backend.replaced = True
-        self._backends = {
+        for model in self._models.values():
+            model.replaced = True
+        self._models = {
             name: self._make(
                 name,
-                model,
-                None if model.max_concurrent is None else self._gates.get(name),
+                config,
+                None if config.max_concurrent is None else self._gates.get(name),
             )
-            for name, model in models.items()
+            for name, config in configs.items()
         }
 
     def sweep(self, now: float) -> None:
@@ -184,13 +184,13 @@ class Backends:
         for replica in self._replicas.values():
             replica.retire()
 
-    def _make(self, model: str, config: ModelConfig, gate: Gate | None) -> Backend:
+    def _make(self, name: str, config: ModelConfig, gate: Gate | None) -> Model:
         located = self._located(config)
         replicas = tuple(
-            self._replicas.get((model, url)) or self._new_replica(model, url) for url, _ in located
+            self._replicas.get((name, url)) or self._new_replica(name, url) for url, _ in located
         )
         places = tuple(place for _, place in located)
-        return Backend(model, config, replicas, places, gate, self._loop)
+        return Model(name, config, replicas, places, gate, self._loop)
 
     def _located(self, config: ModelConfig) -> list[tuple[BackendUrl, int]]:
         """Return the replicas of a config: each url, or one for each of its addresses.

@@ -17,12 +17,12 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from llmhop.backend.backends import Backends
-from llmhop.backend.replica import Replica
 from llmhop.config.backend_url import BackendUrl
 from llmhop.errors import LOOP
 from llmhop.http.local_response import LocalResponse
 from llmhop.limits import READY_AT_ONCE, READY_S
+from llmhop.models.models import Models
+from llmhop.models.replica import Replica
 from llmhop.origin.probe import Condition, State, condition, state
 from llmhop.routing.decision import ReadinessQuery
 from llmhop.routing.table import RoutingTable
@@ -79,8 +79,8 @@ class _Questions:
 class Readiness:
     """Answers /ready."""
 
-    def __init__(self, backends: Backends, loop: asyncio.AbstractEventLoop) -> None:
-        self._backends = backends
+    def __init__(self, models: Models, loop: asyncio.AbstractEventLoop) -> None:
+        self._models = models
         self._at_once = asyncio.Semaphore(READY_AT_ONCE)
         self._questions = _Questions(loop)
         self._table: RoutingTable | None = None
@@ -107,7 +107,7 @@ class Readiness:
         self._questions.close()
 
     async def _ask_all(self, table: RoutingTable) -> Found:
-        replicas = {name: b.replicas for name, b in self._backends.all().items()}
+        replicas = {name: b.replicas for name, b in self._models.all().items()}
         pairs = [(name, replica) for name, group in replicas.items() for replica in group]
         states = await asyncio.gather(*(self._ask(table, *pair, 0) for pair in pairs))
         found: Found = {name: [] for name in replicas}
@@ -117,10 +117,10 @@ class Readiness:
 
     async def _state_of(self, table: RoutingTable, model: str, hops: int) -> State:
         """Ask for a model until one of its backends serves it."""
-        backend = self._backends.all().get(model)
-        if backend is None:
+        served = self._models.all().get(model)
+        if served is None:
             return State.DOWN
-        replicas = backend.replicas
+        replicas = served.replicas
 
         async def ask() -> State:
             return await _first_up([self._ask(table, model, each, hops) for each in replicas])

@@ -68,7 +68,7 @@ def test_what_one_host_can_not_serve_the_other_one_gets(
     sent = raw.partition(b"\r\n\r\n")[2].replace(b"alias", b"m")
     assert bodies == {sent}
     counts = fleet.front.thread.call(
-        lambda: [pool.outstanding for pool in fleet.front.server.backends.all()["m"].pools]
+        lambda: [pool.outstanding for pool in fleet.front.server.models.all()["m"].pools]
     )
     assert counts == [0, 0]
 
@@ -272,7 +272,7 @@ def test_a_host_comes_back_when_it_serves_the_model_again(fleet: Fleet) -> None:
         assert fleet.served() == [before[0], before[1] + 4]
         fleet.come_back()
         assert fleet.front.thread.call(
-            lambda: fleet.front.server.backends.all()["m"].replicas[0].ejected
+            lambda: fleet.front.server.models.all()["m"].replicas[0].ejected
         )
         host.up()
         fleet.come_back()
@@ -288,7 +288,7 @@ def test_an_answer_to_a_request_brings_a_host_back(fleet: Fleet) -> None:
     assert ask(fleet.front.port, post(chat())).status == 503
     fleet.hosts[0].up()
     assert ask(fleet.front.port, post(chat())).status == 200
-    replicas = fleet.front.server.backends.all()["m"].replicas
+    replicas = fleet.front.server.models.all()["m"].replicas
     assert [replica.ejected for replica in replicas] == [False, True]
 
 
@@ -296,7 +296,7 @@ def test_a_full_host_is_not_set_aside(fleet: Fleet) -> None:
     for host in fleet.hosts:
         host.full()
     assert ask(fleet.front.port, post(chat())).status == 429
-    replicas = fleet.front.server.backends.all()["m"].replicas
+    replicas = fleet.front.server.models.all()["m"].replicas
     assert [replica.ejected for replica in replicas] == [False, False]
 
 
@@ -310,7 +310,7 @@ def test_other_models_of_a_host_are_not_set_aside(
     front = start_router({"a": {"urls": urls}, "b": {"urls": urls}})
     for _ in range(2):
         assert ask(front.port, post(chat("a"))).status == 200
-    backends = front.server.backends.all()
+    backends = front.server.models.all()
     assert [replica.ejected for replica in backends["a"].replicas] == [True, False]
     assert [replica.ejected for replica in backends["b"].replicas] == [False, False]
 
