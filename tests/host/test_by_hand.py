@@ -130,6 +130,17 @@ def test_a_unit_that_systemd_has_not_read_is_not_taken_for_what_runs(host: Machi
     assert "BY_HAND" not in host.succeed("curl -fsS http://127.0.0.1:18001/report")
 
 
+def test_a_unit_that_was_only_touched_is_the_one_that_its_model_runs_by(host: Machine) -> None:
+    host.succeed(f"touch {A}", f"{MANAGER} restart vllm-a.service")
+    now = invocations(host)
+    told = status(host)["a"]
+    assert (told["earlier_unit"], told["edited_unit"]) == (False, False)
+    assert "vllm-a" not in host.execute(f"llmhop-generator diff {CONFIG}")[1]
+    assert "vllm-a" not in apply(host)
+    assert invocations(host) == now
+    assert apply(host) == "nothing to do\n"
+
+
 def test_a_unit_that_was_removed_is_put_back_and_its_model_runs_on(host: Machine) -> None:
     before = invocations(host)
     host.succeed(f"rm {A}")
@@ -144,9 +155,10 @@ def test_a_unit_that_was_removed_is_put_back_and_its_model_runs_on(host: Machine
 
 def test_a_model_without_a_unit_that_is_not_wanted_any_more_is_stopped(host: Machine) -> None:
     host.succeed(f"rm {B}", f"{MANAGER} restart vllm-b.service")
-    assert status(host)["b"]["earlier_unit"]  # nothing tells by which
-    reload(host)
-    assert status(host)["b"]["earlier_unit"]
+    for reads in (lambda _: None, reload):
+        reads(host)
+        told = status(host)["b"]
+        assert (told["earlier_unit"], told["edited_unit"]) == (False, True)
     logs = "llmhop-generator logs --no-follow"
     assert "serving m on port 8000" in host.succeed(f"{logs} b")
     write(host, CONFIG, config(a={}))

@@ -3,10 +3,16 @@
 A file tells what the next start would be. What runs may have been started before the file
 was replaced, by hand or by systemd, and whoever asks later has to know. Podman and systemd
 keep nothing that says so. So each start copies the source that systemd names as the unit's,
-and adds when that was changed last, when Podman's generator made the service of it, and which
-start it is (`INVOCATION_ID`, systemd.exec(5)). Who runs by what is made of that copy alone, so
-that an edit by hand is seen whatever it left as it was. NeedDaemonReload= would not do: it
-passes over what is older than what systemd has read, as a copy that somebody puts back.
+and adds when that was changed last, when Podman's generator made the service of it, a digest of
+that service, and which start it is (`INVOCATION_ID`, systemd.exec(5)). Who runs by what is made
+of that copy alone, so that an edit by hand is seen whatever it left as it was. NeedDaemonReload=
+would not do: it passes over what is older than what systemd has read, as a copy that somebody
+puts back.
+
+A source that is gone, or that was touched after its service was made, does not tell what systemd
+has read. Where the service is the one of the start before, what that has left still does. Podman
+makes the words of ExecStart= of other lines that are in the service too, and puts some into an
+order of its own each time (seen with Podman 5.4), so that the digest is without it.
 """
 
 import hashlib
@@ -18,11 +24,14 @@ from typing import Self
 
 # The copy comes first: what is edited while it is made, systemd has not read.
 _LEAVES_NOTE = (
-    'ExecStartPre=-/bin/sh -c "s=$$(systemctl --user show -P SourcePath %n); { cat $$s; echo; '
-    'stat -c %%.9Z $$s; stat -c %%.9Y %y; echo $$INVOCATION_ID; } >%t/%N.started"'
+    'ExecStartPre=-/bin/sh -c "n=%t/%N.started; s=$$(systemctl --user show -P SourcePath %n); '
+    "set -- $$(grep -v ^ExecStart= %y | sha256sum); "
+    "if ! [ $$(find $$s -maxdepth 0 ! -newercm %y) ] && grep -qsx $$1 $$n; then sed -i '$$d' $$n; "
+    "else { cat $$s; echo; stat -c %%.9Z $$s; stat -c %%.9Y %y; echo $$1; } >$$n; fi; "
+    'echo $$INVOCATION_ID >>$$n"'
 )
 _LINE = re.compile(re.escape(_LEAVES_NOTE) + r"(?: environment=(\w+))?")
-_ADDED = re.compile(r"([0-9]+\.[0-9]{9})\n([0-9]+\.[0-9]{9})\n([0-9a-f]{32})\n")
+_ADDED = re.compile(r"([0-9]+\.[0-9]{9})\n([0-9]+\.[0-9]{9})\n[0-9a-f]*\n([0-9a-f]{32})\n")
 _KEPT = re.compile(r"([0-9a-f]{32}) ([0-9]{1,5})")
 _PORT = re.compile(r"^PublishPort=(?:.*:)?([0-9]{1,5}):[0-9]+$", re.MULTILINE)
 _SECTION = "[Service]\n"
@@ -59,12 +68,12 @@ class Started:
     def parse(cls, left: str) -> Self | None:
         """Read what a start left, or None where that is not whole."""
         lines = left.split("\n")
-        added = _ADDED.fullmatch("\n".join(lines[-4:]))
+        added = _ADDED.fullmatch("\n".join(lines[-5:]))
         if added is None:
             return None
         changed, made, invocation = added.groups()
         is_read = Decimal(changed) <= Decimal(made)
-        return cls("\n".join(lines[:-4]) if is_read else None, invocation)
+        return cls("\n".join(lines[:-5]) if is_read else None, invocation)
 
 
 def note_file(service: str) -> str:

@@ -225,7 +225,7 @@ class Applying(RuleBasedStateMachine):
 
     @rule(
         service=st.sampled_from(SERVICES),
-        text=st.sampled_from(["edited", "removed", "as it was"]),
+        text=st.sampled_from(["edited", "touched", "removed", "as it was"]),
         then=st.sampled_from(["nothing", "reload", "restart", "restart"]),
     )
     def edit(self, service: str, text: str, then: str) -> None:
@@ -241,7 +241,7 @@ class Applying(RuleBasedStateMachine):
         elif there is not None:
             self.before_edits.setdefault(service, there)
             edited = there.replace("[Container]\n", "[Container]\nEnvironment=BY_HAND=1\n")
-            self.host.edit(service, edited if text == "edited" else None)
+            self.host.edit(service, {"edited": edited, "touched": there}.get(text))
         if then != "nothing":
             self.host.reload()
         if then == "restart" and self.host.unit(service).loaded is not None:

@@ -125,7 +125,14 @@ def test_a_model_that_started_while_its_file_was_gone_is_an_orphan(
 ) -> None:
     bring(ON)
     source = simulated.quadlet_dir(UID) / "vllm-b.container"
-    source.unlink()
+    simulated.edit(B, None)
+    simulated.restart(B)
+    simulated.settle()
+    # As the service that systemd starts is the one of the start before, that tells.
+    assert B in {model.unit for model in status().models if model.edited_unit}
+    assert ("stop", B, "removed") in planned(ONE)
+    assert [what for what, target, _ in planned(ON) if target == B] == []
+    simulated.unit(B).noted = None
     simulated.restart(B)
     simulated.settle()
     assert B in {model.unit for model in status().models if model.earlier_unit}
@@ -161,6 +168,6 @@ def test_a_unit_of_somebody_elses_that_leaves_a_note_is_no_orphan(
     bring(ON)
     text = (simulated.quadlet_dir(UID) / "vllm-a.container").read_text().partition("\n")[2]
     for changed in (1, 2):
-        said = f"{changed}.{0:09}\n1.{0:09}\n{1:032x}\n"
+        said = f"{changed}.{0:09}\n1.{0:09}\n{0:064x}\n{1:032x}\n"
         (simulated.runtime_dir(UID) / "vllm-mine.started").write_text(f"{text}\n{said}")
         assert read_started(UID).keys() == {"vllm-a.container", "vllm-b.container"}

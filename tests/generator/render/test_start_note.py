@@ -25,6 +25,8 @@ from llmhop_generator.state.environment import digests
 
 from tests.generator.support.contracts import vllm_of
 
+FIRST, SECOND, THIRD = (f"{number:032x}" for number in (1, 2, 3))
+
 
 @pytest.fixture
 def unit(minimal: dict[str, Any]) -> str:
@@ -41,7 +43,7 @@ def service_lines(unit: str) -> list[str]:
 def test_each_unit_leaves_its_own_note_after_all_that_a_deployer_adds(unit: str) -> None:
     *_, emptied, note = service_lines(unit)
     assert emptied == "ExecStartPre="
-    assert note.endswith('>%t/%N.started"')
+    assert "n=%t/%N.started;" in note
     left = note_of(unit)
     assert left is not None
     assert left.port == 18001
@@ -83,36 +85,73 @@ def test_what_was_not_kept_as_a_note_is_none(text: str) -> None:
     assert StartNote.parse(str(kept)) == kept
 
 
-def left_by(unit: str, text: str, *, edit: Callable[[Path], object] = lambda _: None) -> str:
+Edit = Callable[[Path], object]
+
+
+def left_by(unit: str, text: str, *edits: Edit) -> str:
     """What the line of a unit leaves where its source holds `text`, run by a shell as systemd's.
 
-    `edit` changes the source after its service was made of it.
+    Each of `edits` changes the source after its service was made of it, and a start follows.
     """
     [line] = [line for line in unit.splitlines() if is_note(line)]
     script = line.partition(' -c "')[2].partition('"')[0]
     with TemporaryDirectory() as directory:
         place = Path(directory)
-        source, made, systemctl = place / "source", place / "made", place / "systemctl"
+        source, systemctl = place / "source", place / "systemctl"
         source.write_text(text)
-        time.sleep(0.02)  # longer than the kernel's clock of files takes for a step
-        made.touch()
-        time.sleep(0.02)
-        edit(source)
+        reload(source)
         systemctl.write_text(
             f"#!/bin/sh\n[ \"$*\" = '--user show -P SourcePath x' ] && echo {source}\n"
         )
         systemctl.chmod(0o755)
+        made = place / "made"
         for word, means in (("%t/%N", f"{place}/x"), ("%n", "x"), ("%y", str(made)), ("%%", "%")):
             script = script.replace(word, means)
-        environment = {"PATH": f"{place}:{os.environ['PATH']}", "INVOCATION_ID": "ab" * 16}
         command = ["/bin/sh", "-c", script.replace("$$", "$")]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+        for number, edit in enumerate(edits, start=1):
+            edit(source)
+            environment = {
+                "PATH": f"{place}:{os.environ['PATH']}",
+                "INVOCATION_ID": f"{number:032x}",
+            }
+            subprocess.run(command, env=environment, check=True, capture_output=True)
         return (place / "x.started").read_text()
+
+
+def reload(source: Path) -> None:
+    """Have a service made of a source that is there, up to its first comment."""
+    made = source.with_name("made")
+    time.sleep(0.02)  # longer than the kernel's clock of files takes for a step
+    command = f"ExecStart=podman run {time.monotonic_ns()}\n"  # which Podman puts in any order
+    made.write_text(source.read_text().partition("#")[0] + f"\n{command}")
+    time.sleep(0.02)
+
+
+def start(_: Path) -> None:
+    """Change nothing."""
+
+
+def edited(source: Path) -> None:
+    source.write_text("edited")
+
+
+def comes_back(text: str) -> Edit:
+    return lambda source: source.write_text(text)
+
+
+def steps(*edits: Edit) -> Edit:
+    """Several changes with no start between them."""
+
+    def each(source: Path) -> None:
+        for edit in edits:
+            edit(source)
+
+    return each
 
 
 @pytest.mark.parametrize("text", ["", "one", "one\n", "one\n\n", "a\\n $(b) %t\n"])
 def test_a_start_leaves_the_text_of_its_source(unit: str, text: str) -> None:
-    assert Started.parse(left_by(unit, text)) == Started(text, "ab" * 16)
+    assert Started.parse(left_by(unit, text, start)) == Started(text, FIRST)
 
 
 def put_back(source: Path) -> None:
@@ -130,18 +169,39 @@ def written_over(source: Path) -> None:
 
 
 @pytest.mark.parametrize("edit", [Path.touch, put_back, written_over])
-def test_of_a_text_that_systemd_may_not_have_read_nothing_is_told(
-    unit: str, edit: Callable[[Path], object]
-) -> None:
-    assert Started.parse(left_by(unit, unit, edit=edit)) == Started(None, "ab" * 16)
+def test_of_a_text_that_systemd_may_not_have_read_nothing_is_told(unit: str, edit: Edit) -> None:
+    assert Started.parse(left_by(unit, unit, edit)) == Started(None, FIRST)
+    assert Started.parse(left_by(unit, unit, edit, start)) == Started(None, SECOND)
+    assert Started.parse(left_by(unit, unit, edit, reload)) == Started(unit, SECOND)
+
+
+@pytest.mark.parametrize(
+    "edit", [Path.touch, put_back, written_over, edited, Path.unlink, steps(reload, Path.touch)]
+)
+@pytest.mark.parametrize("text", ["", "one\n", "a\\n $(b) %t\n\n"])
+def test_what_systemd_has_read_is_known_from_the_start_before(text: str, edit: Edit) -> None:
+    unit = with_note("[Service]\n")
+    assert Started.parse(left_by(unit, text, start, edit)) == Started(text, SECOND)
+    assert Started.parse(left_by(unit, text, start, edit, start)) == Started(text, THIRD)
+
+
+def test_of_another_service_than_that_of_the_start_before_nothing_is_told(unit: str) -> None:
+    back = comes_back(unit)
+    for edit in (steps(edited, reload, back), steps(edited, reload, Path.touch)):
+        assert Started.parse(left_by(unit, unit, start, edit)) == Started(None, SECOND)
+    then = steps(edited, reload)
+    assert Started.parse(left_by(unit, unit, start, then, back)) == Started("edited", THIRD)
+    assert Started.parse(left_by(unit, unit, start, then, steps(back, reload))) == Started(
+        unit, THIRD
+    )
 
 
 def test_where_a_source_is_gone_nothing_is_told(unit: str) -> None:
-    assert Started.parse(left_by(unit, unit, edit=Path.unlink)) is None
+    assert Started.parse(left_by(unit, unit, Path.unlink)) is None
 
 
 def test_what_a_start_did_not_leave_whole_is_none(unit: str) -> None:
-    left = left_by(unit, unit)
+    left = left_by(unit, unit, start)
     assert Started.parse(left) is not None
     for cut in range(1, len(left) - len(unit) + 1):
         assert Started.parse(left[:-cut]) is None

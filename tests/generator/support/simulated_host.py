@@ -119,14 +119,7 @@ class SimulatedHost:
             unit.state = "failed"
             return
         unit.starts += 1
-        on_disk = self.on_disk().get(service)
-        unit.unsure = on_disk != source
-        if ">%t/%N.started" in source:  # the line that leaves the note
-            changed = 2 if unit.unsure else 1
-            said = f"{changed}.{0:09}\n" if on_disk is not None else ""
-            said += f"1.{0:09}\n{self._invocation(service)}\n"
-            note = self.runtime_dir(UID) / f"{service.removesuffix('.service')}.started"
-            note.write_text(f"{on_disk or ''}\n{said}")
+        self._note(service, unit, source)
         taken = {other.port: name for name, other in self.units.items() if other.up}
         unit.by = source
         if unit.port in taken:
@@ -134,6 +127,22 @@ class SimulatedHost:
             self._fail(unit)
         else:
             unit.state = "starting"
+
+    def _note(self, service: str, unit: Unit, source: str) -> None:
+        """Leave a note of a start by a source that the manager has read, where that does so."""
+        note = self.runtime_dir(UID) / f"{service.removesuffix('.service')}.started"
+        on_disk = self.on_disk().get(service)
+        is_read = on_disk == source and not unit.edited
+        if "n=%t/%N.started;" not in source:  # the line that leaves the note
+            unit.unsure = True
+        elif not is_read and unit.noted == source:  # as the start before has left it
+            kept = note.read_text().rstrip("\n").rpartition("\n")[0]
+            note.write_text(f"{kept}\n{self._invocation(service)}\n")
+        else:
+            unit.unsure, unit.noted = not is_read, source
+            said = f"{1 if is_read else 2}.{0:09}\n" if on_disk is not None else ""
+            said += f"1.{0:09}\n{0:064x}\n{self._invocation(service)}\n"
+            note.write_text(f"{on_disk or ''}\n{said}")
 
     def _invocation(self, service: str) -> str:
         unit = self.unit(service)
@@ -168,6 +177,7 @@ class SimulatedHost:
 
     def edit(self, service: str, text: str | None) -> None:
         """Have somebody write a unit by hand, or remove it."""
+        self.unit(service).edited = True
         path = self.quadlet_dir(UID) / f"{service.removesuffix('.service')}.container"
         if text is None:
             path.unlink(missing_ok=True)
@@ -182,6 +192,7 @@ class SimulatedHost:
         for service in {*sources, *self.units}:
             unit = self.unit(service)
             unit.loaded = None if unit.masked else sources.get(service)
+            unit.edited = False
 
     def stop_manager(self) -> None:
         """Stop the user's manager, and with it all that it runs."""

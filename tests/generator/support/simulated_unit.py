@@ -16,7 +16,9 @@ class Unit:
     `loaded` is the source that the manager has read, None where it has none; `by` the one by
     which the unit runs or did last. `state` is one of inactive, queued, start-pre, starting,
     active, auto-restart, failed. Of a start that is `unsure` its note can't tell by what it was,
-    because the manager had not read what was on the disk. `masked` units can't be started.
+    because the manager had not read what was on the disk. `noted` is the one that the manager had
+    read at the last start that left a note. `edited` says that somebody has touched the file since
+    the manager read it. `masked` units can't be started.
     """
 
     loaded: str | None = None
@@ -25,6 +27,8 @@ class Unit:
     tries: int = 0
     starts: int = 0
     unsure: bool = False
+    noted: str | None = None
+    edited: bool = False
     masked: bool = False
 
     @property
