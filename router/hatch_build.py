@@ -21,14 +21,14 @@ from typing import Any, Final
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 COMPILED: Final = (
-    *("client", "relay", "models", "origin", "observe", "routing", "http"),
+    *("client", "relay", "models", "upstream", "observe", "routing", "http"),
     *("workers/remote_gate.py", "limits.py"),
 )
 """What every request goes through: packages, with all that is in them, and single modules."""
 
 INTERPRETED: Final = (
     # Coroutines, which mypyc makes slower and harder to read in a traceback.
-    *("models/readiness.py", "origin/connect.py", "origin/probe.py", "origin/resolver.py"),
+    *("models/readiness.py", "upstream/connect.py", "upstream/probe.py", "upstream/resolver.py"),
     # Records of msgspec, which checks values against annotations: mypyc keeps only the plainest,
     # and drops what stands beside the base of a class, as `frozen`, `gc` and `kw_only`.
     *("http/parsed_head.py", "observe/log_entry.py", "observe/usage.py", "routing/decision.py"),

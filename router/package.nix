@@ -67,7 +67,7 @@ python3Packages.buildPythonApplication {
     "http/test_multipart"
     "http/test_readers"
     "observe/test_usage"
-    "origin/test_health"
+    "upstream/test_health"
     "relay/test_relay"
     "routing/test_body_model"
     "routing/test_headers_and_auth"

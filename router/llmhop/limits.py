@@ -8,7 +8,7 @@ from typing import Final
 DEFAULT_MAX_CONNECTIONS: Final = 16384
 """Clients at once when the config has no maxConnections. One that has asked for nothing takes
 about 8 KB, and each takes two descriptors at most, its own and one to a backend. What else is open
-to backends is closed where a client needs one (see origin.pool)."""
+to backends is closed where a client needs one (see upstream.pool)."""
 
 FEW_CONNECTIONS: Final = 1024
 """Where the limit of open files allows fewer clients, that is told though nobody asked for more."""
@@ -64,8 +64,8 @@ LIGHT_BYTES: Final = 16 * 1024
 
 SWEEP_S: Final = 1.0
 """Period of the timer sweep. Timeouts that it enforces (client.deadline, relay.exchange,
-origin.pool) are late by up to this much, those that count from the last sign of life by up to twice
-as much."""
+upstream.pool) are late by up to this much, those that count from the last sign of life by up to
+twice as much."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """For the TCP and TLS handshakes with a backend."""

@@ -12,7 +12,7 @@ import pytest
 import trustme
 from llmhop.log.logger import LOG
 from llmhop.models.gate import Gates
-from llmhop.origin import connect as connecting
+from llmhop.upstream import connect as connecting
 
 from tests.router.support.backends.fleet import Fleet, Host
 from tests.router.support.endpoints import (

@@ -16,10 +16,10 @@ from llmhop.limits import MAX_REPLICAS
 from llmhop.log.faults import attempt_each
 from llmhop.models.gate import Gate, Gates
 from llmhop.models.replica import Replica
-from llmhop.origin.pool import Pools
-from llmhop.origin.resolver import Resolver
 from llmhop.routing.decision import Route
 from llmhop.routing.target import split_route
+from llmhop.upstream.pool import Pools
+from llmhop.upstream.resolver import Resolver
 
 # More than any replica has in flight.
 _EJECTED = 1 << 32

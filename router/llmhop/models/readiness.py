@@ -23,9 +23,9 @@ from llmhop.http.local_response import LocalResponse
 from llmhop.limits import READY_AT_ONCE, READY_S
 from llmhop.models.models import Models
 from llmhop.models.replica import Replica
-from llmhop.origin.probe import Condition, State, condition, state
 from llmhop.routing.decision import ReadinessQuery
 from llmhop.routing.table import RoutingTable
+from llmhop.upstream.probe import Condition, State, condition, state
 
 Found = dict[str, list[State]]
 """Of each model, how its replicas are."""

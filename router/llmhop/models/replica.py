@@ -10,9 +10,9 @@ import asyncio
 from functools import partial
 
 from llmhop.config.backend_url import BackendUrl
-from llmhop.origin.pool import Pool
-from llmhop.origin.probe import serves
-from llmhop.origin.recovery import Recovery
+from llmhop.upstream.pool import Pool
+from llmhop.upstream.probe import serves
+from llmhop.upstream.recovery import Recovery
 
 
 class Replica:

@@ -40,11 +40,11 @@ from llmhop.models.readiness import Readiness
 from llmhop.observe.metric_store import Metrics, MetricStore
 from llmhop.observe.observer import Observer, single_process
 from llmhop.observe.request_record import RequestRecord
-from llmhop.origin.pool import Pools
 from llmhop.process.exposure import is_open_host
 from llmhop.process.listeners import Listeners, is_unix, open_listeners
 from llmhop.process.timer import Timer
 from llmhop.routing.table import RoutingTable
+from llmhop.upstream.pool import Pools
 
 if TYPE_CHECKING:
     import ssl

@@ -5,9 +5,9 @@ from __future__ import annotations
 from llmhop.errors import ApiError
 from llmhop.models.models import Model, Models
 from llmhop.models.replica import Replica
-from llmhop.origin.pool import Pool
 from llmhop.relay.causes import error_for
 from llmhop.routing.decision import Route
+from llmhop.upstream.pool import Pool
 
 
 class ReplicaChoice:

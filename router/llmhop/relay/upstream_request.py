@@ -26,14 +26,14 @@ from llmhop.log.logger import log
 from llmhop.models.gate import Gate
 from llmhop.models.models import Models
 from llmhop.observe.request_record import RequestRecord
-from llmhop.origin.connection import ResponseSink, UpstreamConnection
-from llmhop.origin.pool import Attempt, ConnectionWaiter
 from llmhop.relay.causes import GREETED, UNREACHED, cause_of, cause_of_unserved, may_go_on
 from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.replica_choice import ReplicaChoice
 from llmhop.relay.request_body import RequestBody
 from llmhop.relay.stall_timer import StallTimer
 from llmhop.routing.decision import Route
+from llmhop.upstream.connection import ResponseSink, UpstreamConnection
+from llmhop.upstream.pool import Attempt, ConnectionWaiter
 
 # Plain numbers, because an Enum's members cost more to look up.
 IDLE: Final = 0

@@ -13,10 +13,10 @@ from llmhop.client.connection import ClientConnection
 from llmhop.observe.metric_layout import BYTES_IN, BYTES_OUT, IN_FLIGHT, RELOADS, STATUS, STATUSES
 from llmhop.observe.metric_store import Row
 from llmhop.observe.request_record import EndedRequest, RequestRecord
-from llmhop.origin.recovery import Recovery
-from llmhop.origin.resolver import Resolver
 from llmhop.process.server import Server
 from llmhop.process.timer import Timer
+from llmhop.upstream.recovery import Recovery
+from llmhop.upstream.resolver import Resolver
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support.endpoints import (
@@ -45,7 +45,7 @@ def check(self, now):
 module.ClientConnection.check_deadline = check
 """,
     "all pools' sweep": """
-import llmhop.origin.pool as module
+import llmhop.upstream.pool as module
 def sweep(self, now): raise ZeroDivisionError("fault")
 module.Pools.sweep = sweep
 """,

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from llmhop.client.client_socket import LINGERING
 from llmhop.models.gate import LocalGate
-from llmhop.origin.connection import UpstreamConnection
-from llmhop.origin.pool import Pool
 from llmhop.relay import exchange as exchange_states
 from llmhop.relay import upstream_request as upstream_states
+from llmhop.upstream.connection import UpstreamConnection
+from llmhop.upstream.pool import Pool
 
 from tests.router.support.endpoints import check, post
 from tests.router.support.fakes.network import HIGH, FakeTransport

@@ -18,8 +18,8 @@ from llmhop.http.local_response import SERVER
 from llmhop.http.parsed_head import ResponseHead
 from llmhop.http.response_reader import ResponseReader
 from llmhop.limits import PROBE_TIMEOUT_S
-from llmhop.origin.connect import connect
 from llmhop.routing.target import split_route
+from llmhop.upstream.connect import connect
 
 _REQUEST = b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: llmhop\r\n%bConnection: close\r\n\r\n"
 _PATH = b"/health"

@@ -22,10 +22,10 @@ from typing import Final, Protocol
 from llmhop.config.backend_url import Origin
 from llmhop.limits import YOUNG_ATTEMPT_S
 from llmhop.log.faults import attempt_each, log_fault
-from llmhop.origin.connect import connect
-from llmhop.origin.connection import Keeper, UpstreamConnection
-from llmhop.origin.probe import answers
-from llmhop.origin.recovery import Recovery
+from llmhop.upstream.connect import connect
+from llmhop.upstream.connection import Keeper, UpstreamConnection
+from llmhop.upstream.probe import answers
+from llmhop.upstream.recovery import Recovery
 
 _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What connect(2) and socket(2) fail with for want of something here."""

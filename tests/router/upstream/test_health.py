@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmhop.origin.health import Health
+from llmhop.upstream.health import Health
 
 
 def test_a_backend_is_asked_again_after_a_time_that_doubles_up_to_half_a_minute() -> None:

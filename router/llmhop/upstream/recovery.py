@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from llmhop.log.faults import log_fault
-from llmhop.origin.health import Health
+from llmhop.upstream.health import Health
 
 Question = Callable[[], Coroutine[Any, Any, bool]]
 """Asks whether it answers again. An exception is a fault of llmhop's own, and means no."""

@@ -13,7 +13,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmhop.limits import MAX_REPLICAS
-from llmhop.origin.resolver import Resolver
+from llmhop.upstream.resolver import Resolver
 
 from tests.router.conftest import StartBackend, StartRouter
 from tests.router.support.certificates import certified

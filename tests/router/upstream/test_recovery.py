@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from llmhop.origin.recovery import Recovery
+from llmhop.upstream.recovery import Recovery
 
 from tests.router.conftest import StartFake
 from tests.router.support.endpoints import chat, post
