@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 from llmhop.log.faults import log_fault
 from llmhop.observe.access_log import AccessLog
 from llmhop.observe.log_entry import Entry
 from llmhop.observe.metric_layout import (
-    BOUNDS_US,
     BYTES_IN,
     BYTES_OUT,
     COMPLETION_TOKENS,
     DURATION,
-    DURATION_SUM,
     FIRST_BYTE,
-    FIRST_BYTE_SUM,
     PROMPT_TOKENS,
     STATUS_INDEX,
 )
@@ -46,14 +42,12 @@ def _count(request: EndedRequest, row_of: Callable[[str], Row]) -> None:
     values = row.values
     total_us = (request.ns - request.started_ns) // 1000
     values[status] += 1
-    values[DURATION + bisect_left(BOUNDS_US, total_us)] += 1
-    values[DURATION_SUM] += total_us
+    DURATION.observe(values, total_us)
     values[BYTES_IN] += request.bytes_in
     values[BYTES_OUT] += request.bytes_out
     if request.first_ns:
         first_us = (request.first_ns - request.started_ns) // 1000
-        values[FIRST_BYTE + bisect_left(BOUNDS_US, first_us)] += 1
-        values[FIRST_BYTE_SUM] += first_us
+        FIRST_BYTE.observe(values, first_us)
     if usage is not None:
         values[PROMPT_TOKENS] += usage.prompt
         values[COMPLETION_TOKENS] += usage.completion

@@ -5,6 +5,7 @@ All are whole numbers, so that one struct holds them: times are microseconds.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from http import HTTPStatus
 from typing import Final
 
@@ -15,7 +16,7 @@ BOUNDS_US: Final = tuple(
         *(10, 20, 30, 60, 120, 300, 600),
     )
 )
-"""Upper bounds of the histograms' buckets; one more bucket takes what is longer."""
+"""Upper bounds of the buckets of a histogram of times, in microseconds."""
 
 CLIENT_LEFT: Final = 499
 """The status of a request whose client left before the head of a response, as nginx has it."""
@@ -46,6 +47,27 @@ REFUSALS: Final = ("buffered_bytes", "connections", "upload_rate", "shutting_dow
 minUploadRate, a drain."""
 
 
+class Histogram:
+    """Where a histogram is stored: its buckets from index `first`, and the sum of what it counts.
+
+    It counts whole numbers, of which `scale` make one of the unit on the page. `bounds` are the
+    upper bounds of its buckets; one more bucket takes what is larger.
+    """
+
+    __slots__ = ("bounds", "first", "scale", "sum")
+
+    def __init__(self, first: int, bounds: tuple[int, ...], scale: int) -> None:
+        self.first = first
+        self.sum = first + len(bounds) + 1
+        self.bounds = bounds
+        self.scale = scale
+
+    def observe(self, values: list[int], value: int) -> None:
+        """Count `value` among the values of a model."""
+        values[self.first + bisect_left(self.bounds, value)] += 1
+        values[self.sum] += value
+
+
 class _Layout:
     """Assigns indices, one after the other."""
 
@@ -57,6 +79,10 @@ class _Layout:
         start = self.size
         self.size += count
         return start
+
+    def add_histogram(self, bounds: tuple[int, ...], scale: int) -> Histogram:
+        """Reserve the indices of a histogram."""
+        return Histogram(self.add(len(bounds) + 2), bounds, scale)
 
 
 # The values of a model, gauges first.
@@ -70,10 +96,8 @@ BYTES_OUT: Final = _model.add()
 PROMPT_TOKENS: Final = _model.add()
 COMPLETION_TOKENS: Final = _model.add()
 FAILURE: Final = _model.add(len(FAILURES))
-DURATION: Final = _model.add(len(BOUNDS_US) + 1)
-DURATION_SUM: Final = _model.add()
-FIRST_BYTE: Final = _model.add(len(BOUNDS_US) + 1)
-FIRST_BYTE_SUM: Final = _model.add()
+DURATION: Final = _model.add_histogram(BOUNDS_US, 1_000_000)
+FIRST_BYTE: Final = _model.add_histogram(BOUNDS_US, 1_000_000)
 STATUS: Final = _model.add(len(STATUSES))
 MODEL_VALUES: Final = _model.size
 

@@ -21,12 +21,11 @@ from prometheus_client.registry import Collector
 
 from llmhop import __version__
 from llmhop.observe import metric_layout
-from llmhop.observe.metric_layout import BOUNDS_US, MODEL_VALUES
+from llmhop.observe.metric_layout import MODEL_VALUES, Histogram
 from llmhop.observe.metric_store import MetricStore, Slot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 
-_LE = (*[f"{bound / 1_000_000:g}" for bound in BOUNDS_US], "+Inf")
 _MODEL = ("model",)
 
 Models = dict[str, list[int]]
@@ -51,13 +50,13 @@ class _Collector(Collector):
             "llmhop_request_duration_seconds",
             "From the head of a request to the last of its response.",
             models,
-            (metric_layout.DURATION, metric_layout.DURATION_SUM),
+            metric_layout.DURATION,
         )
         yield _histogram(
             "llmhop_time_to_first_byte_seconds",
             "From the head of a request to the first byte of its backend's response.",
             models,
-            (metric_layout.FIRST_BYTE, metric_layout.FIRST_BYTE_SUM),
+            metric_layout.FIRST_BYTE,
         )
         yield from _sizes(models)
         yield from _of_llmhop([slot.process for slot in self._slots])
@@ -111,17 +110,17 @@ def _requests(models: Models) -> Iterator[Metric]:
         yield family
 
 
-def _histogram(name: str, text: str, models: Models, indices: tuple[int, int]) -> Metric:
-    first, sum_ = indices
+def _histogram(name: str, text: str, models: Models, histogram: Histogram) -> Metric:
+    bounds = (*[f"{bound / histogram.scale:g}" for bound in histogram.bounds], "+Inf")
     family = HistogramMetricFamily(name, text, labels=_MODEL)
     for model, values in models.items():
         total = 0
         buckets = []
-        for index, bound in enumerate(_LE):
-            total += values[first + index]
+        for index, bound in enumerate(bounds):
+            total += values[histogram.first + index]
             buckets.append((bound, float(total)))
         if total:
-            family.add_metric((model,), buckets, values[sum_] / 1_000_000)
+            family.add_metric((model,), buckets, values[histogram.sum] / histogram.scale)
     return family
 
 

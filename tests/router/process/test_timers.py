@@ -60,7 +60,7 @@ def flush(self): raise ZeroDivisionError("fault")
 module.AccessLog.flush = flush
 """,
     "counting": """
-import llmhop.observe.ended_requests as module
+import llmhop.observe.metric_layout as module
 def bisect(bounds, time): raise ZeroDivisionError("fault")
 module.bisect_left = bisect
 """,
