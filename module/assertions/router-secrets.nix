@@ -85,9 +85,9 @@ in
 
       # llmhop allows it, so it is no error here.
       warnings =
-        lib.optional (plainTokens != [ ]) ''
-          services.llmhop.settings.authTokens holds ${toString (lib.length plainTokens)} token(s)
-          in plain text, ${wayOut}''
+        lib.mapAttrsToList (path: tokens: ''
+          ${path} holds ${toString (lib.length tokens)} token(s)
+          in plain text, ${wayOut}'') (lib.groupBy (secret: secret.path) plainTokens)
         ++ map (secret: ''
           ${secret.path} looks like a secret in plain text, ${wayOut}'') plainHeaders;
     })

@@ -34,10 +34,24 @@ let
       ) (if lib.isAttrs headers then headers else { })
     );
 
+  tokensOf =
+    client: entry:
+    lib.concatMap (
+      key:
+      lib.concatMap (at null [
+        "clients"
+        client
+        key
+      ]) (lib.toList (entry.${key} or [ ]))
+    ) (lib.optionals (lib.isAttrs entry) [ "token" "tokens" ]);
+
   # As { path, text, header }, with the option path for messages, and the header's name, null of
   # a token.
   texts =
     lib.concatMap (at null [ "authTokens" ]) (lib.toList (settings.authTokens or [ ]))
+    ++ lib.concatLists (
+      lib.mapAttrsToList tokensOf (if settings.clients or null == null then { } else settings.clients)
+    )
     ++ lib.concatLists (lib.mapAttrsToList headersOf settings.models);
 
   # As { path, name }.

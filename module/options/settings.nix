@@ -18,6 +18,16 @@ let
       urls = maybe (types.listOf types.str) "Several of them, which share its requests.";
     };
   };
+
+  client = types.submodule {
+    freeformType = json;
+    options = {
+      token = maybe types.str "The bearer token that the client sends, by reference.";
+      tokens = maybe (types.listOf types.str) "Several of them, any of which counts.";
+      models = maybe (types.listOf types.str) "The models that it may use; all unless it is set.";
+      paths = maybe (types.listOf types.str) "Control paths of engines that it may use.";
+    };
+  };
 in
 types.submodule {
   freeformType = json;
@@ -30,6 +40,10 @@ types.submodule {
     port = maybe types.port "Port to listen on, beside `host`.";
     socketMode = maybe types.str "Mode of unix sockets, such as `0660`.";
     authTokens = maybe (types.listOf types.str) "Bearer tokens of which clients send one.";
+    clients = maybe (types.attrsOf client) ''
+      Clients with a name and tokens of their own, which the access log and the
+      metrics tell apart.
+    '';
     models = mkOption {
       type = types.attrsOf model;
       default = { };

@@ -150,6 +150,27 @@ def model_not_found(model: str) -> ApiError:
     )
 
 
+def model_not_allowed(model: str) -> ApiError:
+    """403, for a model that is not among those of the client."""
+    return ApiError(
+        403,
+        f"This API key is not for the model '{_shortened(model)}'. GET /v1/models lists those that "
+        "it is for.",
+        param="model",
+        code="model_not_allowed",
+    )
+
+
+def path_not_allowed(path: str) -> ApiError:
+    """403, for a path that is for administrators."""
+    return ApiError(
+        403,
+        f"The path '{path}' is for administrators. Whoever runs llmhop can allow it to clients: by "
+        "the setting paths of a model or of a client.",
+        code="path_not_allowed",
+    )
+
+
 def conflicting_models(first: str, second: str) -> ApiError:
     """400, for a request that names two models."""
     return ApiError(

@@ -8,6 +8,9 @@ from tests.docs.markdown import REPOSITORY, code
 
 Schema = Mapping[str, Any]
 
+_MANY = 10
+"""A type of more values than these is a string here; the description says of which."""
+
 _INTRODUCTION = f"""\
 # Settings of the router
 
@@ -80,6 +83,8 @@ def _entry(prefix: str, key: str, schema: Schema, note: str | None, *, required:
 
 def _type(schema: Schema) -> str:
     """The type in words. That null is allowed everywhere is said once, at the top."""
+    if len(schema.get("enum", ())) > _MANY:
+        return "string"
     if "enum" in schema:
         return f"one of {', '.join(_value(v) for v in schema['enum'] if v is not None)}"
     return " or ".join(_plain_type(alternative) for alternative in _alternatives(schema))

@@ -53,6 +53,14 @@ REFUSED = {
         [vllm(), settings(f'authTokens = [ "\\${{file:{STORED}}}" ];')],
         [f"{S}.authTokens", "Nix store"],
     ),
+    "a file that a client's token refers to": Refused(
+        [vllm(), settings(f'clients.x.token = "\\${{file:{STORED}}}";')],
+        [f"{S}.clients.x.token", "Nix store"],
+    ),
+    "a file that one of a client's tokens refers to": Refused(
+        [vllm(), settings(f'clients.x.tokens = [ "plain" "\\${{file:{STORED}}}" ];')],
+        [f"{S}.clients.x.tokens", "Nix store"],
+    ),
     "a file that a header refers to": Refused(
         [vllm(), settings(FAR.format("X", f'"a \\${{file:{STORED}}}"'))],
         [f"{S}.models.far.headers.X"],
@@ -212,11 +220,13 @@ def test_a_key_that_is_no_text_is_not_taken_for_a_name(key: str) -> None:
 
 
 def test_plain_secrets_are_warned_of_while_llmhop_is_off() -> None:
-    plain = settings('authTokens = [ "hidden" ]; models.a.headers.X-Api-Key = "hidden";')
+    plain = settings(
+        'authTokens = [ "hidden" ]; models.a.headers.X-Api-Key = "hidden";'
+        'clients = { a.token = "hidden"; b.tokens = [ "hidden" "\\${env:B}" ]; };'
+    )
     told = evaluate("warnings", vllm(), plain, LLMHOP_OFF)
-    assert [f"{S}.authTokens" in told[0], f"{S}.models.a.headers.X-Api-Key" in told[1]] == [
-        True
-    ] * 2
+    options = ["authTokens", "clients.a.token", "clients.b.tokens", "models.a.headers.X-Api-Key"]
+    assert [warning.split()[0] for warning in told] == [f"{S}.{option}" for option in options]
     assert "hidden" not in str(told)
     assert evaluate("warnings", plain, LLMHOP_OFF) == []
 

@@ -275,6 +275,23 @@ class Upstream(BaseModel):
     )
 
 
+class Client(BaseModel):
+    """A client of the router that has a name. Keys not named here pass through."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    token: str | None = Field(
+        None, description="Bearer token that the client sends; ${env:NAME} or ${file:path}."
+    )
+    tokens: list[str] | None = Field(None, description="Several of them, in place of token.")
+    models: list[str] | None = Field(
+        None, description="Models that the client may use. Absent: all."
+    )
+    paths: list[str] | None = Field(
+        None, description="Control paths of engines that the client may use."
+    )
+
+
 Listen = Annotated[
     Annotated[Text, Tag("one")] | Annotated[list[Text], Tag("several")],
     Discriminator(lambda listen: "several" if isinstance(listen, list) else "one"),
@@ -301,6 +318,9 @@ class RouterSettings(BaseModel):
     )
     auth_tokens: list[str] | None = Field(
         None, description="Bearer tokens that clients must send one of."
+    )
+    clients: dict[str, Client] | None = Field(
+        None, description="Clients that have tokens of their own, by name."
     )
     max_body_bytes: Annotated[int, Field(ge=0), Whole] | None = Field(
         None, description="Largest request body, in bytes; 0 for llmhop's default."

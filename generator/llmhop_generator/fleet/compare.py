@@ -8,7 +8,7 @@ from llmhop_generator.errors import Path, option_path
 from llmhop_generator.fleet.hosts import Failed, Host, Result, Without
 
 # What stands below these keys may be a secret, so only that it differs is told.
-_SECRET = frozenset({"environment", "Environment", "headers", "authTokens"})
+_SECRET = frozenset({"environment", "Environment", "headers", "authTokens", "token", "tokens"})
 _MISSING = object()
 
 

@@ -296,6 +296,19 @@ def _routes(vllm: dict[str, Any], settings: dict[str, Any]) -> Iterator[Finding]
             yield Finding.at(
                 (*path, name, "url"), "is required for a model that runs elsewhere; set it"
             )
+    # A model that is off may be on again. llmhop can't tell, as a route may come later.
+    yield from _clients(settings, {*names, *off, *elsewhere})
+
+
+def _clients(settings: dict[str, Any], models: set[str | None]) -> Iterator[Finding]:
+    for client, entry in as_object(settings.get("clients")).items():
+        for index, name in enumerate(_list(as_object(entry).get("models"))):
+            if isinstance(name, str) and name not in models:
+                known = ", ".join(sorted(model for model in models if model is not None))
+                yield Finding.at(
+                    ("llmhop", "settings", "clients", client, "models", index),
+                    f"is no model; write one by its own name ({known})",
+                )
 
 
 def _name(key: str, model: dict[str, Any]) -> str | None:

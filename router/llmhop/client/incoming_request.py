@@ -9,7 +9,7 @@ from __future__ import annotations
 from llmhop.http.parsed_head import RequestHead
 from llmhop.http.request_reader import RequestReader
 from llmhop.relay.body_stream import FormStream, WebSocketStream
-from llmhop.routing.table import RoutingTable
+from llmhop.relay.head_memo import HeadMemo
 
 
 class IncomingRequest:
@@ -55,10 +55,13 @@ class IncomingRequest:
         held = held_for_backend + self.reader.held_bytes + len(self.deferred)
         return held + stream.held_bytes if isinstance(stream, FormStream) else held
 
-    def begin_form(self, head: RequestHead, table: RoutingTable) -> None:
-        """Have the form that follows `head`, if one does, go on as it comes. Raises ApiError."""
+    def begin_form(self, head: RequestHead, memo: HeadMemo) -> None:
+        """Have the form that follows `head`, if one does, go on as it comes. Raises ApiError.
+
+        `memo` has let `head` in.
+        """
         if head.boundary is not None and self.reader.has_body:
-            self.stream = FormStream(head, head.boundary, self.reader, table)
+            self.stream = FormStream(head, head.boundary, self.reader, memo.table, memo.principal)
 
     def upgrade(self) -> WebSocketStream:
         """Have all that comes from now on go on as it comes."""

@@ -117,7 +117,7 @@ class RequestCycle:
             incoming.head = head
             self._record.begin(head)
             self._record.bytes_in = len(body)
-            self._memo.admit(head, table)
+            self._record.client_name = self._memo.admit(head, table).name
         except ApiError as error:
             self.session.refuse(error)
             return True
@@ -154,7 +154,7 @@ class RequestCycle:
                         break
                     if not self._accept(incoming.head):
                         continue
-                    incoming.begin_form(incoming.head, self._memo.table)
+                    incoming.begin_form(incoming.head, self._memo)
                 if incoming.stream is not None:
                     if self._pass_on(incoming.stream):
                         continue
@@ -206,14 +206,14 @@ class RequestCycle:
         self._record.begin(head)
         reader = self._incoming.reader
         try:
-            self._memo.admit(head, self._server.table)
+            self._record.client_name = self._memo.admit(head, self._server.table).name
         except ApiError as error:
             if reader.has_body:
                 raise
             self._answer_error(error)
             return False
         is_early = reader.has_body and not reader.has_whole_body
-        if is_early and (decision := self._memo.table.decide_by_head(head)) is not None:
+        if is_early and (decision := self._memo.decide_by_head(head)) is not None:
             self._count_body()
             self._incoming.body_unwanted = True
             self.session.drop_input()
@@ -228,7 +228,7 @@ class RequestCycle:
 
     def _dispatch(self, head: RequestHead, body: Body) -> None:
         try:
-            decision = self._memo.table.decide(head, body)
+            decision = self._memo.decide(head, body)
         except ApiError as error:
             self._answer_error(error)
             return

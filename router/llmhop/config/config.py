@@ -17,38 +17,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from llmhop.config.backend_url import BackendUrl, Origin
+from llmhop.config.backend_url import Origin
 from llmhop.config.findings import ConfigError
 from llmhop.config.listen_address import DEFAULT_HOST, DEFAULT_PORT, Address, TcpAddress, leads_to
-from llmhop.config.schema.checker import Checker, Path, key_path
+from llmhop.config.schema.checker import Checker, Path
 from llmhop.config.schema.kinds import (
     MAX_BYTES,
-    Boolean,
     Choice,
     ListOf,
-    Named,
     Seconds,
     Whole,
 )
 from llmhop.config.schema.table import (
     NotTogether,
-    OneOf,
     Table,
     Values,
     required,
     setting,
 )
+from llmhop.config.tables.client import ClientConfig, Clients
+from llmhop.config.tables.model import MAX_REQUESTS, MODEL, ModelConfig, Models
 from llmhop.config.values import (
     ALLOWED_HOST,
     FILE,
     HOST,
-    NAME,
     ORIGIN,
-    URL,
-    Aliases,
-    BackendUrls,
     BodySize,
-    Headers,
     Listen,
     Mode,
     Port,
@@ -56,109 +50,14 @@ from llmhop.config.values import (
 )
 from llmhop.limits import (
     CLIENT_BODY_S,
-    CONNECT_TIMEOUT_S,
     DEFAULT_MAX_CONNECTIONS,
-    MAX_REPLICAS,
     UPLOAD_WINDOW_S,
-    UPSTREAM_IDLE_S,
 )
 
 AccessLogFormat = Literal["text", "json", "off"]
 
-_MAX_REQUESTS: Final = 1_000_000
 _MAX_BODY_BYTES: Final = 100 * 1024 * 1024  # upstream's default
 _MAX_BUFFERED_BYTES: Final = 1024 * 1024 * 1024  # ten of the largest bodies
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
-    """A model: where it runs, and what its backend is given. Times are in seconds.
-
-    `urls` are its replicas, one at least, also where there is but the one of `url`; they hold the
-    timeouts of their connections.
-    """
-
-    url: BackendUrl | None = setting(
-        URL,
-        None,
-        "Where the model runs: http or https, or unix:/path of a socket; a path "
-        "in the URL (unix:/path:/prefix) comes before the request's; /v1 at its end is the one "
-        "that requests have. One of another llmhop ends in "
-        "/route/NAME, with the name of this model.",
-    )
-    urls: tuple[BackendUrl, ...] = setting(
-        BackendUrls(
-            URL, 'write ["http://127.0.0.1:8000"]', least=1, most=MAX_REPLICAS, unique=True
-        ),
-        (),
-        "In place of url: several backends that serve the same model. Each request "
-        "goes to the one with the fewest requests in flight.",
-    )
-    headers: tuple[tuple[str, str], ...] = setting(
-        Headers(),
-        (),
-        "Headers that replace the client's. Secrets: ${env:NAME} or ${file:PATH}.",
-    )
-    aliases: tuple[str, ...] = setting(
-        Aliases(NAME, 'write ["NAME"]', unique=True),
-        (),
-        "Other names for this model. The backend gets the model's own name.",
-    )
-    unlisted: bool = setting(
-        Boolean(),
-        False,
-        "Leave the model out of the list at /v1/models; requests find it all the same.",
-    )
-    connect_timeout: float = setting(
-        Seconds(),
-        CONNECT_TIMEOUT_S,
-        "Timeout for connecting to the backend, TLS included, in seconds.",
-    )
-    idle_timeout: float = setting(
-        Seconds(),
-        UPSTREAM_IDLE_S,
-        "Timeout of an unused connection to the backend, in seconds. Shorter than the backend's "
-        "own; uvicorn, and so vLLM, closes after 5.",
-    )
-    # A long prompt on a busy engine takes minutes; OpenAI's own clients wait for 600 s.
-    response_timeout: float = setting(
-        Seconds(), 600.0, "Timeout for the head of a response, in seconds; then 504."
-    )
-    read_timeout: float = setting(
-        Seconds(),
-        600.0,
-        "Timeout between two pieces of a response, in seconds; then it is broken off.",
-    )
-    retries: int = setting(
-        Whole(0, 10),
-        0,
-        "How often a request is sent again whose backend broke off before the "
-        "response began. The backend may have worked on it, so a request may take effect twice. "
-        "Trying the next of urls where one can't be reached is no retry.",
-    )
-    max_concurrent: int | None = setting(
-        Whole(1, _MAX_REQUESTS),
-        None,
-        "Most concurrent requests, over all urls and all workers; more wait, first "
-        "in, first out. Without it there is no limit.",
-    )
-    max_queued: int = setting(
-        Whole(0, _MAX_REQUESTS),
-        100,
-        "Most requests in the queue where maxConcurrent is reached, of all workers "
-        "together; more are refused with 429.",
-    )
-    queue_timeout: float = setting(
-        Seconds(),
-        60.0,
-        "Timeout in the queue for a place among maxConcurrent, in seconds; then 503.",
-    )
-    resolve: float | None = setting(
-        Seconds(),
-        None,
-        "Look up the addresses of the urls' host names every so many seconds, and "
-        "take each address as a backend of its own. Without it a name is one backend.",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,26 +93,6 @@ class Certificate:
     key: bytes = field(repr=False)
 
 
-class _Models(Named[ModelConfig]):
-    """The models by name. An alias is a name too, and none has two owners."""
-
-    def read(self, check: Checker, path: Path, value: object) -> dict[str, ModelConfig] | None:
-        found = super().read(check, path, value)
-        # Over what is written, also where another part of a model is wrong.
-        models = value if isinstance(value, dict) else {}
-        owner = {name: name for name in models}
-        for name, entry in models.items():
-            aliases = entry.get("aliases") if isinstance(entry, dict) else None
-            for index, alias in enumerate(aliases if isinstance(aliases, list) else []):
-                if not isinstance(alias, str):
-                    continue
-                if alias in owner:
-                    what = f"is a name of the model {key_path(owner[alias])} already"
-                    check.report((*path, name, "aliases", index), what, "remove or rename it")
-                owner.setdefault(alias, name)
-        return found
-
-
 class _Tls(Table[Any]):
     """The files of a certificate, which are read."""
 
@@ -228,12 +107,6 @@ class _Tls(Table[Any]):
             check.findings += error.findings
             return None
         return loaded
-
-
-def _complete_urls(_check: Checker, _path: Path, _given: Values, values: Values) -> None:
-    times = values["connect_timeout"], values["idle_timeout"]
-    urls = values["urls"] or (() if values["url"] is None else (values["url"],))
-    values["urls"] = tuple(url.with_timeouts(*times) for url in urls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,9 +147,9 @@ class Config:
         at_start="presence",
     )
     models: Mapping[str, ModelConfig] = required(
-        _Models(
+        Models(
             "model",
-            Table(ModelConfig, OneOf("url", "urls"), finish=_complete_urls),
+            MODEL,
             'write {"NAME": {"url": "http://127.0.0.1:8000"}}',
         ),
         "The models by the name that clients ask for.",
@@ -286,6 +159,12 @@ class Config:
         (),
         "Bearer tokens of which clients must send one. Secrets: ${env:NAME} or "
         "${file:PATH}. Empty: no token is asked for.",
+    )
+    clients: Mapping[str, ClientConfig] | None = setting(
+        Clients(),
+        None,
+        "Clients that have tokens of their own, by a name that the access log and the metrics tell "
+        "them apart by; a client must send one of these tokens or of authTokens.",
     )
     cors: Cors | None = setting(
         Table(Cors),
@@ -314,7 +193,7 @@ class Config:
         "to that.",
     )
     max_connections: int = setting(
-        Whole(1, _MAX_REQUESTS),
+        Whole(1, MAX_REQUESTS),
         DEFAULT_MAX_CONNECTIONS,
         "Most client connections at once; more are refused with 503 and closed. "
         "With workers each takes its share, rounded up. No more than half of the descriptors "
@@ -346,6 +225,11 @@ class Config:
         "Processes that serve, each on a CPU of its own at best.",
         at_start="yes",
     )
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether a client must send a token."""
+        return bool(self.auth_tokens or self.clients)
 
     @property
     def addresses(self) -> tuple[Address, ...]:

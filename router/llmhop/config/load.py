@@ -15,6 +15,7 @@ from llmhop.config.parser import parse
 from llmhop.config.regular_file import read_at_most, read_regular
 from llmhop.config.schema.checker import LoadTls
 from llmhop.config.secrets import expand, expand_unread
+from llmhop.config.tables.client import repeated_tokens
 from llmhop.config.tls import check_authorities, load_certificate
 
 _MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -30,6 +31,9 @@ def load(path: Path, *, may_wait: bool) -> Config:
         lambda text: expand(text, os.environ),
         lambda certificate, key: load_certificate(certificate, key, os.environ),
     )
+    repeated = list(repeated_tokens(config.auth_tokens, config.clients or {}))
+    if repeated:
+        raise ConfigError(repeated)
     if any(url.origin.tls for model in config.models.values() for url in model.urls):
         check_authorities(os.environ)
     return config

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sys import maxsize
 from typing import Protocol
 
-from llmhop.config.config import ModelConfig
+from llmhop.config.tables.model import ModelConfig
 
 
 class Waiting(Protocol):

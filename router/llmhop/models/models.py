@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sys import maxsize
 
 from llmhop.config.backend_url import BackendUrl
-from llmhop.config.config import ModelConfig
+from llmhop.config.tables.model import ModelConfig
 from llmhop.limits import MAX_REPLICAS
 from llmhop.log.faults import attempt_each
 from llmhop.models.gate import Gate, Gates

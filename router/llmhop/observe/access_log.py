@@ -117,6 +117,7 @@ def text_line(entry: Entry) -> str:
     """Write an entry as key=value, with a dash for what there is not."""
     return (
         f"time={entry.time} request_id={_word(entry.request_id)} client={_known(entry.client)} "
+        f"client_name={_known(entry.client_name)} "
         f"method={_known(entry.method)} path={_known(entry.path)} model={_known(entry.model)} "
         f"backend={_known(entry.backend)} status={entry.status} bytes_in={entry.bytes_in} "
         f"bytes_out={entry.bytes_out} queue_ms={_ms(entry.queue_ms)} "

@@ -21,8 +21,8 @@ from llmhop.observe.request_record import EndedRequest
 from llmhop.observe.usage import find_usage
 
 
-def count_requests(requests: Iterable[EndedRequest], row_of: Callable[[str], Row]) -> None:
-    """Count requests; `row_of` gives the place for those of a model.
+def count_requests(requests: Iterable[EndedRequest], row_of: Callable[[str, str], Row]) -> None:
+    """Count requests; `row_of` gives the place for those of a model and a client.
 
     One that can't be counted is logged.
     """
@@ -33,9 +33,9 @@ def count_requests(requests: Iterable[EndedRequest], row_of: Callable[[str], Row
             log_fault("counting a request", error)
 
 
-def _count(request: EndedRequest, row_of: Callable[[str], Row]) -> None:
+def _count(request: EndedRequest, row_of: Callable[[str, str], Row]) -> None:
     # What may fail comes first, so that a request is counted whole or not at all.
-    row = row_of(NO_MODEL if request.model is None else request.model)
+    row = row_of(NO_MODEL if request.model is None else request.model, request.client_name)
     status = STATUS_INDEX[request.status]
     usage = find_usage(request.tail) if request.first_ns and request.tail is not None else None
     row.changed = True
@@ -68,6 +68,7 @@ def _entry(request: EndedRequest, log: AccessLog) -> Entry:
         time=log.date(request.ns),
         request_id=request.request_id.decode(),
         client=request.client,
+        client_name=request.client_name or None,
         method=request.method,
         path=request.path,
         model=request.model,

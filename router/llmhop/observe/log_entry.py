@@ -17,6 +17,7 @@ class Entry(msgspec.Struct, gc=False, kw_only=True):
     time: str
     request_id: str
     client: str
+    client_name: str | None
     method: str | None
     path: str | None
     model: str | None

@@ -17,28 +17,37 @@ from typing import Final, NamedTuple
 from llmhop.log.faults import attempt_each
 from llmhop.observe.metric_layout import GAUGES, MODEL_VALUES, PROCESS_GAUGES, PROCESS_VALUES
 
-MAX_MODELS: Final = 4096
-"""Models in a slot, those that a reload took away included; the rest are counted as OTHERS."""
+MAX_ROWS: Final = 4096
+"""Rows in a slot: a model's, and one for each client with a name that used it; those that a reload
+took away included. What has no row is counted as OTHERS."""
 
 OTHERS: Final = "(others)"
 NO_MODEL: Final = ""
 """The name for requests that reach no model, whatever they ask for."""
 
-_NAME_BYTES: Final = 254
-"""Longer names are counted together with those that begin alike."""
+_NAME_BYTES: Final = 252
+"""Longer names of models are counted together with those that begin alike."""
+
+_CLIENT_BYTES: Final = 64
+"""The configuration allows no longer names of clients."""
 
 _MAP_NORESERVE: Final = 0x4000  # Linux: memory is taken as rows are, none for rows to come
 
 # In native order and alignment, each number is written and read in one piece.
-_HEADER: Final = struct.Struct(f"@QQ{PROCESS_VALUES}Q")  # models, process id, its numbers
-_NAME: Final = struct.Struct(f"@H{_NAME_BYTES}s")
+_HEADER: Final = struct.Struct(f"@QQ{PROCESS_VALUES}Q")  # rows, process id, its numbers
+# Lengths and texts: of the client, and of the model.
+_NAME: Final = struct.Struct(f"@HH{_CLIENT_BYTES}s{_NAME_BYTES}s")
 _VALUES: Final = struct.Struct(f"@{MODEL_VALUES}Q")
 _ROW_BYTES: Final = _NAME.size + _VALUES.size
-_SLOT_BYTES: Final = _HEADER.size + _ROW_BYTES * MAX_MODELS
+_SLOT_BYTES: Final = _HEADER.size + _ROW_BYTES * MAX_ROWS
+
+
+RowName = tuple[str, str]
+"""A model, and the name of the client that used it, or an empty one."""
 
 
 class Row:
-    """What a process counts for one model. Who changes `values` sets `changed`."""
+    """What a process counts for one model and client. Who changes `values` sets `changed`."""
 
     __slots__ = ("_offset", "changed", "values")
 
@@ -58,7 +67,7 @@ class Slot(NamedTuple):
 
     process_id: int
     process: list[int]
-    models: dict[str, list[int]]
+    rows: dict[RowName, list[int]]
 
 
 class MetricStore:
@@ -77,13 +86,16 @@ class MetricStore:
         for number in range(self._slots):
             start = number * _SLOT_BYTES
             count, process_id, *process = _HEADER.unpack_from(self.memory, start)
-            models = {}
+            rows = {}
             for index in range(count):
                 offset = start + _HEADER.size + index * _ROW_BYTES
-                length, name = _NAME.unpack_from(self.memory, offset)
-                text = name[:length].decode(errors="replace")
-                models[text] = list(_VALUES.unpack_from(self.memory, offset + _NAME.size))
-            yield Slot(process_id, process, models)
+                client_bytes, model_bytes, client, model = _NAME.unpack_from(self.memory, offset)
+                name = (
+                    model[:model_bytes].decode(errors="replace"),
+                    client[:client_bytes].decode(errors="replace"),
+                )
+                rows[name] = list(_VALUES.unpack_from(self.memory, offset + _NAME.size))
+            yield Slot(process_id, process, rows)
 
     def ended(self, number: int) -> None:
         """Take note that the process of a slot is gone, and what it had open with it."""
@@ -103,21 +115,21 @@ class Metrics:
         self.process = found.process
         for gauge in PROCESS_GAUGES:
             self.process[gauge] = 0
-        self._rows: dict[str, Row] = {}
-        for name, values in found.models.items():
+        self._rows: dict[RowName, Row] = {}
+        for name, values in found.rows.items():
             for gauge in GAUGES:
                 values[gauge] = 0
             self._add(name, values).changed = True
 
-    def row(self, model: str) -> Row:
-        """Return where a model's requests are counted."""
-        row = self._rows.get(model)
+    def row(self, model: str, client: str = "") -> Row:
+        """Return where a model's requests are counted, those of a client with a name apart."""
+        row = self._rows.get((model, client))
         if row is not None:
             return row
-        name = model.encode()[:_NAME_BYTES].decode(errors="replace")
+        name = (model.encode()[:_NAME_BYTES].decode(errors="replace"), client)
         row = self._rows.get(name)
         if row is None:
-            if len(self._rows) >= MAX_MODELS - 1 and name != OTHERS:
+            if len(self._rows) >= MAX_ROWS - 1 and name != (OTHERS, ""):
                 return self.row(OTHERS)
             row = self._add(name, [0] * MODEL_VALUES)
         return row
@@ -138,11 +150,10 @@ class Metrics:
         header = (len(self._rows), self._process_id, *self.process)
         _HEADER.pack_into(self.store.memory, self._start, *header)
 
-    def _add(self, name: str, values: list[int]) -> Row:
+    def _add(self, name: RowName, values: list[int]) -> Row:
         offset = self._start + _HEADER.size + len(self._rows) * _ROW_BYTES
-        encoded = name.encode()
         # A name that was cut within a character may be longer again.
-        encoded = encoded[:_NAME_BYTES]
-        _NAME.pack_into(self.store.memory, offset, len(encoded), encoded)
+        model, client = name[0].encode()[:_NAME_BYTES], name[1].encode()[:_CLIENT_BYTES]
+        _NAME.pack_into(self.store.memory, offset, len(client), len(model), client, model)
         row = self._rows[name] = Row(offset + _NAME.size, values)
         return row

@@ -22,13 +22,12 @@ from prometheus_client.registry import Collector
 from llmhop import __version__
 from llmhop.observe import metric_layout
 from llmhop.observe.metric_layout import MODEL_VALUES, Histogram
-from llmhop.observe.metric_store import MetricStore, Slot
+from llmhop.observe.metric_store import NO_MODEL, MetricStore, RowName, Slot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 
-_MODEL = ("model",)
 
-Models = dict[str, list[int]]
+Rows = dict[RowName, list[int]]
 
 
 def render_page(store: MetricStore) -> bytes:
@@ -44,54 +43,62 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give every metric."""
-        models = _summed(self._slots)
-        yield from _requests(models)
+        rows = _summed(self._slots)
+        yield from _requests(rows)
         yield _histogram(
             "llmhop_request_duration_seconds",
             "From the head of a request to the last of its response.",
-            models,
+            rows,
             metric_layout.DURATION,
         )
         yield _histogram(
             "llmhop_time_to_first_byte_seconds",
             "From the head of a request to the first byte of its backend's response.",
-            models,
+            rows,
             metric_layout.FIRST_BYTE,
         )
-        yield from _sizes(models)
+        yield from _sizes(rows)
         yield from _of_llmhop([slot.process for slot in self._slots])
         yield from _of_processes(self._slots)
 
 
-def _summed(slots: list[Slot]) -> Models:
-    models: Models = {}
+def _summed(slots: list[Slot]) -> Rows:
+    rows: Rows = {}
     for slot in slots:
-        for name, values in slot.models.items():
-            sums = models.setdefault(name, [0] * MODEL_VALUES)
-            models[name] = [a + b for a, b in zip(sums, values, strict=True)]
-    return models
+        for name, values in slot.rows.items():
+            sums = rows.setdefault(name, [0] * MODEL_VALUES)
+            rows[name] = [a + b for a, b in zip(sums, values, strict=True)]
+    return rows
 
 
-def _requests(models: Models) -> Iterator[Metric]:
+def _labels(name: RowName, **others: str) -> dict[str, str]:
+    """Return the labels of a row; `client` where it has a name, as an empty label is none."""
+    model, client = name
+    return {"model": model, **({"client": client} if client else {}), **others}
+
+
+def _requests(rows: Rows) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "llmhop_requests",
         "Requests that were answered, by model and status; 499 where the client left before. "
         "Those that reach no model have an empty one.",
-        labels=("model", "status"),
+        labels=(),
     )
     failures = CounterMetricFamily(
         "llmhop_backend_failures",
         "Failures of backends, those that another replica made good included.",
-        labels=("model", "kind"),
+        labels=(),
     )
-    for name, values in models.items():
+    for name, values in rows.items():
         for index, status in enumerate(metric_layout.STATUSES):
             value = values[metric_layout.STATUS + index]
             if value:
-                requests.add_metric((name, status), value)
+                requests.add_sample(f"{requests.name}_total", _labels(name, status=status), value)
         for kind, index in metric_layout.FAILURE_INDEX.items():
-            if name:
-                failures.add_metric((name, kind), values[index])
+            if _has_model(name):
+                failures.add_sample(
+                    f"{failures.name}_total", _labels(name, kind=kind), values[index]
+                )
     yield requests
     yield failures
     for gauge, index, text in (
@@ -103,45 +110,55 @@ def _requests(models: Models) -> Iterator[Metric]:
         ("requests_queued", metric_layout.QUEUED, "Requests that wait for their turn now."),
         ("streams_open", metric_layout.STREAMS, "Streams of events that are relayed now."),
     ):
-        family = GaugeMetricFamily(f"llmhop_{gauge}", text, labels=_MODEL)
-        for name, values in models.items():
-            if name:
-                family.add_metric((name,), values[index])
+        family = GaugeMetricFamily(f"llmhop_{gauge}", text, labels=())
+        for name, values in rows.items():
+            if _has_model(name):
+                family.add_sample(family.name, _labels(name), values[index])
         yield family
 
 
-def _histogram(name: str, text: str, models: Models, histogram: Histogram) -> Metric:
+def _has_model(name: RowName) -> bool:
+    return name[0] != NO_MODEL
+
+
+def _histogram(name: str, text: str, rows: Rows, histogram: Histogram) -> Metric:
     bounds = (*[f"{bound / histogram.scale:g}" for bound in histogram.bounds], "+Inf")
-    family = HistogramMetricFamily(name, text, labels=_MODEL)
-    for model, values in models.items():
+    family = HistogramMetricFamily(name, text, labels=())
+    for row, values in rows.items():
         total = 0
-        buckets = []
+        counts = []
         for index, bound in enumerate(bounds):
             total += values[histogram.first + index]
-            buckets.append((bound, float(total)))
+            counts.append((bound, total))
         if total:
-            family.add_metric((model,), buckets, values[histogram.sum] / histogram.scale)
+            for bound, count in counts:
+                family.add_sample(f"{name}_bucket", _labels(row, le=bound), count)
+            family.add_sample(f"{name}_count", _labels(row), total)
+            family.add_sample(f"{name}_sum", _labels(row), values[histogram.sum] / histogram.scale)
     return family
 
 
-def _sizes(models: Models) -> Iterator[Metric]:
+def _sizes(rows: Rows) -> Iterator[Metric]:
     for name, index, text in (
         ("request_bytes", metric_layout.BYTES_IN, "Bytes of request bodies."),
         ("response_bytes", metric_layout.BYTES_OUT, "Bytes of response bodies."),
     ):
-        family = CounterMetricFamily(f"llmhop_{name}", text, labels=_MODEL)
-        for model, values in models.items():
-            family.add_metric((model,), values[index])
+        family = CounterMetricFamily(f"llmhop_{name}", text, labels=())
+        for row, values in rows.items():
+            family.add_sample(f"{family.name}_total", _labels(row), values[index])
         yield family
     tokens = CounterMetricFamily(
         "llmhop_tokens",
         "Tokens of prompts and of completions, as far as responses report usage.",
-        labels=("model", "type"),
+        labels=(),
     )
-    for model, values in models.items():
-        if model:
-            tokens.add_metric((model, "prompt"), values[metric_layout.PROMPT_TOKENS])
-            tokens.add_metric((model, "completion"), values[metric_layout.COMPLETION_TOKENS])
+    for row, values in rows.items():
+        if _has_model(row):
+            for kind, index in (
+                ("prompt", metric_layout.PROMPT_TOKENS),
+                ("completion", metric_layout.COMPLETION_TOKENS),
+            ):
+                tokens.add_sample(f"{tokens.name}_total", _labels(row, type=kind), values[index])
     yield tokens
 
 

@@ -51,9 +51,9 @@ class Observer:
         """Return the record of a new connection."""
         return RequestRecord(self)
 
-    def row(self, model: str) -> Row:
-        """Return where the requests of a model are counted."""
-        return self._metrics.row(model)
+    def row(self, model: str, client: str) -> Row:
+        """Return where the requests of a client for a model are counted."""
+        return self._metrics.row(model, client)
 
     def flush_records(self) -> None:
         """Count and log what has ended. Raises nothing, as it is within anybody's request."""

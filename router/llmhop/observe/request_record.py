@@ -40,6 +40,7 @@ class EndedRequest:
     connected_ns: int = 0
     request_id: bytes = b""
     client: str = "unknown"
+    client_name: str = ""
     method: str | None = None
     path: str | None = None
     model: str | None = None
@@ -63,14 +64,15 @@ class Recorder(Protocol):
     def flush_records(self) -> None:
         """Count and log what has ended."""
 
-    def row(self, model: str) -> Row:
-        """Return where the requests of a model are counted."""
+    def row(self, model: str, client: str) -> Row:
+        """Return where the requests of a client for a model are counted."""
 
 
 class RequestRecord:
     """The record of a connection's current request. `active` is between `begin` and `end`.
 
-    Whoever knows sets `model` and `backend`, the name of the one that gets the request; `bytes_in`,
+    Whoever knows sets `client_name`, that of who sent the request, if it has one; `model` and
+    `backend`, the name of the one that gets the request; `bytes_in`,
     what has come of its body, without chunks' framing; `bytes_out`, of the response's, with it.
     `request_id` is there from `begin` until the next one. `status` is that of the response,
     CLIENT_LEFT before there is one. While a response comes in pieces, the end of each goes to
@@ -95,6 +97,7 @@ class RequestRecord:
         "backend",
         "bytes_in",
         "bytes_out",
+        "client_name",
         "last",
         "model",
         "request_id",
@@ -103,6 +106,7 @@ class RequestRecord:
 
     request_id: bytes
     bytes_out: int
+    client_name: str
     model: str | None
     backend: str | None
     status: int
@@ -140,6 +144,7 @@ class RequestRecord:
         self._first_ns = self.bytes_out = 0
         self.status = CLIENT_LEFT
         self.model = self.backend = None
+        self.client_name = ""
         self.active = True
         if head is None or head.request_id is None:
             self.request_id = self._recorder.new_id()
@@ -200,6 +205,7 @@ class RequestRecord:
         request.connected_ns = self._connected_ns
         request.request_id = self.request_id
         request.client = self._client
+        request.client_name = self.client_name
         request.method = self._method
         request.path = self._path
         request.model = self.model
@@ -228,7 +234,7 @@ class RequestRecord:
             row.values[STREAMS] += self.last is not None and self._streams
 
     def _row(self) -> Row:
-        return self._recorder.row(NO_MODEL if self.model is None else self.model)
+        return self._recorder.row(NO_MODEL if self.model is None else self.model, self.client_name)
 
 
 def _named(head: RequestHead) -> tuple[str, str]:

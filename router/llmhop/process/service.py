@@ -196,7 +196,7 @@ def status(config: Config, addresses: list[str], *, refused: bool) -> str:
 
 def log_openness(config: Config, open_addresses: list[str]) -> None:
     """Say so where whoever reaches one of the addresses is served, or any web page is."""
-    if config.auth_tokens:
+    if config.has_tokens:
         return
     if open_addresses:
         log(

@@ -13,7 +13,7 @@ from llmhop.http.body.large_body import Body
 from llmhop.http.body.multipart import FormReader
 from llmhop.http.parsed_head import RequestHead
 from llmhop.http.request_reader import RequestReader
-from llmhop.routing.decision import Route
+from llmhop.routing.decision import ANYONE, Principal, Route
 from llmhop.routing.table import RoutingTable
 
 
@@ -30,6 +30,7 @@ class FormStream:
         "_in_chunks",
         "_kept",
         "_length",
+        "_principal",
         "_reader",
         "_table",
         "complete",
@@ -38,17 +39,23 @@ class FormStream:
     )
 
     def __init__(
-        self, head: RequestHead, boundary: bytes, reader: RequestReader, table: RoutingTable
+        self,
+        head: RequestHead,
+        boundary: bytes,
+        reader: RequestReader,
+        table: RoutingTable,
+        principal: Principal = ANYONE,
     ) -> None:
-        """Raises ApiError where the target names no known model."""
+        """Raises ApiError where the target names no known model, or one that is not for it."""
         self.head = head
         self._reader = reader
         self._table = table
+        self._principal = principal
         self._form = FormReader(boundary, self._model_found)
         self._kept = bytearray()
         self._begun = self._in_chunks = False
         self._length: int | None = None
-        self.route: Route | None = table.decide_by_target(head)
+        self.route: Route | None = table.decide_by_target(head, principal)
         self.complete = False
 
     @property
@@ -96,7 +103,7 @@ class FormStream:
         return None, b"".join(write_chunk([bytes(kept)], False))
 
     def _model_found(self, model: str) -> bytes:
-        route = self._table.decide_form(self.head, model)
+        route = self._table.decide_form(self.head, model, self._principal)
         self.route = self.route or route
         new = route.model.encode()
         if self._reader.length is not None:

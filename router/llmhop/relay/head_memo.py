@@ -6,17 +6,18 @@ one object (see http.head_cache). So what was decided about a head is known agai
 
 from __future__ import annotations
 
+from llmhop.http.body.large_body import Body
 from llmhop.http.parsed_head import RequestHead
 from llmhop.relay import rewrite
-from llmhop.routing.decision import Route
+from llmhop.routing.decision import ANYONE, Answer, MetricsPage, Principal, ReadinessQuery, Route
 from llmhop.routing.table import RoutingTable
 
 
 class HeadMemo:
     """Remembers the last head that was let in, and the last one that was sent on.
 
-    `cors` are the lines by which a browser knows whether the page that sent the head that `admit`
-    saw last may read the answer.
+    `principal` is whom the head is from that `admit` saw last. `cors` are the lines by which a
+    browser knows whether the page that sent it may read the answer.
     """
 
     __slots__ = (
@@ -27,6 +28,7 @@ class HeadMemo:
         "_sent",
         "_starts",
         "cors",
+        "principal",
         "table",
     )
 
@@ -38,6 +40,7 @@ class HeadMemo:
         """
         self.table = table
         self.cors = b""
+        self.principal = ANYONE
         self._on_loopback = on_loopback
         self._client = (b"unknown", b"http")
         self._admitted: RequestHead | None = None
@@ -49,14 +52,28 @@ class HeadMemo:
         """Take note of the client's address and scheme, which its requests are sent on with."""
         self._client = (address, scheme)
 
-    def admit(self, head: RequestHead, table: RoutingTable) -> None:
-        """Take `table` for a request, if that lets it pass. Raises ApiError (401, 403)."""
+    def admit(self, head: RequestHead, table: RoutingTable) -> Principal:
+        """Take `table` for a request, if that lets it pass; return whom it is from.
+
+        Raises ApiError (401, 403).
+        """
         if head is not self._admitted or table is not self.table:
             self.table = table
             self._admitted = None
             self.cors = table.origins.response_lines(head)
-            table.authorize(head, self._on_loopback)
+            self.principal = table.authorize(head, self._on_loopback)
             self._admitted = head
+        return self.principal
+
+    def decide(
+        self, head: RequestHead, body: Body
+    ) -> Answer | MetricsPage | ReadinessQuery | Route:
+        """Return what becomes of the request whose head was let in. Raises ApiError."""
+        return self.table.decide(head, body, self.principal)
+
+    def decide_by_head(self, head: RequestHead) -> Answer | MetricsPage | ReadinessQuery | None:
+        """Return what answers it whatever its body is, or None. Raises ApiError."""
+        return self.table.decide_by_head(head, self.principal)
 
     def request_head(
         self, head: RequestHead, route: Route, replica: int, body_bytes: int, request_id: bytes

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from llmhop.config.config import ModelConfig
+from llmhop.config.tables.control_paths import METRICS
+from llmhop.config.tables.model import ModelConfig
 
 
 class Route(msgspec.Struct, frozen=True):
     """A model's config, prepared for writing request heads. Holds secrets: no repr of those.
 
-    `hosts` stand in the order of the config's urls.
+    `hosts` stand in the order of the config's urls. `paths` are the control paths that all of the
+    model's clients may use.
 
     `target` is what is asked for in place of the request's target, where the two differ.
     `renames` says that the body may name the model by an alias, which the backend doesn't know.
@@ -22,11 +26,32 @@ class Route(msgspec.Struct, frozen=True):
     overridden: frozenset[bytes]
     overrides_own: bool
     header_lines: bytes
+    paths: frozenset[str] = frozenset()
     target: bytes | None = None
     renames: bool = False
 
     def __repr__(self) -> str:
         return f"Route({self.model!r}, {', '.join(str(url.origin) for url in self.config.urls)})"
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Whom a request is from, as its token tells; without a name, whoever may use llmhop.
+
+    `models` are those that it may use, None for all; `paths` the control paths, those of models and
+    llmhop's own.
+    """
+
+    name: str
+    models: frozenset[str] | None
+    paths: frozenset[str]
+
+    def may_use(self, model: str) -> bool:
+        """Whether it may send requests to a model."""
+        return self.models is None or model in self.models
+
+
+ANYONE: Final = Principal("", None, frozenset({METRICS}))
+"""Who needs no token, or has one of authTokens."""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -54,7 +54,7 @@ class OriginPolicy:
         self._any_origin = origins is not None and ANY in origins
         hosts = [name for name in (*config.allowed_hosts, machine) if name]
         self._hosts = frozenset([_without_dot(name.lower().encode()) for name in hosts])
-        self._has_tokens = bool(config.auth_tokens)
+        self._has_tokens = config.has_tokens
         # Where every page may ask, a name that leads here gives none of them more.
         self._any_host = self._any_origin or ANY in hosts
         self._last_host = b""

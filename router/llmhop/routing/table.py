@@ -10,12 +10,16 @@ from hmac import compare_digest
 
 import msgspec
 
-from llmhop.config.config import Config, ModelConfig
+from llmhop.config.config import Config
+from llmhop.config.tables.control_paths import ANY_PATH, METRICS, find_control_path
+from llmhop.config.tables.model import ModelConfig
 from llmhop.errors import (
     coded_body,
     conflicting_models,
     loop_detected,
+    model_not_allowed,
     model_not_found,
+    path_not_allowed,
     too_many_hops,
     unauthorized,
 )
@@ -26,7 +30,7 @@ from llmhop.http.fields.via import UNNAMED, count_hops
 from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.routing.body_model import model_if_any, model_in
-from llmhop.routing.decision import Answer, MetricsPage, ReadinessQuery, Route
+from llmhop.routing.decision import ANYONE, Answer, MetricsPage, Principal, ReadinessQuery, Route
 from llmhop.routing.origin_policy import SITE, OriginPolicy, is_preflight, preflight_lines
 from llmhop.routing.target import (
     HEALTH_PATH,
@@ -42,6 +46,13 @@ from llmhop.routing.target import (
 
 _HEALTHY = b'{"status":"ok"}'
 _NOTHING = b"{}"
+# What nearly all requests ask for, none of which is a control path.
+_COMMON_PATHS = frozenset(
+    [
+        *(b"/v1/chat/completions", b"/v1/completions", b"/v1/embeddings"),
+        *(b"/v1/messages", b"/v1/responses"),
+    ]
+)
 _OWN_NAMES = (b"host", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 
 
@@ -64,8 +75,8 @@ class RoutingTable:
         # The clock of deadlines may be behind by a sweep.
         self.upload_bytes = max(1, int(rate * (UPLOAD_WINDOW_S - SWEEP_S)))
         self.routes: Mapping[str, Route] = _routes(config.models)
-        self._tokens = [token.encode() for token in config.auth_tokens]
-        self.has_auth = bool(self._tokens)
+        self._tokens = _principals(config)
+        self.has_auth = config.has_tokens
         self.origins = OriginPolicy(config, machine)
         entries = {name: _model_entry(name, created) for name in config.models}
         self.listed = frozenset(name for name, m in config.models.items() if not m.unlisted)
@@ -73,55 +84,65 @@ class RoutingTable:
         self._models = {name: msgspec.json.encode(entry) for name, entry in entries.items()}
         self._list = msgspec.json.encode({"object": "list", "data": listed})
 
-    def authorize(self, head: RequestHead, on_loopback: bool) -> None:
-        """Raise ApiError (401, 403) unless the request may pass.
+    def authorize(self, head: RequestHead, on_loopback: bool) -> Principal:
+        """Return whom a request is from that may pass. Raises ApiError (401, 403).
 
         `on_loopback` is what `OriginPolicy.admit` has to know.
         """
         if on_loopback or head.origin is not None or SITE in head.names:
             self.origins.admit(head, on_loopback)
-        if not self._knows(head.bearer) and not _is_open(head):
-            raise unauthorized()
+        principal = self._find_principal(head.bearer)
+        if principal is not None:
+            return principal
+        if _is_open(head):
+            return ANYONE
+        raise unauthorized()
 
-    def _knows(self, token: bytes | None) -> bool:
+    def _find_principal(self, token: bytes | None) -> Principal | None:
         if not self.has_auth:
-            return True
-        matches = 0
+            return ANYONE
+        found = None
         if token is not None:
             # Every token is compared, so that the time says nothing about which one was near.
-            for known in self._tokens:
-                matches += compare_digest(token, known)
-        return matches > 0
+            for known, principal in self._tokens:
+                if compare_digest(token, known):
+                    found = principal
+        return found
 
     def decide(
-        self, head: RequestHead, body: Body
+        self, head: RequestHead, body: Body, principal: Principal = ANYONE
     ) -> Answer | MetricsPage | ReadinessQuery | Route:
-        """Return what becomes of an authorized request. Raises ApiError (400, 404, 413,
-        415, 508).
+        """Return what becomes of a request that `authorize` let pass.
+
+        Raises ApiError (400, 403, 404, 413, 415, 508).
 
         A model in the path wins over one in the query, and that over one in the body; two that
         differ are an error, so that no two readers of a request take it for different models.
         """
-        decision = self._own_endpoint(head)
+        decision = self._own_endpoint(head, principal)
         if decision is not None:
             return decision
-        named = self._examine(head, has_body=bool(body))
+        named = self._examine(head, principal, has_body=bool(body))
         if named is None:
-            return self._route_of(model_in(head, body))
-        return self._by_target(named, model_if_any(head, body))
+            return self._permitted(self._route_of(model_in(head, body)), head.path, principal)
+        return self._by_target(named, model_if_any(head, body), principal)
 
-    def decide_by_head(self, head: RequestHead) -> Answer | MetricsPage | ReadinessQuery | None:
+    def decide_by_head(
+        self, head: RequestHead, principal: Principal = ANYONE
+    ) -> Answer | MetricsPage | ReadinessQuery | None:
         """Return what answers an authorized request, whatever its body is.
 
-        None where the body counts. Raises what `decide` does for any body: ApiError (400, 404, 415,
-        508).
+        None where the body counts. Raises what `decide` does for any body: ApiError (400, 403, 404,
+        415, 508).
         """
-        decision = self._own_endpoint(head)
+        decision = self._own_endpoint(head, principal)
         if decision is None:
-            self._examine(head, has_body=True)
+            self._examine(head, principal, has_body=True)
         return decision
 
-    def _own_endpoint(self, head: RequestHead) -> Answer | MetricsPage | ReadinessQuery | None:
+    def _own_endpoint(
+        self, head: RequestHead, principal: Principal
+    ) -> Answer | MetricsPage | ReadinessQuery | None:
         if head.method in READING:
             path = own_path(head.path)
             if path == HEALTH_PATH:
@@ -129,18 +150,22 @@ class RoutingTable:
             if path == READY_PATH:
                 return self._ready(head)
             if path == METRICS_PATH:
+                if METRICS not in principal.paths and ANY_PATH not in principal.paths:
+                    raise path_not_allowed(METRICS)
                 return MetricsPage()
             if path == MODELS_PATH:
-                return Answer(self._list)
+                return Answer(self._list_for(principal))
             if path.startswith(MODELS_PATH + b"/"):
-                return self._describe(path[len(MODELS_PATH) + 1 :])
+                return self._describe(path[len(MODELS_PATH) + 1 :], principal)
         if head.origin is not None and is_preflight(head):
             return Answer(b"", 204, preflight_lines(head))
         if head.last_hop:
             return Answer(_NOTHING)
         return None
 
-    def _examine(self, head: RequestHead, has_body: bool) -> NamedTarget | None:
+    def _examine(
+        self, head: RequestHead, principal: Principal, has_body: bool
+    ) -> NamedTarget | None:
         """Return the target, if it names a model. Raises ApiError for what no body can mend."""
         if head.via:
             self._check_loop(head)
@@ -151,30 +176,44 @@ class RoutingTable:
         named = read_target(head.target)
         if not named.names:
             return None
-        self._named_route(named.names)
+        self._permitted(self._named_route(named.names), named.path, principal)
         return named
 
-    def decide_by_target(self, head: RequestHead) -> Route | None:
+    def decide_by_target(self, head: RequestHead, principal: Principal = ANYONE) -> Route | None:
         """Return the route that the target of a form names, or None.
 
-        Raises ApiError (404), and for any form in a content coding (415), that came in a loop or
-        through too many llmhops (508).
+        Raises ApiError (403, 404), and for any form in a content coding (415), that came in a loop
+        or through too many llmhops (508).
         """
         self._check_loop(head)
         if head.coded:
             raise coded_body()
         named = read_target(head.target)
-        return self._by_target(named, None) if named.names else None
+        return self._by_target(named, None, principal) if named.names else None
 
-    def decide_form(self, head: RequestHead, model: str) -> Route:
+    def decide_form(self, head: RequestHead, model: str, principal: Principal = ANYONE) -> Route:
         """Return the route of a form that names `model`, as `decide` does for other bodies."""
         named = read_target(head.target)
         if named.names:
-            return self._by_target(named, model)
-        return self._route_of(model)
+            return self._by_target(named, model, principal)
+        return self._permitted(self._route_of(model), head.path, principal)
+
+    def _permitted(self, route: Route, path: bytes, principal: Principal) -> Route:
+        """Return a route, if `principal` may send a request for `path` there. Raises ApiError."""
+        if not principal.may_use(route.model):
+            raise model_not_allowed(route.model)
+        if path not in _COMMON_PATHS:
+            control = find_control_path(path)
+            if control is not None and not any(
+                control in paths or ANY_PATH in paths for paths in (route.paths, principal.paths)
+            ):
+                raise path_not_allowed(control)
+        return route
 
     def _ready(self, head: RequestHead) -> ReadinessQuery:
-        detailed = self._knows(head.bearer)
+        principal = self._find_principal(head.bearer)
+        # Who may not use every model is not told of the others.
+        detailed = principal is not None and principal.models is None
         named = [field.value for field in read_target(head.target).in_query]
         if not named:
             return ReadinessQuery(detailed)
@@ -201,9 +240,10 @@ class RoutingTable:
             raise model_not_found(model)
         return route
 
-    def _by_target(self, named: NamedTarget, in_body: str | None) -> Route:
+    def _by_target(self, named: NamedTarget, in_body: str | None, principal: Principal) -> Route:
         """Return the route that path or query name."""
         route = self._named_route(named.names if in_body is None else [*named.names, in_body])
+        self._permitted(route, named.path, principal)
         renames = in_body is not None and in_body != route.model
         return msgspec.structs.replace(
             route, target=named.named_in_query(route.model), renames=renames
@@ -221,9 +261,34 @@ class RoutingTable:
             raise model_not_found(first)
         return route
 
-    def _describe(self, quoted: bytes) -> Answer:
+    def _list_for(self, principal: Principal) -> bytes:
+        if principal.models is None:
+            return self._list
+        entries = [
+            msgspec.Raw(self._models[m])
+            for m in self._models
+            if m in self.listed and principal.may_use(m)
+        ]
+        return msgspec.json.encode({"object": "list", "data": entries})
+
+    def _describe(self, quoted: bytes, principal: Principal) -> Answer:
         # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
-        return Answer(self._models[self._route_of(decode_name(quoted)).model])
+        model = self._route_of(decode_name(quoted)).model
+        if not principal.may_use(model):
+            raise model_not_allowed(model)
+        return Answer(self._models[model])
+
+
+def _principals(config: Config) -> list[tuple[bytes, Principal]]:
+    """Return every token, and whom a request with it is from."""
+    named = [
+        (token, Principal(name, models, frozenset(client.paths)))
+        for name, client in (config.clients or {}).items()
+        for models in (None if client.models is None else frozenset(client.models),)
+        for token in client.tokens
+    ]
+    known = [*((token, ANYONE) for token in config.auth_tokens), *named]
+    return [(token.encode(), principal) for token, principal in known]
 
 
 def _is_open(head: RequestHead) -> bool:
@@ -252,6 +317,7 @@ def _route(name: str, model: ModelConfig) -> Route:
         overridden=overridden,
         overrides_own=not overridden.isdisjoint(_OWN_NAMES),
         header_lines=b"".join(lines) + b"\r\n",
+        paths=frozenset(model.paths),
     )
 
 

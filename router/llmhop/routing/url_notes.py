@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-from llmhop.config.config import ModelConfig
 from llmhop.config.schema.checker import Path
+from llmhop.config.tables.model import ModelConfig
 from llmhop.routing.target import ROUTE_PREFIX
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from llmhop.config.config import ModelConfig
+from llmhop.config.tables.model import ModelConfig
 from llmhop.models.gate import Gate, Waiting
 from llmhop.workers.messages import Acquire, Release, StopWaiting
 

@@ -71,6 +71,10 @@ WHOLE: dict[str, Any] = {
             "socketMode": "0660",
             "models": {"c": {"url": "http://h", "headers": {"A": "1"}}},
             "authTokens": ["x"],
+            "clients": {
+                "one": {"token": "y", "models": ["c"], "paths": ["/sleep"]},
+                "two": {"tokens": ["z"]},
+            },
             "maxBodyBytes": 1,
         },
     },

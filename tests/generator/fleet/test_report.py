@@ -217,7 +217,8 @@ def test_what_differs_is_named_by_option_with_both_values() -> None:
 def test_what_may_be_a_secret_is_not_shown_when_it_differs() -> None:
     def with_secret(secret: str) -> Host:
         models = {"r": {"url": "https://r", "headers": {"Authorization": secret}}}
-        settings = {"listen": ":80", "authTokens": [secret], "models": models}
+        clients = {"a": {"token": secret}, "b": {"tokens": [secret]}}
+        settings = {"listen": ":80", "authTokens": [secret], "models": models, "clients": clients}
         return host("one", settings, a={"environment": {"TOKEN": secret}})
 
     lines = compare(with_secret("hunter2"), with_secret("hunter3"))
@@ -225,6 +226,8 @@ def test_what_may_be_a_secret_is_not_shown_when_it_differs() -> None:
     assert lines == [
         "one:",
         "  services.llmhop.settings.authTokens: changed",
+        "  services.llmhop.settings.clients.a.token: changed",
+        "  services.llmhop.settings.clients.b.tokens: changed",
         "  services.llmhop.settings.models.r.headers.Authorization: changed",
         "  services.llmhop.vllm.models.a.environment.TOKEN: changed",
     ]

@@ -267,6 +267,16 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "headers.A",
         "a string",
     ),
+    "client with a model that is none": (
+        {"llmhop/settings": {"clients": {"a": {"token": "t", "models": ["qwen2-5-7b", "qwen"]}}}},
+        "settings.clients.a.models[1]",
+        "is no model; write one by its own name (qwen2-5-7b)",
+    ),
+    "client with a path that is none": (
+        {"llmhop/settings": {"clients": {"a": {"token": "t", "paths": ["/slep"]}}}},
+        "settings.clients.a.paths[0]",
+        "is no path that has to be allowed",
+    ),
     "router without models": (
         {"vllm": {}, "llmhop/enable": True},
         "settings.models",

@@ -164,6 +164,10 @@ def test_a_host_of_a_flake_fails_with_all_of_it(number: int) -> None:
 TEXT = {"type": ["string", "null"]}
 TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
 BACKEND = {"type": "object", "properties": {"url": TEXT, "urls": TEXTS}}
+CLIENT = {
+    "type": "object",
+    "properties": {"token": TEXT, "tokens": TEXTS, "models": TEXTS, "paths": TEXTS},
+}
 TYPES = {
     "properties": {
         "listen": {"anyOf": [TEXT, TEXTS]},
@@ -171,6 +175,7 @@ TYPES = {
         "port": {"type": ["integer", "null"], "minimum": 0, "maximum": 65535},
         "socketMode": TEXT,
         "authTokens": TEXTS,
+        "clients": {"type": ["object", "null"], "additionalProperties": CLIENT},
         "models": {"type": "object", "additionalProperties": BACKEND},
     }
 }

@@ -36,6 +36,7 @@ ENTRY = Entry(
     time="2026-11-23T06:04:06.123Z",
     request_id="id-1",
     client="127.0.0.1",
+    client_name="team-a",
     method="POST",
     path="/v1/chat/completions",
     model="m",
@@ -70,6 +71,7 @@ def test_a_request_that_was_relayed_is_told_in_full(run: Run, start_backend: Sta
     assert entry == {
         "request_id": "mine",
         "client": "127.0.0.1",
+        "client_name": None,
         "method": "POST",
         "path": "/v1/chat/completions",
         "model": "m",
@@ -167,7 +169,8 @@ def test_text_is_the_default_and_off_writes_nothing(run: Run) -> None:
     process.process.wait(20)
     [line] = process.lines()
     assert line.startswith("time=20")
-    assert ' request_id="a b" client=127.0.0.1 method=GET path=/health model=- ' in line
+    assert ' request_id="a b" ' in line
+    assert ' client=127.0.0.1 client_name=- method=GET path=/health model=- ' in line
     assert line.endswith(" end=complete")
 
 

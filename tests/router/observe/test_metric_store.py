@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from llmhop.observe.metric_layout import IN_FLIGHT, MODEL_VALUES, STATUS
-from llmhop.observe.metric_store import MAX_MODELS, OTHERS, Metrics, MetricStore
+from llmhop.observe.metric_store import MAX_ROWS, OTHERS, Metrics, MetricStore
 
 
 def test_counters_go_on_where_the_last_process_of_a_slot_left_them() -> None:
@@ -25,9 +25,9 @@ def test_counters_go_on_where_the_last_process_of_a_slot_left_them() -> None:
     second.publish()
     slots = list(store.read())
     assert slots[0].process_id == 33
-    assert slots[0].models["m"][STATUS] == 5
-    assert slots[0].models["m"][IN_FLIGHT] == 0
-    assert slots[0].models["n"] == [0] * MODEL_VALUES
+    assert slots[0].rows["m", ""][STATUS] == 5
+    assert slots[0].rows["m", ""][IN_FLIGHT] == 0
+    assert slots[0].rows["n", ""] == [0] * MODEL_VALUES
 
 
 @pytest.mark.parametrize("name", ["", "\u00e9" * 127, "\u00e9" * 128, "x\u00e9" * 200, "x" * 9999])
@@ -40,13 +40,13 @@ def test_any_name_is_found_again(name: str) -> None:
     again.row(name)
     again.publish()
     [slot] = metrics.store.read()
-    assert len(slot.models) == 1
+    assert len(slot.rows) == 1
 
 
 def test_more_models_than_there_is_room_for_are_counted_together() -> None:
     metrics = Metrics(MetricStore(1), 0, 1)
-    rows = {id(metrics.row(f"m{n}")) for n in range(MAX_MODELS + 10)}
-    assert len(rows) == MAX_MODELS
+    rows = {id(metrics.row(f"m{n}")) for n in range(MAX_ROWS + 10)}
+    assert len(rows) == MAX_ROWS
     metrics.publish()
     [slot] = metrics.store.read()
-    assert OTHERS in slot.models
+    assert (OTHERS, "") in slot.rows

@@ -195,15 +195,15 @@ def test_what_can_not_be_published_keeps_nothing_else_back(bad: str, server: Ser
 
     def work() -> None:
         for name in NAMES:
-            row = observer.row(name)
+            row = observer.row(name, "")
             row.changed = True
             row.values[BYTES_IN] = -1 if name == bad else 7  # no number that can be written
         observer.sweep([], 0)
 
     run_in_loop(server, work)
     [slot] = observer.store.read()
-    assert {name: values[BYTES_IN] for name, values in slot.models.items()} == {
-        name: 0 if name == bad else 7 for name in NAMES
+    assert {name: values[BYTES_IN] for name, values in slot.rows.items()} == {
+        (name, ""): 0 if name == bad else 7 for name in NAMES
     }
 
 
@@ -218,7 +218,7 @@ def test_a_client_that_can_not_be_counted_keeps_no_other_from_it(server: Server)
         def flush_records(self) -> None:
             """Do nothing."""
 
-        def row(self, _: str) -> Row:
+        def row(self, _model: str, _client: str) -> Row:
             raise ZeroDivisionError("fault")
 
     def work() -> None:
@@ -230,7 +230,7 @@ def test_a_client_that_can_not_be_counted_keeps_no_other_from_it(server: Server)
 
     run_in_loop(server, work)
     [slot] = server.observer.store.read()
-    assert [slot.models[name][IN_FLIGHT] for name in NAMES] == [1, 1, 1]
+    assert [slot.rows[name, ""][IN_FLIGHT] for name in NAMES] == [1, 1, 1]
 
 
 def test_an_observer_whose_numbers_are_wrong_ends_no_sweep(server: Server) -> None:
@@ -282,7 +282,7 @@ def test_what_has_ended_is_settled_once_whatever_fails(
     if what == "logged":
         expected.remove(at)
     assert ids == [f"id-{number}" for number in expected]
-    values = observer.row("m").values
+    values = observer.row("m", "").values
     assert values[BYTES_IN] == (2 if what == "counted" else 3)
     assert values[BYTES_OUT] == 2 * values[BYTES_IN]
     assert sum(values[STATUS : STATUS + len(STATUSES)]) == values[BYTES_IN]

@@ -9,6 +9,10 @@ FULL: dict[str, Any] = {
     "socketMode": "0666",
     "tls": {"certificate": "cert.pem", "key": "key.pem"},
     "authTokens": ["t"],
+    "clients": {
+        "team-a": {"token": "a", "models": ["m"], "paths": ["/metrics", "/sleep"]},
+        "team-b": {"tokens": ["b", "c"], "models": [], "paths": ["*"]},
+    },
     "cors": {"origins": ["https://app.example", "*"]},
     "allowedHosts": ["llm.example"],
     "maxBodyBytes": 1,
@@ -32,6 +36,7 @@ FULL: dict[str, Any] = {
             "maxConcurrent": 1,
             "maxQueued": 0,
             "queueTimeout": 5,
+            "paths": ["/sleep", "*"],
             "resolve": 30,
         }
     },

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from llmhop.config.config import ModelConfig
+from llmhop.config.tables.model import ModelConfig
 from llmhop.models.gate import Gate
 from llmhop.workers.messages import Acquire, Admitted, QueueFull, Release, StopWaiting
 from llmhop.workers.remote_gate import RemoteGates
