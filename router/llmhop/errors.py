@@ -1,8 +1,8 @@
-"""Errors of a request: what its client is told, as OpenAI words it, and what a backend did.
+"""Errors of a request: responses to its client, in OpenAI's format, and failures of a backend.
 
 The shape of an error body is that of the OpenAI API:
-``{"error": {"message": …, "type": …, "param": …, "code": …}}``, with the id of the request beside
-them.
+``{"error": {"message": …, "type": …, "param": …, "code": …}}``, with the id of the request in it
+too.
 """
 
 from __future__ import annotations

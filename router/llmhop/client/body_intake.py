@@ -1,9 +1,9 @@
-"""Receives a large body: stands in for the client's protocol while one comes in.
+"""Receives a large body: replaces the client's protocol while one is read.
 
-A protocol with buffers of its own lets the event loop read into the body, where the usual kind is
-given a copy of each piece. After so many bytes reading pauses for other clients: uvloop would read
-on up to 32 times, and each piece is searched for the model. Where this pass of the event loop has
-done enough of that already, a piece waits for another pass before it is searched.
+An asyncio.BufferedProtocol lets the event loop read straight into the body, where asyncio.Protocol
+gets a copy of each piece. After PIECE_BYTES reading pauses for other clients: uvloop would read on
+up to 32 times, and each piece is searched for the model. Where the current pass of the event loop
+has used up its time, a piece is searched in a later one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LITTLE_BYTES: Final = 64 * 1024
 
 
 class Client(Protocol):
-    """The protocol that is stood in for."""
+    """The protocol that is replaced for a while."""
 
     transport: asyncio.Transport
 
@@ -46,7 +46,7 @@ class Client(Protocol):
 
 
 class BodyIntake(asyncio.BufferedProtocol):
-    """A client's connection while a large body comes in."""
+    """The protocol of a client's connection while a large body is read."""
 
     __slots__ = ("_body", "_taken", "_unread", "_work", "client")
 

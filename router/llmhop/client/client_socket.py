@@ -4,10 +4,10 @@ Its states, and what may follow each:
 
 | state | what goes on | then |
 | --- | --- | --- |
-| OPEN | requests and responses | any |
-| HALF_CLOSED | the client of a WebSocket has sent all, and still listens | CLOSING, LINGERING |
+| OPEN | requests and responses are exchanged | any |
+| HALF_CLOSED | a WebSocket, whose client sends no more and still reads | CLOSING, LINGERING |
 | CLOSING | what was written is sent, nothing is read; then it is closed | |
-| LINGERING | the last response was written; what comes is thrown away until the client closes | |
+| LINGERING | the last response was written; input is discarded until the client closes | |
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _CLOSES: Final = struct.pack("ii", 0, 0)
 class ClientSocket:
     """The socket of a client: its transport, once there is one (`connected`), and its state.
 
-    `write` sends bytes to the client. `paused` says that more has come than is wanted for now,
-    `write_paused` that the client reads slower than it is written to, `deferred_since` since when
-    (loop time) reading waits for another pass of the event loop. `half_close_ends` says whether a
-    client that closes its half is gone.
+    `write` sends bytes to the client. `paused` is set while reading is paused for flow control,
+    `write_paused` while the client reads slower than it is written to; `deferred_since` is the loop
+    time since which reading waits for another pass of the event loop. `half_close_ends` says
+    whether a client that closes its half counts as gone.
     """
 
     __slots__ = (

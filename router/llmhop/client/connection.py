@@ -1,7 +1,7 @@
-"""A client's connection as an asyncio Protocol: what the event loop and the sweep tell of it.
+"""A client's connection as an asyncio.Protocol: the callbacks of the event loop and of the sweep.
 
-Reading is shared fairly among all clients (see work_queue). What it means is for its parts:
-RequestCycle serves the requests, Session knows what the connection waits for and how it ends.
+The time for reading is shared fairly among all clients (see work_queue). RequestCycle serves the
+requests; Session knows what the connection waits for and how it ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmhop.relay.body_stream import WebSocketStream
 
 
 class Clients(ServerContext, Protocol):
-    """Who keeps the connections of all clients."""
+    """The server, as it keeps track of all clients' connections."""
 
     def client_connected(self, client: ClientConnection) -> None:
         """A client connected."""
@@ -31,7 +31,7 @@ class Clients(ServerContext, Protocol):
 
 
 class ClientConnection(asyncio.Protocol):
-    """A client's connection. `transport` is there once it was connected.
+    """A client's connection. `transport` is set by `connection_made`.
 
     `record` is that of its current request.
     """

@@ -1,7 +1,7 @@
-"""A limit on the clients of a process, and how those beyond it are turned away.
+"""A limit on the connections of clients to a process, and the rejection of those beyond it.
 
 A slot is taken when a connection is accepted, and not when its TLS handshake is done: a protocol
-whose handshake fails is never told so, and gives its slot back as it is freed.
+whose handshake fails gets no callback, so its slot is released when it is garbage collected.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ConnectionLimit:
 
 
 class Slot:
-    """One client's slot, until this is freed."""
+    """One client's slot, until this object is freed."""
 
     __slots__ = ("_limit",)
 
@@ -76,9 +76,9 @@ class Slot:
 
 
 class RejectedClient(asyncio.Protocol):
-    """A client beyond the limit: it gets a response unasked, and the connection is closed.
+    """A client beyond the limit: it gets an error response, and the connection is closed.
 
-    What it sends is thrown away for a while, because closing at once would reset the connection
+    What it sends is discarded for a while, because closing at once would reset the connection
     under the response (RFC 9112 section 9.6). Of very many, the rest is closed at once.
     """
 

@@ -1,22 +1,22 @@
 """What a client's connection waits for, and until when.
 
-A deadline runs only for what the client has to do. Which one is told by what is waited for, and
-that by the state of the connection alone (`Session.waits_for`); it begins when something else
-is waited for, and with each request anew. While a form is waited for, no time of its backend runs.
+A deadline runs only while the client has to act. What is waited for follows from the state of the
+connection alone (`Session.waits_for`). A deadline starts when that changes, and anew with each
+request. While a form is received, the timeouts of its backend do not run.
 
 | waits for | when | until | then |
 | --- | --- | --- | --- |
-| the backend | an exchange runs, and nothing is read for it | the exchange knows | |
+| the backend | an exchange runs, and nothing is read for it | see relay.exchange | |
 | the end of a WebSocket | its client has sent all | CLOSE_S | is cut off |
 | the body | some of it is missing, and it is read | minUploadRate | 408 |
 | the reader | nothing runs; the last response waits for the client | CLIENT_STALL_S | closes |
 | the head | some of it is there | CLIENT_HEAD_S | 408 |
 | a request | nothing of it is there | CLIENT_IDLE_S, at a drain DRAIN_KEPT_S | closes |
 | the end | it is to close when all was sent | CLOSE_S | closes |
-| the client's end | it was refused in the middle of a request | LINGER_S | closes |
+| the client's close | it was refused in the middle of a request | LINGER_S | closes |
 
-Who takes more of a response meanwhile has more time, by CLIENT_STALL_S. What a client sends while
-its last response waits for it stays unread, so no deadline of a request runs.
+A client that takes more of a response meanwhile gets CLIENT_STALL_S more. While the last response
+is not taken, nothing is read, so no deadline of a request runs.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Deadline:
             self.at = self._server.now + _SECONDS[what]
 
     def postpone(self, seconds: float) -> None:
-        """Leave out a time in which the client was not who was late."""
+        """Extend the deadline by a time for which the client is not to blame."""
         self.at += seconds
 
     def waited(self) -> float:

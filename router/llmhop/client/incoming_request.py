@@ -1,7 +1,7 @@
-"""What has come of a client's current request, and of what follows it. Does no I/O.
+"""What was received of a client's current request, and of those after it. Does no I/O.
 
-A request is read in this order: nothing of it is there (`is_new`), its head is being read, `head`
-is there and its body is being read, or goes on as it comes (`stream`). `finish` begins anew.
+A request is read in this order: nothing was received (`is_new`); its head is being read; `head` is
+set and its body is being read, or is streamed to the backend (`stream`). `finish` starts over.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from llmhop.relay.head_memo import HeadMemo
 class IncomingRequest:
     """The request that is being read or served.
 
-    `reader` has what was read and not taken yet, `deferred` what waits for another pass to be read.
-    `body_unwanted` says that the head decided the answer, and what comes after it is thrown away.
+    `reader` holds bytes that were not parsed yet, `deferred` those that a later pass gives to it.
+    `body_unwanted` says that the head alone decided the response, so that the body is discarded.
     """
 
     __slots__ = ("body_unwanted", "deferred", "head", "reader", "stream")

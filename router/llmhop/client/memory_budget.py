@@ -16,8 +16,8 @@ class Budget:
 class Share:
     """What one client holds of a budget, until it is closed: `held` bytes.
 
-    Nothing else changes what the budget counts. So that is the sum of the shares which are open,
-    and who is gone has none, whatever is still set for it.
+    Only shares change what the budget counts, so that it is the sum of the open ones: a client that
+    is gone holds nothing, whatever is still set for it.
     """
 
     __slots__ = ("_budget", "_open", "held")

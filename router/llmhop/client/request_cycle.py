@@ -1,18 +1,18 @@
-"""The requests of one client, one after the other: each is read, decided on and answered.
+"""The requests of one client, one after the other: each is read, routed and answered.
 
 No phase is stored: each follows from the state of the session.
 
-| phase | what there is | then |
+| phase | state of the session | then |
 | --- | --- | --- |
 | reading | no exchange, and a head or a body that is not whole | deciding |
 | deciding | a whole request, or its head or form decides | answered here, or exchange |
 | exchange | the exchange is active; of a form or a WebSocket, more is read for it | answered |
 | answered | the response is written | reading; or the connection ends (see client_socket) |
 
-What can't be read, or is answered before all of it was, is answered and the client lingers.
-Requests are answered in order; what a client sends ahead waits, unread beyond a bound. While an
-exchange runs, reading goes on, so that a client that leaves is noticed; what goes on as it comes
-(see relay.body_stream) is read only while the backend takes it.
+A request that is malformed, or answered before its end, makes the connection linger. Pipelined
+requests are answered in order and buffered up to a limit. While an exchange runs, reading goes on,
+so that a client that disconnects is noticed; a streamed body (see relay.body_stream) is read only
+as fast as the backend takes it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from llmhop.routing.table import RoutingTable
 
 
 class ServerContext(Protocol):
-    """What serves all clients of a process. `now` is loop time, as of the last sweep."""
+    """The server as its clients' connections use it. `now` is loop time, as of the last sweep."""
 
     table: RoutingTable
     models: Models

@@ -1,8 +1,8 @@
-"""One client's connection as a whole: what it waits for, what it holds, how requests and it end.
+"""The state of one client's connection: what it waits for, what it holds, how it ends.
 
-It stands on parts that know nothing of one another, each with a state of its own: `socket` (how
-the connection is), `incoming` (what has come of a request), `exchange` (what a backend does with
-it), `deadline`, and the share of the memory that all clients may take.
+It is composed of parts that are independent of one another, each with a state of its own: `socket`
+(the connection), `incoming` (what was received of a request), `exchange` (its way to a backend),
+`deadline`, and the share of the memory budget of all clients.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from llmhop.relay.head_memo import HeadMemo
 class Session:
     """A client's connection. `record` is that of its current request.
 
-    `refusal` is the answer to a client that sent too much ahead, once it is due. `write` is
-    there once the client is connected.
+    `refusal` is the error for pipelined requests beyond the memory budget, sent after the current
+    response. `write` is set once the client is connected.
     """
 
     __slots__ = (

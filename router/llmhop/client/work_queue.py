@@ -1,4 +1,4 @@
-"""Shares the event loop among the clients, so that all they send at once holds nothing else up.
+"""Shares the event loop among the clients, so that a burst of input delays nothing else.
 
 The event loop reads every connection that has bytes before it serves timers and backends
 again. What thousands of clients send can take a minute to read, so a pass does a share of that
@@ -19,7 +19,7 @@ class WorkQueue:
     Each pass begins with what waits, light work before other work, of which each has half of a
     pass at least where there is so much. In its own kind, who came first is first.
 
-    `clock` gives seconds. What does work outside of the queue asks it before and after.
+    `clock` gives seconds. Code that works outside of the queue measures by it and calls `spend`.
     """
 
     __slots__ = ("_call_soon", "_is_due", "_left", "_light", "_other", "clock")

@@ -113,7 +113,7 @@ class _Tls(Table[Any]):
 class Config:
     """A config that was checked; secrets are resolved and kept out of its repr.
 
-    It is whole without any file, and can be pickled: a supervisor hands it to its workers. `tls`
+    It refers to no file, and can be pickled: a supervisor sends it to its workers. `tls`
     holds the listeners' certificate, as it was when the config was read. Times are in seconds,
     sizes in bytes; those are of all workers together.
     """

@@ -1,4 +1,4 @@
-"""Reads JSON of which every reader takes the same: Python's own also takes what is doubtful."""
+"""Reads JSON strictly: duplicate keys and NaN, which Python's json accepts, are findings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Object(dict[str, Any]):
 
 
 class _Constant:
-    """What Python takes for a number and JSON does not: NaN, Infinity, -Infinity."""
+    """A number of Python's json that JSON does not have: NaN, Infinity, -Infinity."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""What follows from the keys as they are declared: the check, the JSON Schema, what a reload takes.
+"""What follows from the declared keys: the parser, the JSON Schema, and what a reload changes.
 
 The check of a config reports every finding at once.
 """

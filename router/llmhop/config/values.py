@@ -257,7 +257,7 @@ class BackendUrls(ListOf[BackendUrl]):
 
 
 class Aliases(ListOf[str]):
-    """Other names of a model. Whose a name is already, the check of all models says."""
+    """Other names of a model. That each name is unique is checked for all models together."""
 
     def refuse_repeated(self, check: Checker, path: Path) -> None:
         pass

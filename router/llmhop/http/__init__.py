@@ -1,1 +1,1 @@
-"""HTTP/1 messages, read from bytes that come in any pieces and written. Does no I/O."""
+"""HTTP/1 messages: incremental parsing, and writing. Does no I/O."""

@@ -1,8 +1,8 @@
-"""Request heads that are the same but for fields with a fresh value in each: ids of traces.
+"""Request heads that differ only in fields with a fresh value each time, such as ids of traces.
 
 Such a head is parsed once, with a fixed value in each of those fields, and becomes a template into
-which the values of its repeats are put. The values decide nothing: one of printable ASCII is as
-good as any other to the parser, and all that a head tells of it is the value itself. A head with
+which the values of its repeats are put. The values affect nothing else: any printable ASCII is
+equal to the parser. A head with
 any other value, or with such a field twice, is parsed as it is.
 """
 

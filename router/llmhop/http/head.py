@@ -1,8 +1,8 @@
-"""Heads of HTTP/1 messages: parsed by httptools (llhttp), then checked for what it lets pass.
+"""Heads of HTTP/1 messages: parsed by httptools (llhttp), then checked more strictly.
 
 Nothing here does I/O. A head is parsed with a parser of its own, from exactly the bytes up to its
-empty line, so that a parser never carries state from one message to the next. Where a message
-ends is decided here and in `chunked`, once, for both directions (RFC 9112 section 6.3).
+empty line, so that no parser state outlives a message. Where a message ends is decided here
+and in `chunked`, for both directions (RFC 9112 section 6.3).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FIELDS = b"application/x-www-form-urlencoded"
 
 
 class _Sink:
-    """What httptools calls back while it parses."""
+    """Receives the callbacks of httptools while it parses."""
 
     __slots__ = ("fields", "reason", "url")
 
@@ -116,7 +116,7 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
     host = asked_host or said_host
     if not _HOST.fullmatch(said_host) or (asked_host and not _HOST.fullmatch(asked_host)):
         raise BadRequestError("The Host header is not a host and perhaps a port.")
-    last_hop = method == b"OPTIONS" and _is_last_hop(sink)
+    last_hop = method == b"OPTIONS" and _count_hop(sink)
     nominated = known.nominated
     authorization = [field for field in sink.fields if field[0] == b"authorization"]
     bearer = _bearer(known.authorization)
@@ -230,8 +230,8 @@ def check_begun(raw: bytes | bytearray, scanned: int = 0) -> None:
         raise _bad_head(_BARE_LINE_END)
 
 
-def _is_last_hop(sink: _Sink) -> bool:
-    """Whether Max-Forwards ends here; else it counts this hop (RFC 9110 section 7.6.2).
+def _count_hop(sink: _Sink) -> bool:
+    """Decrement Max-Forwards; whether it was 0, so that the request ends here (RFC 9110, 7.6.2).
 
     Raises BadRequestError.
     """

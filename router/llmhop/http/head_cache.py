@@ -1,9 +1,8 @@
-"""Remembers heads that were parsed, because clients and backends repeat theirs.
+"""Caches parsed heads, because clients and backends repeat theirs.
 
-What tells two heads apart is every byte of them, but for the digits of Content-Length. So a head
-is parsed once, and its repeats cost two searches and a dictionary; a head that differs in any
-other byte is another one, and one that was refused is never remembered. Those with fields of fresh
-values are left to who knows them (`fresh_fields`): they would push out all others.
+The key is every byte of a head but the digits of Content-Length. So a head is parsed once, and a
+repeat costs two searches and a dictionary lookup; a head that was refused is never cached. Heads
+with fields of fresh values are for `fresh_fields`: they would evict all others.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _Key = tuple[bytes, bytes, bytes]
 
 
 class HeadCache(Generic[Head]):
-    """Parsed heads by their bytes. What it gives out is shared and so must be immutable."""
+    """Parsed heads by their bytes. They are shared, and so must be immutable."""
 
     __slots__ = ("_fresh", "_heads", "_parse")
 
@@ -81,7 +80,7 @@ class HeadCache(Generic[Head]):
 
 
 class LastHead(Generic[Head]):
-    """The head that a connection brought twice, known again without taking its bytes apart."""
+    """The head that a connection repeats, recognized without parsing any of it."""
 
     __slots__ = ("_after", "_before", "_cache", "_head", "_size")
 

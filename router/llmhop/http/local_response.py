@@ -36,9 +36,9 @@ def date_now() -> bytes:
 class LocalResponse(NamedTuple):
     """A response of llmhop's own.
 
-    `retry_after` is in seconds. `unserved` tells the llmhop before this one why no engine has
-    seen the request (see http.fields.proxy_status); empty where none has to know. `fields` are
-    lines of the head that it has beside these.
+    `retry_after` is in seconds. `unserved` tells a downstream llmhop why no engine has seen
+    the request (see http.fields.proxy_status); empty where there is none. `fields` are further
+    lines of the head.
     """
 
     status: int
@@ -80,7 +80,7 @@ def render(
 
 
 def error_response(error: ApiError, request_id: bytes, to_llmhop: bool) -> LocalResponse:
-    """Return the response that tells a client, or the llmhop before this one, of an error."""
+    """Return the response for an error, to a client or to a downstream llmhop."""
     return LocalResponse(
         error.status,
         error.body(request_id.decode()),

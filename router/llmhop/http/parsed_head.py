@@ -1,4 +1,4 @@
-"""What the heads of messages say, once they are parsed (see head)."""
+"""The heads of messages, as they were parsed (see head)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What can be told of a head that was refused: for the access log, and the id of its answer.
+"""What a refused head still says, for the access log and the id of the response.
 
-All of it is pure. Nothing else is decided by it.
+All of it is pure. Nothing else depends on it.
 """
 
 from __future__ import annotations

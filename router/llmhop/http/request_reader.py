@@ -20,7 +20,7 @@ _HEADS = HeadCache(parse_request_head, FreshFields().read)
 
 
 class RequestReader:
-    """Reads requests from bytes. After an exception it is of no more use; a head is pending then.
+    """Reads requests from bytes. After an exception it can't be used again; a head is pending then.
 
     `pending` holds what waits for the next call. Of the head that was read last, `has_body` says
     whether body bytes follow it, `awaits_body` that none of them came with it. While `read_body`

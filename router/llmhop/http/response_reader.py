@@ -1,4 +1,4 @@
-"""Finds heads, body and end of one response after another in a backend's bytes. Does no I/O."""
+"""Splits the bytes of a backend into responses: heads, body and end of each. Does no I/O."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ResponseReader:
 
     `length` is the Content-Length of the head read last. `complete` says that the whole response
     was read, `reusable` that the connection may carry another one after it; only then may
-    `start` be called again. After BackendError a reader is of no more use.
+    `start` be called again. After BackendError a reader can't be used again.
     """
 
     __slots__ = (

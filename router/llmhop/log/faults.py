@@ -1,4 +1,4 @@
-"""Steps whose faults end nothing else: they are logged, and what comes next goes on."""
+"""Steps whose exceptions are logged and contained, so that the next steps go on."""
 
 from __future__ import annotations
 

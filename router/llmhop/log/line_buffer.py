@@ -1,7 +1,7 @@
-"""Lines that wait to be written: so many bytes at most, and none is lost without a word.
+"""Lines that wait to be written, up to a size; dropped ones are reported.
 
-What is not taken, or can't be written, is counted; the lines that go out next begin with one that
-says how many are missing.
+Lines that do not fit, or can't be written, are counted; the next ones to be written begin with a
+line that says how many are missing.
 """
 
 from __future__ import annotations

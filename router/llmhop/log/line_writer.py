@@ -1,4 +1,4 @@
-"""Writes lines to a descriptor so that a slow reader, or none, never holds the rest up.
+"""Writes lines to a descriptor so that a slow reader, or none, never blocks the process.
 
 A thread can wait for a reader; a process that forks has none, and writes only what is taken at
 once. Neither makes the descriptor non-blocking: it is shared with a shell or with other processes,

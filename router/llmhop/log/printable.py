@@ -1,4 +1,4 @@
-"""Text of others, such as names in a config, as a terminal and a reader of lines may have it."""
+"""Escapes untrusted text, such as names in a config, for terminals and line-based logs."""
 
 from __future__ import annotations
 

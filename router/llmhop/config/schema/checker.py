@@ -1,4 +1,4 @@
-"""The ground of the config's check: types, known keys and secrets, with every finding kept."""
+"""What every check of a config is built on: types, known keys, secrets and the findings."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Bodies: how they come, and where each kind of them names its model."""
+"""Bodies: their transfer codings, and where each media type names the model."""

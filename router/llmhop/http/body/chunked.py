@@ -1,4 +1,4 @@
-"""The chunked transfer coding (RFC 9112 section 7.1), found in bytes that come in any pieces.
+"""The chunked transfer coding (RFC 9112 section 7.1), parsed incrementally.
 
 One strict reader serves both directions: sizes are plain hex digits, lines end with CRLF.
 """
@@ -67,7 +67,7 @@ def write_chunk(pieces: list[bytes], last: bool) -> list[bytes]:
 
 
 class ChunkedReader:
-    """Finds the chunks and the end of one chunked body. After ChunkError it is of no more use."""
+    """Finds the chunks and the end of one chunked body. After ChunkError it can't be used again."""
 
     __slots__ = ("_allowed", "_excess", "_left", "_line", "_state", "_trailer_bytes")
 

@@ -1,9 +1,9 @@
-"""Bodies that are too large to be copied about: read straight into the memory they are sent from.
+"""Bodies too large to be copied: read into the memory from which they are sent.
 
 Memory is taken in pieces as bytes arrive, not as a Content-Length announces them, and no piece is
-moved or joined, but for a first small one. Of a body in several pieces each is read for the model
-as it comes, so that nothing long is left to do at the end. Arrays of two sizes are used again,
-because giving memory back to the kernel and faulting it in anew costs as much as relaying what it
+moved or joined, but for a first small one. Of a body in several pieces each is searched for the
+model on arrival, so that the end of a body costs no long pause. Arrays of two sizes are reused,
+because returning memory to the kernel and faulting it in again costs as much as relaying what it
 holds.
 """
 
@@ -90,7 +90,7 @@ Body = bytes | bytearray | memoryview | ScannedBody
 
 
 class LargeBody:
-    """A body of known length on its way in. It ends by `take`."""
+    """A body of known length while it is received, until `take`."""
 
     __slots__ = ("_array", "_body", "_filled", "_is_one_piece", "_left")
 

@@ -40,7 +40,7 @@ _END: Final = 6
 
 
 class FormReader:
-    """Reads one form. After an exception it is of no more use."""
+    """Reads one form. After an exception it can't be used again."""
 
     __slots__ = (
         "_dashed",

@@ -34,9 +34,10 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 class KnownFields:
-    """What the fields of a message say to llmhop: where it ends, who asks, what goes no further.
+    """The fields of a message that llmhop acts on: framing, credentials, hop-by-hop options.
 
-    Raises `error` where they leave doubt about its length, even if llhttp had let them pass.
+    Raises `error` where they leave the length of the message ambiguous, even if llhttp had let
+    them pass.
     """
 
     __slots__ = (

@@ -1,8 +1,8 @@
-"""Proxy-Status (RFC 9209): tells the llmhop before this one that no engine has seen a request.
+"""Proxy-Status (RFC 9209): tells a downstream llmhop that no engine has seen a request.
 
-To the one before, such an answer is a reason to ask another replica. Only what came through an
-llmhop is answered with it, and each takes off what it gets. A client sees it in one case: where it
-is refused before the head of its request was read, it is not known who asks.
+The downstream llmhop may then retry at another replica. Only requests that came through an llmhop
+are answered with it, and each llmhop removes what it receives. A client sees it in one case: where
+it is refused before the head of its request was read, its kind is not known.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Upgrades: the one to WebSockets, the only one that is relayed (RFC 6455 section 4).
 
 Any other is dropped and the request served as it is, which RFC 9110 section 7.8 allows. After one
-to h2c, say, a client could send requests that nobody looks at: past tokens, to any path.
+to h2c, say, a client could send requests that are not inspected: without a token, to any path.
 """
 
 from __future__ import annotations

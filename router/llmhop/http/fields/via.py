@@ -1,8 +1,8 @@
 """Via: the proxies that a request came through (RFC 9110 section 7.6.3), so that a loop is found.
 
-Each running llmhop has a pseudonym of its own there, which all of its workers share: where a
-request names it, it has been here before. Those of others are counted, because llmhops that are
-each other's fallback would pass one request around on every way that there is between them.
+Each running llmhop has a pseudonym of its own there, shared by its workers: a request that names it
+has been here before. Those of other llmhops are counted, because llmhops that are each other's
+fallback would forward one request along every path between them.
 """
 
 from __future__ import annotations
