@@ -170,7 +170,7 @@ def test_text_is_the_default_and_off_writes_nothing(run: Run) -> None:
     [line] = process.lines()
     assert line.startswith("time=20")
     assert ' request_id="a b" ' in line
-    assert ' client=127.0.0.1 client_name=- method=GET path=/health model=- ' in line
+    assert " client=127.0.0.1 client_name=- method=GET path=/health model=- " in line
     assert line.endswith(" end=complete")
 
 

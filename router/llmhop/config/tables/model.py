@@ -19,7 +19,7 @@ MAX_REQUESTS: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A model: where it runs, and what its backend is given. Times are in seconds.
+    """A model: where it runs, and how requests to it are changed. Times are in seconds.
 
     `urls` are its replicas, one at least, also where there is but the one of `url`; they hold the
     timeouts of their connections.
