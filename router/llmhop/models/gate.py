@@ -22,13 +22,13 @@ class Waiting(Protocol):
 
 
 class Gate(ABC):
-    """Lets in so many requests and has so many more wait, first in, first out."""
+    """Admits up to a number of requests at once, and queues some more, first in, first out."""
 
     __slots__ = ()
 
     @abstractmethod
     def enter(self) -> bool:
-        """Let a request in if there is a place; it gives it back with `leave`."""
+        """Admit a request if there is a place, which it gives back with `leave`."""
 
     @abstractmethod
     def wait(self, request: Waiting) -> bool:
@@ -43,7 +43,7 @@ class Gate(ABC):
 
     @abstractmethod
     def forget(self, request: Waiting) -> None:
-        """Take out of the queue who no longer wants to wait."""
+        """Remove from the queue a request that no longer waits."""
 
     @abstractmethod
     def stop_waiting(self, request: Waiting) -> None:
@@ -51,7 +51,7 @@ class Gate(ABC):
 
 
 class LocalGate(Gate):
-    """A gate that counts here. A reload changes its limits: what runs and what waits goes on."""
+    """A gate that counts in this process. A reload changes its limits and ends no request."""
 
     __slots__ = ("_admitting", "_max_active", "_max_queued", "_queue", "active")
 
@@ -133,7 +133,7 @@ class Gates(Protocol):
 
 
 class LocalGates:
-    """Gates that count here. Implements Gates.
+    """Gates that count in this process. Implements Gates.
 
     A gate is never removed: somebody may be on the way to it, and its model may come back.
     """

@@ -99,7 +99,7 @@ class Model:
 
 
 class Models:
-    """All models. What is known of those that stay outlives a reload."""
+    """All models. The state of those that stay outlives a reload."""
 
     def __init__(
         self, pools: Pools, gates: Gates, pseudonym: bytes, loop: asyncio.AbstractEventLoop

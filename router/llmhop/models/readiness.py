@@ -1,4 +1,4 @@
-"""Whether the backends answer: asks them when it is asked, and at most once a second.
+"""Whether the backends answer: asks them on each GET /ready, at most once a second.
 
 /ready is open to everybody, so asking often costs the backends nothing more. What it finds out
 changes nothing about which replica gets a request.

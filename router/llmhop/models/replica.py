@@ -1,7 +1,7 @@
 """A model at one of its urls: the pool of connections, and whether this model is served there.
 
-What a pool knows is of the origin, whatever the model. An llmhop may be reached and yet not serve
-a model: its engine is down, or `apply` is replacing it. This is known for the model alone.
+The health of a pool is that of its origin, for all models. An llmhop may be reachable and yet not
+serve a model: its engine is down, or `apply` is replacing it. That is the health of the replica.
 """
 
 from __future__ import annotations

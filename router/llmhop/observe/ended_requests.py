@@ -1,4 +1,4 @@
-"""Counts requests that are over, and makes the entries of the access log of them."""
+"""Counts ended requests, and makes their entries in the access log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the access log says: as records, which are encoded by their annotations."""
+"""The records of the access log, whose JSON follows from their annotations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, gc=False, kw_only=True):
 
 
 class DroppedLines(msgspec.Struct):
-    """Said in place of lines that nobody took."""
+    """Written in place of lines that were dropped, as nobody read them."""
 
     time: str
     dropped_lines: int

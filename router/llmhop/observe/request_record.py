@@ -1,4 +1,4 @@
-"""What is noted of a request on its way: its id, its times and sizes, and how it ended.
+"""What is recorded of a request: its id, its times and sizes, and how it ended.
 
 A connection has one record for its requests, one after the other. `begin` and `end` frame each;
 what lies between may be left out. At the end only a note is made: it is read later, many at once

@@ -1,4 +1,4 @@
-"""Finds the tokens that a response reports, in the last bytes of it. Does no I/O.
+"""Finds the token usage that a response reports, in its last bytes. Does no I/O.
 
 OpenAI's chat and completions, vLLM's and Anthropic's reports stand near the end: in the body of a
 whole answer, or in one of the last events of a stream. What is compressed, or cut into chunks

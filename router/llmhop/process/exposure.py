@@ -1,4 +1,4 @@
-"""Whether others may reach what is listened on.
+"""Whether a listener can be reached from outside.
 
 A TCP port on loopback is nothing to warn of, though every user of the host reaches it: it is the
 default. A unix socket for every user is, as its mode was chosen.

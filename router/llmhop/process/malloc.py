@@ -1,4 +1,4 @@
-"""Tells the allocator of the C library to keep memory that is soon wanted again."""
+"""Tunes glibc's malloc, so that it keeps memory that is soon needed again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Tells systemd how the service is (sd_notify(3)), without libsystemd.
+"""Notifies systemd of the service's state (sd_notify(3)), without libsystemd.
 
 Nothing here blocks: systemd may read late (it is stopped, or the host is busy), and then its
-socket is full. What it must hear is kept, in order, until `resume` finds room.
+socket is full. Messages that must not be lost are queued, in order, until `resume` finds room.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Accepts clients and gives them the routes: start, reload, drain.
+"""Accepts clients and serves them by the current config: start, reload, drain.
 
 Nothing here parses HTTP, and of responses it writes only the 503 beyond maxConnections. A reload
 replaces the table of routes as a whole, so that every request sees one config from its head to

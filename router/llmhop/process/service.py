@@ -39,7 +39,7 @@ def run(path: Path, config: Config) -> None:
 
 
 class Service(ABC):
-    """A server with its signals. Who hears of it is for subclasses to say."""
+    """A server with its signals. Subclasses report its state, to systemd or a supervisor."""
 
     server: Server
     stop: asyncio.Event
@@ -90,7 +90,7 @@ class Service(ABC):
 
 
 class _SingleService(Service):
-    """The one process there is: it reads its config itself and speaks to systemd."""
+    """The only process: it reads its config itself and notifies systemd."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""A timer that nothing but `stop` ends."""
+"""A periodic timer that only `stop` ends, whatever its steps raise."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Accepts clients over TLS.
 
-An event loop's own server takes whoever comes into a handshake, before anybody is asked: clients
-that are too many would take a descriptor and the memory of a handshake each, for as long as they
-like to stall. Here they are asked for first, and each handshake has the certificate of its time.
+An event loop's own server begins a handshake with every client before the protocol can refuse it:
+clients beyond the limit would take a descriptor and the memory of a handshake each, for as long as
+they stall. Here the limit is checked first, and each handshake uses the current certificate.
 """
 
 from __future__ import annotations

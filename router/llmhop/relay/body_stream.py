@@ -1,4 +1,4 @@
-"""What goes on to a backend as it comes in: forms, and all that follows an upgrade. Does no I/O.
+"""Requests that are streamed to a backend: forms, and all that follows an upgrade. Does no I/O.
 
 Of a form, what comes before its model has to be kept, because only then it is known where to send
 it. Clients write the fields in any order: the Python client of OpenAI sends `model` first, curl
@@ -112,7 +112,7 @@ class FormStream:
 
 
 class WebSocketStream:
-    """What a client sends on a connection that became a WebSocket: all of it goes on, unread."""
+    """What a client sends on a connection that became a WebSocket, passed on unparsed."""
 
     __slots__ = ("_reader",)
 

@@ -1,4 +1,4 @@
-"""Why no replica served a request, and what its client is told of that."""
+"""Why no replica served a request, and the error for its client."""
 
 from __future__ import annotations
 

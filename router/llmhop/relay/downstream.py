@@ -1,4 +1,4 @@
-"""What an exchange asks of the client's side."""
+"""The interface of an exchange to the client's side."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What one client's connection showed before, so that its repeats need not be looked at again.
+"""Caches decisions on the last head of one client's connection, for its repeats.
 
 A client sends much the same head with every request of a connection, and heads that repeat are
-one object (see http.head_cache). So what was decided about a head is known again by its identity.
+one object (see http.head_cache). So a decision about a head is found again by its identity.
 """
 
 from __future__ import annotations

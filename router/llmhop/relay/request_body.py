@@ -1,4 +1,4 @@
-"""The body of a request on its way to a backend: what of it is in memory, and can be sent again.
+"""The body of a request to a backend: what of it is in memory, and can be sent again.
 
 Does no I/O. A body is either
 

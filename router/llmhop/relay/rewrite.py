@@ -1,7 +1,7 @@
-"""Writes the heads that go on: requests to a backend, responses to a client.
+"""Writes the heads that are forwarded: requests to a backend, responses to a client.
 
-What of their fields goes on is decided in `fields`, when a head is parsed; the framing of what
-goes out is written anew, never copied.
+Which fields are forwarded is decided in `http.fields`, when a head is parsed; the framing is
+written anew, never copied.
 """
 
 from __future__ import annotations

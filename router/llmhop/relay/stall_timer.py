@@ -1,6 +1,6 @@
-"""For how long nothing has moved on an exchange. Reads no clock: the sweep gives the time.
+"""For how long an exchange has made no progress. Reads no clock: the sweep passes the time.
 
-No timer runs for a request, so what moves only says so, and the next sweep begins to count anew.
+No timer runs for a request: progress only sets a flag, and the next sweep counts from there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 class StallTimer:
     """Counts since when an exchange is stalled. Times are in seconds of the event loop's clock.
 
-    Whoever moves a byte of it sets `moved`.
+    Progress sets `moved`.
     """
 
     __slots__ = ("_since", "_stalled_s", "_unsent", "moved")
@@ -25,7 +25,7 @@ class StallTimer:
         self._stalled_s = 0.0
 
     def stalled_for(self, now: float) -> float:
-        """Return for how long nothing has moved, of which the first sweep after it did sees 0."""
+        """Return for how long nothing has moved; 0 in the first sweep after progress."""
         if self.moved:
             self.moved = False
             self._since = now
@@ -34,7 +34,7 @@ class StallTimer:
 
     @property
     def stalled_s(self) -> float:
-        """For how long nothing had moved when it was asked last; 0 where something has since."""
+        """For how long nothing had moved at the last sweep; 0 where something has since."""
         return 0.0 if self.moved else self._stalled_s
 
     def client_takes(self, unsent: int, now: float) -> bool:

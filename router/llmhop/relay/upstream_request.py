@@ -43,7 +43,7 @@ SENT: Final = 3
 
 
 class RequestOwner(ResponseSink, Protocol):
-    """Who a request is sent for, and who gets its response."""
+    """Whoever sends a request and gets its response: the exchange."""
 
     __slots__ = ()
 

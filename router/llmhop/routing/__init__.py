@@ -1,1 +1,1 @@
-"""What becomes of a request: which model it names, and which route that is. Does no I/O."""
+"""Routing: which model a request names, and which route that has. Does no I/O."""

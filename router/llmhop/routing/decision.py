@@ -1,4 +1,4 @@
-"""What may become of a request (see table)."""
+"""The decisions on a request that a routing table can take (see table)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is probably not meant in the urls of a config, though they are good: notes of a check."""
+"""Notes of a check on urls of a config that are valid and probably a mistake."""
 
 from __future__ import annotations
 

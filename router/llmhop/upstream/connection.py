@@ -8,8 +8,8 @@ Its states:
 - closed.
 
 It is idle again only after a response that was read to its end, with nothing after it and the
-whole request written. Nobody else touches its transport, and who no longer owns it moves nothing:
-a sink may still pause what it has written the last piece of, when the connection serves another.
+whole request written. Nothing else touches its transport, and calls of a former owner are ignored:
+a sink may still pause a connection that serves another one by then.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Sent = tuple[bytes, Body]
 
 
 class ResponseSink(Protocol):
-    """Who waits for a response. Nothing is called after `complete` or `response_failed`."""
+    """The receiver of a response. Nothing is called after `complete` or `response_failed`."""
 
     __slots__ = ()
 
@@ -67,7 +67,7 @@ class ResponseSink(Protocol):
 
 
 class Keeper(Protocol):
-    """Who keeps idle connections, and what is known of their origin."""
+    """The pool, as its connections see it."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What is remembered of a backend that failed. Reads no clock: times are given."""
+"""The health of a backend: ejection after failures. Reads no clock: times are passed in."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from llmhop.limits import BASE_EJECTION_S, MAX_EJECTION_S
 class Health:
     """Whether a backend is ejected: from a failure until it is seen to answer.
 
-    `ejected` says so. In the meantime it is asked whether it answers again (see probe), after a
-    time that doubles with each failure. Times are in seconds of one clock.
+    `ejected` says so. Meanwhile it is probed (see probe), after a time that doubles with each
+    failure. Times are in seconds of one clock.
     """
 
     __slots__ = ("_probe_at", "_wait", "ejected")
@@ -32,9 +32,9 @@ class Health:
         self._probe_at = now + self._wait
 
     def probe_due(self, now: float) -> bool:
-        """Whether it is time to ask it again."""
+        """Whether it is time to probe it."""
         return self.ejected and now >= self._probe_at
 
     def seconds_left(self, now: float) -> float:
-        """How long it will not be asked."""
+        """In how many seconds it will be probed."""
         return max(0.0, self._probe_at - now)

@@ -76,8 +76,7 @@ class Pool(Keeper):
     """The connections to one origin.
 
     Last in, first out: the busy part of a pool stays warm and the rest grows old and is closed.
-    `outstanding` counts the requests that were given to this origin and are not done; who gives
-    and takes them back is the exchange.
+    `outstanding` counts the requests that this origin has and are not done, by the exchanges.
     """
 
     __slots__ = (
@@ -130,7 +129,7 @@ class Pool(Keeper):
 
     @property
     def probing(self) -> bool:
-        """Whether the origin is being asked if it answers again."""
+        """Whether a probe of the origin runs."""
         return self._recovery.probing
 
     def acquire(self) -> UpstreamConnection | None:
@@ -159,7 +158,7 @@ class Pool(Keeper):
         return attempt
 
     def sweep(self, now: float) -> None:
-        """Close connections that were idle for too long, and ask an origin that is ejected."""
+        """Close connections that were idle for too long, and probe an ejected origin."""
         oldest = now - self.origin.idle_timeout
         for connection, since in list(self._idle.items()):
             if since >= oldest:
@@ -206,7 +205,7 @@ class Pool(Keeper):
         task: asyncio.Task[UpstreamConnection],
         waiter: ConnectionWaiter | None,
     ) -> None:
-        """Hand a connection to who waits for it, or keep it; note a failure."""
+        """Hand a connection to its waiter, or keep it; note a failure."""
         self._abandoned.pop(attempt, None)
         if task.cancelled():
             return  # the pool is retired, or the loop ends

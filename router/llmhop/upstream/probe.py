@@ -1,7 +1,7 @@
-"""Asks a backend whether it serves HTTP: GET /health, on a connection of its own.
+"""Probes whether a backend serves HTTP: GET /health, on a connection of its own.
 
-A connection alone proves nothing: what publishes the port of a container takes connections before
-anything in it listens. A coroutine, and so not compiled (see connect).
+A connection alone proves nothing: the port of a container accepts connections before anything in
+it listens. A coroutine, and so not compiled (see connect).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What failed and is ejected is asked now and then, until it answers again."""
+"""Active health checks: an ejected backend is probed now and then, until it answers again."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from llmhop.log.faults import log_fault
 from llmhop.upstream.health import Health
 
-Question = Callable[[], Coroutine[Any, Any, bool]]
-"""Asks whether it answers again. An exception is a fault of llmhop's own, and means no."""
+Probe = Callable[[], Coroutine[Any, Any, bool]]
+"""Returns whether it answers again. An exception is a fault of llmhop's own, and means no."""
 
 
 class Recovery:
-    """The health of an origin, or of a model there, and the question that brings it back."""
+    """The health of an origin, or of a model there, and the probe that brings it back."""
 
-    __slots__ = ("_loop", "_probe", "_question", "_retired", "health")
+    __slots__ = ("_loop", "_make_probe", "_probe", "_retired", "health")
 
-    def __init__(self, question: Question, loop: asyncio.AbstractEventLoop) -> None:
-        self._question = question
+    def __init__(self, make_probe: Probe, loop: asyncio.AbstractEventLoop) -> None:
+        self._make_probe = make_probe
         self._loop = loop
         self._probe: asyncio.Task[bool] | None = None
         self._retired = False
@@ -27,7 +27,7 @@ class Recovery:
 
     @property
     def probing(self) -> bool:
-        """Whether it is being asked."""
+        """Whether a probe runs."""
         return self._probe is not None
 
     def failed(self) -> None:
@@ -35,13 +35,13 @@ class Recovery:
         self.health.failed(self._loop.time())
 
     def sweep(self, now: float) -> None:
-        """Ask, if that is due at `now` (loop time)."""
+        """Start a probe, if that is due at `now` (loop time)."""
         if self._probe is None and not self._retired and self.health.probe_due(now):
-            self._probe = probe = self._loop.create_task(self._question())
+            self._probe = probe = self._loop.create_task(self._make_probe())
             probe.add_done_callback(self._probed)
 
     def retire(self) -> None:
-        """Ask no more."""
+        """Probe no more."""
         self._retired = True
         if self._probe is not None:
             self._probe.cancel()

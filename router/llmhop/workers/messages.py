@@ -1,4 +1,4 @@
-"""What a worker and its supervisor say to each other, one message in each packet."""
+"""The messages between a worker and its supervisor, one in each packet."""
 
 from __future__ import annotations
 

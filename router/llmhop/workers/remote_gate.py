@@ -19,7 +19,7 @@ MAX_UNSENT = 10_000
 
 
 class RemoteGate(Gate):
-    """A gate that asks the supervisor: each request waits, at least for its answer."""
+    """A gate whose places the supervisor counts: each request waits at least for its answer."""
 
     __slots__ = ("_gates", "_model", "held")
 

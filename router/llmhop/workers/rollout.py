@@ -1,4 +1,4 @@
-"""A config on its way to the workers: who serves by it, who can't, who does not answer. No I/O.
+"""The rollout of a config to the workers: which serve by it, can't, or do not answer. No I/O.
 
 Each config has a number; a worker is sent the next one when it has answered for the last.
 """

@@ -1,4 +1,4 @@
-"""One of several processes that serve. What it has to say is its supervisor's to log."""
+"""One of several processes that serve. Its supervisor logs its state."""
 
 from __future__ import annotations
 

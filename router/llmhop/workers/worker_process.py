@@ -1,4 +1,4 @@
-"""A worker as its supervisor has it: the process, the way to it, and what it said last."""
+"""A worker as its supervisor sees it: the process, its channel, and its last message."""
 
 from __future__ import annotations
 
