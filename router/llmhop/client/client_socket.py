@@ -160,7 +160,7 @@ class ClientSocket:
     def has_left(self) -> bool:
         """Whether the client has left, as the kernel knows it.
 
-        That it closed its half is for who reads to find out; while nothing is read from it, it
+        That it closed its half is found by reading; while nothing is read from it, it
         counts. The client of a WebSocket that closed one half may still listen.
         """
         if self.transport.is_closing():

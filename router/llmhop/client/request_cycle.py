@@ -322,7 +322,7 @@ class RequestCycle:
         if incoming.stream is not None and not isinstance(incoming.stream, WebSocketStream):
             self.session.linger()
             return
-        # At a drain, who was not told of the end and has asked for more is served once more.
+        # At a drain, a client that was not told to close and has sent more is served once more.
         self.session.finish(close)
         if self._server.draining and not close and not incoming.reader.pending:
             self.session.end_kept()

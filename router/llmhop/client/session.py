@@ -238,6 +238,6 @@ class Session:
     def resume_deferred(self) -> None:
         """Read on, in the pass of the event loop that this waited for.
 
-        No deadline ran meanwhile, as the client was not who is late.
+        No deadline ran meanwhile, as the client was not to blame.
         """
         self.deadline.postpone(self.socket.resume_deferred(self.server.now))

@@ -17,7 +17,7 @@ class WorkQueue:
     """Work that waits for another pass of the event loop.
 
     Each pass begins with what waits, light work before other work, of which each has half of a
-    pass at least where there is so much. In its own kind, who came first is first.
+    pass at least where there is so much. Within a kind, first in is first out.
 
     `clock` gives seconds. Code that works outside of the queue measures by it and calls `spend`.
     """

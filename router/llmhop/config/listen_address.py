@@ -17,7 +17,7 @@ _HOST_NAME = re.compile(
 )
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[Xx][0-9A-Fa-f]*)\.?")
 _LOCALHOST = {"localhost": ("127.0.0.1", "::1")}
-# Who connects to every address meets loopback (Linux, ip(7)).
+# A connection to the wildcard address reaches loopback (Linux, ip(7)).
 _REACHED = {**_LOCALHOST, "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}  # noqa: S104
 _PORT = re.compile(r"[0-9]{1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -61,7 +61,7 @@ def overlap(one: TcpAddress, other: TcpAddress) -> bool:
 
 
 def leads_to(address: TcpAddress, host: str, port: int) -> bool:
-    """Whether who connects to `host` and `port` meets who listens on an address.
+    """Whether a connection to `host` and `port` reaches a listener on an address.
 
     As far as that shows without a resolver and without the addresses of this machine.
     """

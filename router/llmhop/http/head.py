@@ -218,7 +218,7 @@ def check_no_tls(raw: bytes | bytearray) -> None:
 def check_begun(raw: bytes | bytearray, scanned: int = 0) -> None:
     """Raise BackendError where no response head begins so; of `scanned` bytes that is known.
 
-    Asked before its end is there: who speaks another protocol may wait for an answer, and never
+    Asked before its end is there: a server of another protocol may wait for an answer, and never
     send one.
     """
     # llhttp passes over line ends before a head, and knows RTSP and ICE too.

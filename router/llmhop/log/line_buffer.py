@@ -14,7 +14,7 @@ MAX_WAITING_BYTES: Final = 4 * 1024 * 1024
 
 
 class LineBuffer:
-    """First in, first out. Who writes asks for a `piece` and then says what became of it."""
+    """First in, first out. The writer takes a `piece` and then reports how much was written."""
 
     def __init__(self, tell: Callable[[int], bytes]) -> None:
         """`tell` makes the line that says how many are missing."""

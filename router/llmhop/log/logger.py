@@ -19,7 +19,7 @@ from llmhop.log.printable import printable
 from llmhop.log.rate_limit import RateLimit
 
 CLOSE_S: Final = 1.0
-"""So long the end of a process waits for who reads its log."""
+"""For how many seconds a process that ends waits for the reader of its log."""
 
 _STDERR: Final = 2
 

@@ -39,7 +39,7 @@ class Gate(ABC):
 
     @abstractmethod
     def leave(self) -> None:
-        """Give a place back: to who has waited longest."""
+        """Give a place back: to the request that has waited longest."""
 
     @abstractmethod
     def forget(self, request: Waiting) -> None:
@@ -47,7 +47,7 @@ class Gate(ABC):
 
     @abstractmethod
     def stop_waiting(self, request: Waiting) -> None:
-        """Have who waits wait no longer: `refused` is called, unless a place is its already."""
+        """End the wait of a request: `refused` is called, unless it has a place already."""
 
 
 class LocalGate(Gate):
@@ -85,22 +85,22 @@ class LocalGate(Gate):
         return True
 
     def leave(self) -> None:
-        """Give a place back: to who has waited longest."""
+        """Give a place back: to the request that has waited longest."""
         self.active -= 1
         if self._queue:
             self._admit()
 
     def forget(self, request: Waiting) -> None:
-        """Take out of the queue who no longer wants to wait."""
+        """Remove from the queue a request that no longer waits."""
         del self._queue[request]
 
     def stop_waiting(self, request: Waiting) -> None:
-        """Refuse who waits."""
+        """Refuse a request that waits."""
         del self._queue[request]
         request.refused()
 
     def resize(self, max_active: int, max_queued: int) -> None:
-        """Change the limits; who waits keeps its place, also in a queue that is too long now."""
+        """Change the limits; requests in a queue that is too long now keep their places."""
         self._max_active = max_active
         self._max_queued = max_queued
         self._admit()
@@ -125,7 +125,7 @@ class Gates(Protocol):
         """Have a gate for each model that has a limit in the config.
 
         One whose model lost its limit lets all in. One whose model is gone keeps its limit, for
-        those who wait and those who are on their way: they are served in order.
+        the requests that wait or are on their way: they are served in order.
         """
 
     def get(self, model: str) -> Gate | None:

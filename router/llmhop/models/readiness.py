@@ -59,7 +59,7 @@ class _Questions:
             question = self._asked[key] = _Question(task)
             self._running.add(task)
             task.add_done_callback(lambda task: self._ended(task, question))
-        # One who leaves must not end it for the others.
+        # A client that disconnects must not end it for the others.
         return cast(_T, await asyncio.shield(question.task))
 
     def forget(self) -> None:
@@ -88,8 +88,8 @@ class Readiness:
     async def answer(self, table: RoutingTable, query: ReadinessQuery) -> LocalResponse:
         """Return the answer.
 
-        Who asks while the backends are asked waits for that, and for a second after it gets what
-        was found.
+        While the backends are asked, further requests wait for the same answer, which counts for
+        a second.
         """
         if table is not self._table:
             self._table = table

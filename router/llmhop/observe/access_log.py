@@ -85,7 +85,7 @@ class AccessLog:
         self.on = format_ != "off"
 
     def close(self) -> None:
-        """Write what there is, waiting a little for who reads it."""
+        """Write what is left, waiting a little for the reader."""
         self.flush()
         self._writer.close(_CLOSE_S)
 

@@ -47,7 +47,7 @@ RowName = tuple[str, str]
 
 
 class Row:
-    """What a process counts for one model and client. Who changes `values` sets `changed`."""
+    """What a process counts for one model and client. Whatever changes `values` sets `changed`."""
 
     __slots__ = ("_offset", "changed", "values")
 

@@ -1,6 +1,6 @@
 """The page at /metrics, in the text format of Prometheus: the sum over all processes.
 
-prometheus_client takes 40 ms and more to import, so only who asks for the page has it imported:
+prometheus_client takes 40 ms and more to import, so it is imported only once the page is requested:
 import this module late, and in a thread.
 """
 

@@ -163,7 +163,7 @@ class Server:
             # In a thread: with many models it takes longer than a stream may wait.
             self._page = self._loop.run_in_executor(None, _render_page, self.observer.store)
             self._page.add_done_callback(lambda _: self._keep_page(begun + METRICS_S))
-        # One who leaves must not end it for the others.
+        # A client that disconnects must not end it for the others.
         return await asyncio.shield(self._page)
 
     def _keep_page(self, until: float) -> None:
@@ -253,7 +253,7 @@ class Server:
         return RejectedClient(response, self._turned_away, self._turned_away_limit)
 
     def _new_tls_client(self) -> asyncio.Protocol | None:
-        """Spend no handshake on who would be turned away, and closed at once."""
+        """Spend no handshake on a client that would be rejected, and closed at once."""
         if self.connection_limit.full and self._turned_away_limit.full:
             self.observer.refused("connections")
             return None

@@ -74,7 +74,7 @@ class Service(ABC):
 
     @abstractmethod
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen to who asks for reloads."""
+        """Begin to listen for requests to reload."""
 
     @abstractmethod
     def started(self) -> None:

@@ -54,7 +54,7 @@ class TlsListener:
             self._loop.remove_reader(self._sock)
 
     async def handshakes_over(self) -> None:
-        """Wait for the handshakes under way, as long as for who comes and sends nothing."""
+        """Wait for the handshakes under way, for DRAIN_NEW_S at most."""
         if self._handshakes:
             await asyncio.wait(self._handshakes, timeout=DRAIN_NEW_S)
 

@@ -352,7 +352,7 @@ class Exchange(RequestOwner):
             self._upstream.abandon()
 
     def _end(self) -> Downstream:
-        """Let go of everything; who waits at the gate comes next."""
+        """Release everything; the next request at the gate is admitted."""
         downstream = self._downstream
         del self._downstream
         self._ends_by_close = False

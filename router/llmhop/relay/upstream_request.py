@@ -384,7 +384,7 @@ class UpstreamRequest(ConnectionWaiter):
             self._connection = None
 
     def end(self) -> None:
-        """Let go of everything; who waits at the gate comes next."""
+        """Release everything; the next request at the gate is admitted."""
         del self._owner
         self._connection = None
         self.body.clear()

@@ -1,4 +1,4 @@
-"""Which web pages may use llmhop, through the browsers of those who look at them.
+"""Which web pages may use llmhop, through the browsers of their visitors.
 
 A browser tells in `Origin` whose page asks, and lets the page read an answer that allows its
 origin (the Fetch standard, https://fetch.spec.whatwg.org/#http-cors-protocol). It also sends what

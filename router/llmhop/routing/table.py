@@ -212,7 +212,7 @@ class RoutingTable:
 
     def _ready(self, head: RequestHead) -> ReadinessQuery:
         principal = self._find_principal(head.bearer)
-        # Who may not use every model is not told of the others.
+        # A client that may not use every model does not see the others.
         detailed = principal is not None and principal.models is None
         named = [field.value for field in read_target(head.target).in_query]
         if not named:

@@ -1,7 +1,7 @@
 """Opens connections to backends. A coroutine, and so not compiled.
 
 Coroutines that mypyc compiles hand exceptions on in a way that Python deprecated in 3.12 (`throw`
-with three arguments): where warnings are errors, who waits for one waits for ever.
+with three arguments): where warnings are errors, a task that awaits one waits for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 @cache
 def tls_context() -> ssl.SSLContext:
     """Return the context for https backends: the system's authorities, HTTP/1.1."""
-    # Reading the system's certificates takes 20 ms and 10 MB: only for who has an https backend.
+    # Reading the system's certificates takes 20 ms and 10 MB: only where a backend is https.
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -283,7 +283,7 @@ class UpstreamConnection(asyncio.Protocol):
             sink.response_body(b"", True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave the pool; report to who waits."""
+        """Leave the pool; report to the sink, if there is one."""
         self._keeper.connection_lost(self)
         if exc is not None and self._sink is not None and self._tls is None:
             self._read_left()
@@ -294,9 +294,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _read_left(self) -> None:
         """Take what came before the connection broke and was not read.
 
-        Who answers before it has read a request, and closes, resets the connection. Where a write
-        meets that before the event loop reads, the loop reads no more; the kernel still has all
-        that came.
+        A backend that answers before it has read a request, and closes, resets the connection.
+        Where a write fails by that before the event loop reads, the loop reads no more; the kernel
+        still has all that was received.
         """
         self._request_open = True  # so that nobody takes the connection for one to keep
         descriptor = self._transport.get_extra_info("socket").fileno()

@@ -48,7 +48,7 @@ class Channel(Generic[In, Out]):
         return len(self._unsent)
 
     def send(self, message: Out) -> None:
-        """Send a message, now or when there is room; to who is gone, never.
+        """Send a message, now or when there is room; to a peer that is gone, never.
 
         One that can't be sent at all is a fault of llmhop's own: it ends the connection.
         """

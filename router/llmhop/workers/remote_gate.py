@@ -24,7 +24,7 @@ class RemoteGate(Gate):
     __slots__ = ("_gates", "_model", "held")
 
     held: list[int]
-    """The tickets of those who were admitted. One place is as good as another."""
+    """The tickets of admitted requests. One place is as good as another."""
 
     def __init__(self, model: str, gates: RemoteGates) -> None:
         self._model = model
@@ -48,7 +48,7 @@ class RemoteGate(Gate):
         self._gates.forget(request)
 
     def stop_waiting(self, request: Waiting) -> None:
-        """Have the supervisor refuse who has no place by then."""
+        """Have the supervisor refuse the request, if it has no place by then."""
         self._gates.stop_waiting(request)
 
 
@@ -73,7 +73,7 @@ class RemoteGates:
         self._gates: dict[str, RemoteGate] = {}
         self._last = 0
         self._alone = False
-        self._stopping: set[int] = set()  # who were to wait no longer, and are not answered yet
+        self._stopping: set[int] = set()  # to wait no longer, and not answered yet
         self._waiting: dict[int, tuple[Waiting, RemoteGate]] = {}
         self._tickets: dict[Waiting, int] = {}
 
@@ -123,7 +123,7 @@ class RemoteGates:
             self.refused(ticket)
 
     def admitted(self, ticket: int) -> None:
-        """The supervisor gave a place; who asked for it may have given up meanwhile."""
+        """The supervisor gave a place; the request may have given up meanwhile."""
         request = self._take(ticket)
         if request is not None:
             request[1].held.append(ticket)

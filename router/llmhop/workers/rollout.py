@@ -57,11 +57,11 @@ class Rollout:
         self._deadline = deadline
 
     def to_send(self) -> list[int]:
-        """Return who is to be sent the latest config now, and take it as sent."""
+        """Return the workers that are to be sent the latest config now, and take it as sent."""
         due = [
             worker
             for worker, progress in self._workers.items()
-            if progress.taken == progress.sent < self._latest  # who failed never took it
+            if progress.taken == progress.sent < self._latest  # one that failed never took it
         ]
         for worker in due:
             self._workers[worker].sent = self._latest

@@ -77,7 +77,7 @@ class SharedGates:
     def ended(self, worker: int) -> None:
         """Take back what a worker had; only once its connections to backends are closed."""
         places = self._places.pop(worker, {}).values()
-        # Those who wait first, or they would get the places of the others.
+        # Those that wait first, or they would get the places of the others.
         for place in sorted(places, key=lambda place: not place.waits):
             _give_back(place)
 

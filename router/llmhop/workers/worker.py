@@ -84,7 +84,7 @@ class _Worker(Service):
         try:
             message = self._channel.receive()
         except EOFError:
-            # The supervisor is gone. Who waits for a place is refused by the drain.
+            # The supervisor is gone. Requests that wait for a place are refused by the drain.
             self._loop.remove_reader(self._channel.socket)
             self._gates.supervisor_left()
             self.stop.set()

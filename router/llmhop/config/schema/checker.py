@@ -82,7 +82,7 @@ class Checker:
             return None
         for key in found:
             if key not in known:
-                from difflib import get_close_matches  # only for who has a typo to find
+                from difflib import get_close_matches  # only where there is a typo to find
 
                 near = get_close_matches(key, known, 1)
                 todo = f"write {near[0]}" if near else f"use one of {', '.join(known)}"

@@ -14,8 +14,8 @@ from typing import Final
 # (CPython gh-106052).
 _EXTENSION = rb"[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)%b\r\n" % _EXTENSION)
-# Framing and routing are no matter for trailers (RFC 9110 section 6.5.1), and who adds trailers to
-# the fields would take them for such.
+# Trailers must not hold framing and routing (RFC 9110 section 6.5.1): a server that merges trailers
+# into the fields would take them for such.
 _TRAILER_LINE = re.compile(
     rb"(?!(?i:content-length|transfer-encoding|host):)"
     rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n"
@@ -31,7 +31,7 @@ _MAX_LINE_BYTES = 4096
 _LINE_BYTES: Final = 8
 _MAX_EXCESS_BYTES: Final = 16 * 1024
 """What size lines may take in all beyond _LINE_BYTES for each, and a byte for each of data. Go's
-net/http has such a bound too; who writes byte by byte, without extensions, keeps to it."""
+net/http has such a bound too; chunks of one byte each, without extensions, stay within it."""
 _MAX_TRAILER_BYTES = 16 * 1024
 _CRLF = b"\r\n"
 _ZERO: Final = 0x30

@@ -6,8 +6,8 @@ What counts, so that no reader of a body takes it for another model than llmhop 
   Content-Type says.
 - Each key of the outermost object that is `model` once its escapes are decoded, in any case,
   counts: the last one for Python's json, any case for Go's encoding/json, the first one for others.
-- A key of the outermost object that could be taken for `model` by who passes over what is not valid
-  in it, as an escape that JSON does not have or bytes that are not UTF-8, is refused.
+- A key of the outermost object that a lenient reader could take for `model`, which skips what is
+  not valid in it (an escape that JSON does not have, bytes that are not UTF-8), is refused.
 - The object ends where its brace closes. Only white space may follow it, because streaming readers
   stop there; and inside brackets match, and outside of strings there is nothing but brackets and
   the characters of JSON's numbers and literals (with NaN and Infinity), or readers that know

@@ -108,7 +108,7 @@ class FormReader:
     def _awaits_more(self, fresh: int) -> bool:
         """Whether what is held has no end with `fresh` bytes more, so that nothing else is to do.
 
-        It is in place of a step over all of it, for those who send a head byte by byte.
+        It is in place of a step over all of it, for clients that send a head byte by byte.
         """
         size = len(self._held)
         if self._state == _HEAD:
