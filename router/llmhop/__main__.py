@@ -1,6 +1,22 @@
-"""Runs the command with ``python -m llmhop``."""
+"""The command, also as ``python -m llmhop``."""
 
-from llmhop.cli import main
+import signal
+
+
+def main() -> None:
+    """Run it.
+
+    SIGHUP asks for a reload: one that comes before there is a handler waits for that, and ends
+    nothing. So it is held back before anything is imported, which takes longest. SIGINT ends it
+    as SIGTERM does, and not by an exception.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from llmhop.cli import main as command
+
+    command(prog_name="llmhop")
+
 
 if __name__ == "__main__":
-    main(prog_name="llmhop")
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from llmhop.log.printable import printable
 from llmhop.routing.url_notes import url_notes
 
 _STDOUT, _STDERR = 1, 2
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def _stdout_is_closed() -> bool:
@@ -116,12 +118,13 @@ def _version_line() -> str:
 def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> None:
     """Route OpenAI-compatible requests to backends by their model.
 
-    SIGHUP reads the config again. SIGTERM stops after the requests in flight.
+    SIGHUP reads the config again. SIGTERM stops after the requests in flight, a second one at once.
 
     Exit codes: 0 after a stop or a good check, 1 for a config that can't be used, 2 for wrong
     usage.
     """
     if check:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)  # see __main__
         with _reports_output():
             code = _check(path, check_unread if without_secrets else _load, for_programs)
         sys.exit(code)
@@ -130,6 +133,8 @@ def main(path: Path, check: bool, without_secrets: bool, for_programs: bool) -> 
     _fill_standard_streams()
     try:
         config = _load(path)
+        # Until there are handlers: from here on, there may be something to end in good order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         # Imported late: a check needs no event loop.
         from llmhop.client.connection_limit import take_descriptors
 

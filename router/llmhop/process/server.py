@@ -94,6 +94,7 @@ class Server:
         self.clients: set[ClientConnection] = set()
         self._no_clients = asyncio.Event()
         self._no_clients.set()
+        self._hurry = asyncio.Event()
         self.observer = Observer(metrics or single_process(), config.access_log)
         self._page: asyncio.Future[LocalResponse] | None = None
         self.budget = Budget(_share(config.max_buffered_bytes, config))
@@ -184,15 +185,20 @@ class Server:
             self._no_clients.set()
 
     async def drain(self, seconds: float) -> None:
-        """Stop accepting, wait up to `seconds` for requests in flight, then end and close all."""
+        """Stop accepting, wait up to `seconds` for requests in flight, then end and close all.
+
+        `end_drain` ends the wait.
+        """
         self.begin_drain()
-        try:
-            async with asyncio.timeout(seconds):
-                await asyncio.gather(*[each.handshakes_over() for each in self._tls_listeners])
-                await self._no_clients.wait()
-        except TimeoutError:
+        ends = [self._loop.create_task(each) for each in (self._clients_left(), self._hurry.wait())]
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        left = ends[0].done()
+        for end in ends:
+            end.cancel()
+        if not left:
             count = len(self.clients)
-            log(f"{count} connection{'' if count == 1 else 's'} cut off after {seconds:g} s")
+            why = "at a second signal" if self._hurry.is_set() else f"after {seconds:g} s"
+            log(f"{count} connection{'' if count == 1 else 's'} cut off {why}")
             self.cut_off()
             with suppress(TimeoutError):  # some take a moment for their response
                 async with asyncio.timeout(limits.DRAIN_CLOSE_S):
@@ -200,6 +206,14 @@ class Server:
         self.close()
         await asyncio.sleep(0)  # so that what was closed is also told so
         self.observer.close()
+
+    def end_drain(self) -> None:
+        """Wait no longer for requests in flight, nor in a drain that is yet to begin."""
+        self._hurry.set()
+
+    async def _clients_left(self) -> None:
+        await asyncio.gather(*[each.handshakes_over() for each in self._tls_listeners])
+        await self._no_clients.wait()
 
     def begin_drain(self) -> None:
         """Stop accepting, and close what is idle."""

@@ -55,9 +55,9 @@ class Service(ABC):
         self.server = server = self.new_server(config)
         self.stop = stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, self.stop_asked)
         self.watch(loop)
-        # A worker is started with them blocked, so that none is lost before this.
+        # A process is started with them blocked, so that none is lost before this.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         await server.start(listeners)
         gc.collect()
@@ -67,6 +67,12 @@ class Service(ABC):
         await stop.wait()
         self.stopping(counted(len(server.clients), "connection"))
         await server.drain(server.config.drain_timeout)
+        # Or they would end what has no handlers any more.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def stop_asked(self) -> None:
+        """Begin the end, at a signal."""
+        self.stop.set()
 
     @abstractmethod
     def new_server(self, config: Config) -> Server:
@@ -96,6 +102,7 @@ class _SingleService(Service):
         self._path = path
         self._notifier = Notifier()
         self._loading: asyncio.Task[Config] | None = None
+        self._started = False
         self._reload_due = False
         self._refused = False
 
@@ -112,6 +119,10 @@ class _SingleService(Service):
         log(f"{__version__} {self._status()}")
         log_openness(self.server.config, self.server.open_addresses)
         self._notifier.ready(self._status())
+        self._started = True
+        if self._reload_due:
+            self._reload_due = False
+            self._reload()
 
     def alive(self) -> None:
         self._notifier.alive()
@@ -120,11 +131,17 @@ class _SingleService(Service):
         self._notifier.stopping(f"waiting for {open_}", self.server.config.drain_timeout)
         log(f"stopping, {open_} open")
 
+    def stop_asked(self) -> None:
+        """Begin the end; asked again, wait for nobody any more."""
+        if self.stop.is_set():
+            self.server.end_drain()
+        self.stop.set()
+
     def _reload(self) -> None:
         """Begin a reload, or have another one follow the one under way: never two at once."""
         if self.stop.is_set():
             return
-        if self._loading is not None:
+        if self._loading is not None or not self._started:
             self._reload_due = True
             return
         self._notifier.reloading()

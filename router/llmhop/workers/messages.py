@@ -66,8 +66,12 @@ class QueueFull(msgspec.Struct, tag=True, array_like=True, frozen=True):
     ticket: int
 
 
+class EndDrain(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """The worker is to wait no longer for requests in flight."""
+
+
 FromWorker = Alive | Serving | ConfigApplied | ConfigRejected | Acquire | Release | StopWaiting
-FromSupervisor = ConfigPart | Admitted | QueueFull
+FromSupervisor = ConfigPart | Admitted | QueueFull | EndDrain
 
 
 def config_parts(data: bytes) -> list[ConfigPart]:

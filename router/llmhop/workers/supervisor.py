@@ -41,6 +41,7 @@ from llmhop.workers.messages import (
     ConfigApplied,
     ConfigPart,
     ConfigRejected,
+    EndDrain,
     FromWorker,
     QueueFull,
     Release,
@@ -116,6 +117,7 @@ class _Supervisor:
         signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
         for number in (*SIGNALS, signal.SIGCHLD):
             signal.signal(number, lambda number, _: self._signals.add(number))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         log_few_places(self._config)
         self._start_due()
         while self._stop_by is None or self._workers:
@@ -125,6 +127,7 @@ class _Supervisor:
             went_well = [attempt("a step of the supervisor", step) for step in steps]
             if not all(went_well):
                 time.sleep(limits.FAULT_PAUSE_S)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # all is over
         sys.exit(self._exit_code)
 
     # Workers.
@@ -231,12 +234,14 @@ class _Supervisor:
         # Flags, because a pipe that is full would lose the one that matters.
         signals, self._signals = self._signals, set()
         self._ended_due = self._ended_due or signal.SIGCHLD in signals
-        if self._stop_by is None:
-            if signals & {signal.SIGTERM, signal.SIGINT}:
+        if signals & {signal.SIGTERM, signal.SIGINT}:
+            if self._stop_by is None:
                 log(f"stopping, {counted(len(self._workers), 'worker')}")
                 self._stop()
-            elif signal.SIGHUP in signals:
-                self._reload_due = True
+            else:
+                self._end_drain()
+        elif signal.SIGHUP in signals:
+            self._reload_due = True
 
     def _reload(self) -> None:
         """Begin a reload that is due, or end the one that is under way: never two at once."""
@@ -287,6 +292,12 @@ class _Supervisor:
         # Or unix sockets would go on taking clients that nobody serves.
         self._listeners.close()
         self._send(signal.SIGTERM)
+
+    def _end_drain(self) -> None:
+        # Not by another signal: systemd, or a terminal, sends each to the workers, too.
+        self._stop_by = time.monotonic() + limits.WORKER_END_S
+        for worker in self._workers.values():
+            worker.channel.send(EndDrain())
 
     def _send(self, number: signal.Signals) -> None:
         for pid in self._workers:

@@ -21,6 +21,7 @@ from llmhop.workers.messages import (
     ConfigApplied,
     ConfigPart,
     ConfigRejected,
+    EndDrain,
     FromSupervisor,
     FromWorker,
     QueueFull,
@@ -98,6 +99,8 @@ class _Worker(Service):
             self._gates.admitted(message.ticket)
         elif isinstance(message, QueueFull):
             self._gates.refused(message.ticket)
+        elif isinstance(message, EndDrain):
+            self.server.end_drain()
 
     def _take(self, data: bytes) -> ConfigApplied | ConfigRejected:
         try:

@@ -343,3 +343,21 @@ def test_a_drain_waits_no_longer_than_it_may_and_then_for_who_reads(start_fake: 
     router.wait(2)
     assert stalls.lost
     assert drained.done()
+
+
+@pytest.mark.parametrize("when", ["before it begins", "within it"])
+def test_a_drain_may_be_ended(when: str, start_fake: StartFake) -> None:
+    router = start_fake()
+    client = router.client()
+    router.send(client, LENGTH)
+    if when == "before it begins":
+        router.server.end_drain()
+    drained = []
+    router.event(lambda: drained.append(router.loop.create_task(router.server.drain(7))))
+    if when == "within it":
+        assert statuses(client) == []
+        router.event(router.server.end_drain)
+    assert statuses(client) == [503]
+    assert ends(router) == [(503, "shutting_down")]
+    router.wait(2)
+    assert drained[0].done()
