@@ -1,3 +1,3 @@
-"""From one JSON file to rootless Podman Quadlet units, and the host brought to that state."""
+"""Renders one JSON file to rootless Podman Quadlet units, and brings a host to that state."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The one way in which anything here fails: a title, and what was found wrong in which place."""
+"""The errors of every command: a title, and findings with the place of each."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -69,7 +69,7 @@ class Finding:
 
     @property
     def fields(self) -> dict[str, str]:
-        """What programs get of it."""
+        """The finding as JSON has it."""
         return {"where": self.where, "what": self.what}
 
     def __str__(self) -> str:

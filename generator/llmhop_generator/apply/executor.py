@@ -1,4 +1,4 @@
-"""Takes the steps of a plan, one after the other."""
+"""Carries out the steps of a plan, one after the other."""
 
 import resource
 from collections.abc import Callable
@@ -54,9 +54,9 @@ Report = Callable[[str], None]
 class Executor:
     """One run through a plan.
 
-    Without a `watch` nothing is waited for. `left` names the services whose batch did not
-    come, because one before failed. `routing` is what llmhop is told now; `changed` whether
-    anything was.
+    Without a `watch` nothing is waited for. `left` names the services whose batch was skipped,
+    because one before it failed. `routing` is what llmhop has now; `changed` says whether it was
+    changed.
     """
 
     def __init__(self, plan: Plan, report: Report, watch: Watch | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Tells quickly that there is nothing to do.
+"""Finds quickly that there is nothing to do.
 
 After each success a stamp is kept of the configuration's bytes, of this program and of
 what was written. Where all of it is the same, and every model is healthy and was started

@@ -36,10 +36,10 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Applied:
-    """What was brought about: the services that are not up at the end, and those left alone.
+    """The result of a run: the services that are not up at its end, and those it left alone.
 
     `left` run on by their earlier units, because one that was replaced before them failed.
-    `outdated` says that `provision` has something to do, of which each run is to tell.
+    `outdated` says that `provision` has something to do, which each run reports.
     """
 
     wanted: Wanted

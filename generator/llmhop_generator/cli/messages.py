@@ -16,7 +16,7 @@ _STDOUT, _STDERR = 1, 2
 
 
 class ReaderLeftError(GeneratorError):
-    """Who reads what a command writes has had enough, as `head` has."""
+    """The reader of standard output has closed it, as `head` does (EPIPE)."""
 
 
 # C0 and C1 but for newline and tab, Unicode's own ends of lines, what turns the direction of text

@@ -1,4 +1,4 @@
-"""Lines for whoever watches a run."""
+"""Progress lines on a terminal."""
 
 import sys
 from collections.abc import Callable

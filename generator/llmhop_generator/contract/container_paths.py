@@ -1,8 +1,8 @@
-"""Paths that a model is given and that its container does not have.
+"""Paths in the arguments of a model that its container does not have.
 
-What `vllm serve` reads, it reads inside of the container, where a directory of the host is
-only as a volume. What an image has of its own is known of vLLM's images alone; of any image
-it is known that it lacks the Nix store of the host, and what a volume has under another name.
+`vllm serve` reads files inside of the container, where a directory of the host exists only as a
+volume. What an image contains is known of vLLM's images alone; no image contains the Nix store of
+the host, nor a volume's files under their name on the host.
 """
 
 import json
@@ -56,7 +56,7 @@ class Volume(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """A path that a model is given, by the option `where`; `is_file`: it names nothing else."""
+    """A path in the arguments of a model, by its option `where`; `is_file`: it can only be a path."""
 
     where: Path
     path: str

@@ -2,7 +2,7 @@
 
 A value travels through a Quadlet source, Podman's parser, the service that it
 writes and systemd's parser. What one of them would alter is refused here; what
-needs quoting is `quadlet`'s business.
+needs quoting is quoted by `render.quadlet`.
 """
 
 import posixpath

@@ -18,7 +18,7 @@ from llmhop_generator.router.check import Judge
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How to evaluate, and who judges the settings of llmhop.
+    """How to evaluate, and the judge of llmhop's settings.
 
     `report` gets lines that stay, `tick` the one that says how far it is.
     """

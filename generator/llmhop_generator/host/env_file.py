@@ -14,7 +14,7 @@ _LINE_BYTES = 1 << 16  # bufio.MaxScanTokenSize of Go, with the newline
 
 
 def misread(content: bytes) -> Iterator[str]:
-    """Find what Podman refuses, or takes otherwise than who wrote it thinks.
+    """Find what Podman refuses, or takes otherwise than its author expects.
 
     Each says what is wrong, where and what to do, and nothing of a name or a value.
     """

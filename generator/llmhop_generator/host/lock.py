@@ -43,7 +43,7 @@ def locked(wait_s: float, report: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def try_locked(report: Callable[[str], None]) -> Iterator[bool]:
-    """Hold the lock, or say who does; answer whether it is held here.
+    """Hold the lock, or report its holder; return whether it is held here.
 
     Raises:
         GeneratorError: it can't be opened.
@@ -60,7 +60,7 @@ def try_locked(report: Callable[[str], None]) -> Iterator[bool]:
 def run_at_work() -> int | None:
     """The pid of the run that holds the lock, or None where none does.
 
-    It is asked of /proc/locks (proc_locks(5)): who tried the lock would be in the way of a run.
+    It is asked of /proc/locks (proc_locks(5)): trying the lock would be in the way of a run.
     """
     try:
         inode, pid = LOCK.stat().st_ino, LOCK.read_text(encoding="ascii").strip()

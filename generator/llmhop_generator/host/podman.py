@@ -1,4 +1,4 @@
-"""What is asked of Podman itself: its version, images and containers."""
+"""Queries to Podman: its version, images and containers."""
 
 import json
 import pwd

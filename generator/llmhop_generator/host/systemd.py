@@ -1,4 +1,4 @@
-"""The verbs of systemd that are needed here."""
+"""The operations on systemd that are needed here."""
 
 import json
 import os
@@ -54,7 +54,7 @@ _PROPERTIES = ",".join(
 
 @dataclass(frozen=True)
 class UnitState:
-    """What a manager says of a unit, in systemd's words.
+    """The properties of a unit, as systemctl show prints them.
 
     `active_since_s` is in seconds of the monotonic clock, 0 where it never was active;
     `main_pid` is 0 where there is none; `needs_reload` says that the unit was read from a

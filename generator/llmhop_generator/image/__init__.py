@@ -1,1 +1,1 @@
-"""What the vLLM of an image says of its flags."""
+"""Validates flags with the vLLM of an image."""

@@ -1,4 +1,4 @@
-"""Has an image's own vLLM read the flags of models, before anything is changed for them."""
+"""Validates the flags of models with the parser in their image, before anything is changed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

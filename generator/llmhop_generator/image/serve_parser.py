@@ -1,4 +1,4 @@
-"""Asks the vLLM beside it which arguments of `vllm serve` it takes, without loading a model.
+"""Runs inside an image: parses arguments of `vllm serve` with its vLLM, without loading a model.
 
 It runs in an image, by the Python there, and needs nothing but vLLM: its source goes to
 `python3 -`, with a call of `main` after it. The modules named here are those of vLLM since

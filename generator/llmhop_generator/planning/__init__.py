@@ -1,1 +1,1 @@
-"""From what is present to what is wanted: the steps."""
+"""Plans the steps from the present state to the wanted one."""

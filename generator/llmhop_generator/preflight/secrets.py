@@ -25,7 +25,7 @@ _FAILURES = {
     217: "has no user; make what User= names",
     243: "can't be given its credentials; make what LoadCredential= names",
 }
-# The pipe that systemd-run passes on is root's; who reads it by name must own it.
+# The pipe that systemd-run passes on is root's; only its owner can read it by name.
 _CHECK = 'cat | "$0" --check --json --config /dev/stdin'
 
 

@@ -1,11 +1,11 @@
 """The note that a unit leaves at each start: the text by which it was started.
 
 A file tells what the next start would be. What runs may have been started before the file
-was replaced, by hand or by systemd, and whoever asks later has to know. Podman and systemd
+was replaced, by hand or by systemd, and later commands have to know. Podman and systemd
 keep nothing that says so. So each start copies the source that systemd names as the unit's,
 and adds when that was changed last, when Podman's generator made the service of it, a digest of
-that service, and which start it is (`INVOCATION_ID`, systemd.exec(5)). Who runs by what is made
-of that copy alone, so that an edit by hand is seen whatever it left as it was. NeedDaemonReload=
+that service, and which start it is (`INVOCATION_ID`, systemd.exec(5)). Which unit a model runs by
+follows from that copy alone, so that every edit by hand is seen. NeedDaemonReload=
 would not do: it passes over what is older than what systemd has read, as a copy that somebody
 puts back.
 

@@ -1,1 +1,1 @@
-"""What is known here of llmhop: its routes and settings."""
+"""llmhop as the generator sees it: its routes and settings."""

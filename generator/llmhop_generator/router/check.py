@@ -1,7 +1,7 @@
-"""Has llmhop judge its own settings, by the command that is to serve.
+"""Checks llmhop's settings with llmhop itself (`llmhop --check`), by the command that is to serve.
 
-What llmhop takes is llmhop's to say: its checks are asked as a program and not repeated here, so
-that both can't differ. Secrets are left out, as only the service can read them.
+Its checks are run as a program and not repeated here, so that the two can't differ. Secrets
+are left out, as only the service can read them.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The credentials of llmhop's service, which systemd gives it as it starts and at no reload."""
+"""The credentials of llmhop's service, which systemd passes at its start and at no reload."""
 
 import json
 import re

@@ -1,1 +1,1 @@
-"""What a host has of ours, read and written."""
+"""The state that llmhop keeps on a host, read and written."""

@@ -1,4 +1,4 @@
-"""Reads what is on a host, for a plan; it changes nothing."""
+"""Reads the present state of a host, for a plan; it changes nothing."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""llmhop's service: given a configuration, or stopped."""
+"""Gives llmhop's service a configuration, or stops it."""
 
 import grp
 import time

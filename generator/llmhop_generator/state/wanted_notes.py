@@ -1,4 +1,4 @@
-"""The notes that models will leave once they run as they should, kept for who looks meanwhile.
+"""The notes that models will leave once they run as wanted, kept for `status` meanwhile.
 
 A unit on disk is the one that its model runs by, so it can't tell that another is wanted.
 """

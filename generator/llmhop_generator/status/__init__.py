@@ -1,1 +1,1 @@
-"""How models are, and why one is not up."""
+"""The status of models, and why one is not up."""

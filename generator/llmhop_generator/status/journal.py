@@ -1,4 +1,4 @@
-"""A model's service in the journal: its starts, and who wrote what in them."""
+"""A model's service in the journal: its starts, and the entries of each with their writer."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Whose journal `logs` shows."""
+"""Which journal `logs` shows."""
 
 from difflib import get_close_matches
 

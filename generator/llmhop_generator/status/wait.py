@@ -1,4 +1,4 @@
-"""Waits until services are up, and tells how it goes."""
+"""Waits until services are up, and reports progress."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence

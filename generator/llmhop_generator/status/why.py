@@ -1,4 +1,4 @@
-"""Says why models are not up, from what systemd and they themselves tell."""
+"""Finds why models are not up, from systemd and the journal."""
 
 from collections.abc import Iterator, Sequence
 

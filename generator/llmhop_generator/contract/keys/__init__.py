@@ -1,1 +1,1 @@
-"""What Podman and systemd take of the keys that a deployer adds, and llmhop can do with."""
+"""Which keys a deployer may add to units: what Podman and systemd accept, and llmhop relies on."""

@@ -1,4 +1,4 @@
-"""How it is said what is refused of a key of a unit."""
+"""Rules on keys of a unit: which values are refused, and why."""
 
 import re
 from collections.abc import Callable

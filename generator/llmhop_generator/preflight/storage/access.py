@@ -1,4 +1,4 @@
-"""What a user may reach, asked as that user."""
+"""Which paths a user can reach, tested as that user."""
 
 from collections.abc import Iterator
 

@@ -91,7 +91,7 @@ def _unsafe_step(path: Path, ours: set[int]) -> tuple[Path, Path] | None:
             further = below.stat().st_uid
         except FileNotFoundError:
             further = 0  # made as root
-        except OSError:  # closed to who only asks what `provision` would do
+        except OSError:  # not readable for an ordinary user who asks what `provision` would do
             continue
         if further != owner:
             return above, below
@@ -109,7 +109,7 @@ def _is_empty(path: Path) -> bool:
     """Whether a directory is seen to have nothing in it but what a new file system has."""
     try:
         return path.is_dir() and all(each.name == "lost+found" for each in path.iterdir())
-    except OSError:  # closed to who only asks what `provision` would do
+    except OSError:  # not readable for an ordinary user who asks what `provision` would do
         return False
 
 
