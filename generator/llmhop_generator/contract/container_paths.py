@@ -56,7 +56,7 @@ class Volume(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """A path in the arguments of a model, by its option `where`; `is_file`: it can only be a path."""
+    """A path in the arguments of a model; `where` is its option, `is_file`: it names nothing else."""
 
     where: Path
     path: str
