@@ -56,7 +56,7 @@ class Volume(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """A path in the arguments of a model; `where` is its option, `is_file`: it names nothing else."""
+    """A path in the arguments of a model, set by the option `where`; `is_file`: it is never a name."""
 
     where: Path
     path: str
