@@ -56,7 +56,7 @@ class Volume(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """A path in the arguments of a model, set by the option `where`; `is_file`: it is never a name."""
+    """A path in the arguments of a model, of the option `where`; `is_file`: it is never a name."""
 
     where: Path
     path: str
