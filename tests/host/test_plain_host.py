@@ -45,14 +45,23 @@ def refused(machine: Machine, command: str) -> str:
     return output
 
 
+def shown_to_nobody(machine: Machine) -> list[str]:
+    """The steps that a user without any rights is shown."""
+    command = "llmhop-generator provision - --dry-run"
+    user = "setpriv --reuid nobody --regid nogroup --clear-groups"
+    return machine.succeed(f"{user} {command} < {CONFIG}").splitlines()
+
+
 def test_provision_shows_its_steps_takes_them_and_then_has_nothing_to_do(host: Machine) -> None:
     before = host.succeed(LISTING)
     shown = host.succeed(f"llmhop-generator provision {CONFIG} --dry-run").splitlines()
+    assert shown_to_nobody(host) == shown
     assert host.succeed(LISTING) == before
     taken = host.succeed(f"llmhop-generator provision {CONFIG}").splitlines()
     assert taken == shown
     assert "loginctl enable-linger vllm" in taken
     assert host.succeed(f"llmhop-generator provision {CONFIG}") == "nothing to do\n"
+    assert shown_to_nobody(host) == ["nothing to do"]
 
     assert host.succeed("id -u vllm; id -g vllm") == "503\n503\n"
     for name in ("subuid", "subgid"):
@@ -60,6 +69,23 @@ def test_provision_shows_its_steps_takes_them_and_then_has_nothing_to_do(host: M
     assert host.succeed("stat -c '%a %U' /var/lib/vllm /var/cache/vllm") == "700 vllm\n750 vllm\n"
     host.wait_for_unit("user@503.service")
     host.succeed("systemctl is-enabled llmhop.service", "systemctl is-active network-online.target")
+
+
+def test_what_a_plain_user_may_not_see_counts_as_missing_and_is_no_error(host: Machine) -> None:
+    host.succeed(f"llmhop-generator provision {CONFIG}", "install -d -m 700 /srv/closed")
+    kept = "/var/lib/llmhop/llmhop.json"
+    write(host, kept, '{"models": {"far": {"url": "http://127.0.0.1:9"}}}')
+    host.succeed(f"chgrp llmhop {kept} && chmod 640 {kept}", "systemctl start llmhop.service")
+    elsewhere = json.loads(config(cacheDir="/srv/closed/cache"))
+    elsewhere["llmhop"] = {"settings": {"listen": ":9000"}}
+    write(host, CONFIG, json.dumps(elsewhere))
+    assert shown_to_nobody(host) == [
+        "write /etc/tmpfiles.d/llmhop.conf",
+        "write /etc/systemd/system/llmhop.socket",
+        "write /etc/systemd/system/user@503.service.d/llmhop.conf",
+        "systemd-tmpfiles --create /etc/tmpfiles.d/llmhop.conf",
+        "systemctl daemon-reload",
+    ]
 
 
 def test_provision_mends_what_is_missing(host: Machine) -> None:

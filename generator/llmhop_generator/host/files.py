@@ -42,16 +42,16 @@ def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None)
 
 
 def has_drifted(path: Path, *, mode: int = 0o644, group: int | None = None) -> bool:
-    """Whether a file or directory has another owner, group or mode than we gave it.
+    """Whether a file or directory has another owner, group or mode than root gave it.
 
-    Of one that can't be looked at, nothing is told.
+    To a plain user its own are as good. Of one that can't be looked at, nothing is told.
     """
     try:
         found = path.stat()
     except OSError:
         return False
     others = group is not None and found.st_gid != group
-    return others or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != mode
+    return others or found.st_uid not in (0, os.geteuid()) or stat.S_IMODE(found.st_mode) != mode
 
 
 def is_written(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> bool:
