@@ -84,15 +84,16 @@ def validate(config: str, llmhop: str, for_programs: bool) -> None:
     from llmhop_generator.contract import privileged_ports
     from llmhop_generator.contract.options import Vllm
     from llmhop_generator.parse.load import read_config
+    from llmhop_generator.router.plain_secrets import plain_secrets
 
     with reports_findings(for_programs) as found:
         found |= {"warnings": [], "models": []}
         read = read_config(config, judge_by(llmhop))
-        models, warnings = [], []
+        models, warnings = [], [*plain_secrets(read.llmhop)]
         if isinstance(read.vllm, Vllm):
             models = read.vllm.enabled_models
             # Which ports its host leaves to everybody, this one can't know.
-            warnings = [*privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START)]
+            warnings += privileged_ports.model_findings(read.vllm, privileged_ports.DEFAULT_START)
         found["warnings"] = [each.fields for each in warnings]
         found["models"] = [
             {"name": model.name, "model": model.model, "port": model.port} for model in models

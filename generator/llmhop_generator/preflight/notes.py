@@ -12,6 +12,7 @@ from llmhop_generator.host.systemd import hard_open_files_limit, may_raise_limit
 from llmhop_generator.layout import user_manager
 from llmhop_generator.preflight.boot import outdated_notes
 from llmhop_generator.preflight.storage.environment_files import environment_files
+from llmhop_generator.router.plain_secrets import plain_secrets
 
 
 def host_notes(config: Config) -> list[str]:
@@ -20,7 +21,7 @@ def host_notes(config: Config) -> list[str]:
     Raises:
         GeneratorError: a file of `provision` can't be read, or systemd can't be asked.
     """
-    found = outdated_notes(config)
+    found = [*outdated_notes(config), *map(str, plain_secrets(config.llmhop))]
     if isinstance(config.vllm, Vllm):
         found += map(str, _open_environment_files(config.vllm))
         found += map(str, _paths_of_the_host(config.vllm))
