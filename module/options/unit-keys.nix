@@ -59,8 +59,10 @@ in
       See {manpage}`podman-systemd.unit(5)`. Keys that llmhop has an option for and
       knows a model by, such as `Image`, `Exec` and `PublishPort`, are refused, and what would
       keep it from reaching one: `Network = "host"`, a pod, a health check that never runs. So are
-      the same as arguments in `PodmanArgs`. Podman refuses the keys that it does not know;
-      either fails the build. Values
+      the same as arguments in `PodmanArgs`. Podman refuses the keys that it does not know,
+      and values that are wrong on every host, such as `Ulimit = "nofile=9:5"`;
+      either fails the build. Where a model sets `Ulimit`, it no longer has every limit of its
+      service, but Podman's defaults and those. Values
       reach the world-readable Nix store; secrets belong in
       {option}`services.llmhop.vllm.environmentFile`.'';
     example = {

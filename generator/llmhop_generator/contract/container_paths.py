@@ -13,15 +13,10 @@ from typing import Any, NamedTuple
 
 from llmhop_generator.contract import flags
 from llmhop_generator.contract.images import is_vllms_own
+from llmhop_generator.contract.keys.own import CACHE_HOME, MODEL_CACHE
 from llmhop_generator.contract.options import Vllm
 from llmhop_generator.contract.text import effective_lines, is_within, normal_path
 from llmhop_generator.errors import Finding, Path
-
-CACHE_HOME = "/root/.cache"
-"""Where a container keeps what it compiles: a volume of its own."""
-
-MODEL_CACHE = f"{CACHE_HOME}/huggingface"
-"""Where a container has the option `cacheDir`."""
 
 _STORE = "/nix/store"
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from llmhop_generator.contract.keys.arguments import flags_of, stray, unknown
 from llmhop_generator.contract.keys.container import CONTAINER
+from llmhop_generator.contract.keys.flag_values import FLAG_VALUES
+from llmhop_generator.contract.keys.lines import joined, judged
 from llmhop_generator.contract.keys.rule import SYSTEMD_RESTARTS, TRUE, Rule
 from llmhop_generator.contract.keys.service import SERVICE
-from llmhop_generator.contract.text import effective_lines
 from llmhop_generator.errors import Finding, Path
 
 UNIT = {
@@ -32,14 +33,6 @@ _IPC = Rule(
     "host|none",
 )
 
-# Each key and the argument that is the same.
-_MAPPINGS = {
-    "GIDMap": "--gidmap",
-    "SubGIDMap": "--subgidname",
-    "SubUIDMap": "--subuidname",
-    "UIDMap": "--uidmap",
-}
-
 _ARGUMENTS: dict[str, dict[str, Rule]] = {
     "GlobalArgs": dict.fromkeys(
         (
@@ -49,6 +42,7 @@ _ARGUMENTS: dict[str, dict[str, Rule]] = {
         _STORAGE,
     ),
     "PodmanArgs": {
+        **FLAG_VALUES,
         **{flag: rule for rule in CONTAINER.values() if rule for flag in rule.flags},
         **{flag: Rule(rule.why) for rule in CONTAINER.values() if rule for flag in rule.alone},
         "--cidfile": Rule(_UNIT_OF_PODMAN.why),
@@ -70,64 +64,25 @@ def findings(path: Path, option: str, keys: Mapping[str, Sequence[str]]) -> Iter
             if rule.is_whole:
                 yield Finding.at((*path, key), f"is not for {option}: {rule.why}")
             else:
-                refused = [
-                    text for text in _values(items, several=rule.several) if rule.refuses(text)
-                ]
                 yield from (
                     Finding.at((*path, key), f"must not be {_quoted(text)}: {rule.why}")
-                    for text in refused
+                    for text in judged(rule, items)
+                    if rule.refuses(text)
                 )
         if option == "containerConfig" and key in _ARGUMENTS:
             own_shm = [text.strip() for text in keys.get("ShmSize", ())][-1:] == [""]
-            for flag, value, why in _arguments(items, _ARGUMENTS[key]):
+            for flag, value, why in _arguments(key, items):
                 if why is not _IPC or not own_shm:
                     shown = "" if why.is_whole else f" {_quoted(value)}"
                     yield Finding.at((*path, key), f"must not have {flag}{shown}: {why.why}")
-            text = _text(items)
+            text = joined(items)
             for what in (*stray(key, text), *unknown(key, text)):
                 yield Finding.at((*path, key), what)
 
 
-def conflicts(keys: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
-    """Find keys of [Container] that Podman takes no two of: one of them, and what to do.
-
-    `keys` gives the lines of each key of a model, those of every model among them.
-    """
-    given = {key for key, items in keys.items() if any(_values(items, several=True))}
-    arguments = {flag for flag, _ in flags_of(_text(keys.get("PodmanArgs", ())))}
-    modes = [key for key in ("UserNS", "--userns") if key in given | arguments]
-    mappings = [name for pair in _MAPPINGS.items() for name in pair if name in given | arguments]
-    for mode in modes[:1]:
-        where = mode if mode in given else "PodmanArgs"
-        what = "Podman takes one of the two; leave one out"
-        yield from ((where, f"has {mode} beside {name}, and {what}") for name in mappings)
-    groups = _text(keys.get("GroupAdd", ())).split()
-    if "keep-groups" in groups and len(groups) > 1:
-        yield (
-            "GroupAdd",
-            "has keep-groups beside others, and Podman takes it alone; leave the others out",
-        )
-
-
-def _values(items: Sequence[str], *, several: bool) -> list[str]:
-    """What counts of the lines of a key."""
-    texts = [_unquoted(text) for text in items]
-    if not several:
-        return texts[-1:]
-    return [*effective_lines(texts).values()]
-
-
-def _text(items: Sequence[str]) -> str:
-    return " ".join(_values(items, several=True))
-
-
-def _unquoted(text: str) -> str:
-    return text.strip().strip('"')
-
-
-def _arguments(items: Sequence[str], rules: Mapping[str, Rule]) -> Iterator[tuple[str, str, Rule]]:
-    for flag, value in flags_of(_text(items)):
-        rule = rules.get(flag)
+def _arguments(key: str, items: Sequence[str]) -> Iterator[tuple[str, str, Rule]]:
+    for flag, value in flags_of(joined(items), key):
+        rule = _ARGUMENTS[key].get(flag)
         if rule is not None and rule.refuses(value):
             yield flag, value, rule
 

@@ -7,13 +7,14 @@ make of repeated keys, and what a drop-in would do. What would undo what we rely
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, JsonValue, WithJsonSchema
 
 from llmhop_generator.contract import key_rules
 from llmhop_generator.contract.keys.arguments import flags_of
+from llmhop_generator.contract.keys.conflicts import conflicts as keys_in_conflict
 from llmhop_generator.contract.text import Matching, unrepresentable
 from llmhop_generator.errors import Finding, Path
 
@@ -80,10 +81,15 @@ def findings(path: Path, option: str, keys: Mapping[str, Any]) -> Iterator[Findi
     yield from key_rules.findings(path, option, texts)
 
 
-def conflicts(general: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Find keys of containerConfig that a model can't have at once, with those of every model."""
-    yield from key_rules.conflicts(
-        {key: texts_of(value) for key, value in {**general, **own}.items()}
+def conflicts(
+    ours: Mapping[str, Sequence[str]], general: Mapping[str, Any], own: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Find keys of containerConfig that a model can't have at once, with those of every model.
+
+    `ours` gives the lines that stand before them.
+    """
+    yield from keys_in_conflict(
+        ours, {key: texts_of(value) for key, value in {**general, **own}.items()}
     )
 
 

@@ -11,12 +11,15 @@ from typing import Any
 
 from llmhop_generator.contract import container_paths, flags, unit_keys
 from llmhop_generator.contract.json_types import as_object, whole
+from llmhop_generator.contract.keys.mounts import DEVICE, is_device
+from llmhop_generator.contract.keys.own import own_lines
 from llmhop_generator.contract.listen import loopback_ports
-from llmhop_generator.contract.options import MAX_ID
+from llmhop_generator.contract.options import MAX_ID, Vllm
 from llmhop_generator.errors import Finding, Path, option_path
 from llmhop_generator.layout import HOST, ROUTER_USER
 from llmhop_generator.parse import directories, unit_relations
 from llmhop_generator.router.settings import ROUTES, has_route
+from llmhop_generator.unit_names import container_of
 
 _SECRETS: frozenset[str] = frozenset(HOST["secret_variables"])
 
@@ -160,7 +163,7 @@ def _backend(vllm: dict[str, Any]) -> Iterator[Finding]:
         yield from _flags((*path, "settings"), model.get("settings"))
         yield from _environment((*path, "environment"), model.get("environment"))
         yield from _unit_keys(path, model)
-        yield from _conflicts(path, as_object(vllm.get("containerConfig")), model)
+        yield from _conflicts(path, vllm, model)
         for index, device in enumerate(_list(model.get("devices"))):
             yield from _device((*path, "devices", index), device)
 
@@ -221,9 +224,11 @@ def _unit_keys(path: Path, options: dict[str, Any]) -> Iterator[Finding]:
             )
 
 
-def _conflicts(path: Path, general: dict[str, Any], model: dict[str, Any]) -> Iterator[Finding]:
-    own = as_object(model.get("containerConfig"))
-    for key, what in unit_keys.conflicts(general, own):
+def _conflicts(path: Path, vllm: dict[str, Any], model: dict[str, Any]) -> Iterator[Finding]:
+    general, own = (as_object(each.get("containerConfig")) for each in (vllm, model))
+    cache_dir = vllm.get("cacheDir", Vllm.model_fields["cache_dir"].default)
+    ours = own_lines(container_of(str(_name(str(path[-1]), model))), str(cache_dir))
+    for key, what in unit_keys.conflicts(ours, general, own):
         yield Finding.at((*(path if key in own else ("vllm",)), "containerConfig", key), what)
 
 
@@ -236,6 +241,8 @@ def _device(path: Path, device: Any) -> Iterator[Finding]:
         yield Finding.at(
             path, "has both kinds of quotes, which AddDevice= can't hold; rename the device"
         )
+    elif not is_device(device):
+        yield Finding.at(path, f"must not be {device!r}: {DEVICE}")
 
 
 def _ports(vllm: dict[str, Any], llmhop: dict[str, Any]) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from llmhop_generator.contract import flags, unit_keys
-from llmhop_generator.contract.container_paths import CACHE_HOME, MODEL_CACHE
 from llmhop_generator.contract.images import vllm_version
+from llmhop_generator.contract.keys.own import own_lines
 from llmhop_generator.contract.options import Model, Vllm
 from llmhop_generator.errors import option_path
 from llmhop_generator.layout import HEADER, MODELS_TARGET
@@ -260,23 +260,26 @@ def _image(vllm: Vllm, model: Model) -> list[Line]:
 
 
 def _sandbox(vllm: Vllm, model: Model) -> list[Line]:
+    own = own_lines(container_of(model.name), vllm.cache_dir)
     return [
         container_line("PublishPort", f"127.0.0.1:{model.port}:{CONTAINER_PORT}"),
         *_id_mapping(vllm, model),
         ("NoNewPrivileges", "true"),
-        ("DropCapability", "all"),
-        # Podman's default has noexec, and what is compiled at run time is loaded from here.
-        ("Tmpfs", "/tmp:rw,exec,nosuid,nodev,mode=1777"),  # noqa: S108 - a mount point
+        *(("DropCapability", text) for text in own["DropCapability"]),
+        *(("Tmpfs", text) for text in own["Tmpfs"]),
         container_line("ShmSize", model.shm_size),
-        # The limit of the service, not Podman's own default.
-        ("Ulimit", "host"),
-        # What vLLM and its libraries compile, kept across restarts.
-        container_line("Volume", f"{container_of(model.name)}-cache:{CACHE_HOME}"),
-        container_line("Volume", f"{vllm.cache_dir}:{MODEL_CACHE}"),
+        *_limits(vllm, model),
+        *(container_line("Volume", text) for text in own["Volume"]),
         *(container_line("AddDevice", device) for device in model.devices),
         ("Notify", "healthy"),
         *_health_check(),
     ]
+
+
+def _limits(vllm: Vllm, model: Model) -> list[Line]:
+    """The limits of the service, not Podman's own default. Podman takes no others beside them."""
+    given = unit_keys.texts_of((vllm.container_config | model.container_config).get("Ulimit", []))
+    return [] if given else [("Ulimit", "host")]
 
 
 def _id_mapping(vllm: Vllm, model: Model) -> list[Line]:

@@ -157,7 +157,11 @@ def test_whatever_mounts_a_path_brings_it_in(
         findings({"containerConfig": keys}, model)
         if general
         else findings(
-            {"containerConfig": {"Volume": "/models:/models"} if there else {}},
+            {
+                "containerConfig": {"Volume": "/models:/models"}
+                if there and "Volume" in keys
+                else {}
+            },
             {**model, "containerConfig": keys},
         )
     )

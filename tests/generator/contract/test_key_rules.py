@@ -110,8 +110,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("GlobalArgs", ["--log-level=debug", "--remote"], "must not have --remote"),
     ("PodmanArgs", "--network=host", 'must not have --network "host": a model is reached'),
     ("PodmanArgs", "--network host", 'must not have --network "host"'),
-    ("PodmanArgs", "--net=none", 'must not have --net "none"'),
-    ("PodmanArgs", ["--log-level=debug", "--init --net 'host'"], 'must not have --net "host"'),
+    ("PodmanArgs", "--net=none", 'must not have --network "none"'),
+    ("PodmanArgs", ["--log-level=debug", "--init --net 'host'"], 'must not have --network "host"'),
     ("PodmanArgs", "-p 80:80", "must not have -p: set the option `port`"),
     ("PodmanArgs", "-itp80:80", "must not have -p"),
     ("PodmanArgs", "--publish=80:80", "must not have --publish"),
@@ -131,14 +131,14 @@ REFUSED: list[tuple[str, Any, str]] = [
         ("Volume", value, f'must not be "{value}": give SOURCE:TARGET')
         for value in ("~/m:/m", "a/b:/m", "models:models", "models", "/m:m", "-a:/m")
     ),
-    ("PodmanArgs", "-v ~/m:/m", 'must not have -v "~/m:/m": give SOURCE:TARGET'),
+    ("PodmanArgs", "-v ~/m:/m", 'must not have -v "~/m:/m": give SOURCE:TARGET:OPTIONS'),
     ("UserNS", "keep-ids", 'must not be "keep-ids": give a mode of --userns'),
     ("UserNS", "ns:", 'must not be "ns:"'),
     ("StopSignal", "SIGINTT", 'must not be "SIGINTT": name a signal'),
     (
         "AddCapability",
         "SYS_NICE CAP_SYS_NICEE",
-        'must not be "SYS_NICE CAP_SYS_NICEE": give names of capabilities(7)',
+        'must not be "CAP_SYS_NICEE": give names of capabilities(7)',
     ),
     ("DropCapability", ["ALL", "FOO"], 'must not be "FOO": give names'),
     ("PodmanArgs", "--cap-add=FOO", 'must not have --cap-add "FOO"'),
@@ -148,7 +148,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ),
     ("Sysctl", "net.core.somaxconn", "give KEY=VALUE"),
     ("LogDriver", "json", 'must not be "json": '),
-    ("Tmpfs", "x:size=1g", "give an absolute path"),
+    ("Tmpfs", "x:size=1g", "give PATH:OPTIONS, an absolute path"),
     ("PidsLimit", "many", "give a number"),
     ("StopTimeout", "10s", "give seconds"),
     ("PodmanArgs", "--gpsu=all", "has --gpsu, which Podman does not know; write --gpus"),
@@ -197,7 +197,7 @@ TAKEN: list[dict[str, Any]] = [
     {"PodmanArgs": ["--network=host", "", "--init"]},
     {"PodmanArgs": "--ipc=host", "ShmSize": ""},
     {"PodmanArgs": "--pids-limit=-1 -P -v/p:/p -e A=b"},
-    {"PodmanArgs": "--annotation 'unclosed"},
+    {"PodmanArgs": "--label 'unclosed"},
     {"PodmanArgs": ["--memory", "1g"]},
     {"PodmanArgs": "--label -x --env='a b' -t -e 'c d' --init=false"},
     {"PodmanArgs": "--health-cmd='curl none'"},
@@ -206,12 +206,13 @@ TAKEN: list[dict[str, Any]] = [
     {"Volume": ["./m:/m"]},
     {"Volume": ["/m:/m:ro,z", "models:/m", "x.volume:/m", "/only", "%h/m:/m", "a.b_c-1:/m", ""]},
     {"Volume": ["~/m:/m", "", "/m:/m"], "PodmanArgs": "-v models:/m --volume=/a:/b"},
-    *({"UserNS": m} for m in ("auto", "auto:size=9", "keep-id", "host", "nomap", "private", "")),
+    *({"UserNS": m} for m in ("auto", "auto:size=9", "keep-id", "host", "nomap", "")),
     {"UserNS": ["keep-id", ""], "UIDMap": "0:0:1"},
     {"UIDMap": "0:0:1", "GIDMap": ["0:0:1", "1:1:9"], "SubUIDMap": "x"},
     *({"StopSignal": name} for name in ("SIGINT", "int", 15, "SIGRTMIN+3", "RTMIN", "KILL")),
-    {"AddCapability": ["CAP_SYS_NICE", "sys_ptrace ipc_lock", "all"], "DropCapability": "NET_RAW"},
-    {"Ulimit": ["memlock=-1:-1", "nofile=9", "host", "stack=-1"], "Sysctl": "a.b=1 c.d=2"},
+    {"AddCapability": ["CAP_SYS_NICE", "sys_ptrace ipc_lock"], "DropCapability": "NET_RAW"},
+    {"AddCapability": "all", "DropCapability": ["", "NET_RAW"]},
+    {"Ulimit": ["memlock=-1:-1", "nofile=9", "stack=-1", "host"], "Sysctl": "net.b=1 net.d=2"},
     {"Tmpfs": ["/x", "/y:size=1g"], "PidsLimit": -1, "StopTimeout": 120},
     {"GroupAdd": "keep-groups"},
     {"GroupAdd": ["44", "render"]},
@@ -280,6 +281,49 @@ def test_groups_that_are_kept_exclude_others() -> None:
     assert merged({}, both) == [f"models.qwen2-5-7b.containerConfig.GroupAdd: {what}"]
     assert merged(both, {}) == [f"containerConfig.GroupAdd: {what}"]
     assert merged(both, {"GroupAdd": "44"}) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        (
+            {"AddCapability": "all"},
+            'AddCapability: has all beside DropCapability = "all", which llmhop writes, and Podman '
+            'takes one of the two; name those that are needed, or set DropCapability = ""',
+        ),
+        (
+            {"Ulimit": ["host", "nofile=5"]},
+            "Ulimit: has others beside host, which Podman passes over; leave host out, or them",
+        ),
+        (
+            {"Tmpfs": "/tmp:size=1g"},  # noqa: S108
+            "Tmpfs: has /tmp once more, and Podman mounts one thing in one place; take another "
+            'place, or set Tmpfs = [ "" … ], which leaves out what llmhop mounts',
+        ),
+        (
+            {"Volume": "/tmp:/tmp"},  # noqa: S108
+            "Volume: has /tmp once more, and Podman mounts one thing in one place; take another "
+            'place, or set Tmpfs = [ "" … ], which leaves out what llmhop mounts',
+        ),
+        (
+            {"Volume": "/srv/cache:/root/.cache/huggingface"},
+            "Volume: has /root/.cache/huggingface once more, and Podman mounts one thing in one "
+            'place; take another place, or set Volume = [ "" … ], which leaves out what llmhop '
+            "mounts",
+        ),
+        (
+            {"Volume": ["/a:/b", "/c:/b"]},
+            "Volume: has /b once more, and Podman mounts one thing in one place; leave one out",
+        ),
+    ],
+    ids=str,
+)
+def test_keys_that_exclude_one_another_are_told_with_the_way_out(
+    keys: dict[str, Any], what: str
+) -> None:
+    of_all = [f"containerConfig.{what}"]
+    assert merged(keys, {}) == of_all
+    assert merged({}, keys) == [f"models.qwen2-5-7b.{of_all[0]}"]
 
 
 OF_SYSTEMD: list[tuple[str, str, Any, str]] = [

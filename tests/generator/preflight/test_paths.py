@@ -28,7 +28,7 @@ KEYS = [
     ("Volume", "PATH:/models:ro"),
     ("Volume", "PATH:/models"),
     ("Mount", "type=bind,source=PATH,target=/models"),
-    ("Mount", "type=bind, src=PATH ,dst=/models,ro"),
+    ("Mount", "type=bind,src=PATH,dst=/models,ro"),
     ("AddDevice", "PATH:/dev/x:rw"),
     ("AddDevice", "/dev/null PATH"),
     ("SeccompProfile", "PATH"),
@@ -79,7 +79,7 @@ NAMED_BY_NOTHING = [
         "RunInit": True,
         "Volume": "/5",
         "PodmanArgs": ["--memory", 1],
-        "Mount": 0.5,
+        "Label": 0.5,
     },
 ]
 

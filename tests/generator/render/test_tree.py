@@ -327,6 +327,19 @@ def test_other_arguments_of_podman_leave_the_mapping_of_ids(minimal: dict[str, A
     assert "UIDMap=1:@300000:65536" in lines_of(minimal)
 
 
+def test_limits_that_a_deployer_sets_take_the_place_of_the_services(
+    minimal: dict[str, Any],
+) -> None:
+    """Beside `host` Podman takes no others (tests/host/test_podman_values.py)."""
+    assert "Ulimit=host" in lines_of(minimal)
+    minimal["vllm"]["models"]["qwen2-5-7b"]["containerConfig"] = {"Ulimit": "memlock=-1:-1"}
+    limits = [line for line in lines_of(minimal) if line.startswith("Ulimit=")]
+    assert limits == ["Ulimit=memlock=-1:-1"]
+    minimal["vllm"]["containerConfig"] = {"Ulimit": "memlock=5"}
+    minimal["vllm"]["models"]["qwen2-5-7b"]["containerConfig"] = {"Ulimit": []}
+    assert "Ulimit=host" in lines_of(minimal)
+
+
 def test_a_deployers_own_user_is_not_declared(minimal: dict[str, Any]) -> None:
     minimal["vllm"]["user"] = "serving"
     tree = tree_of(minimal)

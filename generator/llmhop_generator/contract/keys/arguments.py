@@ -1,7 +1,8 @@
 """Reads the arguments of Podman that PodmanArgs and GlobalArgs hold."""
 
 import shlex
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Set
 from difflib import get_close_matches
 
 _SWITCHES = """
@@ -46,66 +47,100 @@ FLAGS = {
     "PodmanArgs": SWITCHES["PodmanArgs"] | {*_WITH_VALUE.split()},
 }
 """All of them that have more than a letter."""
+# What else Podman calls some of them (AliasFlags in cmd/podman/utils/alias.go).
+_ALIASES = {
+    "--dns-opt": "--dns-option",
+    "--healthcheck-command": "--health-cmd",
+    "--healthcheck-interval": "--health-interval",
+    "--healthcheck-retries": "--health-retries",
+    "--healthcheck-start-period": "--health-start-period",
+    "--healthcheck-timeout": "--health-timeout",
+    "--net": "--network",
+    "--override-arch": "--arch",
+    "--override-os": "--os",
+    "--override-variant": "--variant",
+}
 _ENDS = {"GlobalArgs": "command", "PodmanArgs": "image"}
 """What Podman reads after the arguments of a key."""
 
 
 def stray(key: str, text: str) -> Iterator[str]:
     """Find words that no flag takes, and a flag that takes what is none of its words."""
-    flag, lacks = "", False
-    for word in _split_arguments(text):
-        if not lacks and (not word.startswith("-") or word in ("-", "--")):
+    flag, value = "", None
+    for word in _parsed(split_words(text), SWITCHES[key], FLAGS[key]):
+        if isinstance(word, str):
             after = f" after {flag}" if flag else ""
             yield (
                 f"has a word{after} that is no flag and belongs to none, and Podman would take it "
                 f"for the {_ENDS[key]}; remove it, or put a value with spaces in quotes"
             )
-        elif lacks and not word.startswith("-"):
-            lacks = False
         else:
-            *_, (flag, value) = _read(word, SWITCHES[key])
-            lacks = value is None and flag not in SWITCHES[key]
+            flag, value = word
     # One that is not known may be a switch of another Podman.
-    if lacks and (flag in FLAGS[key] or not flag.startswith("--")):
+    takes_one = flag in FLAGS[key] or not flag.startswith("--")
+    if flag and value is None and takes_one and flag not in SWITCHES[key]:
         yield f"has {flag} without a value, and would take the {_ENDS[key]} for it; write one"
 
 
 def unknown(key: str, text: str) -> Iterator[str]:
     """Find flags that are misspelt. One that resembles none may be of a later Podman."""
-    for word in _split_arguments(text):
-        flag = word.partition("=")[0]
+    for flag, _ in flags_of(text, key):
         if flag.startswith("--") and flag not in FLAGS[key]:
             alike = [known for known in FLAGS[key] if abs(len(known) - len(flag)) < 2]
             for meant in get_close_matches(flag, sorted(alike), 1, 0.8):
                 yield f"has {flag}, which Podman does not know; write {meant}"
 
 
-def flags_of(arguments: str) -> Iterator[tuple[str, str]]:
+def flags_of(arguments: str, key: str = "PodmanArgs") -> Iterator[tuple[str, str]]:
     """Give the flags among some arguments, each with what is its value if it takes one."""
-    words = _split_arguments(arguments)
-    for word, following in zip(words, [*words, ""][1:], strict=True):
-        if word.startswith("-"):
-            for flag, value in _read(word, _ALL_SWITCHES):
-                yield flag, following if value is None else value
+    for word in _parsed(split_words(arguments), SWITCHES[key], FLAGS[key]):
+        if not isinstance(word, str):
+            flag, value = word
+            yield flag, value or ""
 
 
-def _read(word: str, switches: frozenset[str]) -> Iterator[tuple[str, str | None]]:
+def _parsed(
+    words: list[str], switches: Set[str], known: Set[str]
+) -> Iterator[str | tuple[str, str | None]]:
+    """Read words as pflag does: flags with the values that they have, and words that are neither.
+
+    What follows a flag that takes a value is its value, whatever it looks like. Of a flag that
+    is not known, a word that looks like a flag is taken for one.
+    """
+    left = deque(words)
+    while left:
+        word = left.popleft()
+        if not word.startswith("-") or word in ("-", "--"):
+            yield word
+            continue
+        *before, (flag, value) = _read(word, switches)
+        yield from before
+        if value is None and flag not in switches and left:
+            takes_any = flag in known or not flag.startswith("--")
+            if takes_any or not left[0].startswith("-"):
+                value = left.popleft()
+        yield flag, value
+
+
+def _read(word: str, switches: Set[str]) -> Iterator[tuple[str, str | None]]:
     """The flags in one word, several where they are letters, and the value of the last one."""
     if word.startswith("--"):
         flag, given, value = word.partition("=")
-        yield flag, value if given else None
+        yield _ALIASES.get(flag, flag), value if given else None
         return
     for at, letter in enumerate(word[1:], 2):
-        rest = word[at:]
-        yield f"-{letter}", rest.removeprefix("=") or None
-        if f"-{letter}" not in switches or rest.startswith("="):
-            break
+        flag, rest = f"-{letter}", word[at:]
+        if rest.startswith("="):
+            yield flag, rest[1:]
+            return
+        if flag not in switches:
+            yield flag, rest or None
+            return
+        yield flag, None
 
 
-_ALL_SWITCHES = frozenset.union(*SWITCHES.values())
-
-
-def _split_arguments(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
+    """Split a line as Podman does; where its quotes don't match, at white space."""
     try:
         return shlex.split(text)
     except ValueError:

@@ -19,6 +19,7 @@ class Rule:
     taken: a regex or a predicate of those that are accepted; empty ones, and those with % or $,
         which systemd expands, always are. Without `values` and `taken` the key itself is refused.
     several: every line is checked, not the last one alone.
+    words: so is every word of each, as Podman splits them.
     flags: flags that are restricted like the key.
     alone: flags that are refused whatever their value.
     """
@@ -27,6 +28,7 @@ class Rule:
     values: str | None = None
     taken: str | Callable[[str], bool] | None = None
     several: bool = False
+    words: bool = False
     flags: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
 
