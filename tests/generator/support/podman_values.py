@@ -196,7 +196,7 @@ KEYS: dict[str, Values] = {
                 "--memory 1.5g --memory-swap -1 --cpus 1.5 --oom-score-adj=-5",
                 "--cpus -1 --memory-reservation 64m --blkio-weight 500 -m 1g --read-only=T",
                 "--label --network --annotation a=b --env -x=y --timeout 5 --cpu-quota -1",
-                "--healthcheck-timeout 5s --cpu-shares 1_0 --net pasta --tz local --ulimit host --shm-size 1m",
+                "--healthcheck-timeout 5s --cpu-shares 1_0 --net pasta --tz local --shm-size 1m",
             ),
             (
                 *(
