@@ -28,7 +28,8 @@ COMPILED: Final = (
 
 INTERPRETED: Final = (
     # Coroutines, which mypyc makes slower and harder to read in a traceback.
-    *("models/readiness.py", "upstream/connect.py", "upstream/probe.py", "upstream/resolver.py"),
+    *("models/readiness.py", "upstream/connect.py", "upstream/lookup.py", "upstream/probe.py"),
+    "upstream/resolver.py",
     # Records of msgspec, which checks values against annotations: mypyc keeps only the plainest,
     # and drops what stands beside the base of a class, as `frozen`, `gc` and `kw_only`.
     *("http/parsed_head.py", "observe/log_entry.py", "observe/usage.py", "routing/decision.py"),

@@ -28,6 +28,7 @@ from llmhop.client.connection_limit import (
 from llmhop.client.memory_budget import Budget
 from llmhop.client.work_queue import WorkQueue
 from llmhop.config.config import Certificate, Config
+from llmhop.daemon_thread import call_in_thread
 from llmhop.errors import overloaded
 from llmhop.http.fields.via import PREFIX
 from llmhop.http.local_response import LocalResponse, error_response, render
@@ -162,7 +163,8 @@ class Server:
             begun = self._loop.time()
             self.observer.publish(self._records(), self.budget.held)
             # In a thread: with many models it takes longer than a stream may wait.
-            self._page = self._loop.run_in_executor(None, _render_page, self.observer.store)
+            render = partial(_render_page, self.observer.store)
+            self._page = asyncio.wrap_future(call_in_thread("metrics", render))
             self._page.add_done_callback(lambda _: self._keep_page(begun + METRICS_S))
         # A client that disconnects must not end it for the others.
         return await asyncio.shield(self._page)

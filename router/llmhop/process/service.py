@@ -19,6 +19,7 @@ from llmhop.config.findings import ConfigError
 from llmhop.config.load import load
 from llmhop.config.parser import after_reload
 from llmhop.config.values import ANY
+from llmhop.daemon_thread import call_in_thread
 from llmhop.log.faults import log_loops_fault
 from llmhop.log.logger import LOG, log
 from llmhop.process.listeners import Listeners
@@ -149,8 +150,9 @@ class _SingleService(Service):
         self._loading.add_done_callback(self._loaded)
 
     async def _load(self) -> Config:
-        # In a thread: a disk may be slow, and thousands of models take a second to check.
-        return await self._loop.run_in_executor(None, partial(load, self._path, may_wait=False))
+        # In a thread: a disk may hang, and thousands of models take a second to check.
+        read = partial(load, self._path, may_wait=False)
+        return await asyncio.wrap_future(call_in_thread("reload", read))
 
     def _loaded(self, loading: asyncio.Task[Config]) -> None:
         self._loading = None

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TypeVar
 
 from llmhop.config.backend_url import Origin
+from llmhop.upstream.lookup import LOOKUPS, Addresses
 
 Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 
@@ -32,13 +33,34 @@ async def connect(origin: Origin, new_protocol: Callable[[], Protocol]) -> Proto
     async with asyncio.timeout(origin.connect_timeout):
         if origin.socket is not None:
             _, protocol = await loop.create_unix_connection(new_protocol, origin.socket)
-        else:
-            tls = tls_context() if origin.tls else None
-            _, protocol = await loop.create_connection(
-                new_protocol,
-                origin.address or origin.host,
-                origin.port,
-                ssl=tls,
-                server_hostname=origin.host if tls else None,
-            )
+            return protocol
+        if origin.address is not None or not origin.is_name:
+            return await _connect_to(origin.address or origin.host, origin, new_protocol)
+        return await _connect_to_any(await LOOKUPS.addresses(origin.host), origin, new_protocol)
+
+
+async def _connect_to_any(
+    addresses: Addresses, origin: Origin, new_protocol: Callable[[], Protocol]
+) -> Protocol:
+    """Try one address after the other, as asyncio does with those of a name."""
+    errors = []
+    for address in addresses:
+        try:
+            return await _connect_to(address, origin, new_protocol)
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            errors.append(error)
+    if len({str(error) for error in errors}) == 1:
+        raise errors[0]
+    raise OSError("; ".join(map(str, errors)))
+
+
+async def _connect_to(
+    address: str, origin: Origin, new_protocol: Callable[[], Protocol]
+) -> Protocol:
+    tls = tls_context() if origin.tls else None
+    _, protocol = await asyncio.get_running_loop().create_connection(
+        new_protocol, address, origin.port, ssl=tls, server_hostname=origin.host if tls else None
+    )
     return protocol

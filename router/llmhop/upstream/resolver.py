@@ -1,4 +1,4 @@
-"""Looks up the addresses of backends' names, again and again, off the event loop.
+"""Has the addresses of backends' names looked up, again and again.
 
 The system's resolver tells no time to live, so the config says how often. What was found last
 counts until something else is found: a name server that fails takes no backend away.
@@ -7,15 +7,12 @@ counts until something else is found: a name server that fails takes no backend 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from llmhop.log.faults import attempt_each
 from llmhop.log.logger import log
-
-Addresses = tuple[str, ...]
+from llmhop.upstream.lookup import LOOKUPS, Addresses
 
 
 class _Name:
@@ -28,7 +25,7 @@ class _Name:
         self.addresses: Addresses = ()
         self.due = 0.0
         self.failing = False
-        self.lookup: asyncio.Task[Any] | None = None
+        self.lookup: asyncio.Task[Addresses] | None = None
 
 
 class Resolver:
@@ -64,17 +61,15 @@ class Resolver:
     def _resolve(self, host: str, name: _Name, now: float) -> None:
         if name.lookup is None and now >= name.due:
             name.due = now + name.every
-            name.lookup = self._loop.create_task(
-                self._loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            )
+            name.lookup = self._loop.create_task(LOOKUPS.addresses(host))
             name.lookup.add_done_callback(partial(self._resolved, host, name))
 
-    def _resolved(self, host: str, name: _Name, lookup: asyncio.Task[Any]) -> None:
+    def _resolved(self, host: str, name: _Name, lookup: asyncio.Task[Addresses]) -> None:
         name.lookup = None
         if lookup.cancelled() or self._names.get(host) is not name:
             return
         error = lookup.exception()
-        found = () if error else tuple(sorted({entry[4][0] for entry in lookup.result()}))
+        found = () if error else tuple(sorted(lookup.result()))
         if not found:
             if not name.failing:
                 then = (

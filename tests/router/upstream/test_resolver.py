@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trustme
-import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llmhop.limits import MAX_REPLICAS
@@ -27,23 +25,7 @@ from tests.router.support.endpoints import (
     post,
     wait_until,
 )
-
-Names = dict[str, list[str]]
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """What the system's resolver knows, in place of what it does know."""
-    names: Names = {}
-
-    async def getaddrinfo(_loop: object, host: str, *_: object, **_more: object) -> list[Any]:
-        if not names.get(host):
-            raise socket.gaierror(-2, "Name or service not known")
-        # Each address comes once for every kind of socket, in no order.
-        return [(2, 1, 6, "", (address, 0)) for address in reversed(names[host] * 2)]
-
-    monkeypatch.setattr(uvloop.Loop, "getaddrinfo", getaddrinfo)
-    return names
+from tests.router.support.fakes.names import Names
 
 
 @pytest.fixture
@@ -181,9 +163,10 @@ def test_until_it_is_known_and_for_what_is_no_name_the_url_itself_is_the_replica
 ) -> None:
     engine = start_backend()
     urls = [f"http://localhost:{engine.port}", engine.url, "unix:/no/such.sock"]
-    router = start_router({"m": {"urls": urls, "resolve": 1}})
+    router = start_router({"m": {"urls": urls, "resolve": 86400}})
     look_up(router)
     assert addresses(router) == [None, None, None]
+    names["localhost"] = ["127.0.0.1"]
     assert serve(router, 4) == [200] * 4
     assert "until they can, the url itself is the replica" in capfd.readouterr().err
 
@@ -262,13 +245,6 @@ _ADDRESSES = st.lists(st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"
 def test_the_last_addresses_that_were_found_count(found: list[list[str]]) -> None:
     thread = LoopThread()
     changes = 0
-    answers = iter(found)
-
-    async def getaddrinfo(*_: object, **_more: object) -> list[Any]:
-        answer = next(answers)
-        if not answer:
-            raise socket.gaierror(-2, "Name or service not known")
-        return [(2, 1, 6, "", (address, 0)) for address in answer]
 
     def changed() -> None:
         nonlocal changes
@@ -276,13 +252,12 @@ def test_the_last_addresses_that_were_found_count(found: list[list[str]]) -> Non
 
     async def run() -> None:
         nonlocal changes
-        loop = thread.loop
-        loop.getaddrinfo = getaddrinfo  # type: ignore[method-assign]
-        resolver = Resolver(loop, changed)
+        resolver = Resolver(thread.loop, changed)
         resolver.serve({"x": 1.0})
         known: tuple[str, ...] = ()
         expected = 0
         for now, answer in enumerate(found):
+            names["x"] = answer
             resolver.sweep(float(now * 2))
             name = resolver._names["x"]
             assert name.lookup is not None
@@ -295,7 +270,9 @@ def test_the_last_addresses_that_were_found_count(found: list[list[str]]) -> Non
             assert resolver.addresses("x") == known
             assert changes == expected
 
-    try:
-        thread.run(run())
-    finally:
-        thread.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        names = Names(patch)
+        try:
+            thread.run(run())
+        finally:
+            thread.stop()
