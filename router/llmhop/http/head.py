@@ -44,6 +44,7 @@ _SLASHES = re.compile(rb"(?<!:)/{2,}+")
 _VERSION = b"HTTP/1."
 _OTHER_VERSION = re.compile(rb"(?:\r\n)?[A-Z]++ [^ \r\n]++ HTTP/(?!1\.[01])([0-9]\.[0-9])\r\n")
 _BARE_LINE_END = "A line of the head does not end with CRLF."
+_CONTROL_CHARACTER = "The head holds a control character."
 _FORWARDS = re.compile(rb"[0-9]{1,9}")
 
 
@@ -226,8 +227,11 @@ def check_begun(raw: bytes | bytearray, scanned: int = 0) -> None:
         raise BackendError("sent no HTTP response")
     fresh = raw[max(0, scanned - 1) :]
     ends = fresh.count(b"\n") - (scanned > 0 and fresh.startswith(b"\n"))
-    if ends != fresh.count(b"\r\n"):
+    returns = fresh.count(b"\r") - fresh.endswith(b"\r")
+    if not ends == returns == fresh.count(b"\r\n"):
         raise _bad_head(_BARE_LINE_END)
+    if len(fresh.translate(None, _CONTROL)) != len(fresh):
+        raise _bad_head(_CONTROL_CHARACTER)
 
 
 def _count_hop(sink: _Sink) -> bool:
@@ -282,7 +286,7 @@ def _check_lines(raw: bytes, sink: _Sink, error: MakeError) -> None:
     if len(sink.fields) + 2 != lines - raw.startswith(b"\r\n"):
         raise error("A line of the head is not a header field.")
     if len(raw.translate(None, _CONTROL)) != len(raw):
-        raise error("The head holds a control character.")
+        raise error(_CONTROL_CHARACTER)
 
 
 def _origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:

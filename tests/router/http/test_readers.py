@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from llmhop.errors import BackendError
 from llmhop.http.body.chunked import ChunkedReader, ChunkError
 from llmhop.http.response_reader import ResponseReader
 
@@ -136,3 +137,22 @@ def test_only_a_whole_response_of_known_length_is_read_whole() -> None:
     reader = ResponseReader()
     reader.feed_head(b"HTTP/1.1 200 OK\r\n")
     assert reader.read_whole(RESPONSES["length"][0]) is None, "there is something before it"
+
+
+BAD = {"LF": b"\n", "CR": b"\r", "NUL": b"\0", "DEL": b"\x7f"}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_what_no_response_head_can_have_is_refused_before_its_end(bad: bytes) -> None:
+    """Who sent it may wait for an answer, and send nothing more."""
+    raw = b"HTTP/1.1 200 OK\r\nServer: x\r\nX: y"
+    for at in range(len(b"HTTP/1.1"), len(raw) + 1):
+        if raw[at - 1 : at] == b"\r":  # where it would end a line, or come after its end
+            continue
+        begun = raw[:at] + bad + (b"z" if bad == b"\r" else b"")
+        for pieces in splits(begun):
+            reader = ResponseReader()
+            with pytest.raises(BackendError):
+                for piece in pieces:
+                    reader.feed_head(piece)
+                    assert reader.read_head() is None
