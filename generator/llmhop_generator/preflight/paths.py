@@ -5,12 +5,14 @@ pkg/util/mount_opts_linux.go), which is after the model before has stopped.
 """
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from llmhop_generator.contract.images import is_vllms_own
 from llmhop_generator.contract.keys.arguments import flags_of
-from llmhop_generator.contract.options import Vllm
+from llmhop_generator.contract.options import Model, Vllm
 from llmhop_generator.contract.text import effective_lines
 from llmhop_generator.contract.unit_keys import texts_of
 from llmhop_generator.errors import Finding
@@ -19,6 +21,13 @@ from llmhop_generator.host.cdi import is_cdi_name
 from llmhop_generator.host.process import Account
 from llmhop_generator.layout import quadlet_dir, runtime_dir
 from llmhop_generator.preflight.storage.access import access_findings
+
+# Keys and arguments by which another than root is in a container, or root another than the user.
+_OTHER_USERS = {
+    *("User", "UserNS", "UIDMap", "GIDMap", "SubUIDMap", "SubGIDMap", "RemapUsers"),
+    *("--user", "-u", "--userns", "--uidmap", "--gidmap", "--subuidname", "--subgidname"),
+}
+_CHANGES_OWNER = re.compile(r"[:,](U|chown|idmap)\b")
 
 
 def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
@@ -35,9 +44,42 @@ def path_findings(vllm: Vllm, account: Account | None) -> Iterator[Finding]:
         tests.append((path, Finding.at(where, f"{path} {what}")))
     if account is None:
         yield from (problem for path, problem in tests if not Path(path).exists())
-    else:
-        # Asked is the user: of a file system of its own root may see nothing.
-        yield from access_findings(account, [("-e", path, problem) for path, problem in tests])
+        return
+    # Asked is the user: of a file system of its own root may see nothing.
+    missing = [*access_findings(account, [("-e", path, problem) for path, problem in tests])]
+    yield from missing
+    unread = access_findings(account, list(_read_tests(vllm)))
+    told = {problem.path for problem in missing}
+    yield from dict.fromkeys(problem for problem in unread if problem.path not in told)
+
+
+def _read_tests(vllm: Vllm) -> Iterator[tuple[str, str, Finding]]:
+    """Tests of files and directories that are mounted, which root in a container reads.
+
+    In vLLM's own images that is the user, unless keys of a model say otherwise.
+    """
+    for name, model in vllm.models.items() if is_vllms_own(vllm.image) else ():
+        lines = [*_lines_of(vllm, name, model)]
+        if any(key in _OTHER_USERS or _names_a_user(key, text) for key, text, _ in lines):
+            continue
+        for key, text, where in lines:
+            for path in () if _CHANGES_OWNER.search(text) else _mounted(key, text):
+                resolved = _resolve(path, vllm)
+                if resolved is not None:
+                    what = f"{resolved} can't be read by {vllm.user}, who root in the container is"
+                    problem = Finding.at(where, f"{what}; let that user read it")
+                    yield from ((flag, resolved, problem) for flag in _needed(Path(resolved)))
+
+
+def _names_a_user(key: str, text: str) -> bool:
+    return key == "PodmanArgs" and any(flag in _OTHER_USERS for flag, _ in flags_of(text))
+
+
+def _needed(path: Path) -> tuple[str, ...]:
+    """What test(1) is asked of a path that is to be read."""
+    if path.is_dir():
+        return "-r", "-x"
+    return ("-r",) if path.is_file() else ()
 
 
 def _named_paths(vllm: Vllm) -> dict[str, OptionPath]:
@@ -53,11 +95,15 @@ def _named_paths(vllm: Vllm) -> dict[str, OptionPath]:
 def container_lines(vllm: Vllm) -> Iterator[tuple[str, str, OptionPath]]:
     """Give the lines of containerConfig that count for enabled models: key, text and place."""
     for name, model in vllm.models.items():
-        own = ("vllm", "models", name, "containerConfig")
-        for key, value in (vllm.container_config | model.container_config).items():
-            above = own if key in model.container_config else ("vllm", "containerConfig")
-            for where, text in _lines(value, (*above, key)) if model.enable else ():
-                yield key, text, where
+        yield from _lines_of(vllm, name, model)
+
+
+def _lines_of(vllm: Vllm, name: str, model: Model) -> Iterator[tuple[str, str, OptionPath]]:
+    own = ("vllm", "models", name, "containerConfig")
+    for key, value in (vllm.container_config | model.container_config).items():
+        above = own if key in model.container_config else ("vllm", "containerConfig")
+        for where, text in _lines(value, (*above, key)) if model.enable else ():
+            yield key, text, where
 
 
 def devices_in(key: str, text: str) -> Iterator[str]:
@@ -85,18 +131,23 @@ def _paths(key: str, text: str) -> Iterator[str]:
     for device in devices_in(key, text):
         if not is_cdi_name(device):
             yield device.partition(":")[0]
+    if key == "SeccompProfile" and text != "unconfined":
+        yield text
+    yield from _mounted(key, text)
+
+
+def _mounted(key: str, text: str) -> Iterator[str]:
+    """The paths that a line has mounted."""
     match key:
         case "Volume" if ":" in text:
             yield text.partition(":")[0]
         case "Mount":
             yield from _bind_sources(text)
-        case "SeccompProfile" if text != "unconfined":
-            yield text
         case "PodmanArgs":
             for flag, value in flags_of(text):
                 match flag:
                     case "-v" | "--volume" if ":" in value:
-                        yield from _paths("Volume", value)
+                        yield from _mounted("Volume", value)
                     case "--mount":
                         yield from _bind_sources(value)
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -122,3 +124,48 @@ def test_a_path_that_its_user_can_not_reach_is_told(tmp_path: Path) -> None:
     closed, missing = map(str, path_findings(vllm_of(config), account))
     assert f"{tmp_path}/models can't be reached by vllm, who starts the container" in closed
     assert "/nowhere does not exist on this host" in missing
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that everybody can reach, as tmp_path is not."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+# Keys beside a volume of a directory, and whether it is told that the user can't read it.
+READERS: list[tuple[dict[str, Any], bool]] = [
+    ({"Volume": "PATH:/models:ro"}, True),
+    ({"Mount": "type=bind,src=PATH,dst=/models"}, True),
+    ({"PodmanArgs": "-v PATH:/models"}, True),
+    ({"Volume": "PATH:/models", "GroupAdd": "keep-groups"}, True),
+    ({"Volume": "PATH:/models:U"}, False),
+    ({"Volume": "PATH:/models:ro,idmap"}, False),
+    ({"Volume": "PATH:/models", "User": 1000}, False),
+    ({"Volume": "PATH:/models", "UserNS": "keep-id:uid=1000"}, False),
+    ({"Volume": "PATH:/models", "PodmanArgs": "--user 1000"}, False),
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to look as another user needs root")
+@pytest.mark.parametrize(("keys", "told"), READERS, ids=str)
+@pytest.mark.parametrize("mode", [0o700, 0o744, 0o711])
+def test_a_directory_that_its_user_can_not_read_is_told(
+    keys: dict[str, Any], told: bool, mode: int, open_directory: Path
+) -> None:
+    """As one that a rule of tmpfiles gives to somebody else."""
+    (models := open_directory / "models").mkdir()
+    config = json.loads(json.dumps(MINIMAL))
+    config["vllm"]["containerConfig"] = {
+        key: value.replace("PATH", str(models)) if isinstance(value, str) else value
+        for key, value in keys.items()
+    }
+    account = Account(65534, 65534)
+    assert list(path_findings(vllm_of(config), account)) == []
+    models.chmod(mode)
+    found = [str(problem) for problem in path_findings(vllm_of(config), account)]
+    what = "can't be read by vllm, who root in the container is; let that user read it"
+    assert [text.partition(": ")[2] for text in found] == [f"{models} {what}"] * told
+    config["vllm"]["image"] = "example.org/other"
+    assert list(path_findings(vllm_of(config), account)) == []
