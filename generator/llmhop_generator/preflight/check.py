@@ -13,8 +13,8 @@ from llmhop_generator.preflight.boot import model_boot_findings, router_boot_fin
 from llmhop_generator.preflight.devices import device_findings
 from llmhop_generator.preflight.paths import path_findings
 from llmhop_generator.preflight.ports import port_findings, router_findings
-from llmhop_generator.preflight.router import service_findings, socket_findings
-from llmhop_generator.preflight.secrets import secret_findings
+from llmhop_generator.preflight.router.secrets import secret_findings
+from llmhop_generator.preflight.router.service import service_findings, socket_findings
 from llmhop_generator.preflight.storage.directories import directory_conflicts, directory_findings
 from llmhop_generator.preflight.storage.disk import disk_findings
 from llmhop_generator.preflight.storage.environment_files import environment_file_findings

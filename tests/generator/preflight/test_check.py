@@ -11,7 +11,7 @@ from llmhop_generator.host.process import Account
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.preflight import check as preflight
-from llmhop_generator.preflight import router as host_router
+from llmhop_generator.preflight.router import service as host_router
 from llmhop_generator.render.tree import render
 
 from tests.generator.conftest import MINIMAL

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from llmhop_generator.host.process import Finished
-from llmhop_generator.preflight import secrets as host_secrets
+from llmhop_generator.preflight.router import secrets as host_secrets
 
 UNIT = """\
 # /etc/systemd/system/llmhop.service

@@ -13,7 +13,7 @@ from llmhop_generator.host import lock
 from llmhop_generator.host.systemd import UnitState
 from llmhop_generator.parse.load import parse_config
 from llmhop_generator.planning.plan_text import lines
-from llmhop_generator.preflight.router import service_findings
+from llmhop_generator.preflight.router.service import service_findings
 from llmhop_generator.state.router_command import foreign_command, foreign_file_read
 from llmhop_generator.status.report import remarks, status
 
@@ -28,7 +28,7 @@ Start = Callable[..., UnitState]
 @pytest.fixture
 def host(simulated: SimulatedHost, monkeypatch: pytest.MonkeyPatch) -> SimulatedHost:
     """A host on which a configuration was applied."""
-    monkeypatch.setattr("llmhop_generator.preflight.router.router_group", lambda: 1)
+    monkeypatch.setattr("llmhop_generator.preflight.router.service.router_group", lambda: 1)
     apply_again()
     return simulated
 
