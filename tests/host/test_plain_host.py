@@ -289,6 +289,35 @@ def test_llmhop_is_given_no_address_before_its_socket(host: Machine) -> None:
     host.fail("curl -fsS http://127.0.0.1:8080/health")
 
 
+def test_why_llmhop_is_not_up_is_told_in_its_own_words(host: Machine) -> None:
+    write(host, CONFIG, router_config())
+    host.succeed(f"llmhop-generator provision {CONFIG}", f"llmhop-generator apply {CONFIG}")
+
+    def last_error() -> str:
+        """What is told once a start has failed, which systemd goes on trying."""
+        host.execute("systemctl restart llmhop.service")
+        host.wait_until_succeeds("systemctl show -P SubState llmhop.service | grep -q auto-restart")
+        error: str = json.loads(host.succeed("llmhop-generator status --json"))["llmhop"][
+            "last_error"
+        ]
+        assert f": {error}\n" in host.succeed("llmhop-generator status")
+        return error
+
+    drop_in, text = "/run/systemd/system/llmhop.service.d/x.conf", "[Service]\nRestartSec=1h\n"
+    write(host, drop_in, text)
+    host.succeed("systemctl daemon-reload")
+    write(host, "/var/lib/llmhop/llmhop.json", '{"listen": "127.0.0.1:1x", "models": {}}')
+    assert last_error().startswith("models: has no model")
+    for command, told in (
+        ("/opt/none", "Failed at step EXEC spawning /opt/none: No such file or directory"),
+        ("/bin/sh -c 'echo last; kill -SEGV $$$$'", "it was ended by SIGSEGV; it said last: last"),
+        ("/bin/sh -c 'exit 3'", "it ended with exit code 3"),
+    ):
+        write(host, drop_in, f"{text}Type=simple\nExecStart=\nExecStart={command}\n")
+        host.succeed("systemctl daemon-reload", "systemctl reset-failed llmhop.service")
+        assert told in last_error()
+
+
 def test_provision_opens_no_new_address_for_the_configuration_before(host: Machine) -> None:
     write(host, CONFIG, router_config())
     host.succeed(f"llmhop-generator provision {CONFIG}", f"llmhop-generator apply {CONFIG}")

@@ -254,9 +254,18 @@ def user_unit_journal(service: str, fields: Sequence[str]) -> list[str]:
 
     Each is a JSON object of some fields.
     """
+    return _unit_journal(fields, f"_SYSTEMD_USER_UNIT={service}", f"USER_UNIT={service}")
+
+
+def system_unit_journal(unit: str, fields: Sequence[str]) -> list[str]:
+    """The last entries that a service of the system or its manager wrote, as of a user's."""
+    return _unit_journal(fields, f"_SYSTEMD_UNIT={unit}", f"UNIT={unit}")
+
+
+def _unit_journal(fields: Sequence[str], by_unit: str, about_unit: str) -> list[str]:
     words = ["journalctl", "-b", "-n", str(_JOURNAL_LINES), "-o", "json", "--all"]
-    by_unit = [f"_SYSTEMD_USER_UNIT={service}", "+", f"USER_UNIT={service}"]
-    done = run([*words, f"--output-fields={','.join(fields)}", *by_unit], check=False)
+    which = [f"--output-fields={','.join(fields)}", by_unit, "+", about_unit]
+    done = run([*words, *which], check=False)
     return [line for line in done.stdout.splitlines() if line.startswith("{")]
 
 

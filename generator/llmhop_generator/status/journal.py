@@ -27,6 +27,7 @@ FIELDS = (
     "_COMM",
     "_TRANSPORT",
     "UNIT_RESULT",
+    "INVOCATION_ID",
     "USER_INVOCATION_ID",
 )
 """The fields of a record that are read here."""
@@ -110,7 +111,7 @@ class Record:
             at_s=int(read.get("__REALTIME_TIMESTAMP", 0)) / 1e6,
             goes_on=read.get("CONTAINER_PARTIAL_MESSAGE") == "true",
             is_printed=is_printed,
-            invocation=_text(read.get("USER_INVOCATION_ID", "")),
+            invocation=_text(read.get("USER_INVOCATION_ID", read.get("INVOCATION_ID", ""))),
             result=_text(read.get("UNIT_RESULT", "")),
         )
 

@@ -13,7 +13,6 @@ from llmhop_generator.host.process import account_of, acts_as, is_root
 from llmhop_generator.host.systemd import (
     UnitState,
     UserManager,
-    last_messages,
     may_read_journal,
     system_states,
 )
@@ -38,7 +37,7 @@ from llmhop_generator.state.source_drop_ins import read_source_drop_ins
 from llmhop_generator.state.unfinished_routes import read_unfinished
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.containers import RUNNING, Container, Storage, read_storage
-from llmhop_generator.status.failures import why
+from llmhop_generator.status.failures import why, why_router
 from llmhop_generator.status.wait import Outcome, outcome
 from llmhop_generator.unit_names import container_of, service_of, source_of
 
@@ -206,9 +205,7 @@ def _router(state: UnitState) -> RouterStatus:
         restarts=state.restarts,
         says=state.status_text if state.active == "active" else "",
         unit=ROUTER_UNIT,
-        last_error=last_messages(ROUTER_UNIT).rpartition("\n")[2] or None
-        if state.active in ("failed", "activating")
-        else None,
+        last_error=why_router(state) if state.active in ("failed", "activating") else None,
     )
 
 

@@ -136,3 +136,36 @@ def test_an_exec_condition_that_said_no_is_told(host: Host) -> None:
     )
     lines = told(A, a=Added("the.option", "ExecCondition", ("/bin/false",)))
     assert lines[1].startswith(f"{A}: the.option: condition of the unit not met: ExecCondition=")
+
+
+def router_told(
+    monkeypatch: pytest.MonkeyPatch, *records: dict[str, Any], state: str = "failed"
+) -> str | None:
+    """Why llmhop is not up, by what its journal has of starts 1 and 2, the latter the last."""
+    lines = [json.dumps({"__REALTIME_TIMESTAMP": "1000000", **record}) for record in records]
+    monkeypatch.setattr(failures, "system_unit_journal", lambda *_: lines)
+    shown = (
+        f"ActiveState={state}\nResult=exit-code\nInvocationID=2\nExecMainCode=1\nExecMainStatus=3"
+    )
+    return failures.why_router(systemd.UnitState.parse(shown))
+
+
+def begins(start: int) -> dict[str, Any]:
+    return {"MESSAGE": "Starting", "MESSAGE_ID": STARTING, "INVOCATION_ID": str(start)}
+
+
+def ends(start: int) -> dict[str, Any]:
+    return {"MESSAGE": "Failed", "MESSAGE_ID": FAILED, "INVOCATION_ID": str(start)}
+
+
+def test_why_llmhop_is_not_up_is_what_its_last_start_has_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = {"MESSAGE": "one\nlisten: can't bind\n", "_TRANSPORT": "stdout", "_COMM": "llmhop"}
+    first, second = (begins(1), said, ends(1)), (begins(2), said, ends(2))
+    assert router_told(monkeypatch, *second) == "listen: can't bind"
+    # What has ended without a word is not told by the words of another start; what is under way
+    # may be yet to speak.
+    assert router_told(monkeypatch, *first, begins(2), ends(2)) == "it ended with exit code 3"
+    assert router_told(monkeypatch, *first, begins(2)) == "listen: can't bind"
+    assert router_told(monkeypatch) == "it ended with exit code 3"
