@@ -67,7 +67,7 @@ let
     lib.filter (
       key:
       (lib.isString settings.${key} || lib.isList settings.${key})
-      && lib.elem (lib.replaceStrings [ "_" ] [ "-" ] key) secret_flags
+      && secret_flags ? ${lib.replaceStrings [ "_" ] [ "-" ] key}
     ) (lib.attrNames settings);
 
   refused = path: secrets: {

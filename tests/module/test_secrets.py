@@ -246,7 +246,9 @@ def test_the_generator_keeps_the_same_variables_from_units(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOST["secret_flags"])
 def test_the_generator_keeps_the_same_flags_from_units(name: str) -> None:
-    assert len(told_by_the_generator({"modelSettings": {name: "x"}})) == 1
+    for value in ("x", ["x"], "/x"):
+        (told,) = told_by_the_generator({"modelSettings": {name: value}})
+        assert f"set {HOST['secret_flags'][name]} in an environmentFile" in told
 
 
 def told_by_the_generator(options: dict[str, object]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from llmhop_generator.contract.text import unrepresentable
 from llmhop_generator.errors import Finding, Path
+from llmhop_generator.layout import HOST
 
 # vLLM declares these two ways of its own for lists: one JSON value, and one flag
 # an item (vllm/entrypoints/openai/cli_args.py, FrontendArgs._customize_cli_kwargs).
@@ -35,8 +36,11 @@ _TAKEN = {
     "uds": "llmhop reaches the container by its port",
     "ssl-keyfile": "llmhop reaches the container over loopback, without TLS",
     "ssl-certfile": "llmhop reaches the container over loopback, without TLS",
-    "api-key": "it would be seen in unit and process list; set VLLM_API_KEY in an environmentFile",
 }
+
+# With the variable that holds the secret in their place. Without a value, some take a secret
+# that is in the image's cache.
+_SECRETS: dict[str, str] = HOST["secret_flags"]
 
 Flags = Mapping[str, Any]
 
@@ -117,8 +121,8 @@ def flag_value(flags: Flags, name: str) -> str | None:
 
 
 def is_taken(key: str) -> bool:
-    """Whether a flag is not for settings at all."""
-    return place(key)[0] in _TAKEN
+    """Whether no text may be given to a flag in settings."""
+    return place(key)[0] in {*_TAKEN, *_SECRETS}
 
 
 def findings(path: Path, flags: Flags) -> Iterator[Finding]:
@@ -129,10 +133,11 @@ def findings(path: Path, flags: Flags) -> Iterator[Finding]:
         if flag in _TAKEN:
             if value is not None:
                 yield Finding.at((*path, key), f"is not for settings: {_TAKEN[flag]}")
-        elif flag == "hf-token" and isinstance(value, str):
+        elif flag in _SECRETS and value is not None and not isinstance(value, bool):
             yield Finding.at(
                 (*path, key),
-                "would be seen in unit and process list; set HF_TOKEN in an environmentFile",
+                f"would be seen in unit and process list; set {_SECRETS[flag]} in an "
+                "environmentFile",
             )
         elif name in _SEPARATE and not (isinstance(value, str) and value.strip("-;")):
             yield Finding.at((*path, key), "must be the path of a file in the container")
