@@ -3,6 +3,7 @@
 What runs needs none of it, so that nothing else tells of it before the boot does.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,9 @@ PROVISION_HINT = "switch to the NixOS configuration, or run `llmhop-generator pr
 _LOOKED_FOR = ("sysusers.d/", "tmpfiles.d/")
 # Only `provision` is told the paths of the commands.
 _COMMANDS = ("ExecStart=", "ExecReload=")
+# What is for models of the configuration, and nothing to others.
+_MOUNTS, _LIMIT = "WantsMountsFor=", "LimitNOFILE="
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
 _CLOSED = 'for d; do test -x "$d" || { printf %s "$d"; exit; }; done'
 
 
@@ -134,7 +138,7 @@ def outdated_notes(config: Config) -> list[str]:
     outdated = []
     for name, text in host_files(config, "llmhop").items():
         there = "" if name.startswith(_LOOKED_FOR) else files.read(ETC / name) or ""
-        if files.is_ours(there) and _without_commands(there) != _without_commands(text):
+        if files.is_ours(there) and not _does(there, text):
             outdated.append(str(ETC / name))
     if not outdated:
         return []
@@ -144,5 +148,24 @@ def outdated_notes(config: Config) -> list[str]:
     ]
 
 
-def _without_commands(unit: str) -> list[str]:
-    return [line for line in unit.splitlines() if not line.startswith(_COMMANDS)]
+def _does(there: str, wanted: str) -> bool:
+    """Whether a unit on a host does what one that is wanted would, be it more than that.
+
+    It may wait for mounts of volumes that no model has any more, and give more open files.
+    """
+    if _others(there) != _others(wanted):
+        return False
+    limits = [[int(n) for n in _words(_LIMIT, each) if n.isdecimal()] for each in (there, wanted)]
+    return {*_words(_MOUNTS, wanted)} <= {*_words(_MOUNTS, there)} and limits[0] >= limits[1]
+
+
+def _words(key: str, unit: str) -> list[str]:
+    lines = [line.removeprefix(key) for line in unit.splitlines() if line.startswith(key)]
+    return [word for line in lines for word in _WORD.findall(line)]
+
+
+def _others(unit: str) -> list[str]:
+    """The lines of a unit but for those that need not be the same."""
+    return [
+        line for line in unit.splitlines() if not line.startswith((*_COMMANDS, _MOUNTS, _LIMIT))
+    ]

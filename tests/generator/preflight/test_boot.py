@@ -211,6 +211,22 @@ def test_the_lines_that_a_volume_adds_are_missed(host: Host) -> None:
     assert told.startswith(f"{drop_in}: written by")
 
 
+def test_what_a_unit_does_beyond_what_is_wanted_is_not_told(host: Host) -> None:
+    both = {"containerConfig": {"Volume": ["/srv/a:/a", "/srv/my b:/b"]}, "openFilesLimit": 2048}
+    for name, text in host_files(parse({**MINIMAL, "vllm": MINIMAL["vllm"] | both}), "x").items():
+        (host.etc / name).write_text(text)
+    less = {"containerConfig": {"Volume": "/srv/my b:/b"}, "openFilesLimit": 1024}
+    for wanted in (both, less, {"openFilesLimit": 1024}):
+        assert notes(**wanted) == []
+    for more in (
+        {"openFilesLimit": 2049},
+        {**less, "containerConfig": {"Volume": "/srv/my:/b"}},
+        {**less, "containerConfig": {"Volume": ["/srv/a:/a", "/srv/c:/c"]}},
+        {**less, "cacheDir": "/srv/cache"},
+    ):
+        assert len(notes(**more)) == 1, more
+
+
 def test_where_the_commands_lie_is_not_told(host: Host) -> None:
     config = parse(MINIMAL)
     for name, text in host_files(config, "/opt/llmhop", "/opt/llmhop-generator").items():
