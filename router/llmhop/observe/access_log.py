@@ -17,7 +17,7 @@ import msgspec
 from llmhop.config.config import AccessLogFormat
 from llmhop.log.faults import attempt_each
 from llmhop.log.line_buffer import LineBuffer
-from llmhop.log.line_writer import ThreadWriter
+from llmhop.log.line_writer import Discard, LineWriter, ThreadWriter
 from llmhop.observe.log_entry import DroppedLines, Entry
 
 MAX_LINES: Final = 256
@@ -31,10 +31,14 @@ _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")  # no white space, quote, backsla
 
 
 class AccessLog:
-    """Collects entries, and writes them to a descriptor."""
+    """Collects entries, and writes them to a descriptor; where there is none, it counts them."""
 
-    def __init__(self, descriptor: int, format_: AccessLogFormat) -> None:
-        self._writer = ThreadWriter(descriptor, LineBuffer(self._dropped_line))
+    def __init__(self, descriptor: int | None, format_: AccessLogFormat) -> None:
+        self._writer: LineWriter = (
+            Discard()
+            if descriptor is None
+            else ThreadWriter(descriptor, LineBuffer(self._dropped_line))
+        )
         self._format: AccessLogFormat = format_
         self.on = format_ != "off"
         self._entries: list[Entry] = []

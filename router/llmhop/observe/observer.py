@@ -32,9 +32,7 @@ class Observer:
 
     def __init__(self, metrics: Metrics, format_: AccessLogFormat) -> None:
         # Without a standard output, its number may be that of any file.
-        usable = sys.__stdout__ is not None
-        self.access_log = AccessLog(_STDOUT, format_ if usable else "off")
-        self._usable = usable
+        self.access_log = AccessLog(None if sys.__stdout__ is None else _STDOUT, format_)
         self._metrics = metrics
         self.ended: list[EndedRequest] = []
         # Told apart from those of other processes, of other hosts, and from before a restart.
@@ -74,8 +72,7 @@ class Observer:
     def change_log(self, format_: AccessLogFormat) -> None:
         """Write the access log in another format from now on."""
         self.flush_records()
-        if self._usable:
-            self.access_log.change(format_)
+        self.access_log.change(format_)
 
     def sweep(self, records: Iterable[RequestRecord], buffered_bytes: int) -> None:
         """Write and publish what came since the last sweep, see `publish`."""
