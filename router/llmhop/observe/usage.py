@@ -1,8 +1,10 @@
 """Finds the token usage that a response reports, in its last bytes. Does no I/O.
 
 OpenAI's chat and completions, vLLM's and Anthropic's reports stand near the end: in the body of a
-whole answer, or in one of the last events of a stream. What is compressed, or cut into chunks
-within the report, is not found.
+whole answer, or in one of the last events of a stream. There it is `usage` of the outermost object,
+or of its `response` (response.completed of the Responses API) or `message` (message_start of
+Anthropic's); what else has that name is no report. What is compressed, or cut into chunks within
+the report, is not found.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ come alone."""
 _KEY: Final = b'"usage"'
 _PLAIN: Final = b'"usage":{'
 _REPORT: Final = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
+_WRAPPERS: Final = (b'"response"', b'"message"')
+_EVENT: Final = b"data:"
+_SPACE: Final = b" \t\r\n"
 _MAX_TRIES: Final = 8
 _MAX_TOKENS: Final = 2**40
 
@@ -50,7 +56,7 @@ def find_usage(tail: bytes) -> Usage | None:
     plain = tail.rfind(_PLAIN, -TAIL_BYTES)
     if plain >= 0:  # as vLLM writes it; no expression is needed
         report, brace, rest = tail[plain + len(_PLAIN) - 1 :].partition(b"}")
-        if brace and b"{" not in report[1:] and _KEY not in rest:
+        if brace and b"{" not in report[1:] and rest.rstrip(_SPACE) == b"}":
             return _read(report + brace)
     end = len(tail)
     for _ in range(_MAX_TRIES):
@@ -58,9 +64,50 @@ def find_usage(tail: bytes) -> Usage | None:
         if end < 0:
             return None
         match = _REPORT.match(tail, end)
-        if match is not None:
+        if match is not None and _is_in_place(tail, end, match.end()):
             return _read(match[1])
     return None
+
+
+def _is_in_place(tail: bytes, start: int, end: int) -> bool:
+    """Whether APIs have their report there, by the objects that are still open behind it."""
+    closers = []
+    depth, last = 0, len(tail)
+    for token in _TOKEN.finditer(tail, end):
+        sign = token[0]
+        if sign in (b"{", b"["):
+            depth += 1
+        elif sign in (b"}", b"]"):
+            depth -= 1
+            if depth < 0:
+                depth = 0
+                closers.append(sign)
+                last = token.end()
+                if tail[last:].lstrip(_SPACE)[:1] not in (b",", b"}", b"]"):
+                    break
+    if closers == [b"}"]:
+        return True
+    if closers != [b"}", b"}"]:
+        return False
+    event = tail.rfind(_EVENT, 0, start)
+    if event >= 0:
+        return _keys_above(tail, event, start)[-1:] in [[key] for key in _WRAPPERS]
+    # Its beginning is farther away: of an event, which ends its line, it is a `response`.
+    return tail[last : last + 1] in (b"\r", b"\n")
+
+
+def _keys_above(tail: bytes, start: int, end: int) -> list[bytes]:
+    """Return the keys of the objects and lists that are open at `end`."""
+    keys = []
+    before = b""
+    for token in _TOKEN.finditer(tail, start, end):
+        if token[0] in (b"{", b"["):
+            keys.append(before)
+        elif token[0] in (b"}", b"]"):
+            del keys[-1:]
+        else:
+            before = token[0]
+    return keys
 
 
 def _read(report: bytes) -> Usage | None:
