@@ -195,7 +195,7 @@ def test_a_manager_that_is_down_is_started(host: Machine) -> None:
     assert ids.split() == ["0", "503", "1", "1", "300000", "65536"]
 
 
-def test_of_two_runs_at_once_one_waits_and_says_for_which(host: Machine) -> None:
+def test_one_of_two_runs_at_once_waits_and_says_for_which(host: Machine) -> None:
     write(host, "/root/slow.json", config(environment={"STANDIN_START_DELAY": "6"}))
     host.succeed("systemd-run --unit first llmhop-generator apply /root/slow.json")
     host.wait_until_succeeds(f"grep -q START_DELAY {UNITS}/vllm-a.container", timeout=30)

@@ -130,7 +130,7 @@ def test_models_go_with_their_service_but_neither_at_an_update_nor_at_shutdown(h
     assert service["unitConfig"]["DefaultDependencies"] is False
 
 
-def test_who_restarts_or_starts_the_service_of_all_models_gets_them_back(host: Any) -> None:
+def test_a_restart_or_start_of_the_service_of_all_models_brings_them_back(host: Any) -> None:
     """PartOf= passes a restart on, Wants= a start; After= has them end before they start."""
     generator = host["services"]["llmhop-generator"]
 

@@ -116,7 +116,7 @@ def test_what_llmhop_refused_is_not_given_back(host: SimulatedHost) -> None:
     assert host.router is not None
 
 
-def test_of_a_first_configuration_that_llmhop_refused_nothing_is_left_to_do(
+def test_a_first_configuration_that_llmhop_refused_leaves_nothing_to_do(
     host: SimulatedHost,
 ) -> None:
     with pytest.raises(Exception, match="llmhop does not take"):

@@ -136,7 +136,7 @@ def test_a_signal_after_the_last_step_says_that_all_were_taken(
     assert f"error: ended by SIGTERM: every step was taken{WAY_OUT}\n" in done.output
 
 
-def test_of_models_that_a_run_does_not_touch_it_tells_nothing(simulated: SimulatedHost) -> None:
+def test_a_run_reports_nothing_of_models_that_it_does_not_touch(simulated: SimulatedHost) -> None:
     told: list[str] = []
     bring(told)
     told.clear()

@@ -118,7 +118,7 @@ def test_a_model_that_was_left_as_it_was_comes_back_as_it_was(
         assert host.unit(B).state == "active"
 
 
-def test_who_is_killed_before_the_reload_of_llmhop_is_followed_by_one(host: SimulatedHost) -> None:
+def test_a_run_killed_before_the_reload_of_llmhop_is_followed_by_one(host: SimulatedHost) -> None:
     bring(ONE)
 
     with killed(host, lambda effect: effect == "reload-or-restart"):

@@ -154,7 +154,7 @@ def eval_process() -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_who_ends_the_command_ends_nix_eval_jobs(
+def test_a_signal_to_the_command_ends_nix_eval_jobs(
     name: str, code: int, programs: Programs, tmp_path: Path
 ) -> None:
     programs(job("a"), first=f"echo $$ >{tmp_path}/pid", then="exec sleep 600")

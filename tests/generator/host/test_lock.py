@@ -28,7 +28,7 @@ def test_a_second_run_waits_for_the_first_and_names_it(file: Path) -> None:
         pass
 
 
-def test_one_that_does_not_wait_is_told_who_is_at_work() -> None:
+def test_a_run_that_does_not_wait_names_the_holder_of_the_lock() -> None:
     said: list[str] = []
     with lock.try_locked(said.append) as alone:
         assert alone
@@ -57,7 +57,7 @@ def test_a_lock_that_can_not_be_opened_is_an_error(monkeypatch: pytest.MonkeyPat
             raise AssertionError("it was held")
 
 
-def test_who_holds_it_is_known_without_a_try_at_it(file: Path) -> None:
+def test_the_holder_of_the_lock_is_known_without_trying_it(file: Path) -> None:
     assert lock.run_at_work() is None
     with lock.locked(0, print):
         assert lock.run_at_work() == os.getpid()

@@ -131,7 +131,7 @@ def test_a_removed_model_loses_its_route_then_stops_then_its_source_goes() -> No
     )
 
 
-def test_of_several_removed_models_the_last_started_is_the_first_to_stop() -> None:
+def test_the_last_started_of_several_removed_models_stops_first() -> None:
     taken = steps(wanted(served("a")), present(served("abc")))
     assert Stop(UID, (C_SERVICE, B_SERVICE)) in taken
 

@@ -94,7 +94,9 @@ def test_all_that_is_found_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         *("requirement_findings", "unit_findings", "hidden_findings", "router_socket_findings"),
     ],
 )
-def test_who_can_not_be_asked_is_a_finding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_can_not_be_asked_is_a_finding(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> Iterator[Finding]:
         raise GeneratorError("can't be asked")
 

@@ -28,7 +28,7 @@ def test_a_path_of_any_name_is_found_and_what_a_link_leads_to(name: str, tmp_pat
     assert _file_system(f"{link}/") == "proc"
 
 
-def test_of_file_systems_one_over_the_other_the_upper_one_counts(tmp_path: Path) -> None:
+def test_the_upper_of_stacked_file_systems_counts(tmp_path: Path) -> None:
     """As of one that is mounted when somebody looks into it, by autofs."""
     asks = "from llmhop_generator.preflight.storage.disk import _file_system as ask; import sys;"
     ask = f"{sys.executable} -c '{asks} print(ask(sys.argv[1]))' {tmp_path}"

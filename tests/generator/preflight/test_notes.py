@@ -57,11 +57,11 @@ def test_an_environment_file_that_everybody_can_read_is_told(
 
 
 @pytest.mark.parametrize("path", ["/nowhere/a.env", "/etc"])
-def test_of_what_is_no_file_nothing_is_noted(path: str) -> None:
+def test_nothing_is_noted_of_what_is_no_file(path: str) -> None:
     assert host_notes(config(environmentFile=path)) == []
 
 
-def test_of_a_loop_of_links_nothing_is_noted(tmp_path: Path) -> None:
+def test_nothing_is_noted_of_a_loop_of_links(tmp_path: Path) -> None:
     loop = tmp_path / "a.env"
     loop.symlink_to(loop)
     assert host_notes(config(environmentFile=str(loop))) == []
@@ -82,7 +82,7 @@ def test_a_limit_that_can_not_be_raised_is_told(
     assert host_notes(config()) == [told] * is_told
 
 
-def test_of_a_manager_that_is_down_no_limit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_limit_is_noted_of_a_manager_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     down = UnitState.parse("ActiveState=inactive")
     monkeypatch.setattr(notes, "hard_open_files_limit", lambda _: 63)
     monkeypatch.setattr(notes, "may_raise_limits", lambda: False)

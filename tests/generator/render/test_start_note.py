@@ -169,7 +169,7 @@ def written_over(source: Path) -> None:
 
 
 @pytest.mark.parametrize("edit", [Path.touch, put_back, written_over])
-def test_of_a_text_that_systemd_may_not_have_read_nothing_is_told(unit: str, edit: Edit) -> None:
+def test_a_text_that_systemd_may_not_have_read_says_nothing(unit: str, edit: Edit) -> None:
     assert Started.parse(left_by(unit, unit, edit)) == Started(None, FIRST)
     assert Started.parse(left_by(unit, unit, edit, start)) == Started(None, SECOND)
     assert Started.parse(left_by(unit, unit, edit, reload)) == Started(unit, SECOND)
@@ -185,7 +185,7 @@ def test_what_systemd_has_read_is_known_from_the_start_before(text: str, edit: E
     assert Started.parse(left_by(unit, text, start, edit, start)) == Started(text, THIRD)
 
 
-def test_of_another_service_than_that_of_the_start_before_nothing_is_told(unit: str) -> None:
+def test_another_service_than_that_of_the_start_before_says_nothing(unit: str) -> None:
     back = comes_back(unit)
     for edit in (steps(edited, reload, back), steps(edited, reload, Path.touch)):
         assert Started.parse(left_by(unit, unit, start, edit)) == Started(None, SECOND)
@@ -208,7 +208,7 @@ def test_what_a_start_did_not_leave_whole_is_none(unit: str) -> None:
     assert Started.parse("0" * 32 + " 18001\n") is None
 
 
-def test_of_another_users_file_no_more_is_read_than_a_note_and_nothing_waits(
+def test_another_users_file_is_read_up_to_a_note_and_nothing_waits(
     tmp_path: Path,
 ) -> None:
     plain, link, pipe = tmp_path / "plain", tmp_path / "link", tmp_path / "pipe"

@@ -59,7 +59,7 @@ def findings() -> list[str]:
     return [problem.what for problem in hidden_findings(vllm_of(CONFIG))]
 
 
-def test_of_a_model_that_runs_by_our_unit_nothing_is_told(show: Show) -> None:
+def test_nothing_is_reported_of_a_model_that_runs_by_our_unit(show: Show) -> None:
     assert told_of() == findings() == []
     assert bring() == ["nothing to do"]
 
@@ -301,7 +301,7 @@ def test_a_link_to_a_whole_file_system_is_followed_for_a_while_only(
     assert len(source_drop_ins.read_source_drop_ins(UID)) <= 4 * 20
 
 
-def test_of_links_each_file_is_told_once(
+def test_each_file_behind_links_is_reported_once(
     show: Show, simulated: SimulatedHost, tmp_path: Path
 ) -> None:
     show()

@@ -81,7 +81,7 @@ def applied() -> bytes:
 
 
 @pytest.mark.parametrize("has_ours", [True, False])
-def test_of_sources_of_a_name_the_one_that_podman_takes_hides_ours(
+def test_the_source_of_a_name_that_podman_takes_hides_ours(
     has_ours: bool, host: SimulatedHost
 ) -> None:
     if has_ours:
@@ -162,7 +162,7 @@ def test_a_directory_that_can_not_be_looked_into_tells_nothing(
     assert search_paths.hiding_unit(UID, SERVICE) is None
 
 
-def test_of_a_user_who_is_gone_no_home_is_looked_into(simulated: SimulatedHost) -> None:
+def test_no_home_of_a_removed_user_is_looked_into(simulated: SimulatedHost) -> None:
     home = "/.config/"
     assert not [path for path in unit_directories(UID) if home in str(path)]
     assert not [path for path in search_paths.source_directories(UID) if home in str(path)]

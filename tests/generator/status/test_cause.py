@@ -177,7 +177,7 @@ def test_a_cause_is_known_wherever_it_is_raised(name: str, said: str, where: str
     assert found.said == f"{kind.rpartition('.')[2]}: {message}"
 
 
-def test_of_several_processes_the_one_that_failed_is_told() -> None:
+def test_the_process_that_failed_of_several_is_reported() -> None:
     workers = [f"(VllmWorker rank={n} pid={n}) ERROR 08-12 01:36:10 [worker.py:5] " for n in (0, 1)]
     torn = [traceback("KeyError: 'first'", worker).splitlines() for worker in workers]
     torn[1] = [line.replace("'first'", "'second'") for line in torn[1]]
@@ -229,7 +229,7 @@ def test_a_chain_is_told_with_its_root(link: str, prefix: str) -> None:
     assert found.said == "ValueError: rope_scaling is malformed, because of KeyError: 'rope'"
 
 
-def test_of_a_chain_that_ends_in_a_consequence_the_root_is_told() -> None:
+def test_the_root_of_a_chain_of_exceptions_is_reported() -> None:
     chain = traceback("KeyError: 'rope'") + f"\n{CHAINS[1]}\n\n" + traceback(POINTER)
     assert told(chain).said == "KeyError: 'rope'"
 

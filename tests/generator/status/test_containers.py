@@ -25,7 +25,7 @@ def test_a_paused_container_keeps_a_model_from_coming_up(is_up: bool) -> None:
     assert "podman unpause vllm-a" in told
 
 
-def test_of_a_podman_that_gave_no_answer_nothing_is_taken_for_missing() -> None:
+def test_nothing_counts_as_missing_when_podman_gave_no_answer() -> None:
     unknown = Storage(unanswered="it can't be asked")
     assert unknown.trouble("vllm-a", is_up=True) is None
     assert not unknown.lacks("localhost/i:v1")

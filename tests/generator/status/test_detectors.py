@@ -81,7 +81,7 @@ def test_each_account_counts_by_itself(lines: list[str], words: str) -> None:
     list(combinations(ACCOUNTS, 2)),
     ids=[f"{one[0]} before {other[0]}" for one, other in combinations(ACCOUNTS, 2)],
 )
-def test_of_two_accounts_the_surer_one_counts(
+def test_the_surer_of_two_accounts_counts(
     first: tuple[str, list[str], str], second: tuple[str, list[str], str]
 ) -> None:
     assert first[2] in said(*first[1], *second[1])

@@ -128,7 +128,7 @@ def test_a_run_that_fails_has_told_of_it_itself(simulated: SimulatedHost) -> Non
     assert not status().cut_off
 
 
-def test_of_a_model_without_a_route_no_cause_is_guessed(simulated: SimulatedHost) -> None:
+def test_no_cause_is_guessed_for_a_model_without_a_route(simulated: SimulatedHost) -> None:
     bring()
     other = simulated.on_disk()[B].replace("18002", "18003").replace("vllm-b", "vllm-c")
     simulated.edit("vllm-c.service", other)

@@ -95,7 +95,7 @@ def test_what_was_left_alone_is_told_with_a_way_out(host: Host) -> None:
     assert left.startswith(f"Left as they were: {B}. They serve by their earlier units")
 
 
-def test_of_a_start_that_the_journal_does_not_have_no_earlier_one_is_told(host: Host) -> None:
+def test_no_earlier_start_is_reported_for_one_that_the_journal_lacks(host: Host) -> None:
     host.start(A, engine("RuntimeError: of another start"))
     host.states[A] = host.states[A].replace("ID=1", "ID=2")
     assert told(A)[1:-1] == [f"{A}: it ended with exit code 3"]

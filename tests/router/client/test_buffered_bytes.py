@@ -148,7 +148,7 @@ def test_a_body_that_may_be_sent_again_counts_until_the_response(start_router: S
             assert held(router) == 0
 
 
-def test_who_sends_too_much_ahead_is_refused_after_the_answer_that_is_due(
+def test_too_many_pipelined_bytes_are_refused_after_the_current_response(
     start_router: StartRouter,
 ) -> None:
     with Peer() as peer:

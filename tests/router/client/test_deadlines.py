@@ -162,7 +162,7 @@ def test_a_request_that_waits_for_a_slow_reader_is_not_late(
     assert not client.is_closing()
 
 
-def test_who_takes_nothing_of_a_response_is_closed_with_what_it_sent_ahead(
+def test_a_client_that_reads_nothing_is_closed_with_its_pipelined_requests(
     start_fake: StartFake,
 ) -> None:
     router = start_fake()
@@ -173,7 +173,7 @@ def test_who_takes_nothing_of_a_response_is_closed_with_what_it_sent_ahead(
     assert client.lost
 
 
-def test_who_is_turned_away_is_closed_after_a_while(start_fake: StartFake) -> None:
+def test_a_refused_client_is_closed_after_a_while(start_fake: StartFake) -> None:
     router = start_fake(maxConnections=1)
     router.client()
     client = router.client()

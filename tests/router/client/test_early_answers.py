@@ -168,7 +168,7 @@ def test_what_lies_unread_on_a_websocket_is_relayed_before_its_end(start_fake: S
     assert client.lost
 
 
-def test_who_speaks_before_it_is_asked_speaks_no_http(
+def test_a_backend_that_speaks_first_speaks_no_http(
     start_fake: StartFake, capfd: pytest.CaptureFixture[str]
 ) -> None:
     router = start_fake(models={"m": {"urls": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})
@@ -188,7 +188,7 @@ def test_who_speaks_before_it_is_asked_speaks_no_http(
 
 
 @pytest.mark.parametrize("greets", [0, 1])
-def test_who_speaks_before_it_is_asked_is_told_only_where_no_other_may_be_starting(
+def test_a_backend_that_speaks_first_is_reported_only_where_no_other_may_be_starting(
     greets: int, start_fake: StartFake
 ) -> None:
     router = start_fake(models={"m": {"urls": ["http://127.0.0.1:1", "http://127.0.0.1:2"]}})

@@ -232,7 +232,7 @@ def respond(start_fake: StartFake, room: int = 10**9) -> tuple[FakeRouter, FakeT
 
 
 @pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES.keys())
-def test_of_a_response_one_full_read_is_relayed_a_pass(
+def test_one_full_read_of_a_response_is_relayed_in_a_pass(
     response: bytes, start_fake: StartFake
 ) -> None:
     router, backend = respond(start_fake)

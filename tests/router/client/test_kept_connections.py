@@ -46,7 +46,7 @@ def test_a_young_attempt_serves_the_next_request(start_fake: StartFake) -> None:
     assert statuses(client) == [200]
 
 
-def test_of_several_attempts_the_youngest_one_is_taken_over(start_fake: StartFake) -> None:
+def test_the_youngest_of_several_attempts_is_taken_over(start_fake: StartFake) -> None:
     router = start_fake(models={"m": {"url": "http://h"}})
     first = asks(router)
     router.sweep(0.6)

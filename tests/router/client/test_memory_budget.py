@@ -128,7 +128,7 @@ def fill(router: FakeRouter) -> FakeTransport:
     return client
 
 
-def test_who_is_refused_while_it_connects_has_nothing_to_do_with_the_connection(
+def test_a_request_refused_while_it_connects_does_not_get_the_connection(
     start_fake: StartFake,
 ) -> None:
     router = start_fake(**FEW)
@@ -147,7 +147,9 @@ def test_who_is_refused_while_it_connects_has_nothing_to_do_with_the_connection(
     assert router.loop.backends == [backend]
 
 
-def test_who_is_refused_as_its_backend_reads_ends_that_connection(start_fake: StartFake) -> None:
+def test_a_request_refused_while_its_backend_reads_ends_that_connection(
+    start_fake: StartFake,
+) -> None:
     router = start_fake(**FEW)
     client = router.client()
     router.send(client, post(json_body("m", 100)))

@@ -61,7 +61,7 @@ def test_what_is_no_regular_file_is_not_read(odd: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 99, 100, 101, 5_000])
-def test_of_a_regular_file_a_byte_more_than_the_limit_is_read(size: int, tmp_path: Path) -> None:
+def test_a_regular_file_is_read_up_to_a_byte_beyond_the_limit(size: int, tmp_path: Path) -> None:
     path, link = tmp_path / "file", tmp_path / "link"
     path.write_bytes(b"x" * size)
     link.symlink_to(path)

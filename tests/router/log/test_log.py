@@ -193,7 +193,7 @@ def test_what_can_not_be_told_at_the_start_ends_it_all_the_same(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_who_reads_on_gets_every_line_in_order(workers: int, run: Run) -> None:
+def test_a_reader_that_goes_on_gets_every_line_in_order(workers: int, run: Run) -> None:
     reader, writer = os.pipe()
     fill(writer)
     config = {"models": {"m": {"url": GONE}}, "workers": workers, "listen": "127.0.0.1:0"}

@@ -46,7 +46,7 @@ def test_a_place_goes_to_who_has_waited_longest() -> None:
     assert (gate.active, gate.queued) == (0, 0)
 
 
-def test_who_gives_up_is_passed_over() -> None:
+def test_a_request_that_gives_up_is_passed_over() -> None:
     gate = LocalGate(1, 10)
     some, order = requests("abc")
     for request in some:
@@ -87,7 +87,7 @@ def test_a_higher_limit_lets_in_who_waits_and_a_lower_one_throws_nobody_out() ->
     assert order == ["b", "c", "d"]
 
 
-def test_who_is_to_wait_no_longer_is_refused_and_forgotten() -> None:
+def test_a_request_that_is_to_wait_no_longer_is_refused_and_forgotten() -> None:
     gate = LocalGate(1, 10)
     some, order = requests("abc")
     for request in some:

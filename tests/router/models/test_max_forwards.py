@@ -69,6 +69,6 @@ def test_a_request_is_sent_back_to_nobody(
     assert engine.requests == []
 
 
-def test_who_has_no_token_learns_nothing_of_the_way(start_router: StartRouter) -> None:
+def test_a_client_without_a_token_learns_nothing_of_the_hops(start_router: StartRouter) -> None:
     router = start_router({"m": "http://127.0.0.1:1"}, authTokens=["token"])
     assert ask(router.port, request(b"OPTIONS", b"", "Max-Forwards: 0")).status == 401

@@ -61,7 +61,7 @@ def test_the_backend_gets_no_more_requests_at_once_than_it_may_have_and_in_order
     assert (gate_of(router).active, gate_of(router).queued) == (0, 0)
 
 
-def test_who_finds_the_queue_full_is_told_to_come_again(start_limited: StartLimited) -> None:
+def test_a_full_queue_is_answered_with_retry_after(start_limited: StartLimited) -> None:
     engine, backend, router = start_limited(1, maxQueued=1)
     with Wire(router.port) as running, Wire(router.port) as waiting, Wire(router.port) as wire:
         running.send(post(numbered(0)))
@@ -132,7 +132,7 @@ def test_a_client_that_leaves_while_it_is_served_makes_room_for_the_next(
     assert gate_of(router).active == 0
 
 
-def test_who_waits_too_long_is_told_so_and_others_still_get_their_turn(
+def test_a_request_that_waits_too_long_is_refused_and_others_are_still_admitted(
     start_limited: StartLimited,
 ) -> None:
     engine, backend, router = start_limited(1, queueTimeout=30)
@@ -170,7 +170,7 @@ def test_a_backend_that_is_down_lets_the_queue_go_on(start_limited: StartLimited
     assert gate_of(router).active == 0
 
 
-def test_who_waits_at_a_drain_is_told_so_also_over_tls(
+def test_requests_that_wait_at_a_drain_are_refused_also_over_tls(
     start_backend: StartBackend, start_router: StartRouter, tmp_path: Path
 ) -> None:
     authority, engine = Authority(tmp_path), Engine()

@@ -95,7 +95,7 @@ def test_an_answer_counts_for_a_while_and_costs_the_backends_nothing(
     assert said(ask(router.port, ready())) == (503, {"status": "down", "models": {"a": DOWN_ONCE}})
 
 
-def test_who_asks_while_backends_are_asked_waits_for_the_same_answer(
+def test_requests_while_backends_are_asked_wait_for_the_same_answer(
     hanging: str, start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     backend = start_backend()
@@ -138,7 +138,7 @@ def test_where_the_backends_are_is_not_told(
         assert part not in response.body.decode()
 
 
-def test_it_is_answered_in_turn_and_to_head_without_a_body(
+def test_ready_is_answered_in_order_and_to_head_without_a_body(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     router = start_router({"m": start_backend()})

@@ -90,7 +90,7 @@ GET = b"GET /route/m/x HTTP/1.1\r\nHost: r\r\n\r\n"
         (ASK, 0, (503, False)),
     ],
 )
-def test_who_closes_later_has_worked_on_the_request(
+def test_a_backend_that_closes_later_has_worked_on_the_request(
     request_: bytes, seconds: int, expected: tuple[int, bool], start_fake: StartFake
 ) -> None:
     """What makes an engine end must not go to the next one, and the next."""

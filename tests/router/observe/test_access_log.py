@@ -111,7 +111,9 @@ def test_requests_that_reach_no_backend_are_told_by_their_errors_code(run: Run) 
     assert "Bearer" not in "".join(process.lines())
 
 
-def test_who_ended_a_response_early_is_told(run: Run, start_backend: StartBackend) -> None:
+def test_the_log_says_which_side_ended_a_response_early(
+    run: Run, start_backend: StartBackend
+) -> None:
     backends = {
         "breaks": start_backend(respond_bytes(HALF, close=True)),
         "hangs": start_backend(stall(HALF)),
@@ -260,7 +262,7 @@ def test_a_reader_that_has_gone_ends_nothing() -> None:
     os.close(writer)
 
 
-def test_who_resets_before_it_is_accepted_is_not_served_unnamed(
+def test_a_client_that_resets_before_it_is_accepted_is_not_served_unnamed(
     start_backend: StartBackend, run: Run
 ) -> None:
     backend = start_backend()

@@ -242,7 +242,7 @@ class Pages:
         monkeypatch.setattr(server, "_records", counted_records)
 
 
-def test_one_page_is_made_for_all_who_ask_within_a_second(
+def test_one_page_is_made_for_all_scrapes_within_a_second(
     start_router: StartRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llmhop.process.server.METRICS_S", 1000.0)

@@ -30,7 +30,7 @@ def ends(router: FakeRouter) -> list[tuple[int, str]]:
     return [(ended.status, ended.end) for ended in router.server.observer.ended]
 
 
-def test_who_is_queued_is_refused_at_once(start_fake: StartFake) -> None:
+def test_queued_requests_are_refused_at_once(start_fake: StartFake) -> None:
     router = start_fake()
     first, queued = router.client(), router.client()
     for client in (first, queued):

@@ -54,7 +54,7 @@ def test_on_loopback_a_name_that_may_be_anyone_s_is_refused(
         ("unix", "", 200),
     ],
 )
-def test_so_it_is_of_what_only_this_host_reaches_in_the_clear(
+def test_only_a_listener_on_loopback_without_tls_checks_hosts(
     listen: str, kind: str, status: int, start_router: StartRouter, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)
@@ -81,7 +81,7 @@ def test_so_it_is_of_what_only_this_host_reaches_in_the_clear(
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("bound", "status"), [("127.0.0.1", 403), ("0.0.0.0", 200)])  # noqa: S104
-def test_so_it_is_of_each_worker_and_of_sockets_from_systemd(
+def test_workers_and_sockets_from_systemd_check_hosts_too(
     workers: int, bound: str, status: int, run: Run
 ) -> None:
     with socket.create_server((bound, 0)) as passed:

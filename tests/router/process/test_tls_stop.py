@@ -59,7 +59,7 @@ def is_refused(port: int) -> bool:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_who_is_within_its_handshake_at_a_stop_is_served(
+def test_a_client_within_its_handshake_at_a_stop_is_served(
     workers: int, run: Run, tmp_path: Path
 ) -> None:
     authority = Authority(tmp_path)

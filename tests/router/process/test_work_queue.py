@@ -146,7 +146,7 @@ def test_a_pass_reads_so_much_of_all_bodies(start_fake: StartFake) -> None:
     assert passes >= MANY * len(ODD_KEYS) // (2 * share)
 
 
-def test_of_what_has_to_wait_little_is_read(start_fake: StartFake) -> None:
+def test_little_is_read_of_a_body_that_has_to_wait(start_fake: StartFake) -> None:
     router = start_fake()
     clients = crowd(router, ODD_KEYS[:100_000])
     while any(client.incoming for client in clients):
@@ -263,7 +263,7 @@ def test_no_deadline_runs_while_a_client_waits_for_its_turn(
 
 
 @pytest.mark.parametrize("size", [10, LIGHT_BYTES, 100_000])
-def test_who_goes_while_it_waits_leaves_nothing(size: int, start_fake: StartFake) -> None:
+def test_a_client_that_goes_while_it_waits_leaves_nothing(size: int, start_fake: StartFake) -> None:
     router = start_fake()
     client = router.client()
 
@@ -293,7 +293,7 @@ def test_what_waits_counts_as_held(start_fake: StartFake) -> None:
     assert second.reading
 
 
-def test_who_is_told_of_the_limit_later_is_read_until_then(start_fake: StartFake) -> None:
+def test_a_client_that_is_refused_later_is_read_until_then(start_fake: StartFake) -> None:
     router = start_fake(maxBodyBytes=1000, maxBufferedBytes=1000)
     first, second = router.client(), router.client()
     router.send(first, post(chat()))

@@ -155,7 +155,7 @@ def served_ahead(
 
 
 @pytest.mark.parametrize("headers", [[], ["Connection: close"]], ids=["kept alive", "closing"])
-def test_who_reads_the_rest_of_a_response_slowly_is_not_idle(
+def test_a_client_that_reads_the_rest_of_a_response_slowly_is_not_idle(
     headers: list[str], start_router: StartRouter
 ) -> None:
     with served_ahead(start_router, *headers) as (wire, router):
@@ -173,7 +173,7 @@ def unacknowledged(router: RunningRouter, client: ClientConnection) -> int:
 
 
 @pytest.mark.parametrize("paused", [False, True], ids=["at the end", "within"])
-def test_who_takes_less_than_the_kernel_waits_for_is_waited_for(
+def test_a_client_that_reads_in_small_steps_is_waited_for(
     paused: bool, start_router: StartRouter
 ) -> None:
     with served_ahead(start_router, paused=paused) as (wire, router):
@@ -189,7 +189,9 @@ def test_who_takes_less_than_the_kernel_waits_for_is_waited_for(
         assert router.thread.call(client.transport.get_write_buffer_size) == kept
 
 
-def test_who_takes_nothing_of_the_rest_of_a_response_is_cut_off(start_router: StartRouter) -> None:
+def test_a_client_that_reads_nothing_of_the_rest_of_a_response_is_cut_off(
+    start_router: StartRouter,
+) -> None:
     with served_ahead(start_router) as (_, router):
         router.sweep_after(80)
         assert router.server.clients
@@ -198,7 +200,7 @@ def test_who_takes_nothing_of_the_rest_of_a_response_is_cut_off(start_router: St
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_who_leaves_while_the_backend_does_not_read_is_noticed(
+def test_a_client_that_leaves_while_the_backend_does_not_read_is_noticed(
     reset: bool, start_router: StartRouter
 ) -> None:
     with Peer(receive_buffer=65_536) as peer:

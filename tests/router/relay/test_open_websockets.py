@@ -126,7 +126,7 @@ def test_a_backend_that_takes_nothing_more_on_a_websocket_has_failed(
 
 
 @pytest.mark.parametrize("to_client", [True, False])
-def test_who_sends_faster_than_the_other_side_reads_waits(
+def test_a_side_that_sends_faster_than_the_other_reads_waits(
     start_router: StartRouter, to_client: bool
 ) -> None:
     with Peer(receive_buffer=65_536) as peer:

@@ -61,7 +61,7 @@ def test_the_client_gets_what_is_not_of_the_backend_s_connection(
 
 
 @pytest.mark.parametrize(("sent", "kept"), RESPONSE_FIELDS.values(), ids=RESPONSE_FIELDS.keys())
-def test_so_it_is_with_an_interim_response(
+def test_an_interim_response_loses_the_same_fields(
     sent: list[bytes], kept: list[bytes], start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     hints = b"\r\n".join([b"HTTP/1.1 103 Early Hints", *sent, b"", b""])

@@ -53,7 +53,7 @@ def test_a_page_of_llmhop_is_found_by_each_spelling(
 
 
 @pytest.mark.parametrize("path", ["/metrics/", "//metrics", "//metrics//?a=//"])
-def test_so_are_the_metrics(path: str, router: RunningRouter) -> None:
+def test_the_metrics_are_found_by_each_spelling(path: str, router: RunningRouter) -> None:
     found = ask(router.port, get(path, "Authorization: Bearer t"))
     assert found.status == 200
     assert b"# HELP llmhop_" in found.body
@@ -125,7 +125,7 @@ ROOT = parse_backend_url("http://127.0.0.1:8000")
 
 
 @pytest.mark.parametrize("path", [b"/models", b"/models?a=/x"])
-def test_so_does_the_list_of_models_where_it_is_read(path: bytes) -> None:
+def test_only_a_backends_list_of_models_gets_v1_and_only_where_it_is_read(path: bytes) -> None:
     for method in (b"GET", b"HEAD"):
         assert backend_target(ROOT, method, path) == b"/v1" + path
     for method in (b"POST", b"DELETE", b"get"):

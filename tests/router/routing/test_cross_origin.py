@@ -94,7 +94,9 @@ def test_where_every_page_may_read_the_answer_is_the_same_for_all(
         assert "vary" not in headers
 
 
-def test_so_it_is_with_a_form(start_backend: StartBackend, start_router: StartRouter) -> None:
+def test_a_form_of_an_allowed_page_is_answered(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
     router = start_router({"m": start_backend(respond_bytes(BODIES["a length"]))}, cors=CORS)
     answer = ask(router.port, post(FORM, "/v1/x", FORM_TYPE, from_page(APP)))
     assert answer.status == 200

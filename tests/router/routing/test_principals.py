@@ -145,7 +145,7 @@ def test_a_model_is_described_to_who_may_use_it() -> None:
 @pytest.mark.parametrize(
     ("token", "detailed"), [(None, False), ("t", True), ("all", True), ("new", False)]
 )
-def test_who_may_not_use_every_model_is_not_told_their_states(
+def test_a_client_that_may_not_use_every_model_does_not_see_their_states(
     token: str | None, detailed: bool
 ) -> None:
     query = decide("GET /ready", token)

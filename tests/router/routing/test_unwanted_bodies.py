@@ -57,7 +57,7 @@ def test_a_page_of_llmhop_waits_for_no_body(line: str, framing: str, router: Run
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("line", OPEN)
-def test_of_bodies_that_nobody_wants_nothing_is_held(
+def test_unwanted_bodies_are_not_held_in_memory(
     line: str, framing: str, start_fake: StartFake
 ) -> None:
     router = start_fake()
@@ -141,7 +141,7 @@ def test_a_body_is_thrown_away_while_its_answer_is_found_out(start_router: Start
 
 
 @pytest.mark.parametrize("line", ["GET /health", "HEAD /health"])
-def test_who_still_sends_a_body_is_not_reset_under_the_answer(
+def test_a_client_that_still_sends_a_body_is_not_reset_under_the_answer(
     line: str, start_fake: StartFake
 ) -> None:
     router = start_fake()
@@ -154,7 +154,7 @@ def test_who_still_sends_a_body_is_not_reset_under_the_answer(
     assert not client.is_closing()
 
 
-def test_who_shows_no_token_keeps_no_memory_from_others(
+def test_a_client_without_a_token_takes_no_memory_from_others(
     start_backend: StartBackend, start_router: StartRouter
 ) -> None:
     router = start_router(

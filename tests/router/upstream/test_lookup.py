@@ -174,7 +174,7 @@ _STEPS = st.lists(
 
 @settings(max_examples=50, deadline=None)
 @given(_STEPS)
-def test_one_lookup_at_a_time_ends_for_all_who_wait(steps: list[tuple[str, str]]) -> None:
+def test_one_lookup_at_a_time_ends_for_all_that_wait(steps: list[tuple[str, str]]) -> None:
     """Whatever the order: a name has one thread at most, and no waiter is forgotten."""
     with pytest.MonkeyPatch.context() as patch:
         names = Names(patch)

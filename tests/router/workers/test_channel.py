@@ -81,7 +81,7 @@ def test_what_finds_no_room_is_kept_in_order(ends: Ends) -> None:
     assert not ends.worker.unsent
 
 
-def test_who_is_gone_is_told_once_and_keeps_nothing(ends: Ends) -> None:
+def test_a_peer_that_is_gone_is_reported_once_and_keeps_nothing(ends: Ends) -> None:
     ends.worker.send(ConfigRejected("why"))
     ends.supervisor.socket.close()
     for ticket in range(5000):

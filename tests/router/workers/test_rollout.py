@@ -50,7 +50,7 @@ def test_workers_answer_in_any_order() -> None:
     assert rollout.outcome(5) is None
 
 
-def test_who_does_not_answer_ends_no_rollout_and_gets_the_latest_when_it_does() -> None:
+def test_a_silent_worker_ends_no_rollout_and_gets_the_latest_once_it_answers() -> None:
     rollout = Rollout()
     rollout.started(1)
     rollout.started(2)
@@ -68,7 +68,7 @@ def test_who_does_not_answer_ends_no_rollout_and_gets_the_latest_when_it_does() 
     assert rollout.serves(2)
 
 
-def test_who_fails_gets_nothing_more_and_spoils_one_rollout_only() -> None:
+def test_a_worker_that_fails_gets_nothing_more_and_spoils_one_rollout_only() -> None:
     rollout = Rollout()
     rollout.started(1)
     rollout.started(2)
@@ -85,7 +85,7 @@ def test_who_fails_gets_nothing_more_and_spoils_one_rollout_only() -> None:
     assert rollout.outcome(11) == Outcome((), ())
 
 
-def test_who_fails_and_ends_before_the_others_answer_is_not_forgotten() -> None:
+def test_a_worker_that_fails_and_ends_before_the_others_answer_is_not_forgotten() -> None:
     rollout = Rollout()
     rollout.started(1)
     rollout.started(2)

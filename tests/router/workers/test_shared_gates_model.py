@@ -222,7 +222,7 @@ Fleet.TestCase.settings = settings(max_examples=150, stateful_step_count=40, dea
 TestFleet = Fleet.TestCase
 
 
-def test_who_is_killed_leaves_the_queue_before_it_gives_back_its_place() -> None:
+def test_a_killed_worker_leaves_the_queue_before_it_gives_back_its_place() -> None:
     answers: list[tuple[int, Admitted | QueueFull]] = []
     places = SharedGates(lambda pid, message: answers.append((pid, message)))
     places.serve(models({"a": (1, 5)}))
@@ -236,7 +236,7 @@ def test_who_is_killed_leaves_the_queue_before_it_gives_back_its_place() -> None
     places.release(8, 0)  # what came late
 
 
-def test_who_is_to_wait_no_longer_is_refused_once_and_who_has_a_place_keeps_it() -> None:
+def test_a_request_that_is_to_wait_no_longer_is_refused_once_or_keeps_its_place() -> None:
     answers: list[tuple[int, Admitted | QueueFull]] = []
     places = SharedGates(lambda pid, message: answers.append((pid, message)))
     places.serve(models({"a": (1, 1)}))
