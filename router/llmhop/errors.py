@@ -196,12 +196,25 @@ def _shortened(name: str) -> str:
 def backend_unavailable(model: str, retry_after: int) -> ApiError:
     """503, for a backend that can't be reached; it has seen nothing of the request.
 
-    The reason of this and of the next two goes to the log.
+    The reason of this and of the next three goes to the log.
     """
     return ApiError(
         503,
         f"The backend of the model '{model}' can't be reached. It may be starting; "
         "try again later.",
+        kind=SERVER_ERROR,
+        code="backend_unavailable",
+        retry_after=retry_after,
+        unserved=NOT_REACHED,
+    )
+
+
+def backend_untrusted(model: str, retry_after: int) -> ApiError:
+    """503, for a backend whose certificate is not trusted; it has seen nothing of the request."""
+    return ApiError(
+        503,
+        f"The certificate of the backend of the model '{model}' is not trusted. Whoever runs "
+        "llmhop finds in its log why.",
         kind=SERVER_ERROR,
         code="backend_unavailable",
         retry_after=retry_after,

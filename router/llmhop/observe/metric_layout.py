@@ -24,14 +24,15 @@ CLIENT_LEFT: Final = 499
 FAILURES: Final = (
     "connect",
     "connect_timeout",
+    "certificate",
     "response_timeout",
     "read_timeout",
     "closed",
     "invalid_response",
     "unserved",
 )
-"""How backends fail: not reached, or not in time; sent no response in time, or no more of one;
-closed the connection; broke the rules of HTTP; was an llmhop that could not serve the
+"""How backends fail: not reached, or not in time; not trusted; sent no response in time, or no more
+of one; closed the connection; broke the rules of HTTP; was an llmhop that could not serve the
 request."""
 
 STATUSES: Final = tuple(

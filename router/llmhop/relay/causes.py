@@ -12,6 +12,7 @@ from llmhop.errors import (
     backend_broke,
     backend_invalid,
     backend_unavailable,
+    backend_untrusted,
     leads_nowhere,
     queue_full,
 )
@@ -24,10 +25,11 @@ _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
 # Of several replicas' reasons the greatest one is told.
 LOOPED: Final = 1
 GREETED: Final = 2
-UNREACHED: Final = 3
-FULL: Final = 4
-BROKE: Final = 5
-INVALID: Final = 6
+UNTRUSTED: Final = 3
+UNREACHED: Final = 4
+FULL: Final = 5
+BROKE: Final = 6
+INVALID: Final = 7
 """With this and the one before, one of them may have worked on the request."""
 
 _UNSERVED: Final[dict[bytes, tuple[int, str | None]]] = {
@@ -57,6 +59,13 @@ def cause_of(kind: str, silent: bool, waited: float) -> int:
     return UNREACHED if silent and waited <= STARTING_S else BROKE
 
 
+def cause_of_no_connection(kind: str) -> int:
+    """Return why there was no connection; `kind` is one of metric_layout.FAILURES."""
+    if kind == "invalid_response":
+        return GREETED
+    return UNTRUSTED if kind == "certificate" else UNREACHED
+
+
 def may_go_on(cause: int, request: RequestHead, has_body: bool) -> bool:
     """Whether the next replica may get a request that this one was sent, too.
 
@@ -73,6 +82,8 @@ def error_for(cause: int, model: Model) -> ApiError:
         return backend_invalid(model.name)
     if cause == GREETED:  # it sent bytes before it was asked
         return backend_invalid(model.name, unserved=True)
+    if cause == UNTRUSTED:
+        return backend_untrusted(model.name, model.retry_after())
     if cause == BROKE:
         return backend_broke(model.name)
     if cause == FULL:

@@ -26,7 +26,7 @@ from llmhop.log.logger import log
 from llmhop.models.gate import Gate
 from llmhop.models.models import Models
 from llmhop.observe.request_record import RequestRecord
-from llmhop.relay.causes import GREETED, UNREACHED, cause_of, cause_of_unserved, may_go_on
+from llmhop.relay.causes import cause_of, cause_of_no_connection, cause_of_unserved, may_go_on
 from llmhop.relay.head_memo import HeadMemo
 from llmhop.relay.replica_choice import ReplicaChoice
 from llmhop.relay.request_body import RequestBody
@@ -184,7 +184,7 @@ class UpstreamRequest(ConnectionWaiter):
         """Go on to the next replica."""
         self._attempt = None
         self.state = IDLE
-        self.choice.failed(GREETED if kind == "invalid_response" else UNREACHED)
+        self.choice.failed(cause_of_no_connection(kind))
         self.log_failure(reason, kind)
         self.choice.release()
         self._try_next()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import inf
@@ -223,6 +224,9 @@ class Pool(Keeper):
                 self.connection_idle(connection)
         elif isinstance(error, TimeoutError):
             self._unreached(waiter, "can't be reached (timed out)", "connect_timeout")
+        elif isinstance(error, ssl.SSLCertVerificationError):
+            why = error.verify_message.rstrip(".")
+            self._unreached(waiter, f"has a certificate that is not trusted ({why})", "certificate")
         elif isinstance(error, OSError) and error.errno in _SHORTAGES:
             if waiter is not None:
                 waiter.connect_short(str(error))
