@@ -21,7 +21,7 @@ from typing import Any, Final
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 COMPILED: Final = (
-    *("client", "relay", "models", "upstream", "observe", "routing", "http"),
+    *("client", "relay", "models", "upstream", "observe", "quota", "routing", "http"),
     *("workers/remote_gate.py", "limits.py"),
 )
 """What every request goes through: packages, with all that is in them, and single modules."""

@@ -26,6 +26,9 @@ let
       tokens = maybe (types.listOf types.str) "Several of them, any of which counts.";
       models = maybe (types.listOf types.str) "The models that it may use; all unless it is set.";
       paths = maybe (types.listOf types.str) "Control paths of engines that it may use.";
+      maxConcurrent = maybe types.ints.positive "Most requests of it at once.";
+      requestsPerMinute = maybe types.ints.positive "Most requests of it in a minute.";
+      tokensPerMinute = maybe types.ints.positive "Most tokens of it in a minute.";
     };
   };
 in

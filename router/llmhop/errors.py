@@ -304,6 +304,20 @@ def queue_full(model: str) -> ApiError:
     )
 
 
+def client_limit_reached(what: str, kind: str, retry_after: int) -> ApiError:
+    """429, where a client with a name has had as much as it may: `what`, for now.
+
+    `kind` is what there were too many of, `retry_after` when there is room again, in seconds.
+    """
+    return ApiError(
+        429,
+        f"This API key is good for {what}. Try again in {retry_after} s.",
+        kind=kind,  # as OpenAI's own
+        code="rate_limit_exceeded",
+        retry_after=retry_after,
+    )
+
+
 def queue_timeout(model: str) -> ApiError:
     """503, for a request that waited too long in the queue of its model; no backend has seen it."""
     return ApiError(

@@ -17,6 +17,7 @@ from tests.router.support.endpoints import (
     ask,
     chat,
     check,
+    hold,
     respond_bytes,
     wait_until,
 )
@@ -141,9 +142,56 @@ def test_a_reload_takes_rights_away_at_once(router: RunningRouter) -> None:
         assert wire.response().status == 401
 
 
+def test_a_client_is_held_to_its_requests_at_once(
+    start_backend: StartBackend, start_router: StartRouter
+) -> None:
+    clients = {"team-a": {"token": "a-token", "maxConcurrent": 1}, "team-b": {"token": "b-token"}}
+    backend = start_backend(hold)
+    router = start_router({"m": backend}, clients=clients)
+    with Wire(router.port) as wire:
+        wire.send(request("a-token", "m"))
+        backend.arrived.acquire()
+        refused = ask(router.port, request("a-token", "m"))
+        assert refused.status == 429
+        assert refused.headers["retry-after"] == "1"
+        error = json.loads(refused.body)["error"]
+        assert (error["type"], error["code"]) == ("requests", "rate_limit_exceeded")
+        with Wire(router.port) as other:
+            other.send(request("b-token", "m"))
+            backend.arrived.acquire()
+    wait_until(lambda: status(router.port, "a-token", "none") == 404)
+    quota = router.server.quotas.get("team-a")
+    assert quota is not None
+    wait_until(lambda: quota.row[0] == 0)
+
+
+def test_tokens_are_charged_as_they_are_reported(router: RunningRouter) -> None:
+    clients = {"team-a": {"token": "a-token", "tokensPerMinute": 20}}
+    models = {"m": {"url": str(router.server.config.models["m"].urls[0].origin)}}
+    router.reload({"models": models, "clients": clients})
+    for expected in (200, 200, 429):  # of 12 tokens each
+        router.thread.call(router.server.observer.flush_records)
+        assert status(router.port, "a-token", "m") == expected
+
+
+def test_limits_hold_over_workers(run: Run, start_backend: StartBackend) -> None:
+    clients = {"team-a": {"token": "a-token", "requestsPerMinute": 7}}
+    models = {"m": {"url": start_backend().url}}
+    process = run({"models": models, "clients": clients, "workers": 2})
+    found = [status(process.port, "a-token", "m") for _ in range(40)]
+    # Unless a minute began on the way.
+    assert 7 <= found.count(200) <= 14
+    assert found.count(200) + found.count(429) == 40
+
+
 @pytest.mark.parametrize(
     ("keys", "where", "what"),
     [
+        (
+            {"clients": {"a": {"token": "t", "maxConcurrent": 0}}},
+            "clients.a.maxConcurrent",
+            "is out of range",
+        ),
         ({"clients": {}}, "clients", "has no client"),
         ({"clients": {"a": {}}}, "clients.a.token", "is missing"),
         ({"clients": {"a b": {"token": "t"}}}, 'clients."a b"', "is no name"),

@@ -30,6 +30,7 @@ MAX_ID = 2**32 - 2
 
 UserId = Annotated[int, Field(ge=0, le=MAX_ID), Whole]
 IdCount = Annotated[int, Field(gt=0, le=MAX_ID), Whole]
+Limit = Annotated[int, Field(ge=1), Whole]
 Port = Annotated[int, Field(ge=0, le=65535), Whole]
 ModelName = Annotated[
     str,
@@ -278,7 +279,9 @@ class Upstream(BaseModel):
 class Client(BaseModel):
     """A client of the router that has a name. Keys not named here pass through."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="allow", frozen=True, strict=True, validate_by_alias=True
+    )
 
     token: str | None = Field(
         None, description="Bearer token that the client sends; ${env:NAME} or ${file:path}."
@@ -289,6 +292,13 @@ class Client(BaseModel):
     )
     paths: list[str] | None = Field(
         None, description="Control paths of engines that the client may use."
+    )
+    max_concurrent: Limit | None = Field(None, description="Most requests of the client at once.")
+    requests_per_minute: Limit | None = Field(
+        None, description="Most requests of the client in a minute."
+    )
+    tokens_per_minute: Limit | None = Field(
+        None, description="Most tokens of the client in a minute."
     )
 
 

@@ -228,7 +228,7 @@ class RequestCycle:
 
     def _dispatch(self, head: RequestHead, body: Body) -> None:
         try:
-            decision = self._memo.decide(head, body)
+            decision = self.session.decide(head, body)
         except ApiError as error:
             self._answer_error(error)
             return
@@ -296,11 +296,11 @@ class RequestCycle:
         return incoming.stream is None or exchange.active
 
     def _begin(self, form: FormStream, route: Route) -> None:
+        self.session.enter_quota()
         length, body = form.begin()
-        is_open = not form.complete
-        if is_open:
+        if not form.complete:
             self.pause_request()
-        self._exchange.start(self, form.head, body, route, is_open=is_open, length=length)
+        self._exchange.start(self, form.head, body, route, is_open=not form.complete, length=length)
         self._check_waiting()
 
     # What the exchange calls.

@@ -11,6 +11,7 @@ from llmhop.http.local_response import LocalResponse
 from llmhop.models.models import Models
 from llmhop.models.readiness import Readiness
 from llmhop.observe.observer import Observer
+from llmhop.quota.quotas import Quotas
 from llmhop.routing.table import RoutingTable
 
 
@@ -22,6 +23,7 @@ class ServerContext(Protocol):
     readiness: Readiness
     observer: Observer
     budget: Budget
+    quotas: Quotas
     connection_limit: ConnectionLimit
     work: WorkQueue
     draining: bool

@@ -27,11 +27,14 @@ from llmhop.client.incoming_request import IncomingRequest
 from llmhop.client.memory_budget import Share
 from llmhop.client.server_context import ServerContext
 from llmhop.errors import ApiError, overloaded
+from llmhop.http.body.large_body import Body
 from llmhop.http.local_response import LocalResponse, error_response, render
+from llmhop.http.parsed_head import RequestHead
 from llmhop.limits import DRAIN_KEPT_S
 from llmhop.relay.body_stream import FormStream
 from llmhop.relay.exchange import Exchange
 from llmhop.relay.head_memo import HeadMemo
+from llmhop.routing.decision import Answer, MetricsPage, ReadinessQuery, Route
 
 
 class Session:
@@ -92,6 +95,26 @@ class Session:
         finally:
             if self.record.active:
                 self.record.end(self.record.status, end)
+
+    # How a request begins.
+
+    def decide(
+        self, head: RequestHead, body: Body
+    ) -> Answer | MetricsPage | ReadinessQuery | Route:
+        """Return what becomes of a request, which its client may send. Raises ApiError."""
+        decision = self.memo.decide(head, body)
+        if isinstance(decision, Route):
+            self.enter_quota()
+        return decision
+
+    def enter_quota(self) -> None:
+        """Count the request among those of its client. Raises ApiError (429)."""
+        principal = self.memo.principal
+        if principal.is_limited:
+            quota = self.server.quotas.get(principal.name)
+            if quota is not None:
+                quota.enter()
+                self.record.quota = quota
 
     # What is waited for, and what is held.
 

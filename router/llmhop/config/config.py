@@ -36,11 +36,12 @@ from llmhop.config.schema.table import (
     setting,
 )
 from llmhop.config.tables.client import ClientConfig, Clients
-from llmhop.config.tables.model import MAX_REQUESTS, MODEL, ModelConfig, Models
+from llmhop.config.tables.model import MODEL, ModelConfig, Models
 from llmhop.config.values import (
     ALLOWED_HOST,
     FILE,
     HOST,
+    MAX_REQUESTS,
     ORIGIN,
     BodySize,
     Listen,

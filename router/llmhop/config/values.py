@@ -30,6 +30,9 @@ _ORIGIN = (
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
+MAX_REQUESTS = 1_000_000
+"""Most requests that a limit may name."""
+
 ANY = "*"
 """In a list of names: every name."""
 

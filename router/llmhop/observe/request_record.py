@@ -19,6 +19,7 @@ from llmhop.observe.access_log import MAX_VALUE_CHARACTERS
 from llmhop.observe.metric_layout import CLIENT_LEFT, FAILURE_INDEX, IN_FLIGHT, QUEUED, STREAMS
 from llmhop.observe.metric_store import NO_MODEL, Row
 from llmhop.observe.usage import TAIL_BYTES, TAIL_PIECES
+from llmhop.quota.quota import Quota
 
 MAX_ENDED: Final = 256
 """So many requests wait to be counted, at most: about 1 MB, and a stop of about 1 ms."""
@@ -49,6 +50,7 @@ class EndedRequest:
     bytes_in: int = 0
     bytes_out: int = 0
     tail: bytes | None = None
+    quota: Quota | None = None
     end: str = ""
 
 
@@ -71,7 +73,8 @@ class Recorder(Protocol):
 class RequestRecord:
     """The record of a connection's current request. `active` is between `begin` and `end`.
 
-    Whoever knows sets `client_name`, that of who sent the request, if it has one; `model` and
+    Whoever knows sets `client_name`, that of who sent the request, if it has one; `quota`, which
+    the request has been counted into, and out of at its end; `model` and
     `backend`, the name of the one that gets the request; `bytes_in`,
     what has come of its body, without chunks' framing; `bytes_out`, of the response's, with it.
     `request_id` is there from `begin` until the next one. `status` is that of the response,
@@ -100,6 +103,7 @@ class RequestRecord:
         "client_name",
         "last",
         "model",
+        "quota",
         "request_id",
         "status",
     )
@@ -124,6 +128,7 @@ class RequestRecord:
         self._queued_ns = self._admitted_ns = self._connecting_ns = self._connected_ns = 0
         self.bytes_in = 0
         self._streams = self.active = False
+        self.quota: Quota | None = None
 
     def connected(self, client: str) -> None:
         """Take note of the client's address."""
@@ -214,6 +219,9 @@ class RequestRecord:
         request.bytes_in = self.bytes_in
         request.bytes_out = self.bytes_out
         request.tail = self._tail
+        if self.quota is not None:
+            self.quota.leave()
+            request.quota, self.quota = self.quota, None
         request.end = end
         recorder = self._recorder
         ended = recorder.ended

@@ -44,6 +44,8 @@ from llmhop.observe.request_record import RequestRecord
 from llmhop.process.exposure import is_open_host
 from llmhop.process.listeners import Listeners, is_unix, open_listeners
 from llmhop.process.timer import Timer
+from llmhop.quota.quotas import Quotas
+from llmhop.quota.store import QuotaStore
 from llmhop.routing.table import RoutingTable
 from llmhop.upstream.pool import Pools
 
@@ -72,11 +74,12 @@ class Server:
         metrics: Metrics | None = None,
         pseudonym: bytes | None = None,
         gates: Gates | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
-        """`metrics`, `pseudonym` and `gates` are of this process as one of several.
+        """`metrics`, `pseudonym`, `gates` and `quotas` are of this process as one of several.
 
         The first is where it counts, the second what all of them call themselves in Via, and the
-        third limit all of them together.
+        others limit all of them together.
         """
         self._loop = asyncio.get_running_loop()
         self.config = config
@@ -99,6 +102,8 @@ class Server:
         self.observer = Observer(metrics or single_process(), config.access_log)
         self._page: asyncio.Future[LocalResponse] | None = None
         self.budget = Budget(_share(config.max_buffered_bytes, config))
+        self.quotas = quotas or Quotas(QuotaStore(1), 0)
+        self.quotas.serve(config.clients or {})
         self.connection_limit = ConnectionLimit(0)
         self.work = WorkQueue(self._loop.call_soon, time.perf_counter)
         self._turned_away: set[RejectedClient] = set()
@@ -149,6 +154,7 @@ class Server:
             tls = _context(config.tls)
         self.models.serve(config.models)
         self.budget.limit = _share(config.max_buffered_bytes, config)
+        self.quotas.serve(config.clients or {})
         self._limit_connections(config)
         self.observer.change_log(config.access_log)
         # Last, when nothing can fail any more.

@@ -38,12 +38,13 @@ class Principal(msgspec.Struct, frozen=True):
     """Whom a request is from, as its token tells; without a name, whoever may use llmhop.
 
     `models` are those that it may use, None for all; `paths` the control paths, those of models and
-    llmhop's own.
+    llmhop's own. `is_limited` says that it has a quota.
     """
 
     name: str
     models: frozenset[str] | None
     paths: frozenset[str]
+    is_limited: bool = False
 
     def may_use(self, model: str) -> bool:
         """Whether it may send requests to a model."""

@@ -282,7 +282,7 @@ class RoutingTable:
 def _principals(config: Config) -> list[tuple[bytes, Principal]]:
     """Return every token, and whom a request with it is from."""
     named = [
-        (token, Principal(name, models, frozenset(client.paths)))
+        (token, Principal(name, models, frozenset(client.paths), client.is_limited))
         for name, client in (config.clients or {}).items()
         for models in (None if client.models is None else frozenset(client.models),)
         for token in client.tokens

@@ -35,6 +35,7 @@ from llmhop.process.service import (
     read_again,
     status,
 )
+from llmhop.quota.store import QuotaStore
 from llmhop.workers.messages import (
     Acquire,
     Admitted,
@@ -85,6 +86,7 @@ class _Supervisor:
         self._store = MetricStore(config.workers + 1)
         self._metrics = Metrics(self._store, config.workers, os.getpid())
         self._metrics.publish()
+        self._quotas = QuotaStore(config.workers)
         self._pseudonym = new_pseudonym()
         self._workers: dict[int, WorkerProcess] = {}
         self._starts: list[float] = [0.0] * config.workers
@@ -146,7 +148,13 @@ class _Supervisor:
         inherited: list[Closable] = [self._selector, self._wakeup, self._wakeup_write]
         inherited += [worker.channel.socket for worker in self._workers.values()]
         starter = Starter(
-            self._config, self._listeners, self._store, self._pseudonym, self._watchdog, inherited
+            self._config,
+            self._listeners,
+            self._store,
+            self._quotas,
+            self._pseudonym,
+            self._watchdog,
+            inherited,
         )
         try:
             worker = starter.fork(slot, self._selector)
@@ -208,6 +216,7 @@ class _Supervisor:
         # Not before: its connections to backends may be open for longer than its channel.
         self._places.ended(pid)
         self._store.ended(worker.slot)
+        self._quotas.ended(worker.slot)
         if self._stop_by is None:
             code = os.waitstatus_to_exitcode(code)
             early = "" if self._up else " before it served"

@@ -14,6 +14,7 @@ from llmhop.observe.metric_store import Metrics
 from llmhop.process.listeners import Listeners
 from llmhop.process.server import Server
 from llmhop.process.service import Service, fault
+from llmhop.quota.quotas import Quotas
 from llmhop.workers.channel import Channel
 from llmhop.workers.messages import (
     Admitted,
@@ -37,30 +38,35 @@ def run(
     watchdog: float | None,
     metrics: Metrics,
     pseudonym: bytes,
+    quotas: Quotas,
 ) -> None:
     """Serve on `listeners` until SIGTERM or the supervisor's end.
 
     `sock` leads to the supervisor; pings go there every `watchdog` / 2 seconds. `metrics` is where
-    this process counts, `pseudonym` what all workers call themselves in Via.
+    this process counts, `pseudonym` what all workers call themselves in Via, `quotas` what their
+    clients use together.
     """
     # Only the supervisor reloads; a signal that is sent to all of them must not end this one.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Worker(sock, metrics, pseudonym).serve(config, listeners, watchdog))
+        runner.run(_Worker(sock, metrics, pseudonym, quotas).serve(config, listeners, watchdog))
 
 
 class _Worker(Service):
-    def __init__(self, sock: socket.socket, metrics: Metrics, pseudonym: bytes) -> None:
+    def __init__(
+        self, sock: socket.socket, metrics: Metrics, pseudonym: bytes, quotas: Quotas
+    ) -> None:
         self._channel: Channel[FromSupervisor, FromWorker] = Channel(
             sock, FromSupervisor, self._want_write
         )
         self._metrics = metrics
         self._pseudonym = pseudonym
+        self._quotas = quotas
         self._gates = RemoteGates(self._channel.send, lambda: self._channel.unsent)
         self._parts: list[bytes] = []
 
     def new_server(self, config: Config) -> Server:
-        return Server(config, self._metrics, self._pseudonym, self._gates)
+        return Server(config, self._metrics, self._pseudonym, self._gates, self._quotas)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

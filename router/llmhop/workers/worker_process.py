@@ -19,6 +19,8 @@ from llmhop.log.logger import LOG, log
 from llmhop.observe.metric_store import Metrics, MetricStore
 from llmhop.process.listeners import Listeners
 from llmhop.process.service import SIGNALS
+from llmhop.quota.quotas import Quotas
+from llmhop.quota.store import QuotaStore
 from llmhop.workers import worker
 from llmhop.workers.channel import Channel
 from llmhop.workers.messages import FromSupervisor, FromWorker
@@ -77,12 +79,13 @@ class Starter:
     config: Config
     listeners: Listeners
     store: MetricStore
+    quotas: QuotaStore
     pseudonym: bytes
     watchdog: float | None
     inherited: Iterable[Closable] = field(repr=False)
 
     def fork(self, slot: int, selector: selectors.BaseSelector) -> WorkerProcess:
-        """Start a worker that counts in `slot` of the store. Raises OSError."""
+        """Start a worker that counts in `slot` of the stores. Raises OSError."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # Until the worker has handlers of its own.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -111,7 +114,8 @@ class Starter:
             watchdog = self.watchdog and self.watchdog / 2
             listeners = self.listeners.for_worker()
             metrics = Metrics(self.store, slot, os.getpid())
-            worker.run(self.config, listeners, sock, watchdog, metrics, self.pseudonym)
+            quotas = Quotas(self.quotas, slot)
+            worker.run(self.config, listeners, sock, watchdog, metrics, self.pseudonym, quotas)
             code = 0
         except ConfigError as error:
             log(str(error))

@@ -73,7 +73,12 @@ WHOLE: dict[str, Any] = {
             "authTokens": ["x"],
             "clients": {
                 "one": {"token": "y", "models": ["c"], "paths": ["/sleep"]},
-                "two": {"tokens": ["z"]},
+                "two": {
+                    "tokens": ["z"],
+                    "maxConcurrent": 1,
+                    "requestsPerMinute": 2,
+                    "tokensPerMinute": 3,
+                },
             },
             "maxBodyBytes": 1,
         },

@@ -164,9 +164,14 @@ def test_a_host_of_a_flake_fails_with_all_of_it(number: int) -> None:
 TEXT = {"type": ["string", "null"]}
 TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
 BACKEND = {"type": "object", "properties": {"url": TEXT, "urls": TEXTS}}
+LIMIT = {"type": ["integer", "null"], "minimum": 1}
 CLIENT = {
     "type": "object",
-    "properties": {"token": TEXT, "tokens": TEXTS, "models": TEXTS, "paths": TEXTS},
+    "properties": {
+        **dict.fromkeys(("tokens", "models", "paths"), TEXTS),
+        **dict.fromkeys(("maxConcurrent", "requestsPerMinute", "tokensPerMinute"), LIMIT),
+        "token": TEXT,
+    },
 }
 TYPES = {
     "properties": {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -18,11 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from llmhop.limits import MAX_PIPELINED_BYTES
 from llmhop.observe.request_record import EndedRequest
 
-from tests.router.support.corpus.form_requests import END, FORM
-from tests.router.support.corpus.forms import FILE, MODEL, part
 from tests.router.support.endpoints import check
-from tests.router.support.fakes.network import READ_BYTES, FakeLoop, FakeTransport
-from tests.router.support.fakes.router import FakeRouter, pick, responses
+from tests.router.support.fakes.clients import (
+    TEAM_TOKEN,
+    TOKEN,
+    Client,
+    ClientTransport,
+    request,
+)
+from tests.router.support.fakes.network import READ_BYTES
+from tests.router.support.fakes.router import FakeRouter, pick
 from tests.stateful import run_model
 
 MAX_BODY, MEMORY = 100_000, 150_000
@@ -32,6 +36,8 @@ CONFIG: dict[str, Any] = {
         "again": {"url": "http://127.0.0.1:2", "retries": 1},
         "two": {"urls": ["http://127.0.0.1:3", "http://127.0.0.1:4"], "aliases": ["2"]},
     },
+    "authTokens": [TOKEN],
+    "clients": {"team": {"token": TEAM_TOKEN, "maxConcurrent": 2, "requestsPerMinute": 100}},
     "maxBodyBytes": MAX_BODY,
     "maxBufferedBytes": MEMORY,
 }
@@ -47,70 +53,6 @@ BUSY = (
 NAMES = st.sampled_from(["m", "again", "two", "2"])
 KINDS_OF_FORMS = st.sampled_from(["form", "chunked form"])
 KINDS = st.sampled_from(["length", "chunks", "form", "chunked form", "health", "unknown"])
-
-
-def request(kind: str, size: int, number: int, model: str) -> bytes:
-    """A request of about `size` bytes."""
-    lines = [f"POST /n/{number} HTTP/1.1", "Host: r"]
-    if kind == "health":
-        return f"GET /health?n={number} HTTP/1.1\r\nHost: r\r\n\r\n".encode()
-    if "form" in kind:
-        lines.append(FORM)
-        field_ = part(MODEL, model.encode())
-        body = b"--XbX\r\n" + FILE + b"\r\n\r\n" + b"x" * size + b"\r\n" + field_ + END
-        if number % 2:
-            body = field_ + b"--XbX\r\n" + FILE + b"\r\n\r\n" + b"x" * size + b"\r\n" + END
-    else:
-        name = "nobody" if kind == "unknown" else model
-        body = b'{"model":"%b","x":"%b"}' % (name.encode(), b"x" * size)
-    if "chunk" in kind:
-        lines.append("Transfer-Encoding: chunked")
-        half = len(body) // 2
-        body = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (
-            *(half, body[:half]),
-            *(len(body) - half, body[half:]),
-        )
-    else:
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-class ClientTransport(FakeTransport):
-    """Remembers all that it took, also what is thrown away unsent."""
-
-    def __init__(self, loop: FakeLoop, room: int) -> None:
-        super().__init__(loop, room)
-        self.written = bytearray()
-
-    def write(self, data: Any) -> None:
-        super().write(data)
-        if not self._closing:
-            self.written += data
-
-
-@dataclass
-class Client:
-    """A client, the numbers of its requests, what it has yet to send, how many it sent whole."""
-
-    transport: ClientTransport
-    numbers: list[int] = field(default_factory=list)
-    unsent: bytes = b""
-    complete: int = 0
-    judged: int = 0
-    gone: bool = False
-
-    @property
-    def open(self) -> bool:
-        return not (self.gone or self.transport.lost or self.transport.is_closing())
-
-    @property
-    def connection(self) -> Any:
-        protocol = self.transport.protocol
-        return getattr(protocol, "client", protocol)
-
-    def answers(self) -> list[tuple[int, bytes]]:
-        """The responses that were written whole, read or not."""
-        return responses(bytes(self.transport.written))
 
 
 class Clients(RuleBasedStateMachine):
@@ -320,6 +262,15 @@ class Clients(RuleBasedStateMachine):
         assert self.server.budget.held <= self.most or len(holders) == 1
         self.most = max(self.server.budget.limit, self.server.budget.held)
         assert self.server.connection_limit.taken == len(self.server.clients) == len(clients)
+
+    @invariant()
+    def a_quota_counts_the_requests_that_are_under_way(self) -> None:
+        quota = self.server.quotas.get("team")
+        assert quota is not None
+        sessions = [c.connection._session for c in self.clients]
+        counted = [s for s in sessions if s.record.quota is not None]
+        assert quota.row[0] == len(counted) <= 2
+        assert all(session.exchange.active for session in counted)
 
     @invariant()
     def nobody_is_read_beyond_a_bound(self) -> None:

@@ -9,10 +9,13 @@ from typing import Final
 
 from llmhop.config.findings import Finding
 from llmhop.config.schema.checker import Checker, Path, key_path
-from llmhop.config.schema.kinds import ListOf, Named
+from llmhop.config.schema.kinds import ListOf, Named, Whole
 from llmhop.config.schema.table import OneOf, Table, Values, setting
 from llmhop.config.tables.control_paths import CLIENT_PATH
-from llmhop.config.values import NAME, Token
+from llmhop.config.values import MAX_REQUESTS, NAME, Token
+
+MAX_TOKENS: Final = 10**12
+"""Most tokens that a limit may name."""
 
 MAX_CLIENTS: Final = 1024
 """Most clients with a name, each of which has numbers of its own among the metrics."""
@@ -49,6 +52,31 @@ class ClientConfig:
         "Control paths of its models that the client may use beside those that each model opens, "
         'and "/metrics", llmhop\'s own metrics, which tell of all clients; "*" for all.',
     )
+    max_concurrent: int | None = setting(
+        Whole(1, MAX_REQUESTS),
+        None,
+        "Most requests of the client at once, over all models and workers, those in queues "
+        "included; more are refused with 429.",
+    )
+    requests_per_minute: int | None = setting(
+        Whole(1, MAX_REQUESTS),
+        None,
+        "Most requests of the client in a minute, over all models and workers; more are refused "
+        "with 429.",
+    )
+    tokens_per_minute: int | None = setting(
+        Whole(1, MAX_TOKENS),
+        None,
+        "Most tokens of the client in a minute, of prompts and completions, over all models and "
+        "workers, as far as responses report their usage. A request that comes once they are used "
+        "up is refused with 429.",
+    )
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether what the client uses has to be counted."""
+        limits = self.max_concurrent, self.requests_per_minute, self.tokens_per_minute
+        return any(limit is not None for limit in limits)
 
 
 def _complete_tokens(_check: Checker, _path: Path, _given: Values, values: Values) -> None:

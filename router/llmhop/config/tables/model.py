@@ -10,11 +10,8 @@ from llmhop.config.schema.checker import Checker, Path, key_path
 from llmhop.config.schema.kinds import Boolean, ListOf, Named, Seconds, Whole
 from llmhop.config.schema.table import OneOf, Table, Values, setting
 from llmhop.config.tables.control_paths import CONTROL_PATH
-from llmhop.config.values import NAME, URL, Aliases, BackendUrls, Headers
+from llmhop.config.values import MAX_REQUESTS, NAME, URL, Aliases, BackendUrls, Headers
 from llmhop.limits import CONNECT_TIMEOUT_S, MAX_REPLICAS, UPSTREAM_IDLE_S
-
-MAX_REQUESTS: Final = 1_000_000
-"""Most requests that a limit may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,14 @@ FULL: dict[str, Any] = {
     "authTokens": ["t"],
     "clients": {
         "team-a": {"token": "a", "models": ["m"], "paths": ["/metrics", "/sleep"]},
-        "team-b": {"tokens": ["b", "c"], "models": [], "paths": ["*"]},
+        "team-b": {
+            "tokens": ["b", "c"],
+            "models": [],
+            "paths": ["*"],
+            "maxConcurrent": 1,
+            "requestsPerMinute": 2,
+            "tokensPerMinute": 3,
+        },
     },
     "cors": {"origins": ["https://app.example", "*"]},
     "allowedHosts": ["llm.example"],

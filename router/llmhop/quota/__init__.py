@@ -1,0 +1,1 @@
+"""What clients with a name may use: requests at once, requests and tokens a minute."""
