@@ -51,7 +51,7 @@ NIX_TYPES = {
     "string": "string",
     "integer from 0 to 65535": "16 bit unsigned integer; between 0 and 65535 (both inclusive)",
     "object of objects": "attribute set of (open submodule of (JSON value))",
-    "list of strings": "(list of string)",
+    "list of strings": "list of string",
     "string or list of strings": "string or list of string",
 }
 """The types of the page of settings, as the manual of NixOS has them."""
@@ -65,7 +65,7 @@ def test_a_setting_that_the_module_types_is_llmhops_and_of_its_type(
     entries = re.findall(r"(?ms)^## `(\S+)`$.*?^- Type: ([^,\n]*)", page)
     known = {key: NIX_TYPES.get(kind) for key, kind in entries}
     stated = {
-        name.removeprefix(prefix): option["type"].removeprefix("null or ")
+        name.removeprefix(prefix): re.sub(r"^null or (?:\((.*)\)$)?", r"\1", option["type"])
         for name, option in declared.items()
         if name.startswith(prefix)
     }
