@@ -50,6 +50,9 @@ def test_the_module_declares_the_documented_options_and_some_of_its_own(
 NIX_TYPES = {
     "string": "string",
     "integer from 0 to 65535": "16 bit unsigned integer; between 0 and 65535 (both inclusive)",
+    # How many at most, llmhop says.
+    "integer from 1 to 1000000": "positive integer, meaning >0",
+    "integer from 1 to 1000000000000": "positive integer, meaning >0",
     "object of objects": "attribute set of (open submodule of (JSON value))",
     "list of strings": "list of string",
     "string or list of strings": "string or list of string",
