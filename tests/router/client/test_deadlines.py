@@ -190,7 +190,7 @@ def test_a_refused_client_is_closed_after_a_while(start_fake: StartFake) -> None
 
 def test_the_time_for_a_response_begins_when_there_is_a_connection(start_fake: StartFake) -> None:
     times = {"connectTimeout": 9, "responseTimeout": 3}
-    router = start_fake(models={"m": {"url": "http://h", **times}})
+    router = start_fake(models={"m": {"url": "http://192.0.2.1", **times}})
     client = router.client()
     router.send(client, post(chat()))
     router.wait(8)
@@ -204,7 +204,7 @@ def test_the_time_for_a_response_begins_when_there_is_a_connection(start_fake: S
 
 
 def test_a_backend_without_a_response_in_time_is_set_aside(start_fake: StartFake) -> None:
-    router = start_fake(models={"m": {"url": "http://h", "responseTimeout": 3}})
+    router = start_fake(models={"m": {"url": "http://192.0.2.1", "responseTimeout": 3}})
     client = router.client()
     router.send(client, post(chat()))
     router.backend()

@@ -14,8 +14,8 @@ from tests.router.support.fakes.network import FakeTransport
 from tests.router.support.fakes.router import FakeRouter, statuses
 
 NAMES = "abcd"
-MODELS = {name: {"url": f"http://{name}"} for name in NAMES}
-TWO = {"m": {"urls": ["http://a", "http://b"]}}
+MODELS = {name: {"url": f"http://192.0.2.{place}"} for place, name in enumerate(NAMES, 1)}
+TWO = {"m": {"urls": ["http://192.0.2.1", "http://192.0.2.2"]}}
 
 
 def asks(router: FakeRouter, model: str = "m") -> FakeTransport:
@@ -47,7 +47,7 @@ def test_a_young_attempt_serves_the_next_request(start_fake: StartFake) -> None:
 
 
 def test_the_youngest_of_several_attempts_is_taken_over(start_fake: StartFake) -> None:
-    router = start_fake(models={"m": {"url": "http://h"}})
+    router = start_fake(models={"m": {"url": "http://192.0.2.1"}})
     first = asks(router)
     router.sweep(0.6)
     second = asks(router)
@@ -63,7 +63,7 @@ def test_the_youngest_of_several_attempts_is_taken_over(start_fake: StartFake) -
 
 def test_no_request_waits_for_an_attempt_that_is_old(start_fake: StartFake) -> None:
     """Its SYN may be lost, and its time is nearly over."""
-    router = start_fake(models={"m": {"url": "http://h", "connectTimeout": 5}})
+    router = start_fake(models={"m": {"url": "http://192.0.2.1", "connectTimeout": 5}})
     leaves(router, asks(router))
     router.wait(4)
     client = asks(router)
@@ -158,7 +158,7 @@ def test_attempts_of_clients_that_left_are_no_more_than_may_be(start_fake: Start
 
 
 def test_requests_of_an_origin_that_a_reload_took_away_count(start_fake: StartFake) -> None:
-    limited = {"m": {"url": "http://old", "maxConcurrent": 2}}
+    limited = {"m": {"url": "http://192.0.2.1", "maxConcurrent": 2}}
     router = start_fake(models=limited)
     for _ in range(3):
         asks(router)
@@ -175,7 +175,7 @@ def test_requests_of_an_origin_that_a_reload_took_away_count(start_fake: StartFa
 
 
 def test_ready_asks_some_backends_at_a_time(start_fake: StartFake) -> None:
-    router = start_fake(models={f"m{n}": {"url": f"http://h{n}"} for n in range(100)})
+    router = start_fake(models={f"m{n}": {"url": f"http://192.0.2.{n + 1}"} for n in range(100)})
     client = router.client()
     router.send(client, b"GET /ready HTTP/1.1\r\nHost: r\r\n\r\n")
     rounds = 0

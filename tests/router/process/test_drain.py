@@ -75,7 +75,7 @@ class Supervised:
         self.worker = FakeWorker(1, {})
         self.places = SharedGates(lambda _, message: self.worker.down.append(message))
         self.places.serve(models({"m": (most, 5)}))
-        limited = {"url": "http://h", "maxConcurrent": most}
+        limited = {"url": "http://192.0.2.1", "maxConcurrent": most}
         self.router = start_fake(self.worker.gates, models={"m": limited})
 
     def talk(self) -> None:

@@ -246,7 +246,7 @@ SLOWEST = {"responseTimeout": 4, "readTimeout": 4}
 def test_a_client_that_pauses_in_its_form_is_not_the_backends_fault(
     start_fake: StartFake, begun: bytes, pauses: int
 ) -> None:
-    router = start_fake(models={"m": {"url": "http://h", **SLOWEST}})
+    router = start_fake(models={"m": {"url": "http://192.0.2.1", **SLOWEST}})
     client = router.client()
     rest = b"x" * 1000 + b"\r\n" + END
     router.send(client, head(len(BEGUN) + len(rest) + 20_000 * pauses) + BEGUN)
@@ -271,7 +271,7 @@ def test_a_client_that_pauses_in_its_form_is_not_the_backends_fault(
 
 
 def test_a_client_that_stops_within_its_form_is_told_so(start_fake: StartFake) -> None:
-    router = start_fake(models={"m": {"url": "http://h", **SLOWEST}})
+    router = start_fake(models={"m": {"url": "http://192.0.2.1", **SLOWEST}})
     client = router.client()
     router.send(client, head(90_000) + BEGUN)
     router.backend().room = 10**9
@@ -283,7 +283,7 @@ def test_a_client_that_stops_within_its_form_is_told_so(start_fake: StartFake) -
 def test_a_backend_that_takes_nothing_of_a_form_has_its_time_and_no_more(
     start_fake: StartFake,
 ) -> None:
-    router = start_fake(models={"m": {"url": "http://h", **SLOWEST}})
+    router = start_fake(models={"m": {"url": "http://192.0.2.1", **SLOWEST}})
     client = router.client()
     router.send(client, head(90_000) + BEGUN)
     router.backend()
