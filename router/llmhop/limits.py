@@ -13,9 +13,6 @@ to backends is closed where a client needs one (see upstream.pool)."""
 FEW_CONNECTIONS: Final = 1024
 """Where the limit of open files allows fewer clients, that is told though nobody asked for more."""
 
-CLIENT_DESCRIPTORS: Final = 2
-"""Descriptors that a client may need: its connection, and one to a backend."""
-
 SPARE_DESCRIPTORS: Final = 192
 """Descriptors that are kept for other uses than clients and their backends: for clients that are
 turned away, questions to backends, what listens, logs."""
@@ -72,6 +69,9 @@ twice as much."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """For the TCP and TLS handshakes with a backend."""
+
+UNIX_RETRY_S: Final = 0.05
+"""How long to wait before connecting again to a unix socket whose queue is full."""
 
 UPSTREAM_IDLE_S: Final = 4.0
 """How long an idle connection to a backend is kept. uvicorn, and so vLLM, closes idle

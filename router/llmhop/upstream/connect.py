@@ -13,6 +13,7 @@ from functools import cache
 from typing import TypeVar
 
 from llmhop.config.backend_url import Origin
+from llmhop.limits import UNIX_RETRY_S
 from llmhop.upstream.lookup import LOOKUPS, Addresses
 
 Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
@@ -29,14 +30,28 @@ def tls_context() -> ssl.SSLContext:
 
 async def connect(origin: Origin, new_protocol: Callable[[], Protocol]) -> Protocol:
     """Open a connection. Raises OSError, which TimeoutError is, and UnicodeError."""
-    loop = asyncio.get_running_loop()
     async with asyncio.timeout(origin.connect_timeout):
         if origin.socket is not None:
-            _, protocol = await loop.create_unix_connection(new_protocol, origin.socket)
-            return protocol
+            return await _connect_to_unix(origin.socket, new_protocol)
         if origin.address is not None or not origin.is_name:
             return await _connect_to(origin.address or origin.host, origin, new_protocol)
         return await _connect_to_any(await LOOKUPS.addresses(origin.host), origin, new_protocol)
+
+
+async def _connect_to_unix(path: str, new_protocol: Callable[[], Protocol]) -> Protocol:
+    """Try until there is room in the queue of the listener.
+
+    connect(2): a unix socket does not wait for that, as one of TCP does, and says EAGAIN; nothing
+    tells when there is room.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            _, protocol = await loop.create_unix_connection(new_protocol, path)
+        except BlockingIOError:
+            await asyncio.sleep(UNIX_RETRY_S)
+        else:
+            return protocol
 
 
 async def _connect_to_any(
