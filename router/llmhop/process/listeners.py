@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from llmhop.config.findings import ConfigError, Finding
 from llmhop.config.listen_address import Address, TcpAddress, UnixAddress, overlap
@@ -145,8 +146,11 @@ def _bind_tcp(address: TcpAddress, reuse_port: bool) -> list[socket.socket]:
                 failure = error
                 continue
             try:
+                where = (name[0], port, *name[2:])
+                if reuse_port:
+                    _check_unused(family, where)
                 _prepare(sock, reuse_port)
-                sock.bind((name[0], port, *name[2:]))
+                sock.bind(where)
             except OSError as error:
                 sock.close()
                 if error.errno != errno.EADDRNOTAVAIL:
@@ -161,6 +165,16 @@ def _bind_tcp(address: TcpAddress, reuse_port: bool) -> list[socket.socket]:
     if not sockets:
         raise failure or OSError(errno.EADDRNOTAVAIL, "the host has no address")
     return sockets
+
+
+def _check_unused(family: int, where: tuple[Any, ...]) -> None:
+    """Raise OSError where somebody listens: SO_REUSEPORT would let us take a part of the clients.
+
+    socket(7): it lets every process of one user bind that sets it, too.
+    """
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        _prepare(sock, False)
+        sock.bind(where)
 
 
 def _bound(other: socket.socket) -> socket.socket:
