@@ -29,6 +29,7 @@ from llmhop.process.server import Server
 from llmhop.process.timer import Timer
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 REFUSED = "reload refused, the old config stays"
 """What the status says first after it, too: systemd's protocol has no reload that fails."""
 
@@ -69,7 +70,7 @@ class Service(ABC):
         self.stopping(counted(len(server.clients), "connection"))
         await server.drain(server.config.drain_timeout)
         # Or they would end what has no handlers any more.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, *UNUSED_SIGNALS))
 
     def stop_asked(self) -> None:
         """Begin the end, at a signal."""
@@ -114,6 +115,8 @@ class _SingleService(Service):
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        for number in UNUSED_SIGNALS:
+            loop.add_signal_handler(number, log_unused, number)
         Timer(limits.SWEEP_S, "telling systemd", self._notifier.resume).start(loop)
 
     def started(self) -> None:
@@ -236,6 +239,14 @@ def log_few_places(config: Config) -> None:
     asked_for = wanted != limits.DEFAULT_MAX_CONNECTIONS
     if fitting < (wanted if asked_for else min(wanted, limits.FEW_CONNECTIONS)):
         log(f"of {wanted} connections the limit of open files (LimitNOFILE=) allows {fitting}")
+
+
+def log_unused(number: int) -> None:
+    """Say that a signal does nothing, and what whoever sent it may have meant."""
+    log(
+        f"{signal.Signals(number).name} is ignored: there is no log file to open again "
+        "(SIGHUP reads the config again)"
+    )
 
 
 def counted(number: int, noun: str) -> str:

@@ -218,7 +218,10 @@ class RoutingTable:
         if not named:
             return ReadinessQuery(detailed)
         self._check_loop(head)
-        route = self._agreed(named)
+        for other in named[1:]:
+            if other != named[0]:
+                raise conflicting_models(named[0], other)
+        route = self.routes.get(named[0])
         if route is None and detailed:
             raise model_not_found(named[0])
         # Without a token, what is not there looks like what is down.
@@ -247,23 +250,15 @@ class RoutingTable:
         )
 
     def _named_route(self, names: list[str]) -> Route:
-        """Return the route of the first name, which all must agree with. Raises ApiError."""
-        route = self._agreed(names)
-        if route is None:
-            raise model_not_found(names[0])
-        return route
-
-    def _agreed(self, names: list[str]) -> Route | None:
-        """Return the route of all names, if there is one; an alias is its model by another name.
-
-        Raises ApiError where two are of different models.
-        """
+        """Return the route of the first name, which all must agree with."""
         first, *others = names
         route = self.routes.get(first)
         for name in others:
             other = self.routes.get(name)
             if name != first and (route is None or other is None or other.model != route.model):
                 raise conflicting_models(first, name)
+        if route is None:
+            raise model_not_found(first)
         return route
 
     def _list_for(self, principal: Principal) -> bytes:

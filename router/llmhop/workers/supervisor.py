@@ -29,9 +29,11 @@ from llmhop.process.notify import Notifier, watchdog_interval
 from llmhop.process.server import new_pseudonym
 from llmhop.process.service import (
     SIGNALS,
+    UNUSED_SIGNALS,
     counted,
     log_few_places,
     log_openness,
+    log_unused,
     read_again,
     status,
 )
@@ -117,7 +119,7 @@ class _Supervisor:
             end.setblocking(False)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
-        for number in (*SIGNALS, signal.SIGCHLD):
+        for number in (*SIGNALS, *UNUSED_SIGNALS, signal.SIGCHLD):
             signal.signal(number, lambda number, _: self._signals.add(number))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         log_few_places(self._config)
@@ -129,7 +131,7 @@ class _Supervisor:
             went_well = [attempt("a step of the supervisor", step) for step in steps]
             if not all(went_well):
                 time.sleep(limits.FAULT_PAUSE_S)
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # all is over
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, *UNUSED_SIGNALS))  # all is over
         sys.exit(self._exit_code)
 
     # Workers.
@@ -173,8 +175,9 @@ class _Supervisor:
         if events & selectors.EVENT_READ:
             try:
                 message = worker.channel.receive()
-            except EOFError:  # it is about to end
+            except EOFError:  # it is about to end, of which no signal may tell
                 worker.unwatch()
+                self._ended_due = True
                 return
             if message is not None:
                 worker.heard = time.monotonic()
@@ -204,7 +207,9 @@ class _Supervisor:
     def _reap(self) -> None:
         if self._ended_due:
             workers = list(self._workers.values())
-            self._ended_due = not attempt_each("the end of a worker", workers, self._reap_one)
+            well = attempt_each("the end of a worker", workers, self._reap_one)
+            left = self._workers.values()
+            self._ended_due = not well or not all(worker.is_watched for worker in left)
 
     def _reap_one(self, worker: WorkerProcess) -> None:
         pid, code = os.waitpid(worker.pid, os.WNOHANG)
@@ -243,6 +248,8 @@ class _Supervisor:
         # Flags, because a pipe that is full would lose the one that matters.
         signals, self._signals = self._signals, set()
         self._ended_due = self._ended_due or signal.SIGCHLD in signals
+        for unused in signals & set(UNUSED_SIGNALS):
+            log_unused(unused)
         if signals & {signal.SIGTERM, signal.SIGINT}:
             if self._stop_by is None:
                 log(f"stopping, {counted(len(self._workers), 'worker')}")
@@ -318,7 +325,8 @@ class _Supervisor:
         now = time.monotonic()
         if self._stop_by is not None:
             if self._workers and now >= self._stop_by:
-                log(f"{counted(len(self._workers), 'worker')} did not end and was killed")
+                were = "was" if len(self._workers) == 1 else "were"
+                log(f"{counted(len(self._workers), 'worker')} did not end and {were} killed")
                 self._send(signal.SIGKILL)
                 self._stop_by = now + limits.WORKER_END_S
         elif not self._up:
@@ -371,7 +379,7 @@ class _Supervisor:
                 times.append(0.0)
             if self._watchdog is not None and self._up:
                 times.append(self._next_ping)
-        if self._ended_due:  # one could not be reaped
+        if self._ended_due:  # one could not be reaped yet
             times.append(time.monotonic() + limits.FAULT_PAUSE_S)
         if LOG.waits or self._notifier.waits:
             times.append(time.monotonic() + limits.SWEEP_S)

@@ -18,7 +18,7 @@ from llmhop.log.faults import log_fault
 from llmhop.log.logger import LOG, log
 from llmhop.observe.metric_store import Metrics, MetricStore
 from llmhop.process.listeners import Listeners
-from llmhop.process.service import SIGNALS
+from llmhop.process.service import SIGNALS, UNUSED_SIGNALS
 from llmhop.quota.quotas import Quotas
 from llmhop.quota.store import QuotaStore
 from llmhop.workers import worker
@@ -56,9 +56,14 @@ class WorkerProcess:
         self._selector = selector
         selector.register(sock, selectors.EVENT_READ, self)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether it is listened to; where not, its end was seen to be near."""
+        return self.channel.socket in self._selector.get_map()
+
     def unwatch(self) -> None:
         """Listen to it no more."""
-        if self.channel.socket in self._selector.get_map():
+        if self.is_watched:
             self._selector.unregister(self.channel.socket)
 
     def close(self) -> None:
@@ -67,7 +72,7 @@ class WorkerProcess:
         self.channel.socket.close()
 
     def _want_write(self, wanted: bool) -> None:
-        if self.channel.socket in self._selector.get_map():
+        if self.is_watched:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wanted else 0)
             self._selector.modify(self.channel.socket, events, self)
 
@@ -109,6 +114,8 @@ class Starter:
             signal.set_wakeup_fd(-1)
             for number in (*SIGNALS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            for number in UNUSED_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
             for other in self.inherited:
                 other.close()
             watchdog = self.watchdog and self.watchdog / 2

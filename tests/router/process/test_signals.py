@@ -124,3 +124,26 @@ def test_a_second_signal_ends_the_drain_at_once(
     log = process.end()
     assert "cut off at a second signal" in log
     assert "killed" not in log
+
+
+@pytest.mark.parametrize("workers_", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_that_means_nothing_here_ends_nothing(
+    number: signal.Signals, workers_: int, run: Run
+) -> None:
+    process = run({"models": MODELS, "workers": workers_})
+    pids = workers(process)
+    for pid in [*pids, process.process.pid]:
+        os.kill(pid, number)
+    process.reload()  # so it was heard before
+    assert workers(process) == pids
+    process.stop()
+    assert process.process.wait(TIMEOUT) == 0
+    assert process.end().count(f"{number.name} is ignored") == 1
+
+
+@pytest.mark.parametrize("number", ["SIGUSR1", "SIGUSR2"])
+def test_nor_does_it_before_there_are_handlers(number: str, run: Run) -> None:
+    process = run({"models": MODELS}, before=AT_EACH_IMPORT.format(number=number, when="True"))
+    process.stop()
+    assert process.process.wait(TIMEOUT) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -23,7 +24,7 @@ from tests.router.support.endpoints import (
     respond_in_two,
     wait_until,
 )
-from tests.router.support.process import Run
+from tests.router.support.process import Run, llmhop
 from tests.router.support.workers import MANY, has_ended, listed, workers
 
 
@@ -169,22 +170,82 @@ def test_the_watchdog_is_pinged_only_while_every_worker_answers(run: Run) -> Non
     assert process.notified() == {"WATCHDOG": "1"}
 
 
-def test_an_address_in_use_is_told_once_and_starts_no_worker(tmp_path: Path) -> None:
-    config = tmp_path / "llmhop.json"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        text = f'{{"models": {{"m": {{"url": "http://h"}}}}, "listen": "{address}", "workers": 2}}'
-        config.write_text(text)
-        done = subprocess.run(
-            [sys.executable, "-m", "llmhop", "--config", str(config)],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("host", ["127.0.0.1", "", "localhost"])
+def test_no_address_is_shared_with_workers_that_serve_already(
+    host: str, count: int, run: Run, tmp_path: Path
+) -> None:
+    """SO_REUSEPORT would let another llmhop of the same user take some of their clients."""
+    process = run({"models": MODELS, "workers": 2})
+    other = tmp_path / "other.json"
+    address = f"{host or '*'}:{process.port}"
+    other.write_text(
+        json.dumps({"models": MODELS, "listen": f"{host}:{process.port}", "workers": count})
+    )
+    done = llmhop("--config", str(other))
     assert done.returncode == 1
     assert done.stderr.startswith(f"listen: can't bind {address} (Address already in use)")
     assert len(done.stderr.splitlines()) == 1
+    assert all(b'"m"' in listed(process.port) for _ in range(MANY))
+
+
+def test_workers_take_no_address_on_which_another_program_listens(tmp_path: Path) -> None:
+    config = tmp_path / "llmhop.json"
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        config.write_text(json.dumps({"models": MODELS, "listen": address, "workers": 2}))
+        done = llmhop("--config", str(config))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"listen: can't bind {address} (Address already in use)")
+    assert len(done.stderr.splitlines()) == 1
+
+
+BLOCKED = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
+from llmhop.__main__ import main
+main()
+"""
+"""Starts llmhop as a parent does that blocks signals."""
+
+
+def test_workers_are_replaced_whatever_signals_the_parent_blocks(run: Run) -> None:
+    process = run({"models": MODELS, "workers": 2}, before=BLOCKED)
+    victim, other = workers(process)
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(set(workers(process)) - {victim, other}) == 1)
+    process.process.send_signal(signal.SIGTERM)
+    assert process.process.wait(TIMEOUT) == 0
+    assert "killed" not in process.end()
+
+
+def test_workers_that_do_not_end_are_killed(run: Run) -> None:
+    process = run({"models": MODELS, "workers": 2})
+    for pid in workers(process):
+        os.kill(pid, signal.SIGSTOP)
+    process.stop()
+    process.process.send_signal(signal.SIGTERM)  # wait for nobody
+    assert process.process.wait(TIMEOUT) == 0
+    assert "2 workers did not end and were killed" in process.end()
+
+
+DEAF = """
+import signal
+signal.signal = lambda number, handler, real=signal.signal: (
+    None if number == signal.SIGCHLD else real(number, handler)
+)
+"""
+"""Has llmhop hear nothing of the end of a process."""
+
+
+def test_workers_are_replaced_also_where_nothing_tells_of_their_end(run: Run) -> None:
+    process = run({"models": MODELS, "workers": 2}, before=DEAF)
+    victim, other = workers(process)
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(set(workers(process)) - {victim, other}) == 1)
+    process.process.send_signal(signal.SIGTERM)
+    assert process.process.wait(TIMEOUT) == 0
+    assert "killed" not in process.end()
 
 
 _SUPERVISE = """
