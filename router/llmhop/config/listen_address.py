@@ -60,6 +60,19 @@ def overlap(one: TcpAddress, other: TcpAddress) -> bool:
     )
 
 
+def is_bound_as(name: Address, address: Address) -> bool:
+    """Whether a socket with this `name` is what a config's `address` asks for.
+
+    As far as that shows without a resolver: of a host name only the port counts.
+    """
+    if isinstance(name, UnixAddress) or isinstance(address, UnixAddress):
+        return name == address
+    wanted = _literals(address.host)
+    if address.port not in (0, name.port):
+        return False
+    return not wanted or any(literal in wanted for literal in _literals(name.host))
+
+
 def leads_to(address: TcpAddress, host: str, port: int) -> bool:
     """Whether a connection to `host` and `port` reaches a listener on an address.
 

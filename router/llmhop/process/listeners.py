@@ -11,10 +11,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from llmhop.config.config import Config
 from llmhop.config.findings import ConfigError, Finding
-from llmhop.config.listen_address import Address, TcpAddress, UnixAddress, overlap
+from llmhop.config.listen_address import (
+    Address,
+    TcpAddress,
+    UnixAddress,
+    is_bound_as,
+    overlap,
+)
+from llmhop.log.logger import log
 from llmhop.process.exposure import is_open_file, is_open_host
 
+_DEFAULT = Config(models={}).addresses
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _MAX_DIGITS = 10
 _PASSED_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -75,6 +84,7 @@ def open_listeners(
     """
     passed = _passed()
     if passed:
+        _log_difference(passed, tuple(addresses))
         return Listeners(passed, passed=True)
     sockets: list[socket.socket] = []
     findings = []
@@ -101,6 +111,25 @@ def open_listeners(
         Listeners(sockets).close()
         raise ConfigError(findings)
     return Listeners(sockets)
+
+
+def _log_difference(passed: list[socket.socket], addresses: tuple[Address, ...]) -> None:
+    """Say so where systemd passes something else than a config asks for, if it asks at all."""
+    if addresses == _DEFAULT:
+        return
+    names = [_name(sock) for sock in passed]
+    if not all(any(is_bound_as(n, a) for a in addresses) for n in names) or not all(
+        any(is_bound_as(n, a) for n in names) for a in addresses
+    ):
+        log(
+            f"systemd passes other sockets than listen says: {', '.join(map(str, names))}, and not "
+            f"{', '.join(map(str, addresses))}; change ListenStream= of the socket unit, or listen"
+        )
+
+
+def _name(sock: socket.socket) -> Address:
+    name = sock.getsockname()
+    return UnixAddress(os.fsdecode(name)) if is_unix(sock) else TcpAddress(*name[:2])
 
 
 def _passed() -> list[socket.socket]:

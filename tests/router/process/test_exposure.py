@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import tempfile
 from pathlib import Path
@@ -116,3 +117,50 @@ def test_an_abstract_unix_socket_is_open_to_every_user(run: Run, tmp_path: Path)
         process.stop()
         process.process.wait(20)
     assert f"{SAID}unix:" in process.end()
+
+
+DIFFERS = "llmhop: systemd passes other sockets than listen says: "
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("host", "listen", "differs"),
+    [
+        ("127.0.0.1", "127.0.0.1:PORT", False),
+        ("127.0.0.1", "127.0.0.1:0", False),
+        ("127.0.0.1", "localhost:PORT", False),
+        ("0.0.0.0", ":PORT", False),  # noqa: S104
+        ("127.0.0.1", None, False),  # what is not said is systemd's to say
+        ("127.0.0.1", "127.0.0.1:1", True),
+        ("127.0.0.1", "localhost:1", True),
+        ("127.0.0.1", "127.0.0.2:PORT", True),
+        ("0.0.0.0", "127.0.0.1:PORT", True),  # noqa: S104
+        ("127.0.0.1", ":PORT", True),
+        ("127.0.0.1", ["127.0.0.1:PORT", "127.0.0.2:PORT"], True),
+        ("127.0.0.1", "unix:/run/x.sock", True),
+    ],
+)
+def test_sockets_of_systemd_that_are_not_what_listen_says_are_told(
+    host: str, listen: str | list[str] | None, differs: bool, workers: int, run: Run
+) -> None:
+    with socket.create_server((host, 0)) as passed:
+        port = str(passed.getsockname()[1])
+        config = {"models": {"m": {"url": "http://h"}}, "workers": workers}
+        if listen is not None:
+            config = json.loads(json.dumps({**config, "listen": listen}).replace("PORT", port))
+        process = run(config, sockets=[passed])
+    process.stop()
+    process.process.wait(20)
+    assert (process.started + process.end()).count(f"{DIFFERS}{host}:{port}, and not ") == differs
+
+
+def test_every_unix_socket_that_listen_names_has_to_be_passed(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "r.sock"
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(path))
+        passed.listen()
+        for listen, differs in ((str(path), False), (f"{path}2", True)):
+            process = run(listens(f"unix:{listen}"), sockets=[passed])
+            process.stop()
+            process.process.wait(20)
+            assert (f"{DIFFERS}unix:{path}, " in process.started + process.end()) == differs
