@@ -99,18 +99,18 @@ class BodyIntake(asyncio.BufferedProtocol):
         return transport.get_protocol() is self and not transport.is_closing()
 
     def eof_received(self) -> bool:
-        """Tell the client's protocol."""
+        """Forward to the client's protocol."""
         self._take_unread()
         return self.client.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the client's protocol."""
+        """Forward to the client's protocol."""
         self.client.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Tell the client's protocol."""
+        """Forward to the client's protocol."""
         self.client.pause_writing()
 
     def resume_writing(self) -> None:
-        """Tell the client's protocol."""
+        """Forward to the client's protocol."""
         self.client.resume_writing()

@@ -111,14 +111,14 @@ class ClientSocket:
         return 0.0 if asked_at is None else now - asked_at
 
     def begin_intake(self, body: LargeBody, work: WorkQueue) -> None:
-        """Have what comes go into a large body."""
+        """Read into a large body from now on."""
         protocol = self.transport.get_protocol()
         # One that stands in already may hold what is not read yet.
         if not isinstance(protocol, BodyIntake):
             self.transport.set_protocol(BodyIntake(cast(Client, protocol), body, work))
 
     def end_intake(self) -> None:
-        """Have what comes go to the connection's own protocol again."""
+        """Read by the connection's own protocol again."""
         protocol = self.transport.get_protocol()
         if isinstance(protocol, BodyIntake):
             self.transport.set_protocol(cast(asyncio.Protocol, protocol.client))

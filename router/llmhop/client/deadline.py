@@ -98,11 +98,11 @@ class Deadline:
         )
 
     def shorten(self, seconds: float) -> None:
-        """Have no more than so much time from now on."""
+        """Shorten the deadline to so many seconds from now."""
         self.at = min(self.at, self._server.now + seconds)
 
     def shorten_idle(self, seconds: float) -> None:
-        """Have no more from now on, and from when the client has taken what was answered."""
+        """Shorten it, and the idle timeout after the next response."""
         self._idle_s = seconds
         self.shorten(seconds)
 

@@ -69,11 +69,11 @@ class IncomingRequest:
         return stream
 
     def finish(self) -> None:
-        """Be done with the request; the next one may have come already."""
+        """Reset for the next request, which may have been received already."""
         self.head = None
 
     def drop(self) -> None:
-        """Let go of what was read and is not wanted any more."""
+        """Discard what was read."""
         self.deferred = b""
         if self.reader.large is not None:
             self.reader.large.take()

@@ -356,7 +356,7 @@ class RequestCycle:
         self.session.cut()
 
     def arm_reset(self) -> None:
-        """Have whatever closes the connection look like no end of the response."""
+        """Make any close of the connection a reset, unlike the end of a response."""
         self._socket.arm_reset()
 
     def disarm_reset(self) -> None:
@@ -381,7 +381,7 @@ class RequestCycle:
         self.session.account()
 
     def upgraded(self) -> None:
-        """Let through what comes, beginning with what came ahead."""
+        """Stream what is received, beginning with what was received ahead."""
         self._incoming.upgrade()
         self._socket.half_close_ends = False
         self.resume_request()

@@ -83,7 +83,7 @@ class Session:
         self.record.connected(address)
 
     def disconnected(self) -> None:
-        """Hold nothing any more, and stop the backend's work for a client that went."""
+        """Release everything, and cancel the exchange of a client that disconnected."""
         self._share.close()
         self.let_go("client_left")
 
@@ -145,7 +145,7 @@ class Session:
         return self.incoming.held_bytes(self.exchange.active, self.exchange.held_bytes)
 
     def account(self) -> bool:
-        """Have what is held count against the limit; answer whether that has room for it."""
+        """Count what is held against the memory budget; return whether there is room for it."""
         return self._share.set(self.held_bytes())
 
     def account_less(self) -> bool:
@@ -251,7 +251,7 @@ class Session:
         self.socket.shut_down()
 
     def drop_input(self) -> None:
-        """Let go of what was read and is not wanted any more."""
+        """Discard what was read."""
         if self.incoming.reader.large is not None:
             self.socket.end_intake()  # which would keep what comes
         self.incoming.drop()

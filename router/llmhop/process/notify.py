@@ -45,7 +45,7 @@ class Notifier:
             self._unsent.popleft()
 
     def ready(self, status: str) -> None:
-        """Tell that the service serves, also after a reload."""
+        """Notify systemd that the service is ready, also after a reload (READY=1)."""
         self._tell("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
@@ -54,17 +54,17 @@ class Notifier:
         self._tell("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
 
     def status(self, status: str) -> None:
-        """Tell how it goes on."""
+        """Notify systemd of the status (STATUS=)."""
         if self._unsent and self._unsent[-1].startswith(b"STATUS="):
             self._unsent.pop()  # out of date
         self._tell(f"STATUS={status}")
 
     def alive(self) -> None:
-        """Tell the watchdog that nothing hangs. Where there is no room, the next time counts."""
+        """Ping the watchdog. Where the socket is full, the next ping counts."""
         _send_to_systemd(b"WATCHDOG=1")
 
     def stopping(self, status: str, drain_timeout: float) -> None:
-        """Tell that the service is on its way out, which may take `drain_timeout` seconds.
+        """Notify systemd that the service stops, which may take `drain_timeout` seconds.
 
         Longer than the unit's TimeoutStopSec=, too (EXTEND_TIMEOUT_USEC= in sd_notify(3)).
         """

@@ -86,15 +86,15 @@ class Service(ABC):
 
     @abstractmethod
     def started(self) -> None:
-        """Tell that clients are accepted."""
+        """Report that clients are accepted."""
 
     @abstractmethod
     def alive(self) -> None:
-        """Tell that the event loop runs."""
+        """Report that the event loop runs."""
 
     @abstractmethod
     def stopping(self, open_: str) -> None:
-        """Tell that the end begins, with so many connections open."""
+        """Report that the drain begins, with so many connections open."""
 
 
 class _SingleService(Service):

@@ -157,7 +157,7 @@ class Exchange(RequestOwner):
         self._upstream.send_more(pieces, last)
 
     def end_stream(self) -> bool:
-        """Tell the backend that no more comes; answer whether it can be told so."""
+        """Send the backend the end of the stream; return whether the connection allows that."""
         return self._upstream.end_stream()
 
     def drop_copy(self) -> None:
@@ -182,7 +182,7 @@ class Exchange(RequestOwner):
         self._end()
 
     def wait_for_client(self, now: float) -> None:
-        """Have no time of the backend run while more of the request is to come from the client."""
+        """Suspend the backend's timeouts while more of the request is to come from the client."""
         self._stall.restart(now)
 
     def check_deadline(self, now: float) -> None:
@@ -343,7 +343,7 @@ class Exchange(RequestOwner):
         downstream.exchange_done(self._close)
 
     def _abandon(self) -> None:
-        """Let go of what could still bring a response."""
+        """Release what could still bring a response."""
         if self.state == ANSWERING:
             if self._task is not None:
                 self._task.cancel()

@@ -239,7 +239,7 @@ class UpstreamRequest(ConnectionWaiter):
         return self._retries > 0 or not self.choice.model.is_single
 
     def _report_taken(self) -> None:
-        """Tell of a body that has left since `start`."""
+        """Report a body that was sent since `start`."""
         if self.state != IDLE and self.body.is_taken:
             self._owner.request_sent()
 
@@ -257,7 +257,7 @@ class UpstreamRequest(ConnectionWaiter):
             self.body.open = False
 
     def end_stream(self) -> bool:
-        """Tell the backend that no more comes; answer whether it can be told so."""
+        """Send the backend the end of the stream; return whether the connection allows that."""
         return self._connection is not None and self._connection.end_stream(self._owner)
 
     def caught_up(self) -> None:
@@ -371,14 +371,14 @@ class UpstreamRequest(ConnectionWaiter):
     # How it is let go.
 
     def abandon(self) -> None:
-        """Let go of what could still bring a response."""
+        """Release what could still bring a response."""
         if self._attempt is not None:
             self._attempt.abandon()
             self._attempt = None
         self.abort()
 
     def abort(self) -> None:
-        """Let go of the connection that has it."""
+        """Release the connection that has it."""
         if self._connection is not None:
             self._connection.cancel(self._owner)
             self._connection = None

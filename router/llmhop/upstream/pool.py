@@ -44,7 +44,7 @@ class ConnectionWaiter(Protocol):
         """The origin can't be reached; `kind` is one of metric_layout.FAILURES."""
 
     def connect_short(self, reason: str) -> None:
-        """This host has no descriptor or memory left for it, which is no news of the origin."""
+        """This host has no descriptor or memory left for it, which says nothing of the origin."""
 
     def connect_broken(self, error: BaseException) -> None:
         """A fault of llmhop's own kept it from being made."""
