@@ -3,8 +3,7 @@
 OpenAI's chat and completions, vLLM's and Anthropic's reports stand near the end: in the body of a
 whole answer, or in one of the last events of a stream. There it is `usage` of the outermost object,
 or of its `response` (response.completed of the Responses API) or `message` (message_start of
-Anthropic's); what else has that name is no report. What is compressed, or cut into chunks within
-the report, is not found.
+Anthropic's); what else has that name is no report. What is compressed is not found.
 """
 
 from __future__ import annotations
@@ -26,6 +25,10 @@ _PLAIN: Final = b'"usage":{'
 _REPORT: Final = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 _WRAPPERS: Final = (b'"response"', b'"message"')
+_CRLF: Final = b"\r\n"
+_FRAMING: Final = re.compile(rb"\r\n[0-9A-Fa-f]+[ \t]*(?:;[^\r\n]*)?\r\n")
+"""What stands between two chunks (RFC 9112 section 7.1). In JSON, a line break stands in no string,
+and a line that is a number alone is written by nobody."""
 _EVENT: Final = b"data:"
 _SPACE: Final = b" \t\r\n"
 _MAX_TRIES: Final = 8
@@ -53,6 +56,8 @@ _DECODER = msgspec.json.Decoder(_Report)
 
 def find_usage(tail: bytes) -> Usage | None:
     """Return what the last report in `tail` says, or None where there is none."""
+    if _CRLF in tail:  # chunks are relayed as they came, and may end anywhere
+        tail = _FRAMING.sub(b"", tail)
     plain = tail.rfind(_PLAIN, -TAIL_BYTES)
     if plain >= 0:  # as vLLM writes it; no expression is needed
         report, brace, rest = tail[plain + len(_PLAIN) - 1 :].partition(b"}")

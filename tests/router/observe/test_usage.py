@@ -78,6 +78,24 @@ def test_what_else_is_called_so_is_no_report(form: bytes, report: bytes) -> None
         assert find_usage(b'data: {"usage":{"prompt_tokens":1}}\n\n' + other) == Usage(1, 0)
 
 
+@given(
+    st.sampled_from([REPORTS["a whole answer"], REPORTS["an event"], REPORTS["pretty"]]),
+    st.lists(st.integers(1, 60), max_size=200),
+    st.sampled_from([b"", b";x=1", b" ; x"]),
+)
+def test_a_report_is_found_however_it_is_cut_into_chunks(
+    form: bytes, sizes: list[int], extension: bytes
+) -> None:
+    body = form % USAGE
+    chunks = b""
+    for size in [*sizes, len(body)]:
+        part, body = body[:size], body[size:]
+        if part:
+            chunks += b"%x%b\r\n%b\r\n" % (len(part), extension, part)
+    for end in (b"0\r\n\r\n", b"0\r\nX-Trailer: a\r\n\r\n", b""):
+        assert find_usage((chunks + end)[-TAIL_BYTES:]) == Usage(7, 5)
+
+
 def test_only_the_end_is_looked_at() -> None:
     report = b'{"usage":%b}' % DETAILS
     assert find_usage(report + b" " * (TAIL_BYTES - len(report) + 1)) == Usage(7, 5)
