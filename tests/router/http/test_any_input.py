@@ -175,3 +175,42 @@ def _try_fields(config: Config) -> dict[str, int]:
 
     attempt()
     return seen
+
+
+FOREIGN = ["r", "evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example"]
+OWN_HOSTS = ["localhost", "LOCALHOST:8080", "app.localhost", "127.0.0.1:8080", "[::1]"]
+
+
+def test_no_field_of_a_client_hides_the_name_that_it_came_by() -> None:
+    """Without tokens a web site whose name leads here is refused, whatever else it sends."""
+    table = RoutingTable(check({"models": {"a": {"url": "http://a:1"}}}), 0)
+    seen = dict.fromkeys(("host_not_allowed", "origin_not_allowed", "let in"), 0)
+    names = st.sampled_from([name for name in KNOWN if name != "host"])
+    deciding = st.sampled_from(["origin", "sec-fetch-site", "x-forwarded-host", "forwarded"])
+    values = st.sampled_from(["localhost", "http://localhost", "host=localhost", "same-origin"])
+    fields = st.lists(st.tuples(st.one_of(names, deciding), values), max_size=5)
+
+    @settings(deadline=None, max_examples=500)
+    @given(st.sampled_from(FOREIGN + OWN_HOSTS), fields)
+    def attempt(host: str, others: list[tuple[str, str]]) -> None:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in [("Host", host), *others])
+        raw = f"POST /v1/x HTTP/1.1\r\n{lines}\r\n".encode()
+        try:
+            head, _ = parse_request_head(raw)
+        except ApiError:
+            return
+        try:
+            table.authorize(head, on_loopback=True)
+        except ApiError as error:
+            assert (error.status, error.code in seen) == (403, True)
+            assert host in FOREIGN or any(
+                name in ("origin", "sec-fetch-site") for name, _ in others
+            )
+            seen[str(error.code)] += 1
+            return
+        assert host in OWN_HOSTS
+        seen["let in"] += 1
+
+    attempt()
+    assert seen["host_not_allowed"] > 20
+    assert seen["let in"] > 20
