@@ -27,6 +27,7 @@ from llmhop.client.incoming_request import IncomingRequest
 from llmhop.client.memory_budget import Share
 from llmhop.client.server_context import ServerContext
 from llmhop.errors import ApiError, overloaded
+from llmhop.http.anthropic import is_of_anthropic
 from llmhop.http.body.large_body import Body
 from llmhop.http.local_response import LocalResponse, error_response, render
 from llmhop.http.parsed_head import RequestHead
@@ -174,7 +175,12 @@ class Session:
         if not record.active:  # its head could not be read
             record.begin_refused(bytes(self.incoming.reader.pending), self.deadline.waited())
         to_llmhop = head is None or head.via_llmhop
-        response = error_response(error, record.request_id, to_llmhop)
+        response = error_response(
+            error,
+            record.request_id,
+            to_llmhop,
+            to_anthropic=head is not None and is_of_anthropic(head),
+        )
         self.write_response(response, close, error.code or "refused")
 
     def write_response(self, response: LocalResponse, close: bool, end: str) -> None:

@@ -13,6 +13,7 @@ import httptools
 
 from llmhop.errors import BackendError, BadRequestError
 from llmhop.http.fields.forwarding import (
+    CREDENTIALS,
     REQUEST_DROPPED,
     RESPONSE_DROPPED,
     field_lines,
@@ -119,20 +120,22 @@ def parse_request_head(raw: bytes) -> tuple[RequestHead, int | None]:
         raise BadRequestError("The Host header is not a host and perhaps a port.")
     last_hop = method == b"OPTIONS" and _count_hop(sink)
     nominated = known.nominated
-    authorization = [field for field in sink.fields if field[0] == b"authorization"]
+    authorization = [field for field in sink.fields if field[0] in CREDENTIALS]
     bearer = _bearer(known.authorization)
+    if bearer is None:
+        bearer = known.x_api_key
     websocket = is_to_websocket(known) and method == b"GET" and not (http10 or known.framed)
     if websocket:
         sink.fields, with_key, key = take_key(sink.fields)
+        bearer = bearer if authorization else key
         authorization += with_key
-        bearer = key if known.authorization is None else bearer
     via = b", ".join(known.vias).lower() if known.vias else b""
     head = RequestHead(
         method=method,
         target=target,
         path=target.partition(b"?")[0],
         fields=tuple([field for field in sink.fields if field[0] != b"content-length"]),
-        names=frozenset([hyphened(key) for key, _, _ in sink.fields]) - {b"authorization"},
+        names=frozenset([hyphened(key) for key, _, _ in sink.fields]) - CREDENTIALS,
         nominated=nominated,
         host=host,
         bearer=bearer,

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from llmhop.errors import ApiError
+from llmhop.http.anthropic import error_body
 from llmhop.http.fields.proxy_status import proxy_status_line
 
 SERVER = b"Server: llmhop"
@@ -79,11 +80,17 @@ def render(
     return b"%b\r\n%b%b\r\n%b" % (head, fields, cors, b"" if head_only else body)
 
 
-def error_response(error: ApiError, request_id: bytes, to_llmhop: bool) -> LocalResponse:
-    """Return the response for an error, to a client or to a downstream llmhop."""
+def error_response(
+    error: ApiError, request_id: bytes, to_llmhop: bool, *, to_anthropic: bool = False
+) -> LocalResponse:
+    """Return the response for an error, to a client or to a downstream llmhop.
+
+    `to_anthropic` says that the client speaks the API of Anthropic.
+    """
+    text = request_id.decode()
     return LocalResponse(
         error.status,
-        error.body(request_id.decode()),
+        error_body(error, text) if to_anthropic else error.body(text),
         retry_after=error.retry_after,
         unserved=error.unserved if to_llmhop else b"",
     )

@@ -12,7 +12,8 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     `target` is in origin form, each run of slashes in its path one of them; `path` is `target`
     without its query. `bearer` is the token that the client shows. `framed` says that a body is
-    announced, by its length or as chunks. `kept` and `authorization` are the lines that go on;
+    announced, by its length or as chunks. `kept` are the lines that go on,
+    `authorization` those with a token, which go on where llmhop asks for none;
     `names` are those of all other fields, hyphens for underscores. `request_id` is the client's
     own, where it has a usable one. `boundary` is that of a multipart form; `in_fields` says that a
     body may be a form of the other type, application/x-www-form-urlencoded. `websocket` says that

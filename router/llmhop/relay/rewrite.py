@@ -6,7 +6,7 @@ written anew, never copied.
 
 from __future__ import annotations
 
-from llmhop.http.fields.forwarding import REQUEST_DROPPED, kept_lines
+from llmhop.http.fields.forwarding import CREDENTIALS, REQUEST_DROPPED, kept_lines
 from llmhop.http.fields.upgrade import TO_WEBSOCKET
 from llmhop.http.fields.via import via_line
 from llmhop.http.parsed_head import RequestHead, ResponseHead
@@ -37,7 +37,7 @@ def request_start(
     kept, authorization = head.kept, b"" if strip_auth else head.authorization
     overridden = route.overridden
     if overridden:
-        if b"authorization" in overridden:
+        if not overridden.isdisjoint(CREDENTIALS):
             authorization = b""
         if not overridden.isdisjoint(head.names):
             kept = kept_lines(head.fields, REQUEST_DROPPED | head.nominated | overridden)

@@ -23,6 +23,7 @@ from llmhop.errors import (
     too_many_hops,
     unauthorized,
 )
+from llmhop.http.anthropic import is_of_anthropic, model_entry, model_list
 from llmhop.http.body.large_body import Body
 from llmhop.http.body.urlencoded import decode_name
 from llmhop.http.fields.forwarding import hyphened
@@ -32,6 +33,7 @@ from llmhop.limits import CLIENT_BODY_S, MAX_HOPS, SWEEP_S, UPLOAD_WINDOW_S
 from llmhop.routing.body_model import model_if_any, model_in
 from llmhop.routing.decision import ANYONE, Answer, MetricsPage, Principal, ReadinessQuery, Route
 from llmhop.routing.origin_policy import SITE, OriginPolicy, is_preflight, preflight_lines
+from llmhop.routing.route_names import RouteNames
 from llmhop.routing.target import (
     HEALTH_PATH,
     METRICS_PATH,
@@ -74,10 +76,11 @@ class RoutingTable:
         self.upload_window = UPLOAD_WINDOW_S if rate else CLIENT_BODY_S
         # The clock of deadlines may be behind by a sweep.
         self.upload_bytes = max(1, int(rate * (UPLOAD_WINDOW_S - SWEEP_S)))
-        self.routes: Mapping[str, Route] = _routes(config.models)
+        self.routes = _routes(config.models)
         self._tokens = _principals(config)
         self.has_auth = config.has_tokens
         self.origins = OriginPolicy(config, machine)
+        self._created = created
         entries = {name: _model_entry(name, created) for name in config.models}
         self.listed = frozenset(name for name, m in config.models.items() if not m.unlisted)
         listed = [entries[name] for name in config.models if name in self.listed]
@@ -154,9 +157,9 @@ class RoutingTable:
                     raise path_not_allowed(METRICS)
                 return MetricsPage()
             if path == MODELS_PATH:
-                return Answer(self._list_for(principal))
+                return Answer(self._list_for(head, principal))
             if path.startswith(MODELS_PATH + b"/"):
-                return self._describe(path[len(MODELS_PATH) + 1 :], principal)
+                return self._describe(head, path[len(MODELS_PATH) + 1 :], principal)
         if head.origin is not None and is_preflight(head):
             return Answer(b"", 204, preflight_lines(head))
         if head.last_hop:
@@ -221,7 +224,7 @@ class RoutingTable:
         for other in named[1:]:
             if other != named[0]:
                 raise conflicting_models(named[0], other)
-        route = self.routes.get(named[0])
+        route = self.routes.find(named[0])
         if route is None and detailed:
             raise model_not_found(named[0])
         # Without a token, what is not there looks like what is down.
@@ -235,7 +238,7 @@ class RoutingTable:
             raise too_many_hops()
 
     def _route_of(self, model: str) -> Route:
-        route = self.routes.get(model)
+        route = self.routes.find(model)
         if route is None:
             raise model_not_found(model)
         return route
@@ -252,30 +255,31 @@ class RoutingTable:
     def _named_route(self, names: list[str]) -> Route:
         """Return the route of the first name, which all must agree with."""
         first, *others = names
-        route = self.routes.get(first)
+        route = self.routes.find(first)
         for name in others:
-            other = self.routes.get(name)
+            other = self.routes.find(name)
             if name != first and (route is None or other is None or other.model != route.model):
                 raise conflicting_models(first, name)
         if route is None:
             raise model_not_found(first)
         return route
 
-    def _list_for(self, principal: Principal) -> bytes:
+    def _list_for(self, head: RequestHead, principal: Principal) -> bytes:
+        names = [name for name in self._models if name in self.listed and principal.may_use(name)]
+        if is_of_anthropic(head):
+            return model_list(names, self._created)
         if principal.models is None:
             return self._list
-        entries = [
-            msgspec.Raw(self._models[m])
-            for m in self._models
-            if m in self.listed and principal.may_use(m)
-        ]
+        entries = [msgspec.Raw(self._models[name]) for name in names]
         return msgspec.json.encode({"object": "list", "data": entries})
 
-    def _describe(self, quoted: bytes, principal: Principal) -> Answer:
+    def _describe(self, head: RequestHead, quoted: bytes, principal: Principal) -> Answer:
         # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
         model = self._route_of(decode_name(quoted)).model
         if not principal.may_use(model):
             raise model_not_allowed(model)
+        if is_of_anthropic(head):
+            return Answer(msgspec.json.encode(model_entry(model, self._created)))
         return Answer(self._models[model])
 
 
@@ -297,14 +301,14 @@ def _is_open(head: RequestHead) -> bool:
     return head.method in READING and own_path(head.path) in (HEALTH_PATH, READY_PATH)
 
 
-def _routes(models: Mapping[str, ModelConfig]) -> dict[str, Route]:
+def _routes(models: Mapping[str, ModelConfig]) -> RouteNames:
     routes = {name: _route(name, model) for name, model in models.items()}
     aliases = {alias: name for name, model in models.items() for alias in model.aliases}
     renaming = {
         alias: msgspec.structs.replace(routes[name], renames=True)
         for alias, name in aliases.items()
     }
-    return {**renaming, **routes}
+    return RouteNames(routes, renaming)
 
 
 def _route(name: str, model: ModelConfig) -> Route:

@@ -46,7 +46,8 @@ class ModelConfig:
     aliases: tuple[str, ...] = setting(
         Aliases(NAME, 'write ["NAME"]', unique=True),
         (),
-        "Other names for this model. The backend gets the model's own name.",
+        "Other names for this model, and patterns of them, in which * stands for any characters "
+        "(claude-*). The backend gets the model's own name.",
     )
     unlisted: bool = setting(
         Boolean(),

@@ -14,6 +14,9 @@ from llmhop.http.fields.known_fields import Field, Names
 HOP_BY_HOP: Names = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
 )
+CREDENTIALS: Names = frozenset((b"authorization", b"x-api-key"))
+"""Fields in which clients send a token, those of OpenAI and those of Anthropic."""
+
 REQUEST_DROPPED: Names = HOP_BY_HOP | {
     b"authorization",  # goes on apart, where llmhop asks for none itself
     b"content-length",
@@ -24,6 +27,7 @@ REQUEST_DROPPED: Names = HOP_BY_HOP | {
     b"proxy-authorization",
     b"sec-fetch-site",  # as origin, without which it would tell against an allowed page
     b"trailer",
+    b"x-api-key",  # as authorization
     b"x-real-ip",
     b"x-request-id",  # written anew, see request_id
 }

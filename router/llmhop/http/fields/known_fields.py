@@ -26,6 +26,7 @@ _KNOWN = frozenset(
         b"transfer-encoding",
         b"upgrade",
         b"via",
+        b"x-api-key",
     )
 )
 _KEPT: Names = frozenset((b"via",))
@@ -51,6 +52,7 @@ class KnownFields:
         "origins",
         "upgrades",
         "vias",
+        "x_api_key",
     )
 
     def __init__(self, fields: Iterable[Field], error: MakeError) -> None:
@@ -63,6 +65,7 @@ class KnownFields:
         self.origins: list[bytes] = []
         self.upgrades: list[bytes] = []
         self.vias: list[bytes] = []
+        self.x_api_key: bytes | None = None
         options: list[bytes] = []
         for name, _, value in fields:
             if name not in _KNOWN:
@@ -89,6 +92,8 @@ class KnownFields:
                 self.origins.append(value)
             elif name == b"via":
                 self.vias.append(value)
+            elif name == b"x-api-key":
+                self.x_api_key = value if self.x_api_key is None else b""
             else:
                 # Two Authorization fields are no valid one.
                 self.authorization = value if self.authorization is None else b""
