@@ -11,6 +11,8 @@ from llmhop_generator.layout import HEADER
 _RANDOM_CHARACTERS = "[a-z0-9_]" * 8
 """What ends the name of a file of `tempfile`."""
 
+ROOM_ADVICE = "see that its file system has room and may be written to, and try again"
+
 
 def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None) -> None:
     """Replace a file such that a reader sees the old text or the new, also after a crash.
@@ -37,8 +39,7 @@ def write(path: Path, text: str, *, mode: int = 0o644, group: int | None = None)
             raise
         sync_directory(path.parent)
     except OSError as error:
-        advice = "see that its file system has room and may be written to, and try again"
-        raise GeneratorError(f"{path} can't be written: {error.strerror}; {advice}") from None
+        raise GeneratorError(f"{path} can't be written: {error.strerror}; {ROOM_ADVICE}") from None
 
 
 def has_drifted(path: Path, *, mode: int = 0o644, group: int | None = None) -> bool:

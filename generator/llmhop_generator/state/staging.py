@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,8 +17,10 @@ _SEARCHED = Path("/etc/containers/systemd")
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-# Where a file system has no exchange of names (renameat2(2)), as ZFS below 2.2.
-_NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV)
+# Where a file system has no exchange of names (renameat2(2)), as ZFS below 2.2; or where the
+# directory is one that something is mounted on.
+_NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY)
+_BLOCK = 4096  # what a file takes of a file system at the least
 
 
 def staged_dir(directory: Path) -> Path:
@@ -35,7 +38,7 @@ def stage(directory: Path, delete: Iterable[str], write: Mapping[str, str]) -> N
     What nobody changes is taken over, also what somebody else put there.
 
     Raises:
-        GeneratorError: it can't be written; nothing is left of it.
+        GeneratorError: it can't be written, or could not be put in place; nothing is left of it.
     """
     staged = staged_dir(directory)
     try:
@@ -50,12 +53,35 @@ def stage(directory: Path, delete: Iterable[str], write: Mapping[str, str]) -> N
                 shutil.chown(staged / path.name, path.stat().st_uid, path.stat().st_gid)
         for name, text in write.items():
             files.write(staged / name, text)
+        _require_room(directory.resolve(), write.values())
     except OSError as error:
         discard(directory)
         raise GeneratorError(f"{staged} can't be written: {error.strerror}") from None
     except GeneratorError:
         discard(directory)
         raise
+
+
+def _require_room(present: Path, texts: Iterable[str]) -> None:
+    """See that what is staged could be written where it will be put.
+
+    That may be a mount of its own, without room or read-only, and a swap comes when models have
+    stopped already.
+
+    Raises:
+        GeneratorError: it can't be.
+    """
+    there = next(path for path in (present, *present.parents) if path.is_dir())
+    sizes = [len(text.encode()) for text in texts]
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(bytes(sum(-(-size // _BLOCK) * _BLOCK for size in sizes)))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise GeneratorError(
+            f"{there} can't be written: {error.strerror}; {files.ROOM_ADVICE}"
+        ) from None
 
 
 def swap(directory: Path) -> None:

@@ -1,5 +1,7 @@
 """A set of units, written beside the present one and put in its place."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from llmhop_generator.render.quadlet import container_line
 from llmhop_generator.render.unit_reader import environment_files_of
 from llmhop_generator.state.environment import digests, keep_key, read_key
 from llmhop_generator.state.staging import discard, stage, staged_dir, swap
+
+from tests.generator.support.private_host import why_not
 
 A, B, C = "vllm-a.container", "vllm-b.container", "vllm-c.container"
 FOREIGN = "mine.container"
@@ -123,3 +127,52 @@ def test_the_key_is_kept_for_root_alone_and_a_damaged_one_is_made_anew(key_file:
 def test_a_path_is_read_back_as_it_was_written(path: str) -> None:
     line = "=".join(container_line("EnvironmentFile", path))
     assert environment_files_of(line) == (path,)
+
+
+_RUN = """
+import sys
+from pathlib import Path
+from llmhop_generator.errors import GeneratorError
+from llmhop_generator.state.staging import stage, staged_dir, swap
+directory, text = Path(sys.argv[1]), "# " + sys.argv[2] + "\\n" + "x" * 20000 + "\\n"
+try:
+    stage(directory, ["vllm-b.container"], {"vllm-c.container": text})
+except GeneratorError as error:
+    sys.exit(f"refused: {error}; left: {staged_dir(directory).exists()}")
+swap(directory)
+print(*sorted(path.name for path in directory.iterdir()))
+"""
+
+
+def staged_on(directory: Path, mount: str) -> subprocess.CompletedProcess[str]:
+    """Stage and swap in a mount namespace, after a command there has mounted something."""
+    own = ["unshare", "--user", "--map-root-user", "--mount", "/bin/sh", "-c", f'{mount} && "$@"']
+    words = [*own, "sh", sys.executable, "-c", _RUN, str(directory), HEADER]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("mount", "why"),
+    [
+        ("mount --bind {0} {0} && mount -o remount,bind,ro {0}", "Read-only file system"),
+        ("mount -t tmpfs -o size=8k small {0}", "No space left on device"),
+    ],
+)
+@pytest.mark.parametrize("place", [".", "llmhop", "llmhop/new"])
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_a_mount_of_its_own_that_takes_no_units_is_told_before_the_swap(
+    mount: str, why: str, place: str, units: Path
+) -> None:
+    (units / "llmhop").mkdir()
+    before = texts(units)
+    done = staged_on(units / place, mount.format(units))
+    assert why in done.stderr, done
+    assert f"{units}" in done.stderr
+    assert "left: False" in done.stderr
+    assert texts(units) == before
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_units_on_a_mount_of_their_own_are_replaced_file_by_file(units: Path) -> None:
+    done = staged_on(units, f"mount --bind {units} {units}")
+    assert done.stdout.split() == [FOREIGN, A, C], done
