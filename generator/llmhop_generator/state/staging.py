@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from llmhop_generator.errors import GeneratorError
@@ -43,7 +44,6 @@ def stage(directory: Path, delete: Iterable[str], write: Mapping[str, str]) -> N
     staged = staged_dir(directory)
     try:
         discard(directory)
-        files.discard_unfinished(directory, f"{UNIT_PREFIX}*.container")
         staged.mkdir(parents=True)
         staged.chmod(0o755)  # whatever the umask is: the user has to read it
         for path in _listed(directory):
@@ -105,8 +105,10 @@ def swap(directory: Path) -> None:
 
 
 def discard(directory: Path) -> None:
-    """Remove a staged set, which may be left of a run that was ended early."""
+    """Remove what may be left of a run that was ended early: a staged set, files half written."""
     shutil.rmtree(staged_dir(directory), ignore_errors=True)
+    with suppress(GeneratorError):  # it is no unit, and the next run tries again
+        files.discard_unfinished(directory, f"{UNIT_PREFIX}*.container")
 
 
 def _listed(directory: Path) -> list[Path]:
@@ -133,6 +135,7 @@ def _replace_each(staged: Path, present: Path) -> None:
         if not (staged / name).exists():
             files.remove(present / name)
     for name, text in files.read_ours(staged).items():
-        files.write(present / name, text)
+        if not files.is_written(present / name, text):
+            files.write(present / name, text)
     present.chmod(0o755)
     os.chown(present, os.geteuid(), -1)

@@ -54,10 +54,11 @@ def test_a_directory_of_somebody_elses_stays_and_files_are_replaced_one_by_one(
 ) -> None:
     (units / "vllm-a.container.d").mkdir()
     (units / "vllm-a.container.d/more.conf").write_text("theirs\n")
-    inode = units.stat().st_ino
+    inode, of_a = units.stat().st_ino, (units / A).stat().st_ino
     stage(units, [B], {C: unit("c")})
     swap(units)
     assert texts(units) == CHANGED
+    assert (units / A).stat().st_ino == of_a  # which is as it was
     assert (units / "vllm-a.container.d/more.conf").read_text() == "theirs\n"
     assert units.stat().st_ino == inode
 
@@ -76,6 +77,14 @@ def test_what_an_earlier_run_left_is_no_part_of_the_next_set(units: Path) -> Non
     stage(units, [B], {C: unit("c")})
     swap(units)
     assert texts(units) == CHANGED
+
+
+def test_a_file_that_was_half_written_goes_also_where_nothing_is_staged(units: Path) -> None:
+    """As where a unit was put in its place, and the disk failed under the next one."""
+    for name in (".vllm-a.container.abcd_123", ".mine.container.abcd_123"):
+        (units / name).touch()
+    discard(units)
+    assert texts(units).keys() == {A, B, FOREIGN, ".mine.container.abcd_123"}
 
 
 def test_what_can_not_be_written_leaves_nothing(units: Path) -> None:
