@@ -4,6 +4,8 @@
 { lib, name, ... }:
 let
   inherit (lib) literalExpression mkOption types;
+  modelOption = import ../lib/model-option-path.nix { inherit lib; };
+  pattern = "[[:alnum:]][[:alnum:].-]*";
   unitKeys = import ./unit-keys.nix {
     inherit lib;
     path = "services.llmhop.vllm";
@@ -16,8 +18,17 @@ in
     };
 
     name = mkOption {
-      type = types.strMatching "[[:alnum:]][[:alnum:].-]*";
-      default = name;
+      type = types.strMatching pattern;
+      default =
+        if builtins.match pattern name != null then
+          name
+        else
+          throw ''
+            ${modelOption name "name"} follows the attribute name, which has to be letters,
+            digits, dots and dashes, a letter or digit first. Set it, or change that. Clients may
+            still send "${name}": add it to services.llmhop.settings.models.<name>.aliases.
+          '';
+      defaultText = name;
       description = ''
         Name of the model: clients send it as `model`, and the unit is called
         `vllm-<name>.service`. It follows the attribute name, which therefore

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.module.nix import NixError, evaluate, needs_nix, vllm
+from tests.module.nix import NixError, evaluate, model, needs_nix, vllm
 
 pytestmark = needs_nix
 
@@ -71,6 +71,19 @@ def test_a_setting_that_the_module_types_is_llmhops_and_of_its_type(
     }
     assert stated
     assert {key: known.get(key) for key in stated} == stated
+
+
+@pytest.mark.parametrize("key", ["Qwen/Qwen2.5-7B-Instruct", "llama_3", "-a", ""])
+def test_a_key_that_can_not_name_a_unit_is_told_with_the_way_out(key: str) -> None:
+    with pytest.raises(NixError) as failure:
+        evaluate("failures", vllm(models=model(key, 18001)))
+    said = " ".join(str(failure.value).split())
+    shown = key if key == "llama_3" else f'"{key}"'
+    assert f"services.llmhop.vllm.models.{shown}.name follows the attribute name" in said
+    assert "Set it, or change that." in said
+    assert f'Clients may still send "{key}"' in said
+    named = vllm(models=model(key, 18001, 'name = "x";'))
+    assert evaluate("failures", named) == []
 
 
 @pytest.mark.parametrize("expected", DOCUMENTED, ids=lambda option: option["name"])
@@ -153,10 +166,9 @@ def test_a_required_option_without_a_value_is_an_error_that_names_it(option: str
         ("unknown = 1", "unknown"),
         ("models.a.port = 65536", "models.a.port"),
         ('models.a.name = "-a"', "models.a.name"),
-        ('models._a = { port = 1; model = "a"; }', "models._a.name"),
+        ('models.a = { name = "_a"; port = 1; model = "a"; }', "models.a.name"),
         ("models.a.settings = [ ]", "models.a.settings"),
         ("unitConfig.A = null", "unitConfig.A"),
-        ("serviceConfig.A = { }", "serviceConfig.A"),
         ("models.a.containerConfig.A = null", "models.a.containerConfig.A"),
     ],
 )
