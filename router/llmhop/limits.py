@@ -13,6 +13,9 @@ to backends is closed where a client needs one (see upstream.pool)."""
 FEW_CONNECTIONS: Final = 1024
 """Where the limit of open files allows fewer clients, that is told though nobody asked for more."""
 
+CLIENT_DESCRIPTORS: Final = 2
+"""Descriptors that a client may need: its connection, and one to a backend."""
+
 SPARE_DESCRIPTORS: Final = 192
 """Descriptors that are kept for other uses than clients and their backends: for clients that are
 turned away, questions to backends, what listens, logs."""

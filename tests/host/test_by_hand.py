@@ -327,3 +327,43 @@ def test_a_condition_that_is_not_met_any_more_tells_of_no_earlier_run(host: Mach
     assert "GET /health" not in output, output
     error = status(host)["a"]["last_error"]
     assert error.startswith("condition of the unit not met: ConditionPathExists"), error
+
+
+# A file system that is mounted when somebody says so, as one of the network is when it answers.
+LATE = {
+    "srv-models.mount": "[Unit]\nRequires=answering.service\nAfter=answering.service\n"
+    "[Mount]\nWhat=/srv/disk\nWhere=/srv/models\nType=none\nOptions=bind,nofail\n",
+    "answering.service": "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+    "ExecStart=sh -c 'until test -e /run/answers; do sleep 0.2; done'\n",
+}
+
+
+def test_models_wait_at_boot_for_the_mount_of_a_volume(host: Machine) -> None:
+    host.succeed("mkdir -p /srv/disk /srv/models && touch /srv/disk/weights")
+    for name, text in LATE.items():
+        write(host, f"/etc/systemd/system/{name}", text)
+    host.succeed(
+        "touch /run/answers && systemctl daemon-reload && systemctl start srv-models.mount"
+    )
+    volume = {"containerConfig": {"Volume": "/srv/models:/models:ro"}}
+    write(host, CONFIG, config(a=volume))
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    apply(host)
+    host.reboot()
+    # Nothing but the models wants it.
+    waiting = "systemctl list-jobs --no-legend | grep '{} .*start {}'"
+    host.wait_until_succeeds(waiting.format("answering.service", "running"), timeout=60)
+    host.wait_until_succeeds(waiting.format("user@503.service", "waiting"), timeout=60)
+    host.succeed("test ! -e /srv/models/weights")
+    host.succeed("touch /run/answers")
+    host.wait_until_succeeds("systemctl is-active user@503.service", timeout=60)
+    host.wait_for_unit("vllm-a.service", user="vllm", timeout=120)
+    environment = "HOME=/var/lib/vllm XDG_RUNTIME_DIR=/run/user/503"
+    podman = f"cd / && runuser -u vllm -- env {environment} podman inspect"
+    pid = host.succeed(f"{podman} -f '{{{{.State.Pid}}}}' vllm-a").strip()
+    host.succeed(f"test -e /proc/{pid}/root/models/weights")
+    write(host, CONFIG, config())
+    host.succeed(f"llmhop-generator provision {CONFIG}")
+    for name in LATE:
+        host.succeed(f"systemctl stop {name}; rm /etc/systemd/system/{name}")
+    host.succeed("systemctl daemon-reload")

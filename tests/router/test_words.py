@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from llmhop.limits import CLIENT_DESCRIPTORS, SPARE_DESCRIPTORS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "router/llmhop"
@@ -203,3 +204,9 @@ def test_a_text_names_an_end_and_code_does_not(text: str, named: set[str]) -> No
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_end_is_named_only_as_it_is(path: Path) -> None:
     assert named_ends(path.read_text(encoding="utf-8")) <= ends() | codes()
+
+
+def test_the_manual_has_the_descriptors_that_are_counted() -> None:
+    assert CLIENT_DESCRIPTORS == 2
+    told = f"keeps {SPARE_DESCRIPTORS} file descriptors of its own, and each client may need two."
+    assert told in OPERATIONS

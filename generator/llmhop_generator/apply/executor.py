@@ -183,6 +183,7 @@ class Executor:
         router = self._plan.wanted.router
         if router is None or (text := routing.config(router)) == self._given:
             return
+        left = read_unfinished()
         self._keep_unfinished(text)
         known = self._given, self.changed
         self._given, self.changed = None, True  # also where this is ended early
@@ -190,8 +191,11 @@ class Executor:
             give_config(text)
         except GeneratorError:
             self._given, self.changed = known
-            if not self.changed:
-                discard_unfinished_routes()  # llmhop has refused all that was to be given
+            if not self.changed:  # llmhop has refused all that was to be given
+                if left is None:
+                    discard_unfinished_routes()
+                else:
+                    keep_unfinished(left)
             raise
         self._given = text
 

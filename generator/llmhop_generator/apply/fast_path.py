@@ -30,6 +30,7 @@ from llmhop_generator.layout import (
     ROUTER_CONFIG,
     ROUTER_UNITS,
     STAMP,
+    UNFINISHED_ROUTES,
     provisioned_files,
     quadlet_dir,
     user_manager,
@@ -71,7 +72,8 @@ def is_up_to_date(data: bytes) -> bool:
     try:
         stamp = json.loads(files.read(STAMP) or "{}")
         return (
-            stamp.get("input") == _input_digest(data)
+            files.read(UNFINISHED_ROUTES) is None  # which a whole run takes away
+            and stamp.get("input") == _input_digest(data)
             and stamp.get("written") == _written_digest()
             and stamp.get("host") == _host_digest(stamp["uid"])
             and _runs(stamp["uid"], stamp["openFiles"])

@@ -4,6 +4,7 @@ On NixOS the service that applies at boot does, as every whole run does.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from llmhop_generator.host import files
 from llmhop_generator.layout import ROUTER_CONFIG
@@ -12,7 +13,11 @@ from llmhop_generator.planning.steps import Wanted
 from llmhop_generator.router.routes import Routing, route_names
 from llmhop_generator.state.present import read_models
 from llmhop_generator.state.router_service import offer_config
-from llmhop_generator.state.unfinished_routes import discard_unfinished_routes, read_unfinished
+from llmhop_generator.state.unfinished_routes import (
+    discard_unfinished_routes,
+    keep_unfinished,
+    read_unfinished,
+)
 from llmhop_generator.unit_names import model_of
 
 
@@ -23,8 +28,11 @@ def restore_routes(report: Callable[[str], None]) -> None:
         GeneratorError: a unit can't be read, or llmhop's configuration can't be written.
     """
     left, present = read_unfinished(), files.read(ROUTER_CONFIG)
-    if left is None or not left.router or present not in left.given:
-        discard_unfinished_routes()
+    if left is None:
+        discard_unfinished_routes()  # it may be damaged
+        report("nothing to do")
+        return
+    if left.restored or not left.router or present not in left.given:
         report("nothing to do")
         return
     wanted = Wanted(left.uid, dict.fromkeys(left.ports, ""), left.router)
@@ -34,4 +42,4 @@ def restore_routes(report: Callable[[str], None]) -> None:
         come = route_names(text) - route_names(present)
         report(f"route llmhop: with {', '.join(sorted(come)) or 'other ports'}")
         offer_config(text)
-    discard_unfinished_routes()
+    keep_unfinished(replace(left, restored=True))

@@ -8,11 +8,13 @@ from pathlib import Path
 from llmhop_generator.contract.container_paths import unknown_paths
 from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import Finding
+from llmhop_generator.host.lock import run_at_work
 from llmhop_generator.host.systemd import hard_open_files_limit, may_raise_limits, system_states
 from llmhop_generator.layout import user_manager
 from llmhop_generator.preflight.boot import outdated_notes
 from llmhop_generator.preflight.storage.environment_files import environment_files
 from llmhop_generator.router.plain_secrets import plain_secrets
+from llmhop_generator.state.unfinished_routes import CUT_OFF, read_unfinished
 
 
 def host_notes(config: Config) -> list[str]:
@@ -22,6 +24,8 @@ def host_notes(config: Config) -> list[str]:
         GeneratorError: a file of `provision` can't be read, or systemd can't be asked.
     """
     found = [*outdated_notes(config), *map(str, plain_secrets(config.llmhop))]
+    if read_unfinished() is not None and run_at_work() is None:
+        found.append(CUT_OFF)
     if isinstance(config.vllm, Vllm):
         found += map(str, _open_environment_files(config.vllm))
         found += map(str, _paths_of_the_host(config.vllm))

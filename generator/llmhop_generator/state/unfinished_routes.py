@@ -2,6 +2,7 @@
 
 A power cut ends a run before it gives llmhop every route, and no later run may follow. What is
 kept counts for the very configurations that it was kept with: llmhop may have another by now.
+It stays until a run comes to its end, as nothing else tells that one was cut off.
 """
 
 import json
@@ -12,6 +13,12 @@ from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files
 from llmhop_generator.layout import UNFINISHED_ROUTES
 
+CUT_OFF = (
+    "The last apply was cut off before its end, so that models may be stopped, run by earlier "
+    "units or have no route; apply again to go on, or the earlier configuration to go back"
+)
+"""What is told of a host on which a run was yet to do something, and none is at work."""
+
 
 @dataclass(frozen=True)
 class Unfinished:
@@ -19,13 +26,14 @@ class Unfinished:
 
     `given` are the configurations that llmhop may have by then, `router` is the one with every
     route, empty where there is to be no llmhop. `ports` are the wanted ones of the models of user
-    `uid`, by file name.
+    `uid`, by file name. `restored` says that a boot has given llmhop the routes since.
     """
 
     given: Sequence[str]
     router: str
     uid: int
     ports: Mapping[str, int]
+    restored: bool = False
 
 
 def keep_unfinished(left: Unfinished) -> None:

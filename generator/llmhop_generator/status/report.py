@@ -34,7 +34,7 @@ from llmhop_generator.state.foreign_units import (
 from llmhop_generator.state.present import drifted_sources, read_note, read_sources, read_started
 from llmhop_generator.state.router_command import foreign_config
 from llmhop_generator.state.source_drop_ins import read_source_drop_ins
-from llmhop_generator.state.unfinished_routes import read_unfinished
+from llmhop_generator.state.unfinished_routes import CUT_OFF, read_unfinished
 from llmhop_generator.state.wanted_notes import read_wanted_notes
 from llmhop_generator.status.containers import RUNNING, Container, Storage, read_storage
 from llmhop_generator.status.failures import why, why_router
@@ -49,10 +49,6 @@ _STALLED = (
 )
 _UNROUTED = "llmhop has no route to it; apply again, which routes what the configuration has"
 _EARLIER = "it runs by another unit than the configuration asks for; apply again to replace it"
-_CUT_OFF = (
-    "The last apply was cut off before its end, so that models may be stopped, run by earlier "
-    "units or have no route; apply again to go on, or the earlier configuration to go back"
-)
 _EDITED = (
     "its unit file is not what the configuration asks for, as if it was edited, removed or given "
     "another owner or mode by hand; apply again to put it back"
@@ -113,8 +109,7 @@ class Status:
     `unseen` is what this process may not see; `boot` what keeps a boot from starting them;
     `unanswered` why Podman could not be asked of images and containers. While the run
     with the pid `applying` brings the host to a configuration, what it is yet to do is not told of
-    models. `cut_off` says that the last one was killed before its end, and that no
-    boot has given llmhop the routes since that it left out.
+    models. `cut_off` says that the last one was killed before its end, as by a power cut.
     """
 
     models: tuple[ModelStatus, ...]
@@ -330,7 +325,7 @@ def as_rows(found: Status) -> list[tuple[str, ...]]:
 def remarks(found: Status) -> list[str]:
     """Say what stands below the table: why models are not as they should be, and how llmhop is."""
     lines = [] if found.applying is None else [under_way(found.applying)]
-    lines += [_CUT_OFF] if found.cut_off else []
+    lines += [CUT_OFF] if found.cut_off else []
     lines += [f"{m.model}: {_EARLIER}" for m in found.models if m.earlier_unit]
     lines += [f"{m.model}: {_EDITED}" for m in found.models if m.edited_unit]
     lines += [

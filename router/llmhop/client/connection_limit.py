@@ -13,10 +13,10 @@ from sys import maxsize
 from typing import Final, cast
 
 from llmhop.config.findings import ConfigError, Finding
-from llmhop.limits import LINGER_S, SPARE_DESCRIPTORS
+from llmhop.limits import CLIENT_DESCRIPTORS, LINGER_S, SPARE_DESCRIPTORS
 
-LEAST_DESCRIPTORS: Final = SPARE_DESCRIPTORS + 2
-"""For one client and its backend."""
+LEAST_DESCRIPTORS: Final = SPARE_DESCRIPTORS + CLIENT_DESCRIPTORS
+"""For one client."""
 
 
 def take_descriptors() -> None:
@@ -26,7 +26,10 @@ def take_descriptors() -> None:
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < LEAST_DESCRIPTORS:
-        what = f"allows {hard} open files, and one client takes {LEAST_DESCRIPTORS}"
+        what = (
+            f"allows {hard} open files, and llmhop needs {LEAST_DESCRIPTORS}: {SPARE_DESCRIPTORS} "
+            f"of its own and {CLIENT_DESCRIPTORS} for each client"
+        )
         raise ConfigError([Finding("LimitNOFILE", what, "raise it (in a shell: ulimit -n)")])
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -36,7 +39,7 @@ def connections_that_fit(wanted: int) -> int:
 
     So a client is never accepted without a descriptor to serve it with: see `backends_that_fit`.
     """
-    return max(1, min(wanted, _descriptors() // 2))
+    return max(1, min(wanted, _descriptors() // CLIENT_DESCRIPTORS))
 
 
 def backends_that_fit(clients: int) -> int:

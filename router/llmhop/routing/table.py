@@ -221,10 +221,7 @@ class RoutingTable:
         if not named:
             return ReadinessQuery(detailed)
         self._check_loop(head)
-        for other in named[1:]:
-            if other != named[0]:
-                raise conflicting_models(named[0], other)
-        route = self.routes.find(named[0])
+        route = self._agreed(named)
         if route is None and detailed:
             raise model_not_found(named[0])
         # Without a token, what is not there looks like what is down.
@@ -253,15 +250,23 @@ class RoutingTable:
         )
 
     def _named_route(self, names: list[str]) -> Route:
-        """Return the route of the first name, which all must agree with."""
+        """Return the route of the first name, which all must agree with. Raises ApiError."""
+        route = self._agreed(names)
+        if route is None:
+            raise model_not_found(names[0])
+        return route
+
+    def _agreed(self, names: list[str]) -> Route | None:
+        """Return the route of all names, if there is one; an alias is its model by another name.
+
+        Raises ApiError where two are of different models.
+        """
         first, *others = names
         route = self.routes.find(first)
         for name in others:
             other = self.routes.find(name)
             if name != first and (route is None or other is None or other.model != route.model):
                 raise conflicting_models(first, name)
-        if route is None:
-            raise model_not_found(first)
         return route
 
     def _list_for(self, head: RequestHead, principal: Principal) -> bytes:

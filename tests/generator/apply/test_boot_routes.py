@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 from llmhop_generator.apply import run as apply
+from llmhop_generator.apply.fast_path import is_up_to_date, remember
 from llmhop_generator.apply.routes import restore_routes
 from llmhop_generator.parse.load import parse_config
+from llmhop_generator.preflight.notes import host_notes
+from llmhop_generator.state.unfinished_routes import CUT_OFF
+from llmhop_generator.status.report import remarks, status
 
 from tests.generator.conftest import MINIMAL
 from tests.generator.support.simulated_host import REFUSED, SimulatedHost
@@ -29,15 +33,22 @@ THEN: dict[str, tuple[dict[str, Any], bool]] = {
 }
 
 
-def bring(models: dict[str, Any], *, wait: bool = True, **settings: Any) -> None:
+def config(models: dict[str, Any], **settings: Any) -> dict[str, Any]:
     served = {name: {"model": "m", **model} for name, model in models.items()}
-    config = {
+    return {
         **MINIMAL,
         "vllm": {**MINIMAL["vllm"], "openFilesLimit": 64, "models": served},
         "llmhop": {"settings": settings},
     }
-    parsed = parse_config(json.dumps(config).encode(), "config.json")
-    apply.apply(parsed, AHEAD.append, AHEAD.append, wait=wait)
+
+
+def as_json(config: dict[str, Any]) -> bytes:
+    return json.dumps(config).encode()
+
+
+def bring(models: dict[str, Any], *, wait: bool = True, **settings: Any) -> apply.Applied:
+    parsed = parse_config(as_json(config(models, **settings)), "config.json")
+    return apply.apply(parsed, AHEAD.append, AHEAD.append, wait=wait)
 
 
 def boot(host: SimulatedHost) -> list[str]:
@@ -81,8 +92,9 @@ def test_wherever_a_run_is_cut_off_the_boot_after_it_routes_to_every_model(
     except pytest.fail.Exception:
         return  # it had fewer effects
     assert host.router is not None
+    begun = kept(host)
     boot(host)
-    assert not kept(host)
+    assert status().cut_off is kept(host) is begun
     listening = {s[5:-8]: port_in(text) for s, text in host.on_disk().items()}
     routes = host.routes()
     assert {model: routes[model] for model in listening if model in models} == {
@@ -90,6 +102,7 @@ def test_wherever_a_run_is_cut_off_the_boot_after_it_routes_to_every_model(
     }
     assert routes.keys() in (models.keys(), FIRST.keys())
     bring(models)
+    assert not kept(host)
     assert host.routes().keys() == models.keys()
 
 
@@ -139,4 +152,25 @@ def test_a_boot_says_which_routes_it_gives_back(host: SimulatedHost) -> None:
         bring(CHANGED)
     assert host.routes().keys() < FIRST.keys()
     assert boot(host) == ["route llmhop: with a"]
+    assert boot(host) == ["nothing to do"]
     assert (host.router_config.stat().st_mode & 0o777) == 0o640
+
+
+def test_that_a_run_was_cut_off_is_told_until_one_has_come_to_its_end(host: SimulatedHost) -> None:
+    as_it_was = config(FIRST)
+    done = bring(FIRST)
+    remember(as_json(as_it_was), done.wanted)
+    with killed(host, lambda effect: effect == "stop"):
+        bring(CHANGED)
+    for _ in range(2):
+        boot(host)
+        assert CUT_OFF in remarks(status())
+        assert CUT_OFF in host_notes(parse_config(as_json(as_it_was), "config.json"))
+    with pytest.raises(Exception, match="llmhop does not take"):
+        bring(FIRST, maxHeaderBytes=REFUSED)
+    assert status().cut_off
+    # Also where the host is again as that configuration had left it.
+    assert not is_up_to_date(as_json(as_it_was))
+    bring(FIRST)
+    assert not status().cut_off
+    assert is_up_to_date(as_json(as_it_was))

@@ -258,6 +258,9 @@ def test_too_few_descriptors_for_one_client_are_told(workers: int, tmp_path: Pat
             check=False,
         )
         assert done.returncode == 1
-        said = f"LimitNOFILE: allows {few} open files, and one client takes 194; raise it"
+        said = (
+            f"LimitNOFILE: allows {few} open files, and llmhop needs 194: 192 of its own and 2 for "
+            "each client; raise it"
+        )
         assert done.stderr.startswith(said)
         assert len(done.stderr.splitlines()) == 1

@@ -49,6 +49,8 @@ def test_ready_tells_of_one_model(start_router: StartRouter, start_backend: Star
     up = '{"status":"up","replicas":[{"status":"up"}]}'
     assert ready(router.port, "a", bearer) == (200, f'{{"status":"ok","models":{{"a":{up}}}}}')
     assert ready(router.port, "x", bearer)[0] == 200
+    assert ready(router.port, "a&model=x&model=a", bearer)[0] == 200
+    assert ready(router.port, "x&model=hidden", bearer)[0] == 400
     assert ready(router.port, "hidden", bearer)[0] == 503
     assert ready(router.port, "none", bearer)[0] == 404
     # Without a token, only what serves can be told from what does not.

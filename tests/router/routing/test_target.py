@@ -52,6 +52,7 @@ def router(backends: dict[str, Backend], start_router: StartRouter) -> RunningRo
         ("/v1/x?a=b&model=org%2fx+y&c", "org/x y", "/v1/x?a=b&model=org%2fx+y&c"),
         ("/v1/x?a=b&mod%65l=n", "n", "/v1/x?a=b&mod%65l=n"),
         ("/v1/x?model=m&model=m", "m", "/v1/x?model=m&model=m"),
+        ("/v1/x?model=gpt&Model=m&model=%C3%A9", "m", "/v1/x?model=m&Model=m&model=m"),
         ("/v1/x?a=%26&model=gpt&b=", "m", "/v1/x?a=%26&model=m&b="),
         ("/route/m/x?model=gpt", "m", "/x?model=m"),
         ("/route/n/x?model=n", "n", "/x?model=n"),
