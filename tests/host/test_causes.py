@@ -1,10 +1,11 @@
-"""Why models of a real vLLM do not come up, and what its own parser does not take."""
+"""Why models of a real vLLM do not come up, what its parser does not take, what controls it."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from llmhop.config.tables.control_paths import CONTROL_PATHS, find_control_path
 
 from tests.host.cache import Cache
 from tests.host.machine import Machine
@@ -15,6 +16,27 @@ from tests.images.vllm.image import MODEL, VERSION
 
 UNITS = "/etc/containers/systemd/users/503/llmhop"
 OWN = "vllm.models.typo.settings"
+# In the source, as most are served only with a flag or a variable of the environment.
+FIND_PATHS = r"""
+import pathlib, re, vllm
+served = re.compile(r'(?:@\w*(?:app|router)\.[a-z_]+|\.add_[a-z_]*route)\(\s*f?"(/[^"]*)"')
+for file in pathlib.Path(vllm.__file__).parent.joinpath("entrypoints").rglob("*.py"):
+    print(*served.findall(file.read_text()), sep="\n")
+"""
+OPEN = {
+    *("/classify", "/generative_scoring", "/pooling", "/rerank", "/score", "/v1/rerank"),
+    *("/v1/score", "/v2/rerank", "/v1/embeddings", "/v2/embed", "/tokenize", "/detokenize"),
+    *("/cohere/v2/chat", "/cohere/v2/chat/render", "/inference/v1/generate", "/v1/systemone"),
+    *("/health", "/ready", "/readyz", "/ping", "/version", "/load", "/docs", "/v1/models"),
+    *("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/realtime"),
+    *(f"/v1/chat/completions{rest}" for rest in ("", "/batch", "/render", "/derender")),
+    *(f"/v1/completions{rest}" for rest in ("", "/render", "/derender")),
+    *(f"/v1/messages{rest}" for rest in ("", "/count_tokens", "/render")),
+    *(f"/v1/responses{rest}" for rest in ("", "/render")),
+    *("/v1/responses/{response_id}", "/v1/responses/{response_id}/cancel"),
+}
+EARLIER: set[str] = set()
+"""Control paths that only earlier versions have."""
 IMAGE = f"localhost/vllm-cpu:{VERSION}"
 
 
@@ -51,6 +73,21 @@ def test_a_real_vllm_tells_what_it_does_not_take_and_why_it_does_not_come_up(
 ) -> None:
     what_its_parser_refuses(host)
     why_it_is_not_up(host)
+    which_of_its_paths_are_open(host)
+
+
+def which_of_its_paths_are_open(host: Machine) -> None:
+    """Whoever takes a newer vLLM has to judge the paths that it adds."""
+    command = as_user(
+        *("vllm", "podman", "run", "--rm", "--network=none", "--entrypoint=python3", IMAGE),
+        *("-c", FIND_PATHS),
+    )
+    paths = set(host.succeed(command).split())
+    with host.log.subtest("each path of vLLM is one that controls it or is known to be open"):
+        assert {"/sleep", "/v1/chat/completions"} <= paths
+        control = {path for path in paths if find_control_path(path.encode()) is not None}
+        assert paths - control - OPEN == set()
+        assert {path for path in CONTROL_PATHS if path not in paths} <= EARLIER
 
 
 def what_its_parser_refuses(host: Machine) -> None:
