@@ -26,7 +26,7 @@ MOUNTS = {
     """,
     "mounts": """containerConfig.Mount = [
       "type=tmpfs,destination=/t" "type=bind,source=/srv/gone,destination=/g" ""
-      "type=bind,source=/srv/w/,destination=/w" "type=bind, src=/srv/v ,target=/v,ro"
+      "type=bind,source=/srv/w/,destination=/w" "type=bind,src=/srv/v,target=/v,ro"
       "type=volume,source=/srv/t,destination=/t" "type=bind,source=%h/x,destination=/x"
     ];""",
     "one volume and files": """
