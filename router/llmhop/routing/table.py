@@ -42,6 +42,7 @@ from llmhop.routing.target import (
     READY_PATH,
     ROUTE_PREFIX,
     NamedTarget,
+    is_of_stored_response,
     own_path,
     read_target,
 )
@@ -127,7 +128,9 @@ class RoutingTable:
             return decision
         named = self._examine(head, principal, has_body=bool(body))
         if named is None:
-            return self._permitted(self._route_of(model_in(head, body)), head.path, principal)
+            model = self._only_model(head, principal) if not body else None
+            route = self._route_of(model_in(head, body) if model is None else model)
+            return self._permitted(route, head.path, principal)
         return self._by_target(named, model_if_any(head, body), principal)
 
     def decide_by_head(
@@ -200,6 +203,16 @@ class RoutingTable:
         if named.names:
             return self._by_target(named, model, principal)
         return self._permitted(self._route_of(model), head.path, principal)
+
+    def _only_model(self, head: RequestHead, principal: Principal) -> str | None:
+        """Return the model of a request for a stored response, which can name it by target alone.
+
+        None where there are several, or for another request.
+        """
+        if not is_of_stored_response(head.path):
+            return None
+        models = [name for name in self._models if principal.may_use(name)]
+        return models[0] if len(models) == 1 else None
 
     def _permitted(self, route: Route, path: bytes, principal: Principal) -> Route:
         """Return a route, if `principal` may send a request for `path` there. Raises ApiError."""

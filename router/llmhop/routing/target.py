@@ -92,6 +92,14 @@ def is_own(method: bytes, path: bytes) -> bool:
     )
 
 
+def is_of_stored_response(path: bytes) -> bool:
+    """Whether a response is asked for, deleted or cancelled that an engine has stored.
+
+    Those of OpenAI's Responses API have no body, and so no model.
+    """
+    return path.removeprefix(_VERSION).startswith(b"/responses/")
+
+
 def backend_target(url: BackendUrl, method: bytes, target: bytes) -> bytes:
     """Return what a backend is asked for: a path of OpenAI's that lacks its `/v1` gets it.
 
