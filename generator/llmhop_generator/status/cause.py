@@ -249,7 +249,9 @@ def _errors(line: Line) -> Iterator[str]:
 
 # Podman's events have the time since its start behind the date.
 _EVENT = re.compile(r" m=\+\d")
-_NO_CONFIGURATION = "Failed to obtain podman configuration: "
+_EARLY = re.compile(
+    'Failed to obtain podman configuration: .*|could not find any running process[^"]*'
+)
 # What Podman says of a container that has ended while it waited for its health (its
 # libpod/define/errors.go), and the events of one that ran.
 _OVER = re.compile(r"container (is stopped|state improper|has already been removed)$")
@@ -270,7 +272,7 @@ def _podman_error(evidence: _Evidence) -> Cause | None:
     if not begins:
         # What it says before it knows what it is asked is no "Error: ", and it ends too soon to be
         # known by its name.
-        early = [r.message for r in records if r.is_printed and _NO_CONFIGURATION in r.message]
+        early = [found[0] for r in records if r.is_printed and (found := _EARLY.search(r.message))]
         return _cause(early[-1]) if early else None
     first, *rest = lines[begins[-1] :]
     # Of what it started itself, what that has said follows.

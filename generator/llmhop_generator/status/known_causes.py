@@ -154,6 +154,11 @@ KNOWN = (
         "correct the file, in /etc/containers or below ~/.config/containers of the models' user",
     ),
     _known(
+        "Podman has lost its containers",
+        r"could not find any running process",
+        "the models' manager was killed: `llmhop-generator apply CONFIG` starts it afresh",
+    ),
+    _known(
         "no such image",
         r"manifest unknown|initializing source|pinging container registry|"
         r"reading manifest|image not known|name unknown|requested access to the resource is denied|"
@@ -201,6 +206,12 @@ KNOWN = (
         "no permission",
         r"Permission denied|PermissionError",
         "let the user of the models read it; root in the container is that user outside",
+    ),
+    _known(
+        "no such file on the host",
+        r"^(l?stat|statfs|open) /\S+: no such file",
+        "Podman reads it on this host: put it there, or correct environmentFile or what else "
+        "names it",
     ),
     _known(
         "no such file",

@@ -283,8 +283,13 @@ def test_what_is_not_known_is_told_by_the_line_that_says_it(text: str, said: str
             "pasta failed with exit code 1: Failed to bind port 18001 (Address in use)",
         ),
         (
+            ["Error: open /etc/a.env: no such file or directory"],
+            "no such file on the host",
+            "open /etc/a.env: no such file or directory",
+        ),
+        (
             ["Error: statfs /nowhere/x: no such file or directory"],
-            "no such file",
+            "no such file on the host",
             "statfs /nowhere/x: no such file or directory",
         ),
         (

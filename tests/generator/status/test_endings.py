@@ -315,3 +315,16 @@ def test_a_configuration_that_podman_can_not_read_is_told() -> None:
         assert found.said == said
         assert found.known is not None
         assert found.known.name == "Podman's configuration broken"
+
+
+def test_a_podman_that_has_lost_its_containers_is_told() -> None:
+    said = (
+        'time="2026-11-28T19:03:48Z" level=error msg="invalid internal status, try resetting the '
+        'pause process with \\"podman system migrate\\": could not find any running process: no '
+        'such process"'
+    )
+    printed = {"_TRANSPORT": "stdout", "SYSLOG_IDENTIFIER": "vllm-a"}
+    found = told(entry(said, **printed), exited("exited", "1/FAILURE"), failed("exit-code"))
+    assert found.said == "could not find any running process: no such process"
+    assert found.known is not None
+    assert found.known.name == "Podman has lost its containers"
