@@ -72,6 +72,11 @@ def user_manager(uid: int) -> str:
     return f"user@{uid}.service"
 
 
+def runtime_unit(uid: int) -> str:
+    """The system unit that makes a user's runtime directory, and removes it as it stops."""
+    return f"user-runtime-dir@{uid}.service"
+
+
 def runtime_dir(uid: int) -> Path:
     """What lasts as long as a user's manager: its XDG_RUNTIME_DIR, `%t` in its units."""
     return Path("/run/user") / str(uid)

@@ -215,3 +215,26 @@ def test_without_waiting_every_route_is_given_at_once(host: Machine) -> None:
     assert '"a"' in served(host)[3]
     status = json.loads(host.succeed("llmhop-generator status --json"))
     assert [model["state"] for model in status["models"]] == ["starting", "healthy"], status
+
+
+def test_a_manager_that_was_killed_is_started_afresh(host: Machine) -> None:
+    host.succeed("systemctl kill --kill-whom=main -s KILL user@503.service")
+    host.wait_until_succeeds("systemctl is-failed user@503.service", timeout=60)
+    host.succeed("systemctl start user@503.service")
+    lost = "Podman of user 503 takes containers for running that are gone"
+    code, checked = host.execute(f"llmhop-generator check {CONFIG} 2>&1")
+    assert (code, lost in checked) == (1, True), checked
+    host.wait_until_succeeds(
+        "llmhop-generator status | grep 'a: Podman has lost its containers'", timeout=60
+    )
+    assert lost in host.succeed("llmhop-generator status")
+    host.succeed("systemctl kill --kill-whom=main -s KILL user@503.service")
+    host.wait_until_succeeds("systemctl is-failed user@503.service", timeout=60)
+    write(host, "/root/none.json", config(image="localhost/none"))
+    code, output = host.execute("llmhop-generator apply /root/none.json 2>&1")
+    begun = [line.partition(":")[0] for line in output.splitlines()]
+    assert begun[:2] == ["start user@503.service", "restart user@503.service"], output
+    assert "not ready, and user@503.service was started; nothing else was changed" in output
+    assert "localhost/none:v0.12.0 is not in the storage of vllm" in output
+    host.succeed(f"llmhop-generator apply {CONFIG} 2>&1")
+    assert host.succeed(f"llmhop-generator apply {CONFIG}") == "nothing to do\n"

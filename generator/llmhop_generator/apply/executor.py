@@ -9,7 +9,7 @@ from llmhop_generator.host.podman import pull
 from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import UserManager, system, system_states
 from llmhop_generator.image.flag_check import require_taken
-from llmhop_generator.layout import ROUTER_CONFIG, quadlet_dir, user_manager
+from llmhop_generator.layout import ROUTER_CONFIG, quadlet_dir, runtime_unit, user_manager
 from llmhop_generator.planning.batches import reached_at, wanted_ports
 from llmhop_generator.planning.plan_text import step_lines
 from llmhop_generator.planning.steps import (
@@ -141,7 +141,9 @@ class Executor:
             self._doing = f"{what} {target}" + (f": {why}" if why else "")
             self._report(self._doing)
         match step:
-            case StartManager(uid, _):
+            case StartManager(uid, _, afresh):
+                if afresh:
+                    system("stop", user_manager(uid), runtime_unit(uid))
                 system("start", user_manager(uid))
             case RaiseLimit(uid, open_files):
                 _raise_open_files_limit(uid, open_files)

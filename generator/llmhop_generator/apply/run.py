@@ -31,6 +31,9 @@ from llmhop_generator.state.unfinished_routes import discard_unfinished_routes
 from llmhop_generator.status.wait import Watch
 from llmhop_generator.unit_names import service_of, source_of
 
+# Of a manager that was killed: only once it runs Podman tells that it has lost its containers.
+_STARTS = 2
+
 Report = Callable[[str], None]
 
 
@@ -48,14 +51,16 @@ class Applied:
     outdated: bool = False
 
 
-def plan_for(config: Config, *, wait: bool = True) -> Plan:
+def plan_for(config: Config, *, wait: bool = True, left: str = "nothing was changed") -> Plan:
     """See that the host is ready for a configuration, and plan the way to it.
 
+    `left` says what was changed before, for an error.
+
     Raises:
-        GeneratorError: the host is not ready, or can't be asked. Nothing was changed.
+        GeneratorError: the host is not ready, or can't be asked.
     """
     rendered = render(config)
-    preflight(config, rendered)
+    preflight(config, rendered, mends_podman=True, left=left)
     wanted = _wanted(config, rendered)
     return make_plan(wanted, read_present(wanted), wait=wait)
 
@@ -125,11 +130,15 @@ def apply(config: Config, report: Report, tick: Report, *, wait: bool) -> Applie
     What ends it, also a signal, has a note of what is left.
     """
     plan = plan_for(config, wait=wait)
-    was_down = bool(plan.steps) and isinstance(plan.steps[0], StartManager)
-    if was_down:
+    was_down = False
+    for _ in range(_STARTS):
+        if not plan.steps or not isinstance(start := plan.steps[0], StartManager):
+            break
         # Podman can be asked for its images, and systemd for its units, only then.
-        Executor(plan, report).take(plan.steps[0])
-        plan = plan_for(config, wait=wait)
+        Executor(plan, report).take(start)
+        was_down = True
+        done = f"{user_manager(start.uid)} was started; nothing else was changed"
+        plan = plan_for(config, wait=wait, left=done)
     _discard_staged(plan)  # what a run that was killed may have left
     outdated = outdated_notes(config)
     for warning in [*outdated, *warnings(plan)]:

@@ -7,10 +7,21 @@ from typing import Any
 
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host.process import Account, Finished, follow, run
-from llmhop_generator.layout import runtime_dir
+from llmhop_generator.layout import runtime_dir, runtime_unit, user_manager
 
 MINIMUM = (5, 0)
 """The first version with Notify=healthy and StopTimeout= (Podman 5.0 release notes)."""
+
+# What Podman 5.4 says where it can join none of the containers that it has as running.
+_LOST = "could not find any running process"
+
+
+class LostContainersError(GeneratorError):
+    """Podman has only containers as running whose processes are gone, and answers nothing.
+
+    So it is after the user's manager was killed: what Podman knows in the runtime directory
+    outlives its containers.
+    """
 
 
 def require_podman() -> None:
@@ -80,6 +91,13 @@ def _run_podman(account: Account, *words: str) -> Finished:
 
 
 def _unanswered(account: Account, done: Finished) -> GeneratorError:
+    if _LOST in done.stderr:
+        manager, directory = user_manager(account.uid), runtime_unit(account.uid)
+        return LostContainersError(
+            f"Podman of user {account.uid} takes containers for running that are gone, as after "
+            f"{manager} was killed; `apply` mends it, or `systemctl stop {manager} {directory}` "
+            f"and then `systemctl start {manager}`"
+        )
     said = (done.stderr or done.stdout).strip().rpartition("\n")[2] or "it printed nothing"
     return GeneratorError(
         f"Podman can't be asked as user {account.uid} (exit code {done.code}): {said}; "

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from llmhop_generator.layout import user_manager
+from llmhop_generator.layout import runtime_dir, user_manager
 from llmhop_generator.planning.steps import (
     Ask,
     Await,
@@ -32,6 +32,7 @@ Line = tuple[str, str, str]
 
 _ENVIRONMENT = "its environment file changed"
 _NOTE = "the line that notes its start"
+_LOST = "Podman takes containers for running that are gone"
 _METADATA = "its owner or mode"
 # By whether it is optional, and whether it is known which images there are.
 _PULLED = {
@@ -51,10 +52,12 @@ def lines(plan: Plan) -> list[Line]:
 def step_lines(plan: Plan, step: Step) -> list[Line]:
     """Spell one step of a plan."""
     match step:
-        case StartManager(uid, services):
-            why = "the user's manager is down"
+        case StartManager(uid, services, afresh):
+            what, why = "start", "the user's manager is down"
+            if afresh:
+                what, why = "restart", f"{_LOST}, so {runtime_dir(uid)} is made anew"
             why += f"; it starts {', '.join(map(model_of, services))}" if services else ""
-            return [("start", user_manager(uid), why)]
+            return [(what, user_manager(uid), why)]
         case RaiseLimit(uid, open_files):
             return [("limit", user_manager(uid), f"open files to {open_files}")]
         case Pull(_, image, optional, known):

@@ -125,7 +125,8 @@ def _ground(wanted: Wanted, present: Present) -> Iterable[Step]:
     if wanted.uid is None:
         return
     if wanted.uid not in present.states:
-        yield StartManager(wanted.uid, _started_by_manager(wanted.uid, present))
+        services = _started_by_manager(wanted.uid, present)
+        yield StartManager(wanted.uid, services, afresh=present.lost_containers)
     if present.open_files < wanted.open_files and not present.limits_are_fixed:
         yield RaiseLimit(wanted.uid, wanted.open_files)
 

@@ -41,6 +41,8 @@ class Present:
     `outdated` names the users whose manager has read units that have changed since, or could not
     read one. `drifted` are sources with another owner or mode than they were given, by uid.
     `images` are None where Podman can't be asked as its user's manager is down.
+    `lost_containers` says that Podman of the user that is to serve takes containers for running
+    that are gone; its manager is then as good as down.
     `open_files` is the hard limit of the manager that is to serve, which nobody can
     raise where `limits_are_fixed`.
     """
@@ -50,6 +52,7 @@ class Present:
     outdated: frozenset[int] = frozenset()
     drifted: Mapping[int, frozenset[str]] = field(default_factory=dict)
     images: frozenset[str] | None = frozenset()
+    lost_containers: bool = False
     router: str | None = None
     router_runs: bool = False
     drop_ins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -64,10 +67,14 @@ class Present:
 
 @dataclass(frozen=True)
 class StartManager:
-    """Start the service manager of a user, and with it some services."""
+    """Start the service manager of a user, and with it some services.
+
+    `afresh`: it runs, or its runtime directory is there, and neither is kept.
+    """
 
     uid: int
     services: tuple[str, ...] = ()
+    afresh: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from llmhop_generator.contract.options import Config, Model, Vllm
 from llmhop_generator.errors import Finding, GeneratorError, option_path
-from llmhop_generator.host.podman import has_image, require_podman
+from llmhop_generator.host.podman import LostContainersError, has_image, require_podman
 from llmhop_generator.host.process import Account, account_of
 from llmhop_generator.host.systemd import system_states
 from llmhop_generator.layout import ROUTER_SOCKET, user_manager
@@ -30,8 +30,16 @@ from llmhop_generator.render.tree import Rendered
 from llmhop_generator.state.present import read_sources
 
 
-def preflight(config: Config, rendered: Rendered) -> None:
+def preflight(
+    config: Config,
+    rendered: Rendered,
+    *,
+    mends_podman: bool = False,
+    left: str = "nothing was changed",
+) -> None:
     """See that the host has what the containers of a configuration need, and llmhop its sockets.
+
+    What a plan `mends_podman` of is no finding then. `left` says what of the host is changed.
 
     Raises:
         GeneratorError: with every finding.
@@ -39,7 +47,7 @@ def preflight(config: Config, rendered: Rendered) -> None:
     found: list[Finding] = []
     if isinstance(config.vllm, Vllm):
         vllm = config.vllm
-        found += _model_findings(vllm)
+        found += _model_findings(vllm, mends_podman=mends_podman)
         found += _findings_of_program("units", lambda: unit_findings(vllm, rendered.quadlets))
     if rendered.router is not None:
         of_service = list(service_findings())
@@ -50,7 +58,7 @@ def preflight(config: Config, rendered: Rendered) -> None:
             found += secret_findings(rendered.router)
     findings = sorted(set(found), key=_in_order)
     if findings:
-        raise GeneratorError("the host is not ready, and nothing was changed", findings)
+        raise GeneratorError(f"the host is not ready, and {left}", findings)
 
 
 def _in_order(finding: Finding) -> list[str]:
@@ -73,7 +81,7 @@ def switch_preflight(config: Config) -> None:
             )
 
 
-def _model_findings(vllm: Vllm) -> Iterator[Finding]:
+def _model_findings(vllm: Vllm, *, mends_podman: bool) -> Iterator[Finding]:
     user = list(user_findings(vllm))
     yield from user
     podman = list(_podman_findings())
@@ -84,7 +92,8 @@ def _model_findings(vllm: Vllm) -> Iterator[Finding]:
         try:
             absent = _absent_images(vllm, account)
         except GeneratorError as error:
-            yield Finding("Podman", str(error))
+            if not (mends_podman and isinstance(error, LostContainersError)):
+                yield Finding("Podman", str(error))
     if account is not None:
         yield from _manager_findings(vllm)
     yield from (

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from llmhop_generator.errors import GeneratorError
 from llmhop_generator.host import files
-from llmhop_generator.host.podman import has_image
+from llmhop_generator.host.podman import LostContainersError, has_image
 from llmhop_generator.host.process import account_of
 from llmhop_generator.host.systemd import (
     UnitState,
@@ -69,7 +69,13 @@ def read_present(wanted: Wanted) -> Present:
     uids = {uid for uid, texts in there.items() if texts or read_started(uid)}
     uids |= {u for u in [wanted.uid] if u}
     units = system_states([*ROUTER_UNITS, *map(user_manager, uids)])
-    up = [uid for uid in uids if units[user_manager(uid)].active == "active"]
+    up = {uid for uid in uids if units[user_manager(uid)].active == "active"}
+    images, lost = None, False
+    try:
+        images = _images(wanted, up)
+    except LostContainersError:
+        lost = True
+        up -= {wanted.uid}
     found = {
         uid: _states(uid, [*there.get(uid, {}), *_wanted_names(wanted, uid), *read_started(uid)])
         for uid in up
@@ -81,7 +87,8 @@ def read_present(wanted: Wanted) -> Present:
             uid for uid, of in found.items() if _is_outdated(of, there.get(uid, {}))
         ),
         drifted={uid: drifted_sources(uid, texts) for uid, texts in there.items()},
-        images=_images(wanted, up),
+        images=images,
+        lost_containers=lost,
         router=files.read(ROUTER_CONFIG),
         router_runs=router_runs(units) and not router_drifted(),
         notes=_notes(wanted, there, found),

@@ -85,3 +85,12 @@ def test_podman_is_told_whose_subordinate_ids_it_has(monkeypatch: pytest.MonkeyP
     user, environment = pwd.getpwuid(os.getuid()), podman.environment_of(account_of(os.getuid()))
     said = run(["sh", "-c", "echo $USER $HOME"], env=environment).stdout
     assert said.split() == [user.pw_name, user.pw_dir]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_podman_that_has_lost_its_containers_is_known(
+    question: Callable[[Account], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    podman_script(tmp_path, monkeypatch, "echo could not find any running process >&2; exit 1\n")
+    with pytest.raises(podman.LostContainersError, match=r"systemctl start user@[0-9]+\.service"):
+        question(OWN)

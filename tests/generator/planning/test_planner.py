@@ -232,6 +232,15 @@ def test_a_users_manager_is_started_and_its_limit_raised_first() -> None:
     assert RaiseLimit(UID, 20) not in steps(to, replace(now, limits_are_fixed=True))
 
 
+def test_a_manager_whose_podman_has_lost_its_containers_is_started_afresh() -> None:
+    now = replace(present({A: source()}), states={}, images=None, lost_containers=True)
+    plan = make_plan(wanted({A: source()}), now)
+    assert plan.steps[0] == StartManager(UID, (A_SERVICE,), afresh=True)
+    what, target, why = lines(plan)[0]
+    assert (what, target) == ("restart", f"user@{UID}.service")
+    assert why.startswith("Podman takes containers for running that are gone")
+
+
 def test_what_a_users_manager_starts_with_itself_is_not_started_again() -> None:
     there = served("ab")
     down = replace(present(there), states={}, notes={})
