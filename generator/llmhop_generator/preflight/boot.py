@@ -27,7 +27,10 @@ from llmhop_generator.layout import (
 from llmhop_generator.render.host_tree import host_files
 from llmhop_generator.state.foreign_units import how_to_unmask
 
-PROVISION_HINT = "switch to the NixOS configuration, or run `llmhop-generator provision CONFIG`"
+IS_NIXOS = Path("/etc/NIXOS").exists()
+PROVISION_HINT = (
+    "switch to the NixOS configuration" if IS_NIXOS else "run `llmhop-generator provision CONFIG`"
+)
 # Of users and directories it counts whether they are there.
 _LOOKED_FOR = ("sysusers.d/", "tmpfiles.d/")
 # Only `provision` is told the paths of the commands.

@@ -13,14 +13,17 @@ from pathlib import Path
 from llmhop_generator.contract.options import Vllm
 from llmhop_generator.errors import Finding
 from llmhop_generator.host.subids import Range, is_given, read_ranges
-from llmhop_generator.preflight.boot import PROVISION_HINT
+from llmhop_generator.preflight.boot import IS_NIXOS, PROVISION_HINT
+from llmhop_generator.render.host_tree import OWN_USER
 
 
 def user_findings(vllm: Vllm) -> Iterator[Finding]:
     """Find what of the user is missing or other than the configuration says."""
     account = find_account(vllm.user)
     if account is None:
-        yield _problem("user", f"{vllm.user} does not exist on this host; {PROVISION_HINT}")
+        is_made = IS_NIXOS or vllm.user == OWN_USER
+        hint = PROVISION_HINT if is_made else f"make it yourself: `provision` makes only {OWN_USER}"
+        yield _problem("user", f"{vllm.user} does not exist on this host; {hint}")
         return
     yield from _other_ids(vllm, account)
     for ids in _subordinate_ids(vllm):

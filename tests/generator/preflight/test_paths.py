@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from llmhop_generator.host.process import Account
 from llmhop_generator.preflight.paths import path_findings
+from llmhop_generator.preflight.storage.directories import directory_findings
+from llmhop_generator.preflight.storage.environment_files import environment_file_findings
 
 from tests.generator.conftest import MINIMAL
 from tests.generator.support.contracts import vllm_of
@@ -122,7 +124,8 @@ def test_a_path_that_its_user_can_not_reach_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     account = Account(65534, 65534)
     closed, missing = map(str, path_findings(vllm_of(config), account))
-    assert f"{tmp_path}/models can't be reached by vllm, who starts the container" in closed
+    assert f"{tmp_path}/models is below /" in closed
+    assert "which the models' user can't pass" in closed
     assert "/nowhere does not exist on this host" in missing
 
 
@@ -169,3 +172,29 @@ def test_a_directory_that_its_user_can_not_read_is_told(
     assert [text.partition(": ")[2] for text in found] == [f"{models} {what}"] * told
     config["vllm"]["image"] = "example.org/other"
     assert list(path_findings(vllm_of(config), account)) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to look as another user needs root")
+def test_a_directory_above_that_its_user_can_not_pass_is_told(open_directory: Path) -> None:
+    (home := open_directory / "home").mkdir(mode=0o700)
+    (models := home / "models").mkdir()
+    (env := home / "a.env").write_text("A=1\n")
+    config = json.loads(json.dumps(MINIMAL))
+    config["vllm"] |= {"cacheDir": str(models), "environmentFile": str(env)}
+    config["vllm"]["containerConfig"] = {"Volume": f"{models}:/models"}
+    vllm, account = vllm_of(config), Account(65534, 65534)
+    found = [
+        *environment_file_findings(vllm, account),
+        *path_findings(vllm, account),
+        *directory_findings(vllm, account),
+    ]
+    told = [str(each) for each in found if str(home) in str(each)]
+    what = f"is below {home}, which the models' user can't pass"
+    for where, path in (
+        ("environmentFile", env),
+        ("containerConfig.Volume", models),
+        ("cacheDir", models),
+    ):
+        (one,) = (each for each in told if f".{where}: " in each)
+        assert f"{path} {what}" in one
+        assert f"`chmod o+x {home}`" in one

@@ -298,3 +298,14 @@ def test_the_ranges_of_a_user_stand_by_its_name_and_by_its_number(tmp_path: Path
     file.write_text("a:100:10\nvllm:100:1\nx\n503:200:50\nvllm:b:1\n5030:1:1\n")
     assert ranges_of(file, "vllm", 503) == [Range("vllm", 100, 1), Range("503", 200, 50)]
     assert ranges_of(tmp_path / "none", "vllm", 503) == []
+
+
+@pytest.mark.parametrize(("user", "hint"), [("m7", "make it yourself"), ("vllm", "run `llmhop")])
+def test_a_user_that_does_not_exist_is_made_by_provision_or_by_who_wants_it(
+    user: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_user, "find_account", lambda _: None)
+    config = json.loads(json.dumps(MINIMAL))
+    config["vllm"]["user"] = user
+    (found,) = host_user.user_findings(vllm_of(config))
+    assert f"{user} does not exist on this host; {hint}" in str(found)
