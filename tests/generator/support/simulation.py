@@ -75,7 +75,7 @@ def reads(command: Sequence[str], **_: Any) -> Finished:
     return Finished(0, "\n".join(closed), "")
 
 
-def refuse_masked(config: Config, _rendered: Rendered) -> None:
+def refuse_masked(config: Config, _rendered: Rendered, **_: object) -> None:
     """What is left of the preflight: the rest of it has tests of its own."""
     if isinstance(config.vllm, Vllm) and (found := [*mask_findings(config.vllm)]):
         raise GeneratorError("the host is not ready, and nothing was changed", found)
