@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmhop_generator.contract.options import Config, Vllm
 from llmhop_generator.errors import Finding, GeneratorError
+from llmhop_generator.errors import Path as OptionPath
 from llmhop_generator.host import files
 from llmhop_generator.host.process import require_root, run
 from llmhop_generator.host.subids import is_given, ranges_of
@@ -66,6 +67,30 @@ class Command:
     def carry_out(self) -> None:
         """Run it."""
         run(self.words)
+
+
+@dataclass(frozen=True)
+class MakeDirectories(Command):
+    """A run of systemd-tmpfiles, which exits with 0 also where it makes nothing."""
+
+    config: Config
+
+    def carry_out(self) -> None:
+        """Run it, and see that each directory is there then.
+
+        Raises:
+            GeneratorError: one is not.
+        """
+        said = run(self.words).stderr.strip()
+        lacking = [
+            Finding.at(
+                where, f"{path} was not made by systemd-tmpfiles: {said or 'see what stands there'}"
+            )
+            for where, path in _directories(self.config)
+            if not path.is_dir()
+        ]
+        if lacking:
+            raise GeneratorError("this host is not set up yet; mend that and run it again", lacking)
 
 
 @dataclass(frozen=True)
@@ -156,7 +181,7 @@ def _steps(config: Config, llmhop: str) -> Iterator[Step]:
         yield Command(("systemd-sysusers", str(users)))
     directories = ETC / "tmpfiles.d/llmhop.conf"
     if directories in changed or not _directories_exist(config):
-        yield Command(("systemd-tmpfiles", "--create", str(directories)))
+        yield MakeDirectories(("systemd-tmpfiles", "--create", str(directories)), config)
     if any(ETC / "systemd" in path.parents for path in changed):
         yield Command(("systemctl", "daemon-reload"))
     if isinstance(config.vllm, Vllm):
@@ -200,11 +225,17 @@ def _users_exist(config: Config) -> bool:
 
 
 def _directories_exist(config: Config) -> bool:
-    paths = [STATE_DIR]
+    # What is closed to who only asks is told as missing.
+    return all(map(os.path.isdir, [path for _, path in _directories(config)]))
+
+
+def _directories(config: Config) -> Iterator[tuple[OptionPath, Path]]:
+    """The directories that a configuration needs, and the option of each."""
+    yield ("llmhop", "enable"), STATE_DIR
     if isinstance(config.vllm, Vllm):
-        vllm = config.vllm
-        paths += [quadlet_dir(vllm.uid), Path(vllm.data_dir), Path(vllm.cache_dir)]
-    return all(map(os.path.isdir, paths))  # what is closed to who only asks is told as missing
+        yield ("vllm", "uid"), quadlet_dir(config.vllm.uid)
+        yield ("vllm", "dataDir"), Path(config.vllm.data_dir)
+        yield ("vllm", "cacheDir"), Path(config.vllm.cache_dir)
 
 
 def _user_steps(vllm: Vllm) -> Iterator[Step]:

@@ -51,7 +51,9 @@ for unit; do
 done
 """,
     "systemd-tmpfiles": r"""
-sed -n 's/^d \([^ ]*\) .*/\1/p' "$2" | tr -d '"' | while read -r path; do mkdir -p "$path"; done
+sed -n 's/^d \([^ ]*\) .*/\1/p' "$2" | tr -d '"' | while read -r path; do
+  mkdir -p "$path" || :
+done
 """,
     "loginctl": 'mkdir -p /var/lib/systemd/linger && touch "/var/lib/systemd/linger/$2"\n',
     "systemd-run": r"""

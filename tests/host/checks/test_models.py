@@ -49,7 +49,7 @@ def test_fewer_subordinate_ids_than_are_needed(host: CheckedHost) -> None:
     host.put("/etc/subuid", "vllm:300000:1000\n")
     found = host.finding(config())
     assert found.startswith("vllm.subUidStart: /etc/subuid does not give vllm 65536 ids"), found
-    assert "but 1000; switch" in found
+    assert "but 1000; run" in found
 
 
 def test_subordinate_ids_that_another_user_has_too(host: CheckedHost) -> None:

@@ -40,6 +40,13 @@ def directory_conflicts(vllm: Vllm) -> Iterator[Finding]:
     account = find_account(vllm.user)
     ours = {vllm.uid} if account is None else {vllm.uid, account.pw_uid}
     for where, path in _directories(vllm):
+        file = next(
+            (each for each in (Path(path), *Path(path).parents) if _owner(each) is not None), None
+        )
+        if file is not None and not file.is_dir():
+            place = path if str(file) == path else f"{path} is below {file}, which"
+            yield Finding.at(where, f"{place} is no directory; choose another, or remove that file")
+            continue
         uid = _owner(Path(path))
         if uid is not None and uid not in ours and not (uid == 0 and _is_empty(Path(path))):
             owner = f"{vllm.uid}:{vllm.gid} {shlex.quote(path)}"
