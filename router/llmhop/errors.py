@@ -150,12 +150,11 @@ def model_not_found(model: str) -> ApiError:
     )
 
 
-def model_not_allowed(model: str) -> ApiError:
-    """403, for a model that is not among those of the client."""
+def model_not_allowed() -> ApiError:
+    """403, for a model that is not among those of the client; what an alias means is not told."""
     return ApiError(
         403,
-        f"This API key is not for the model '{_shortened(model)}'. GET /v1/models lists those that "
-        "it is for.",
+        "This API key is not for that model. GET /v1/models lists those that it is for.",
         param="model",
         code="model_not_allowed",
     )

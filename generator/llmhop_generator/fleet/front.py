@@ -88,7 +88,7 @@ def _names(model: str, hosts: Sequence[Host]) -> dict[str, Any]:
 
 def _common_tokens(hosts: Sequence[Host]) -> list[str] | None:
     """The references to tokens that each of the hosts takes; None where no host wants one."""
-    wanted = [tokens for host in hosts if (tokens := host.auth_tokens)]
+    wanted = [host.auth_tokens for host in hosts if host.wants_token]
     if not wanted:
         return None
     shared = [token for token in wanted[0] if all(token in tokens for tokens in wanted)]
@@ -96,7 +96,7 @@ def _common_tokens(hosts: Sequence[Host]) -> list[str] | None:
 
 
 def _no_token(hosts: Sequence[Host]) -> str:
-    names = ", ".join(host.name for host in hosts if host.auth_tokens)
+    names = ", ".join(host.name for host in hosts if host.wants_token)
     return (
         f"{names} take no token in common that is written as ${{file:NAME}} or ${{env:NAME}}; "
         "add one to each one's services.llmhop.settings.authTokens"

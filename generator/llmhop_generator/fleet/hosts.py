@@ -47,6 +47,11 @@ class Host:
         """The tokens of which clients of this host's llmhop send one, as they are written."""
         return self.config.llmhop.settings.auth_tokens or []
 
+    @property
+    def wants_token(self) -> bool:
+        """Whether clients of this host's llmhop must send a token, theirs or one for all."""
+        return bool(self.auth_tokens or self.config.llmhop.settings.clients)
+
 
 @dataclass(frozen=True)
 class Without:

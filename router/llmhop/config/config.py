@@ -82,7 +82,7 @@ class Cors:
     origins: tuple[str, ...] = required(
         ListOf(ORIGIN, 'write ["https://app.example"], or [] for none', unique=True),
         'The origins of web pages, such as "https://app.example", that browsers let read what '
-        'llmhop answers; "*" for all. Where no authTokens are set, requests of others are refused.',
+        'llmhop answers; "*" for all. Where no tokens are set, requests of others are refused.',
     )
 
 
@@ -177,7 +177,7 @@ class Config:
         ListOf(ALLOWED_HOST, 'write ["llm.example"]', unique=True),
         (),
         "Names of this host, without a port, beside localhost and the host's own. Where an address "
-        "in listen is on loopback, without tls, and no authTokens are set, a request that asks for "
+        "in listen is on loopback, without tls, and no tokens are set, a request that asks for "
         'another Host is refused, because web sites can have a name lead there; "*" for any.',
     )
     max_body_bytes: int = setting(

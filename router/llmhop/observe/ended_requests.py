@@ -51,8 +51,6 @@ def _count(request: EndedRequest, row_of: Callable[[str, str], Row]) -> None:
     if usage is not None:
         values[PROMPT_TOKENS] += usage.prompt
         values[COMPLETION_TOKENS] += usage.completion
-        if request.quota is not None:
-            request.quota.charge(usage.prompt + usage.completion)
 
 
 def log_requests(requests: Iterable[EndedRequest], log: AccessLog) -> None:

@@ -14,12 +14,16 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from llmhop.config.tables.client import MAX_CLIENTS
 from llmhop.log.faults import attempt_each
 from llmhop.observe.metric_layout import GAUGES, MODEL_VALUES, PROCESS_GAUGES, PROCESS_VALUES
 
-MAX_ROWS: Final = 4096
+MAX_ROWS: Final = 8192
 """Rows in a slot: a model's, and one for each client with a name that used it; those that a reload
-took away included. What has no row is counted as OTHERS."""
+took away included. What has no row is counted as OTHERS, of the client as long as there is room."""
+
+OTHERS_ROWS: Final = MAX_CLIENTS + 1
+"""Rows that are kept for OTHERS."""
 
 OTHERS: Final = "(others)"
 NO_MODEL: Final = ""
@@ -129,7 +133,10 @@ class Metrics:
         name = (model.encode()[:_NAME_BYTES].decode(errors="replace"), client)
         row = self._rows.get(name)
         if row is None:
-            if len(self._rows) >= MAX_ROWS - 1 and name != (OTHERS, ""):
+            left = MAX_ROWS - len(self._rows)
+            if left <= OTHERS_ROWS and model != OTHERS:
+                return self.row(OTHERS, client)
+            if left <= 1 and client:
                 return self.row(OTHERS)
             row = self._add(name, [0] * MODEL_VALUES)
         return row

@@ -44,20 +44,23 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give every metric."""
         rows = _summed(self._slots)
+        models = _by_model(rows)
         yield from _requests(rows)
+        yield from _of_models(models)
         yield _histogram(
             "llmhop_request_duration_seconds",
             "From the head of a request to the last of its response.",
-            rows,
+            models,
             metric_layout.DURATION,
         )
         yield _histogram(
             "llmhop_time_to_first_byte_seconds",
             "From the head of a request to the first byte of its backend's response.",
-            rows,
+            models,
             metric_layout.FIRST_BYTE,
         )
-        yield from _sizes(rows)
+        yield from _sizes(models)
+        yield from _tokens(rows)
         yield from _of_llmhop([slot.process for slot in self._slots])
         yield from _of_processes(self._slots)
 
@@ -69,6 +72,15 @@ def _summed(slots: list[Slot]) -> Rows:
             sums = rows.setdefault(name, [0] * MODEL_VALUES)
             rows[name] = [a + b for a, b in zip(sums, values, strict=True)]
     return rows
+
+
+def _by_model(rows: Rows) -> Rows:
+    """Add up the clients of each model, as a page with all numbers of each would take seconds."""
+    models: Rows = {}
+    for (model, _), values in rows.items():
+        sums = models.get((model, ""), [0] * MODEL_VALUES)
+        models[model, ""] = [a + b for a, b in zip(sums, values, strict=True)]
+    return models
 
 
 def _labels(name: RowName, **others: str) -> dict[str, str]:
@@ -84,22 +96,26 @@ def _requests(rows: Rows) -> Iterator[Metric]:
         "Those that reach no model have an empty one.",
         labels=(),
     )
+    for name, values in rows.items():
+        for index, status in enumerate(metric_layout.STATUSES):
+            value = values[metric_layout.STATUS + index]
+            if value:
+                requests.add_sample(f"{requests.name}_total", _labels(name, status=status), value)
+    yield requests
+
+
+def _of_models(rows: Rows) -> Iterator[Metric]:
     failures = CounterMetricFamily(
         "llmhop_backend_failures",
         "Failures of backends, those that another replica made good included.",
         labels=(),
     )
     for name, values in rows.items():
-        for index, status in enumerate(metric_layout.STATUSES):
-            value = values[metric_layout.STATUS + index]
-            if value:
-                requests.add_sample(f"{requests.name}_total", _labels(name, status=status), value)
         for kind, index in metric_layout.FAILURE_INDEX.items():
             if _has_model(name):
                 failures.add_sample(
                     f"{failures.name}_total", _labels(name, kind=kind), values[index]
                 )
-    yield requests
     yield failures
     for gauge, index, text in (
         (
@@ -147,6 +163,9 @@ def _sizes(rows: Rows) -> Iterator[Metric]:
         for row, values in rows.items():
             family.add_sample(f"{family.name}_total", _labels(row), values[index])
         yield family
+
+
+def _tokens(rows: Rows) -> Iterator[Metric]:
     tokens = CounterMetricFamily(
         "llmhop_tokens",
         "Tokens of prompts and of completions, as far as responses report usage.",

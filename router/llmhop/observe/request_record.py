@@ -18,7 +18,7 @@ from llmhop.http.refused_head import read_refused
 from llmhop.observe.access_log import MAX_VALUE_CHARACTERS
 from llmhop.observe.metric_layout import CLIENT_LEFT, FAILURE_INDEX, IN_FLIGHT, QUEUED, STREAMS
 from llmhop.observe.metric_store import NO_MODEL, Row
-from llmhop.observe.usage import TAIL_BYTES, TAIL_PIECES
+from llmhop.observe.usage import TAIL_BYTES, TAIL_PIECES, find_usage
 from llmhop.quota.quota import Quota
 
 MAX_ENDED: Final = 256
@@ -50,7 +50,6 @@ class EndedRequest:
     bytes_in: int = 0
     bytes_out: int = 0
     tail: bytes | None = None
-    quota: Quota | None = None
     end: str = ""
 
 
@@ -220,8 +219,7 @@ class RequestRecord:
         request.bytes_out = self.bytes_out
         request.tail = self._tail
         if self.quota is not None:
-            self.quota.leave()
-            request.quota, self.quota = self.quota, None
+            self._leave_quota(self.quota)
         request.end = end
         recorder = self._recorder
         ended = recorder.ended
@@ -231,6 +229,14 @@ class RequestRecord:
         self.active = False
         if len(ended) >= MAX_ENDED:
             recorder.flush_records()
+
+    def _leave_quota(self, quota: Quota) -> None:
+        """Count the request out at once, as the next one may be on its way already."""
+        self.quota = None
+        quota.leave()
+        usage = find_usage(self._tail) if self._first_ns and self._tail is not None else None
+        if usage is not None:
+            quota.charge(usage.prompt + usage.completion)
 
     def count_open(self) -> None:
         """Count what is going on now into the gauges."""

@@ -80,16 +80,18 @@ class Quota:
         if client.max_concurrent is not None and in_flight > client.max_concurrent:
             what = f"{client.max_concurrent} requests at once"
             raise client_limit_reached(what, "requests", _IN_FLIGHT_RETRY_S)
+        waits = [(0, "", "")]
         limit = client.requests_per_minute
         if limit is not None:
             wait = _wait(requests_before, requests - 1, limit - 1, passed)
-            if wait:
-                raise client_limit_reached(f"{limit} requests a minute", "requests", wait)
+            waits.append((wait, f"{limit} requests a minute", "requests"))
         limit = client.tokens_per_minute
         if limit is not None:
             wait = _wait(tokens_before, tokens, limit - 1, passed)
-            if wait:
-                raise client_limit_reached(f"{limit} tokens a minute", "tokens", wait)
+            waits.append((wait, f"{limit} tokens a minute", "tokens"))
+        wait, what, kind = max(waits)
+        if wait:
+            raise client_limit_reached(what, kind, wait)
 
     def _row_at(self, minute: int) -> Row:
         return _at_minute(self.row, minute)

@@ -11,7 +11,7 @@ from hmac import compare_digest
 import msgspec
 
 from llmhop.config.config import Config
-from llmhop.config.tables.control_paths import ANY_PATH, METRICS, find_control_path
+from llmhop.config.tables.control_paths import ANY_PATH, METRICS, find_control_path, leads_on
 from llmhop.config.tables.model import ModelConfig
 from llmhop.errors import (
     coded_body,
@@ -217,8 +217,10 @@ class RoutingTable:
     def _permitted(self, route: Route, path: bytes, principal: Principal) -> Route:
         """Return a route, if `principal` may send a request for `path` there. Raises ApiError."""
         if not principal.may_use(route.model):
-            raise model_not_allowed(route.model)
+            raise model_not_allowed()
         if path not in _COMMON_PATHS:
+            if leads_on(path):
+                raise path_not_allowed("/route/")
             control = find_control_path(path)
             if control is not None and not any(
                 control in paths or ANY_PATH in paths for paths in (route.paths, principal.paths)
@@ -295,7 +297,7 @@ class RoutingTable:
         # Names may hold slashes ("Qwen/Qwen2.5-7B"), sent as they are or as %2F.
         model = self._route_of(decode_name(quoted)).model
         if not principal.may_use(model):
-            raise model_not_allowed(model)
+            raise model_not_allowed()
         if is_of_anthropic(head):
             return Answer(msgspec.json.encode(model_entry(model, self._created)))
         return Answer(self._models[model])

@@ -176,6 +176,12 @@ def test_hosts_without_a_common_reference_to_a_token_are_named(tokens: list[str]
     assert "literal-secret" not in text
 
 
+def test_a_host_whose_clients_all_have_names_needs_a_token_for_the_front() -> None:
+    settings = {"listen": ":80", "clients": {"team": {"token": "${file:team}"}}}
+    text = refused(host("one", settings, a={}))
+    assert "a: one take no token in common" in text
+
+
 def test_every_host_that_keeps_a_front_from_being_made_is_named_at_once() -> None:
     text = refused(host("one", {}, a={}), host("two", {}, a={}), three="http://three")
 

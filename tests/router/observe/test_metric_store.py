@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from llmhop.observe.metric_layout import IN_FLIGHT, MODEL_VALUES, STATUS
-from llmhop.observe.metric_store import MAX_ROWS, OTHERS, Metrics, MetricStore
+from llmhop.observe.metric_store import MAX_ROWS, OTHERS, OTHERS_ROWS, Metrics, MetricStore
 
 
 def test_counters_go_on_where_the_last_process_of_a_slot_left_them() -> None:
@@ -46,7 +46,10 @@ def test_any_name_is_found_again(name: str) -> None:
 def test_more_models_than_there_is_room_for_are_counted_together() -> None:
     metrics = Metrics(MetricStore(1), 0, 1)
     rows = {id(metrics.row(f"m{n}")) for n in range(MAX_ROWS + 10)}
-    assert len(rows) == MAX_ROWS
+    assert len(rows) == MAX_ROWS - OTHERS_ROWS + 1
+    named = {id(metrics.row(f"m{n}", f"c{n}")) for n in range(MAX_ROWS + 10)}
+    assert len(named) == OTHERS_ROWS - 1
+    assert len(rows | named) == MAX_ROWS - 1
     metrics.publish()
     [slot] = metrics.store.read()
     assert (OTHERS, "") in slot.rows

@@ -68,6 +68,22 @@ def test_who_is_refused_is_told_when_there_is_room(
         assert enter(quotas, "a") is None
 
 
+def test_of_two_limits_the_longer_time_is_told() -> None:
+    clock = Clock()
+    quotas = Quotas(QuotaStore(1), 0, clock)
+    quotas.serve(clients(a={"requestsPerMinute": 2, "tokensPerMinute": 10}))
+    quota = quotas.get("a")
+    assert quota is not None
+    for _ in range(2):
+        quota.enter()
+        quota.leave()
+    quota.charge(100)
+    wait = enter(quotas, "a")
+    assert wait == 115
+    clock.now += wait
+    assert enter(quotas, "a") is None
+
+
 def test_what_is_refused_uses_nothing() -> None:
     clock = Clock()
     quotas = Quotas(QuotaStore(1), 0, clock)

@@ -114,10 +114,10 @@ def test_a_form_is_decided_alike() -> None:
     head = request_head("POST /v1/audio/transcriptions", "Authorization: Bearer new")
     principal = TABLE.authorize(head, on_loopback=False)
     assert TABLE.decide_form(head, "m", principal).model == "m"
-    with pytest.raises(ApiError, match="not for the model 'other'"):
+    with pytest.raises(ApiError, match="not for that model"):
         TABLE.decide_form(head, "other", principal)
     head = request_head("POST /v1/audio/transcriptions?model=other", "Authorization: Bearer new")
-    with pytest.raises(ApiError, match="not for the model 'other'"):
+    with pytest.raises(ApiError, match="not for that model"):
         TABLE.decide_by_target(head, principal)
 
 
@@ -180,6 +180,9 @@ SPELLINGS = [
     "{}//",
     "/root/path{}",
     "/%2F{}",
+    "{}%0A",
+    "{}%0a%0D%00%20",
+    "{}/%0A",
 ]
 
 
@@ -233,6 +236,13 @@ def test_paths_open_more(path: str, model: str, token: str, allowed: bool) -> No
         assert isinstance(decide(line, token), Route)
     else:
         assert refusal(line, token) == (403, "path_not_allowed")
+
+
+@pytest.mark.parametrize("token", ["new", "all", "root", "t"])
+@pytest.mark.parametrize("prefix", ["route", "%72oute", "ROUTE", "route%0A"])
+def test_a_path_leads_to_no_model_of_an_llmhop_behind(prefix: str, token: str) -> None:
+    line = f"POST /route/m/{prefix}/secret/v1/x"
+    assert refusal(line, token) == (403, "path_not_allowed")
 
 
 def test_what_a_client_may_do_is_no_way_to_models_of_others() -> None:

@@ -53,6 +53,9 @@ CONTROL_PATHS: Final = (
 ANY_PATH: Final = "*"
 
 _SLASHES: Final = re.compile(rb"/+")
+# Starlette matches a path by a pattern that ends in $, which in Python is before a last \n, too.
+_UNPRINTED: Final = bytes(range(0x21)) + b"\x7f"
+_ROUTE: Final = b"route"
 # The `/v1` before them may stand in the url of a backend.
 _BY_END: Final = {
     tuple(path.encode().removeprefix(b"/v1").strip(b"/").split(b"/")): path
@@ -68,17 +71,28 @@ def find_control_path(path: bytes) -> str | None:
     escapes, dots and repeated slashes in ways of their own: any path that ends in a control path
     counts.
     """
-    segments: list[bytes] = []
-    for segment in _SLASHES.split(unquote_to_bytes(path).lower()):
-        if segment == b"..":
-            del segments[-1:]
-        elif segment not in (b"", b"."):
-            segments.append(segment)
+    segments = _segments(path)
     for length in _LENGTHS:
         found = _BY_END.get(tuple(segments[-length:]))
         if found is not None:
             return found
     return None
+
+
+def leads_on(path: bytes) -> bool:
+    """Whether a path names a model to an llmhop behind this one, beside that of the request."""
+    return _segments(path)[:1] == [_ROUTE]
+
+
+def _segments(path: bytes) -> list[bytes]:
+    segments: list[bytes] = []
+    printed = unquote_to_bytes(path).translate(None, _UNPRINTED)
+    for segment in _SLASHES.split(printed.lower()):
+        if segment == b"..":
+            del segments[-1:]
+        elif segment not in (b"", b"."):
+            segments.append(segment)
+    return segments
 
 
 METRICS: Final = "/metrics"
