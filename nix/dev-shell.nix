@@ -30,6 +30,7 @@ mkShell {
 
         # Of the tests.
         aiohttp
+        anthropic
         click-man
         editables
         h11

@@ -41,7 +41,7 @@ let
   # Names that nixpkgs has and the project uses.
   pythonPackageNames = lib.splitString " " (
     "aiohttp click click-man editables h11 hatchling httptools hypothesis import-linter jsonschema "
-    + "msgspec mypy openai "
+    + "msgspec mypy anthropic openai "
     + "packaging prometheus-client pydantic pytest pytest-xdist pytestCheckHook python-multipart pyyaml "
     + "rich setuptools trustme types-jsonschema types-pyyaml uvloop vllm websockets werkzeug"
   );

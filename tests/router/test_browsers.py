@@ -25,7 +25,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 EVENTS = [f"data: {word}\n\n" for word in ("Hello", "from", "qwen")]
-CONFIG = next(json.loads(b.text) for b in blocks(BOOK / "clients.md") if b.language == "json")
+CONFIG = next(
+    json.loads(block.text)
+    for block in blocks(BOOK / "clients.md")
+    if block.language == "json" and "cors" in json.loads(block.text)
+)
 SCRIPT = next(b.text for b in blocks(BOOK / "clients.md") if b.language == "js")
 
 

@@ -219,7 +219,7 @@ class RoutingTable:
         if not principal.may_use(route.model):
             raise model_not_allowed()
         if path not in _COMMON_PATHS:
-            if leads_on(path):
+            if principal.name and leads_on(path):
                 raise path_not_allowed("/route/")
             control = find_control_path(path)
             if control is not None and not any(

@@ -24,7 +24,6 @@ METRICS_PATH = b"/metrics"
 READING = (b"GET", b"HEAD")
 _VERSION = b"/v1"
 _ENDS_IN_VERSION = re.compile(r"/v1/?\Z")
-_ENDS_IN_ROUTE = re.compile(r"(?P<before>.*)/route/(?P<name>[^/]+)(?:/v1)?/?")
 _MODELS = b"/models"
 # Engines have nothing else there. /completions and /embeddings stay as they are: llama.cpp and
 # Infinity have their own. So does what lies below /models or is sent to it: llama.cpp loads a model
@@ -123,7 +122,9 @@ def split_route(path: str) -> tuple[str, str | None]:
 
     The name is None where it does not. A `/v1` behind it, or alone, is not in the path returned.
     """
-    found = _ENDS_IN_ROUTE.fullmatch(path)
-    if found is None:
-        return _ENDS_IN_VERSION.sub("", path), None
-    return found["before"], unquote(found["name"], errors="replace")
+    trimmed = path.removesuffix("/")
+    for text in (trimmed, trimmed.removesuffix(_VERSION.decode())):  # v1 may be a name
+        before, prefix, name = text.rpartition(ROUTE_PREFIX.decode())
+        if prefix and name and "/" not in name:
+            return before, unquote(name, errors="replace")
+    return _ENDS_IN_VERSION.sub("", path), None

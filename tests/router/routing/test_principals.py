@@ -238,7 +238,7 @@ def test_paths_open_more(path: str, model: str, token: str, allowed: bool) -> No
         assert refusal(line, token) == (403, "path_not_allowed")
 
 
-@pytest.mark.parametrize("token", ["new", "all", "root", "t"])
+@pytest.mark.parametrize("token", ["new", "all", "root"])
 @pytest.mark.parametrize("prefix", ["route", "%72oute", "ROUTE", "route%0A"])
 def test_a_path_leads_to_no_model_of_an_llmhop_behind(prefix: str, token: str) -> None:
     line = f"POST /route/m/{prefix}/secret/v1/x"
