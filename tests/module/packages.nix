@@ -40,8 +40,8 @@ let
 
   # Names that nixpkgs has and the project uses.
   pythonPackageNames = lib.splitString " " (
-    "aiohttp click click-man editables h11 hatchling httptools hypothesis import-linter jsonschema "
-    + "msgspec mypy anthropic openai "
+    "aiohttp anthropic click click-man editables h11 hatchling httptools hypothesis import-linter jsonschema "
+    + "msgspec mypy openai "
     + "packaging prometheus-client pydantic pytest pytest-xdist pytestCheckHook python-multipart pyyaml "
     + "rich setuptools trustme types-jsonschema types-pyyaml uvloop vllm websockets werkzeug"
   );
