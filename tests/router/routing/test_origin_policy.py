@@ -206,7 +206,8 @@ def test_on_loopback_another_host_is_refused_by_a_message_that_says_what_to_set(
 @pytest.mark.parametrize("host", FOREIGN)
 def test_hosts_are_not_checked_elsewhere_nor_where_a_token_is_asked_for(host: str) -> None:
     assert code(policy(), head(host=host)) is None
-    assert code(policy(authTokens=["t"]), head(host=host), on_loopback=True) is None
+    for tokens in ({"authTokens": ["t"]}, {"clients": {"a": {"token": "t"}}}):
+        assert code(policy(**tokens), head(host=host), on_loopback=True) is None
 
 
 def test_a_name_is_allowed_as_it_is_listed_on_any_port() -> None:

@@ -209,16 +209,6 @@ main()
 """Starts llmhop as a parent does that blocks signals."""
 
 
-def test_workers_are_replaced_whatever_signals_the_parent_blocks(run: Run) -> None:
-    process = run({"models": MODELS, "workers": 2}, before=BLOCKED)
-    victim, other = workers(process)
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: len(set(workers(process)) - {victim, other}) == 1)
-    process.process.send_signal(signal.SIGTERM)
-    assert process.process.wait(TIMEOUT) == 0
-    assert "killed" not in process.end()
-
-
 def test_workers_that_do_not_end_are_killed(run: Run) -> None:
     process = run({"models": MODELS, "workers": 2})
     for pid in workers(process):
@@ -238,8 +228,9 @@ signal.signal = lambda number, handler, real=signal.signal: (
 """Has llmhop hear nothing of the end of a process."""
 
 
-def test_workers_are_replaced_also_where_nothing_tells_of_their_end(run: Run) -> None:
-    process = run({"models": MODELS, "workers": 2}, before=DEAF)
+@pytest.mark.parametrize("before", [BLOCKED, DEAF], ids=["blocked by the parent", "not told"])
+def test_workers_are_replaced_whatever_becomes_of_signals(run: Run, before: str) -> None:
+    process = run({"models": MODELS, "workers": 2}, before=before)
     victim, other = workers(process)
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(set(workers(process)) - {victim, other}) == 1)
